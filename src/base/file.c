@@ -1,0 +1,115 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum status file_join(const char *dir, const char *name, char path[FILE_PATH_BYTES],
+                      struct err *err)
+{
+    int length = snprintf(path, FILE_PATH_BYTES, "%s/%s", dir, name);
+    if (length < 0 || length >= FILE_PATH_BYTES)
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s.../%s", dir, name);
+    return STATUS_OK;
+}
+
+enum status file_make_dirs(const char *path, struct err *err)
+{
+    char part[FILE_PATH_BYTES];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof(part))
+        return ERR(err, STATUS_INVALID, "cannot make a folder named '%.80s'", path);
+    memcpy(part, path, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (part[i] != '/' && part[i] != '\0')
+            continue;
+        char saved = part[i];
+        part[i] = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return ERR(err, STATUS_IO, "cannot make folder '%s': %s", part, strerror(errno));
+        part[i] = saved;
+    }
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        return ERR(err, STATUS_IO, "'%s' is there but is not a folder", path);
+    return STATUS_OK;
+}
+
+enum status file_read_all(const char *path, struct buf *ret_content, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ERR(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read '%s': %s",
+                   path, strerror(errno));
+    char chunk[65536];
+    enum status status = STATUS_OK;
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof(chunk));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
+        if (got <= 0)
+            break;
+        buf_append(ret_content, chunk, (size_t)got);
+        if (ret_content->failed) {
+            status = ERR(err, STATUS_LIMIT, "'%s' is larger than %zu bytes", path,
+                         ret_content->max_bytes);
+            break;
+        }
+    }
+    (void)close(fd);
+    return status;
+}
+
+enum status file_write_fd(int fd, const void *bytes, size_t bytes_count, struct err *err)
+{
+    const char *next = bytes;
+    while (bytes_count > 0) {
+        ssize_t done = write(fd, next, bytes_count);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return ERR(err, STATUS_IO, "write failed: %s", strerror(errno));
+        next += done;
+        bytes_count -= (size_t)done;
+    }
+    return STATUS_OK;
+}
+
+enum status file_replace(const char *path, const void *bytes, size_t bytes_count, struct err *err)
+{
+    char temporary[FILE_PATH_BYTES];
+    int length = snprintf(temporary, sizeof(temporary), "%s.tmp.%d", path, (int)getpid());
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
+    enum status status = file_write_fd(fd, bytes, bytes_count, err);
+    if (close(fd) != 0 && status == STATUS_OK)
+        status = ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
+    if (status == STATUS_OK && rename(temporary, path) != 0)
+        status = ERR(err, STATUS_IO, "cannot replace '%s': %s", path, strerror(errno));
+    if (status != STATUS_OK)
+        (void)unlink(temporary);
+    return status;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+enum status file_self(char path[FILE_PATH_BYTES], struct err *err)
+{
+    ssize_t length = readlink("/proc/self/exe", path, FILE_PATH_BYTES - 1);
+    if (length < 0)
+        return ERR(err, STATUS_IO, "cannot find the running program: %s", strerror(errno));
+    path[length] = '\0';
+    return STATUS_OK;
+}

@@ -1,0 +1,15 @@
+#include "base/hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <xxhash.h>
+
+uint64_t hash_u64(const void *bytes, size_t bytes_count)
+{
+    return XXH3_128bits(bytes, bytes_count).high64;
+}
+
+void hash_id(const void *bytes, size_t bytes_count, char id[HASH_ID_BYTES])
+{
+    (void)snprintf(id, HASH_ID_BYTES, "%016" PRIx64, hash_u64(bytes, bytes_count));
+}

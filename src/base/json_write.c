@@ -1,0 +1,208 @@
+#include "base/json_write.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/num.h"
+
+void json_writer_init(struct json_writer *writer, struct buf *out)
+{
+    *writer = (struct json_writer){.out = out};
+}
+
+/* Writes the comma that the next value needs, if any. */
+static void separate(struct json_writer *writer)
+{
+    if (writer->after_key) {
+        writer->after_key = false;
+        return;
+    }
+    if (writer->depth > 0) {
+        if (writer->has_item[writer->depth - 1])
+            buf_append_char(writer->out, ',');
+        writer->has_item[writer->depth - 1] = true;
+    }
+}
+
+static void begin(struct json_writer *writer, char bracket)
+{
+    separate(writer);
+    ASSERT(writer->depth < JSON_DEPTH_MAX);
+    writer->has_item[writer->depth++] = false;
+    buf_append_char(writer->out, bracket);
+}
+
+static void end(struct json_writer *writer, char bracket)
+{
+    ASSERT(writer->depth > 0 && !writer->after_key);
+    writer->depth--;
+    buf_append_char(writer->out, bracket);
+}
+
+void json_begin_object(struct json_writer *writer)
+{
+    begin(writer, '{');
+}
+
+void json_end_object(struct json_writer *writer)
+{
+    end(writer, '}');
+}
+
+void json_begin_array(struct json_writer *writer)
+{
+    begin(writer, '[');
+}
+
+void json_end_array(struct json_writer *writer)
+{
+    end(writer, ']');
+}
+
+/* Length of the valid UTF-8 sequence at `s`, 0 if it is not one (RFC 3629: no overlong forms, no
+ * surrogates, nothing past U+10FFFF). Stops at the NUL because no continuation byte is 0. */
+static size_t utf8_sequence_bytes(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+    if (s[0] < 0xC2 || s[0] > 0xF4)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
+        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
+        return 0;
+    return length;
+}
+
+static void append_escaped(struct buf *out, unsigned char c)
+{
+    switch (c) {
+    case '"': buf_append_text(out, "\\\""); break;
+    case '\\': buf_append_text(out, "\\\\"); break;
+    case '\n': buf_append_text(out, "\\n"); break;
+    case '\r': buf_append_text(out, "\\r"); break;
+    case '\t': buf_append_text(out, "\\t"); break;
+    default:
+        if (c < 0x20 || c == 0x7F)
+            buf_appendf(out, "\\u%04x", c);
+        else
+            buf_append_char(out, (char)c);
+    }
+}
+
+static void append_quoted(struct buf *out, const char *text)
+{
+    buf_append_char(out, '"');
+    const unsigned char *s = (const unsigned char *)text;
+    while (*s != '\0') {
+        size_t length = utf8_sequence_bytes(s);
+        if (length == 0) {
+            buf_append_text(out, "\xEF\xBF\xBD");
+            length = 1;
+        } else if (length == 1) {
+            append_escaped(out, *s);
+        } else {
+            buf_append(out, s, length);
+        }
+        s += length;
+    }
+    buf_append_char(out, '"');
+}
+
+void json_put_key(struct json_writer *writer, const char *key)
+{
+    ASSERT(writer->depth > 0 && !writer->after_key);
+    separate(writer);
+    append_quoted(writer->out, key);
+    buf_append_char(writer->out, ':');
+    writer->after_key = true;
+}
+
+void json_put_string(struct json_writer *writer, const char *text)
+{
+    separate(writer);
+    append_quoted(writer->out, text);
+}
+
+void json_put_u64(struct json_writer *writer, uint64_t value)
+{
+    separate(writer);
+    buf_appendf(writer->out, "%" PRIu64, value);
+}
+
+void json_put_i64(struct json_writer *writer, int64_t value)
+{
+    separate(writer);
+    buf_appendf(writer->out, "%" PRId64, value);
+}
+
+void json_put_double(struct json_writer *writer, double value)
+{
+    if (!isfinite(value)) {
+        json_put_null(writer);
+        return;
+    }
+    separate(writer);
+    char text[NUM_TEXT_BYTES];
+    num_format_double(value, text);
+    buf_append_text(writer->out, text);
+}
+
+void json_put_bool(struct json_writer *writer, bool value)
+{
+    separate(writer);
+    buf_append_text(writer->out, value ? "true" : "false");
+}
+
+void json_put_null(struct json_writer *writer)
+{
+    separate(writer);
+    buf_append_text(writer->out, "null");
+}
+
+void json_put_raw(struct json_writer *writer, const char *text)
+{
+    separate(writer);
+    buf_append_text(writer->out, text);
+}
+
+void json_field_string(struct json_writer *writer, const char *key, const char *text)
+{
+    json_put_key(writer, key);
+    json_put_string(writer, text);
+}
+
+void json_field_u64(struct json_writer *writer, const char *key, uint64_t value)
+{
+    json_put_key(writer, key);
+    json_put_u64(writer, value);
+}
+
+void json_field_double(struct json_writer *writer, const char *key, double value)
+{
+    json_put_key(writer, key);
+    json_put_double(writer, value);
+}
+
+void json_field_bool(struct json_writer *writer, const char *key, bool value)
+{
+    json_put_key(writer, key);
+    json_put_bool(writer, value);
+}
+
+void json_field_null(struct json_writer *writer, const char *key)
+{
+    json_put_key(writer, key);
+    json_put_null(writer);
+}
+
+void json_field_raw(struct json_writer *writer, const char *key, const char *text)
+{
+    json_put_key(writer, key);
+    json_put_raw(writer, text);
+}

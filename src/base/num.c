@@ -1,0 +1,163 @@
+#include "base/num.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* tokmark never calls setlocale(LC_NUMERIC, ...), so strtod and printf stay in the C locale. */
+
+enum status num_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value,
+                          struct err *err)
+{
+    if (!isdigit((unsigned char)text[0])) {
+        if (text[0] == '-' && isdigit((unsigned char)text[1]))
+            return ERR(err, STATUS_INVALID, "'%s' is too small: the smallest is %" PRIu64, text,
+                       min);
+        return ERR(err, STATUS_INVALID, "'%s' is not a whole number; try %" PRIu64, text, min);
+    }
+    errno = 0;
+    char *end = NULL;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (*end != '\0')
+        return ERR(err, STATUS_INVALID, "'%s' is not a whole number; try %" PRIu64, text,
+                   value < min   ? min
+                   : value > max ? max
+                                 : (uint64_t)value);
+    if (errno == ERANGE || value > max)
+        return ERR(err, STATUS_INVALID, "'%s' is too large: the largest is %" PRIu64, text, max);
+    if (value < min)
+        return ERR(err, STATUS_INVALID, "'%s' is too small: the smallest is %" PRIu64, text, min);
+    *ret_value = value;
+    return STATUS_OK;
+}
+
+enum status num_parse_double(const char *text, double min, double max, double *ret_value,
+                             struct err *err)
+{
+    /* strtod alone would also take "inf", "nan", hexadecimal and leading spaces. */
+    bool plain = text[0] != '\0' && strspn(text, "0123456789+-.eE") == strlen(text);
+    char *end = NULL;
+    double value = plain ? strtod(text, &end) : 0.0;
+    if (!plain || end == text || *end != '\0')
+        return ERR(err, STATUS_INVALID, "'%s' is not a number; try %g", text, min);
+    if (!isfinite(value) || value > max)
+        return ERR(err, STATUS_INVALID, "'%s' is too large: the largest is %g", text, max);
+    if (value < min)
+        return ERR(err, STATUS_INVALID, "'%s' is too small: the smallest is %g", text, min);
+    *ret_value = value;
+    return STATUS_OK;
+}
+
+struct unit {
+    const char *name;
+    double factor;
+};
+
+/* Splits "12.5GiB" into number and unit and multiplies; `limit` bounds the product. */
+static enum status parse_with_unit(const char *text, const struct unit *units, size_t units_count,
+                                   const char *example, double limit, uint64_t *ret_value,
+                                   struct err *err)
+{
+    size_t digits = strspn(text, "0123456789.");
+    char number[NUM_TEXT_BYTES];
+    if (digits == 0 || digits >= sizeof(number))
+        return ERR(err, STATUS_INVALID, "'%s' is not understood; try %s", text, example);
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    char *end = NULL;
+    double value = strtod(number, &end);
+    if (*end != '\0')
+        return ERR(err, STATUS_INVALID, "'%s' is not understood; try %s", text, example);
+    for (size_t i = 0; i < units_count; i++) {
+        if (strcmp(text + digits, units[i].name) != 0)
+            continue;
+        value *= units[i].factor;
+        if (value > limit)
+            return ERR(err, STATUS_INVALID, "'%s' is too large; try %s", text, example);
+        if (value < 1.0)
+            return ERR(err, STATUS_INVALID, "'%s' must be more than 0; try %s", text, example);
+        *ret_value = (uint64_t)value;
+        return STATUS_OK;
+    }
+    return ERR(err, STATUS_INVALID, "'%s' has an unknown unit '%s'; try %s", text, text + digits,
+               example);
+}
+
+enum status num_parse_duration_ns(const char *text, uint64_t *ret_ns, struct err *err)
+{
+    static const struct unit units[] = {
+        {"", 1e9}, {"s", 1e9}, {"ms", 1e6}, {"us", 1e3}, {"m", 60e9}, {"min", 60e9}, {"h", 3600e9},
+    };
+    const double limit_ns =
+        30.0 * 86400.0 * 1e9; /* a month: far past any cell, far from overflow */
+    return parse_with_unit(text, units, ARRAY_COUNT(units), "30s", limit_ns, ret_ns, err);
+}
+
+enum status num_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err)
+{
+    static const struct unit units[] = {
+        {"", 1.0},     {"K", 0x1p10},   {"KiB", 0x1p10}, {"M", 0x1p20},   {"MiB", 0x1p20},
+        {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40},   {"TiB", 0x1p40},
+    };
+    return parse_with_unit(text, units, ARRAY_COUNT(units), "20GiB", 0x1p60, ret_bytes, err);
+}
+
+void num_format_double(double value, char text[NUM_TEXT_BYTES])
+{
+    ASSERT(isfinite(value));
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)snprintf(text, NUM_TEXT_BYTES, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    if (strcspn(text, ".eE") == strlen(text))
+        (void)snprintf(text + strlen(text), NUM_TEXT_BYTES - strlen(text), ".0");
+}
+
+/* Three significant digits and the largest step that keeps the figure at or over 1. */
+static void format_scaled(double value, double step, const char *const *suffixes, size_t count,
+                          char text[NUM_TEXT_BYTES])
+{
+    size_t i = 0;
+    while (value >= step && i + 1 < count) {
+        value /= step;
+        i++;
+    }
+    int decimals = i == 0 ? 0 : value >= 100 ? 0 : value >= 10 ? 1 : 2;
+    (void)snprintf(text, NUM_TEXT_BYTES, "%.*f%s", decimals, value, suffixes[i]);
+}
+
+void num_format_bytes(uint64_t bytes, char text[NUM_TEXT_BYTES])
+{
+    static const char *const suffixes[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB"};
+    format_scaled((double)bytes, 1024.0, suffixes, ARRAY_COUNT(suffixes), text);
+}
+
+void num_format_count(double count, char text[NUM_TEXT_BYTES])
+{
+    static const char *const suffixes[] = {"", " k", " M", " G", " T"};
+    format_scaled(count, 1000.0, suffixes, ARRAY_COUNT(suffixes), text);
+}
+
+void num_format_duration(uint64_t ns, char text[NUM_TEXT_BYTES])
+{
+    uint64_t seconds = ns / NS_PER_S;
+    if (ns < NS_PER_MS)
+        (void)snprintf(text, NUM_TEXT_BYTES, "%.3g us", (double)ns / 1e3);
+    else if (ns < NS_PER_S)
+        (void)snprintf(text, NUM_TEXT_BYTES, "%.3g ms", (double)ns / 1e6);
+    else if (seconds < 100)
+        (void)snprintf(text, NUM_TEXT_BYTES, "%.1fs", (double)ns / 1e9);
+    else if (seconds < 3600)
+        (void)snprintf(text, NUM_TEXT_BYTES, "%" PRIu64 "m%02us", seconds / 60,
+                       (unsigned)(seconds % 60));
+    else
+        (void)snprintf(text, NUM_TEXT_BYTES, "%" PRIu64 "h%02um", seconds / 3600,
+                       (unsigned)(seconds / 60 % 60));
+}

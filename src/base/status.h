@@ -1,0 +1,69 @@
+/* base/status.h - how every fallible function reports.
+ *
+ * A fallible function returns `enum status`, is marked MUST_CHECK, and takes a
+ * `struct err *` last. On success `*err` is untouched. The first error set wins,
+ * so a cleanup path can never hide the cause. Outputs are named `ret_*` and are
+ * written only on success.
+ */
+#ifndef BASE_STATUS_H
+#define BASE_STATUS_H
+
+#include <stddef.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(format_index, first_arg) \
+    __attribute__((format(printf, format_index, first_arg)))
+
+/* Append only: the names are stored in records (`reasons`). */
+#define STATUS_MAP(X)                  \
+    X(OK, "ok")                        \
+    X(INVALID, "invalid input")        \
+    X(UNSUPPORTED, "not supported")    \
+    X(NOMEM, "out of memory")          \
+    X(TIMEOUT, "time limit reached")   \
+    X(CRASHED, "process died")         \
+    X(PROTOCOL, "protocol broken")     \
+    X(IO, "input or output failed")    \
+    X(LIMIT, "over a built-in limit")  \
+    X(BUSY, "held by another process") \
+    X(NOT_FOUND, "not found")          \
+    X(INTERRUPTED, "interrupted")
+
+enum status {
+#define X(name, text) STATUS_##name,
+    STATUS_MAP(X)
+#undef X
+};
+
+#define ERR_TEXT_BYTES 1024
+
+/* A fixed record: setting it never allocates. Zero-initialise before first use. */
+struct err {
+    enum status status;
+    const char *file; /* borrowed: string literal */
+    int line;
+    char text[ERR_TEXT_BYTES];
+};
+
+/* Stores status, place and text in `err` unless it already holds an error; returns `status`.
+ * `err` may be NULL when the caller does not want the text. */
+enum status err_set(struct err *err, enum status status, const char *file, int line,
+                    const char *format, ...) PRINTF_LIKE(5, 6);
+
+#define ERR(err, status, ...) err_set((err), (status), __FILE__, __LINE__, __VA_ARGS__)
+
+/* Stable lower-case name ("nomem") and one-line text ("out of memory") of a status. */
+const char *status_name(enum status status);
+const char *status_text(enum status status);
+
+/* Aborts with the place on stderr. For programmer errors only; stays on in every build type. */
+_Noreturn void assert_failed(const char *condition, const char *file, int line);
+#define ASSERT(condition)                                  \
+    do {                                                   \
+        if (!(condition))                                  \
+            assert_failed(#condition, __FILE__, __LINE__); \
+    } while (0)
+
+#define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#endif

@@ -1,0 +1,75 @@
+/* engines/engine.h - what an in-tree C engine is.
+ *
+ * A table of functions, one cell at a time, one thread calling. The worker (engines/worker.h) hosts
+ * it in a process of its own and speaks the protocol for it: an engine never sees the host. Engines
+ * include only base, spec, data and proto. engines/null/ is the one to copy from; engines/list.c is
+ * the list that says which exist.
+ *
+ * An engine only executes. Warm-up, stopping, statistics and verdicts are the host's.
+ */
+#ifndef ENGINES_ENGINE_H
+#define ENGINES_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "proto/message.h"
+#include "spec/cell.h"
+
+/* What a cell will cost, worked out before anything is allocated. */
+struct engine_prediction {
+    struct proto_memory_parts memory; /* by part; total is what the process will grow by */
+    double step_flops;                /* model operations of one step */
+    double step_ns_estimate;          /* rough: for ETA and --dry-run only; 0 = unknown */
+};
+
+struct engine_ops {
+    const char *name;
+    const char *summary; /* one line, for --help */
+    const char *version;
+
+    /* Can this cell be run at all? STATUS_UNSUPPORTED and the reason, with the nearest value that
+     * is supported, otherwise. Allocates nothing. */
+    enum status (*supports)(const struct cell *cell, struct err *ret_why);
+
+    /* (optional) default: unknown. Pure arithmetic; allocates nothing. */
+    enum status (*predict)(const struct cell *cell, struct engine_prediction *ret, struct err *err);
+
+    /* Allocates everything, makes weights, opens data. After it, run_step allocates nothing.
+     * Fills *ret_ready. STATUS_NOMEM for memory, STATUS_INVALID for bad data or weights files. */
+    enum status (*open)(const struct cell *cell, void **ret_context, struct proto_ready *ret_ready,
+                        struct err *err);
+
+    /* Exactly one step of the cell's mode. In the timed region: no allocation, no I/O. */
+    enum status (*run_step)(void *context, struct err *err);
+
+    /* (optional) default: nothing. Waits until every step given so far is complete. */
+    enum status (*synchronize)(void *context, struct err *err);
+
+    /* (optional) default: the worker's clock. A synthetic engine's duration of the step just run.
+     */
+    uint64_t (*synthetic_step_ns)(void *context);
+
+    /* (optional) default: all absent. Called after a block, outside the timed region: loss and
+     * gradient norm of the block's last step, non-finite counts, expert load since open. */
+    void (*observe)(void *context, struct proto_observation *ret_observation);
+
+    /* (optional) default: unknown. Bytes by part, as allocated now. The worker adds process RSS. */
+    void (*memory)(void *context, struct proto_memory *ret_memory);
+
+    /* (optional) default: unsupported. See proto_check. */
+    enum status (*check)(void *context, const struct proto_check *request,
+                         struct proto_check_result *ret_result, struct err *err);
+
+    void (*close)(void *context); /* context may be half-open or NULL */
+};
+
+/* The list of engines in this program (engines/list.c). */
+extern const struct engine_ops *const engine_list[];
+extern const unsigned engine_list_count;
+
+/* NULL when there is none of that name. */
+const struct engine_ops *engine_find(const char *name);
+
+#endif

@@ -1,0 +1,82 @@
+/* measure/policy.h - how long to measure: the one place where warm-up ends, blocks are sized and
+ * stopping is decided, for every engine alike. Pure: no I/O, no clock, no globals.
+ *
+ * The driver (supervise/) asks measure_next() what to do, runs that many steps, hands the block to
+ * measure_add_block(), and asks again.
+ *
+ * Stopping: with steps_exact, exactly that many measured steps. Otherwise when n >= samples_min AND
+ * measured time >= time_min_ns AND the 95 % interval of the median is within target_ci_percent of
+ * the median on both sides, looked at only at predeclared n (samples_min, then each 1.25 times the
+ * last, rounded up), or when time_max_ns of measuring has passed (then the unmet condition is a
+ * reason).
+ */
+#ifndef MEASURE_POLICY_H
+#define MEASURE_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "spec/verdict.h"
+
+struct measure_policy {
+    uint64_t steps_exact;     /* 0 = by precision */
+    double target_ci_percent; /* half-width of the median's interval, both sides */
+    uint64_t time_max_ns;     /* cap on measured time, without warm-up */
+    uint64_t time_min_ns;
+    uint32_t samples_min;
+    bool is_warmup_auto;
+    uint64_t warmup_steps;     /* when not auto */
+    uint64_t warmup_steps_max; /* caps for auto */
+    uint64_t warmup_time_max_ns;
+    bool is_sync_per_block;   /* a sample is a block's mean step instead of one step */
+    uint64_t block_target_ns; /* wished length of a block */
+    uint32_t block_steps_max;
+};
+
+/* The published and documented defaults: by precision, 1 %, 30 s at most. */
+struct measure_policy measure_policy_default(void);
+
+enum measure_phase { MEASURE_WARMUP, MEASURE_STEADY, MEASURE_DONE };
+
+struct measure_order {
+    enum measure_phase phase;
+    uint32_t steps_count; /* of the next block; 0 when done */
+};
+
+/* Growing list of samples, ns per step. */
+struct measure_samples {
+    double *values; /* owned */
+    size_t count;
+    size_t capacity;
+};
+
+struct measure_state {
+    struct measure_policy policy;
+    enum measure_phase phase;
+    struct measure_samples warmup;
+    struct measure_samples steady;
+    uint64_t warmup_steps_done;
+    uint64_t warmup_ns;
+    uint64_t first_step_ns; /* of the warm-up's (or else the run's) first step */
+    uint64_t steady_steps_done;
+    uint64_t steady_ns;     /* sum of the blocks' windows */
+    size_t next_look;       /* the n at which the interval is looked at next */
+    bool is_warmup_steady;  /* auto: its end was detected, not capped */
+    struct reasons reasons; /* unmet conditions, in the order found */
+};
+
+void measure_init(struct measure_state *state, const struct measure_policy *policy);
+void measure_release(struct measure_state *state);
+struct measure_order measure_next(const struct measure_state *state);
+/* The block that measure_next() asked for: window_ns, and step_ns[steps_count], or NULL when synced
+ * per block. STATUS_NOMEM only. */
+MUST_CHECK enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
+                                         uint64_t window_ns, const uint64_t *step_ns,
+                                         struct err *err);
+/* 0..1, for progress; and an estimate of measuring time left, ns. */
+double measure_progress(const struct measure_state *state);
+uint64_t measure_remaining_ns(const struct measure_state *state);
+
+#endif

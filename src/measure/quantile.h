@@ -1,0 +1,23 @@
+/* measure/quantile.h - order statistics. Pure. `sorted` is ascending. */
+#ifndef MEASURE_QUANTILE_H
+#define MEASURE_QUANTILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Median: middle value, or mean of the two middle ones. count >= 1. */
+double quantile_median(const double *sorted, size_t count);
+/* Nearest rank: the ceil(q * count)-th smallest, 0 < q <= 1. count >= 1. */
+double quantile_nearest_rank(const double *sorted, size_t count, double q);
+/* Smallest n for which the largest of n samples bounds quantile q from above with `confidence`:
+ * 1 - q^n >= confidence. 29, 59, 299, 2995 for q = .9 .95 .99 .999 at 0.95. */
+size_t quantile_samples_min(double q, double confidence);
+/* Exact two-sided interval of quantile q from order statistics: ranks (1-based) low and high such
+ * that P(X_(low) <= x_q < X_(high)) >= confidence by the binomial distribution, as symmetric in
+ * probability as can be. False when `count` is too small for that. */
+bool quantile_interval_ranks(size_t count, double q, double confidence, size_t *ret_low,
+                             size_t *ret_high);
+/* Sorts ascending in place. */
+void quantile_sort(double *values, size_t count);
+
+#endif

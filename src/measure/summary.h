@@ -1,0 +1,48 @@
+/* measure/summary.h - samples to figures. Pure. Formulas and sources: docs/metrics.md. */
+#ifndef MEASURE_SUMMARY_H
+#define MEASURE_SUMMARY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "measure/policy.h"
+
+/* The value, when n is large enough for it. */
+struct measure_figure {
+    bool is_known;
+    double value;
+};
+
+struct measure_interval {
+    bool is_known;
+    double low;
+    double high;
+};
+
+struct measure_summary {
+    uint64_t samples_count;
+    uint64_t steps_count;
+    uint64_t window_ns;
+    double tokens_per_second; /* tokens of all steps / window, never a mean of ratios */
+    struct measure_interval tokens_per_second_95; /* from the median's interval, turned over */
+    double mean_ns;
+    double min_ns;
+    double max_ns;
+    struct measure_figure stddev_ns; /* n >= 2 */
+    double median_ns;
+    struct measure_interval median_95; /* exact order statistics, n >= 6 */
+    struct measure_figure p90_ns;      /* n >= 29 */
+    struct measure_figure p95_ns;      /* n >= 59 */
+    struct measure_figure p99_ns;      /* n >= 299 */
+    struct measure_figure p999_ns;     /* n >= 2995 */
+};
+
+/* `samples`: ns per step, in time order; not changed. samples_count >= 1. STATUS_NOMEM only. */
+MUST_CHECK enum status measure_summarize(const double *samples, size_t samples_count,
+                                         uint64_t steps_count, uint64_t window_ns,
+                                         uint64_t tokens_per_step,
+                                         struct measure_summary *ret_summary, struct err *err);
+
+#endif

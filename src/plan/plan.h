@@ -1,0 +1,48 @@
+/* plan/plan.h - axes to an ordered list of cells. */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "spec/cell.h"
+
+#define PLAN_AXIS_VALUES_MAX 1024
+#define PLAN_CELLS_MAX       100000
+
+/* A list axis of whole numbers, in the order given, without repeats. */
+struct plan_axis {
+    uint32_t values[PLAN_AXIS_VALUES_MAX];
+    size_t count;
+};
+
+/* One word of the axis grammar, added to `axis`: "128", "128,512", "128-2048*2" (first, then each
+ * twice the last, up to 2048), "64-256+64" (step 64), "1-4" (step 1). Values from 1 to `max`.
+ * The error text names the nearest valid value. */
+MUST_CHECK enum status plan_axis_add(struct plan_axis *axis, const char *text, uint32_t max,
+                                     struct err *err);
+
+struct plan_axes {
+    struct cell base; /* everything that is the same in all cells */
+    enum cell_mode modes[CELL_MODE_COUNT];
+    size_t modes_count;
+    enum cell_precision precisions[CELL_PRECISION_COUNT];
+    size_t precisions_count;
+    struct plan_axis seq_lens;
+    struct plan_axis batch_sizes;
+};
+
+struct plan {
+    struct cell
+        *cells; /* owned; order: precision, seq_len, batch_size, mode (innermost), as published */
+    size_t cells_count;
+};
+
+/* Cartesian product. Sets each cell's model.max_seq_len to its seq_len. STATUS_LIMIT over
+ * PLAN_CELLS_MAX. */
+MUST_CHECK enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan,
+                                 struct err *err);
+void plan_release(struct plan *plan);
+
+#endif

@@ -1,0 +1,213 @@
+/* proto/message.h - the messages of worker protocol version 1, as structs (docs/protocol.md).
+ *
+ * One JSON object per line. Unknown keys are ignored, unknown types are an error. A quantity a
+ * worker does not know is absent on the wire, `has_* == false` or NaN here; never 0.
+ */
+#ifndef PROTO_MESSAGE_H
+#define PROTO_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "spec/cell.h"
+
+#define PROTO_VERSION        1
+#define PROTO_LINE_BYTES_MAX (1024 * 1024)
+#define PROTO_TEXT_BYTES     512
+#define PROTO_WORD_BYTES     64
+#define PROTO_BLOCK_STEPS_MAX \
+    10000 /* per `run`, so that a block's line stays far under the limit */
+#define PROTO_EXPERTS_MAX 64
+
+#define PROTO_MESSAGE_MAP(X) \
+    X(HELLO, "hello")        \
+    X(OPEN, "open")          \
+    X(READY, "ready")        \
+    X(RUN, "run")            \
+    X(BLOCK, "block")        \
+    X(MEMORY, "memory")      \
+    X(CHECK, "check")        \
+    X(CLOSE, "close")        \
+    X(BYE, "bye")            \
+    X(ERROR, "error")
+
+enum proto_type {
+#define X(name, text) PROTO_##name,
+    PROTO_MESSAGE_MAP(X)
+#undef X
+        PROTO_TYPES_COUNT
+};
+
+const char *proto_type_name(enum proto_type type);
+
+/* hello, host to worker: versions it speaks. */
+struct proto_host_hello {
+    uint32_t versions_count;
+    uint32_t versions[8];
+    char host[PROTO_WORD_BYTES]; /* "tokmark 0.1.0" */
+};
+
+/* hello, worker to host. */
+struct proto_worker_hello {
+    uint32_t version; /* one of the host's */
+    char engine[PROTO_WORD_BYTES];
+    char engine_version[PROTO_WORD_BYTES];
+    int64_t pid;
+    bool is_synthetic; /* its figures are made up */
+};
+
+/* Bytes by part; total is given, not summed, and is what the process grows by. All 0 = unknown. */
+struct proto_memory_parts {
+    bool is_known;
+    uint64_t weights_bytes;
+    uint64_t gradients_bytes;
+    uint64_t optimizer_bytes;
+    uint64_t activations_bytes;
+    uint64_t kv_cache_bytes;
+    uint64_t workspace_bytes;
+    uint64_t other_bytes; /* data, threads, packing, the rest */
+    uint64_t total_bytes;
+};
+
+/* ready: the model is open. */
+struct proto_ready {
+    uint64_t params_total; /* 0 = unknown */
+    uint64_t params_active;
+    char model_source[PROTO_WORD_BYTES]; /* "preset", "weights file" */
+    char dtype_param[PROTO_WORD_BYTES];  /* "fp32"; empty = unknown */
+    char dtype_compute[PROTO_WORD_BYTES];
+    char dtype_accumulate[PROTO_WORD_BYTES];
+    char backend[PROTO_WORD_BYTES]; /* which kernels: "avx512", "avx2", "portable" */
+    bool has_tf32;
+    bool tf32;
+    uint32_t threads_count; /* 0 = unknown */
+    struct proto_memory_parts memory_predicted;
+    uint64_t load_ns;                   /* making or reading weights; 0 = unknown */
+    uint64_t compile_ns;                /* 0 = there is none */
+    char tokens_data[PROTO_TEXT_BYTES]; /* what the tokens are: "synthetic uniform", "text FILE (N
+                                           tokens)" */
+    char notes[PROTO_TEXT_BYTES];       /* for the record's notes; may be empty */
+};
+
+enum proto_sync { PROTO_SYNC_STEP, PROTO_SYNC_BLOCK };
+
+struct proto_run {
+    uint32_t steps_count; /* 1 .. PROTO_BLOCK_STEPS_MAX */
+    enum proto_sync sync;
+};
+
+/* Facts a worker can see beside time. NaN = not known. */
+struct proto_observation {
+    double loss;      /* of the block's last step */
+    double grad_norm; /* global L2 norm before the optimizer, last step */
+    bool has_nonfinite;
+    uint64_t nonfinite_count; /* losses or norms that were not finite, in this block */
+    uint32_t experts_count;   /* 0 = no experts or not known */
+    uint64_t expert_tokens[PROTO_EXPERTS_MAX]; /* per expert, over layers and steps since open */
+};
+
+/* block: the answer to run. */
+struct proto_block {
+    uint32_t steps_count;
+    enum proto_sync sync;
+    uint64_t window_ns; /* first stamp to last */
+    uint64_t *step_ns;  /* steps_count of them, owned; NULL for PROTO_SYNC_BLOCK */
+    bool has_device_ns;
+    uint64_t device_ns; /* by the device's own events */
+    uint32_t recompiles_count;
+    struct proto_observation observation;
+};
+
+/* memory: bytes now. Process figures are absolute, of the worker. */
+struct proto_memory {
+    struct proto_memory_parts parts;
+    bool has_allocated, has_reserved, has_peak;
+    uint64_t allocated_bytes; /* held by the engine's allocator now */
+    uint64_t reserved_bytes;  /* taken from the system by it */
+    uint64_t peak_bytes;      /* engine's own peak, if it has one (device allocators) */
+    bool has_rss;
+    uint64_t rss_bytes;
+    uint64_t rss_baseline_bytes; /* at the worker's hello, before the model */
+    uint64_t rss_peak_bytes;     /* since hello */
+};
+
+/* check, host to worker: run on given inputs with dropout 0 and write what comes out as
+ * safetensors, for comparison between engines. Takes no part in any timing.
+ * inputs: a safetensors file with `tokens` and `targets`, int32 (B, T).
+ * Written: `logits` (B, T, V), `loss` (1), and for train cells `grad.<name>` for every parameter;
+ * with train_steps > 0 that many AdamW steps on the same batch are done first and `param.<name>` is
+ * written. For decode cells logits come from T single-token steps. All fp32. */
+struct proto_check {
+    char inputs_path[CELL_PATH_BYTES];
+    char output_path[CELL_PATH_BYTES];
+    uint32_t train_steps;
+};
+
+struct proto_check_result {
+    double loss;
+    uint64_t tensors_count;
+};
+
+#define PROTO_ERROR_MAP(X)        \
+    X(OOM, "oom")                 \
+    X(UNSUPPORTED, "unsupported") \
+    X(MODEL, "model")             \
+    X(INTERNAL, "internal")
+
+enum proto_error_kind {
+#define X(name, text) PROTO_ERROR_##name,
+    PROTO_ERROR_MAP(X)
+#undef X
+        PROTO_ERROR_KINDS_COUNT
+};
+
+/* error: the worker could not do what was asked; it stays up for `close`. */
+struct proto_error {
+    enum proto_error_kind kind;
+    char text[ERR_TEXT_BYTES];
+    bool has_bytes; /* for oom */
+    uint64_t needed_bytes;
+    uint64_t available_bytes;
+    char scope[PROTO_WORD_BYTES]; /* oom: "host" or "device" */
+};
+
+/* A message from a worker, decoded. Release with proto_message_release(). */
+struct proto_worker_message {
+    enum proto_type type;
+    union {
+        struct proto_worker_hello hello;
+        struct proto_ready ready;
+        struct proto_block block;
+        struct proto_memory memory;
+        struct proto_check_result check;
+        struct proto_error error;
+    } as; /* nothing for BYE */
+};
+
+/* A message from a host, decoded. */
+struct proto_host_message {
+    enum proto_type type;
+    union {
+        struct proto_host_hello hello;
+        struct cell open;
+        struct proto_run run;
+        struct proto_check check;
+    } as; /* nothing for MEMORY and CLOSE */
+};
+
+/* Encoders append one line with its '\n' to `out`. */
+void proto_encode_host(const struct proto_host_message *message, struct buf *out);
+void proto_encode_worker(const struct proto_worker_message *message, struct buf *out);
+
+/* Decoders take one line without its '\n'. STATUS_PROTOCOL with what was wrong and the start of the
+ * line. *ret_message owns what it points to. */
+MUST_CHECK enum status proto_decode_host(const char *line, size_t line_bytes,
+                                         struct proto_host_message *ret_message, struct err *err);
+MUST_CHECK enum status proto_decode_worker(const char *line, size_t line_bytes,
+                                           struct proto_worker_message *ret_message,
+                                           struct err *err);
+void proto_worker_message_release(struct proto_worker_message *message);
+
+#endif

@@ -1,0 +1,55 @@
+/* spec/verdict.h - the outcome of a cell, and machine-readable reasons. */
+#ifndef SPEC_VERDICT_H
+#define SPEC_VERDICT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+
+/* Append only: stored in records. */
+#define VERDICT_MAP(X)                  \
+    X(OK, "ok")                         \
+    X(UNSTEADY, "unsteady")             \
+    X(INVALID, "invalid")               \
+    X(UNSUPPORTED, "unsupported")       \
+    X(OOM, "oom")                       \
+    X(TIMEOUT, "timeout")               \
+    X(CRASHED, "crashed")               \
+    X(PROTOCOL_ERROR, "protocol_error") \
+    X(INTERRUPTED, "interrupted")
+
+enum verdict {
+#define X(name, text) VERDICT_##name,
+    VERDICT_MAP(X)
+#undef X
+        VERDICT_COUNT
+};
+
+const char *verdict_name(enum verdict verdict);
+/* False when `text` is no verdict. */
+bool verdict_parse(const char *text, enum verdict *ret_verdict);
+/* A finished outcome is not measured again by --resume: ok, unsteady, invalid, unsupported, oom.
+ * The others (timeout, crashed, protocol_error, interrupted) say nothing final about the cell. */
+bool verdict_is_finished(enum verdict verdict);
+
+#define REASON_CODE_BYTES 48
+#define REASON_TEXT_BYTES 512
+#define REASONS_MAX       8
+
+/* code: stable snake_case word ("memory_does_not_fit"); text: for people, with the figures. */
+struct reason {
+    char code[REASON_CODE_BYTES];
+    char text[REASON_TEXT_BYTES];
+};
+
+struct reasons {
+    size_t count;
+    struct reason items[REASONS_MAX];
+};
+
+/* The first REASONS_MAX are kept; a code already there is not added again. */
+void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,169 @@
+/* store/record.h - one record: an ordered table of named, typed fields (docs/records.md).
+ *
+ * One list below drives the JSON line, the CSV header and row, the reader, and the documentation
+ * test. The first fifteen fields are the published ones, in the published order and units.
+ * Append only within a schema version. A field that was never set is `null` with reason
+ * "not_measured"; record_set_null() gives a better reason. Reasons go to the `null_reasons` object.
+ */
+#ifndef STORE_RECORD_H
+#define STORE_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+
+#define RECORD_SCHEMA 1
+
+/* X(id, name, type, unit, meaning) */
+#define RECORD_FIELD_MAP(X)                                                                        \
+    X(FRAMEWORK, "framework", STRING, "", "engine's name; NAME-sandbox for synthetic figures")     \
+    X(DEVICE, "device", STRING, "", "device asked for and used")                                   \
+    X(PRECISION, "precision", STRING, "", "precision asked for; what ran is in dtype_*")           \
+    X(MODE, "mode", STRING, "", "train, infer or decode")                                          \
+    X(SEQ_LEN, "seq_len", INTEGER, "tokens", "tokens per row; context length for decode")          \
+    X(BATCH_SIZE, "batch_size", INTEGER, "rows", "rows per step")                                  \
+    X(STEPS, "steps", INTEGER, "steps", "measured steps")                                          \
+    X(TOKENS_PER_STEP, "tokens_per_step", INTEGER, "tokens", "tokens one step handles")            \
+    X(MS_PER_STEP, "ms_per_step", DOUBLE, "ms", "mean: measured window / steps")                   \
+    X(TOKENS_PER_SEC, "tokens_per_sec", DOUBLE, "tokens/s",                                        \
+      "tokens of all measured steps / measured window")                                            \
+    X(MEM_ALLOC_MB, "mem_alloc_mb", DOUBLE, "MiB", "held by the engine's allocator at the end")    \
+    X(MEM_RESERVED_MB, "mem_reserved_mb", DOUBLE, "MiB",                                           \
+      "taken from the system by that allocator")                                                   \
+    X(PEAK_MEM_MB, "peak_mem_mb", DOUBLE, "MiB",                                                   \
+      "allocator's peak on a device; on a CPU, growth of the worker's peak RSS")                   \
+    X(PARAMS_MILLIONS, "params_millions", DOUBLE, "10^6", "all parameters")                        \
+    X(NOTES, "notes", STRING, "", "for people")                                                    \
+    X(SCHEMA, "schema", INTEGER, "", "version of this table")                                      \
+    X(RUN_ID, "run_id", STRING, "", "one call of tokmark")                                         \
+    X(CELL_ID, "cell_id", STRING, "", "content hash of what is measured")                          \
+    X(POLICY_ID, "policy_id", STRING, "", "content hash of how long and how it is measured")       \
+    X(TRIAL, "trial", INTEGER, "", "0-based; a fresh worker each")                                 \
+    X(STARTED_AT, "started_at", STRING, "UTC", "ISO 8601")                                         \
+    X(VERDICT, "verdict", STRING, "",                                                              \
+      "ok, unsteady, invalid, unsupported, oom, timeout, crashed, protocol_error, interrupted")    \
+    X(REASONS, "reasons", JSON, "", "array of {code, text}")                                       \
+    X(SYNTHETIC, "synthetic", BOOLEAN, "", "figures are made up, by the sandbox engine")           \
+    X(ENGINE_VERSION, "engine_version", STRING, "", "the worker's own version text")               \
+    X(SYNC, "sync", STRING, "", "step: every step is waited for; block: only the block's end")     \
+    X(SAMPLES, "samples", INTEGER, "samples", "n behind the quantiles")                            \
+    X(MS_P50, "ms_p50", DOUBLE, "ms", "median step")                                               \
+    X(MS_P50_LOW, "ms_p50_low", DOUBLE, "ms", "95 % interval of the median, low end")              \
+    X(MS_P50_HIGH, "ms_p50_high", DOUBLE, "ms", "95 % interval of the median, high end")           \
+    X(MS_P90, "ms_p90", DOUBLE, "ms", "nearest rank; needs n >= 29")                               \
+    X(MS_P95, "ms_p95", DOUBLE, "ms", "nearest rank; needs n >= 59")                               \
+    X(MS_P99, "ms_p99", DOUBLE, "ms", "nearest rank; needs n >= 299")                              \
+    X(MS_P999, "ms_p999", DOUBLE, "ms", "nearest rank; needs n >= 2995")                           \
+    X(MS_MIN, "ms_min", DOUBLE, "ms", "fastest sample")                                            \
+    X(MS_MAX, "ms_max", DOUBLE, "ms", "slowest sample")                                            \
+    X(MS_STDDEV, "ms_stddev", DOUBLE, "ms", "sample standard deviation")                           \
+    X(TOKENS_PER_SEC_LOW, "tokens_per_sec_low", DOUBLE, "tokens/s",                                \
+      "tokens_per_step / ms_p50_high")                                                             \
+    X(TOKENS_PER_SEC_HIGH, "tokens_per_sec_high", DOUBLE, "tokens/s",                              \
+      "tokens_per_step / ms_p50_low")                                                              \
+    X(WARMUP_STEPS, "warmup_steps", INTEGER, "steps", "steps before measuring")                    \
+    X(WARMUP_MS, "warmup_ms", DOUBLE, "ms", "their time")                                          \
+    X(WARMUP_STEADY, "warmup_steady", BOOLEAN, "",                                                 \
+      "end of warm-up was detected (auto), not capped")                                            \
+    X(FIRST_STEP_MS, "first_step_ms", DOUBLE, "ms", "first step of all")                           \
+    X(START_MS, "start_ms", DOUBLE, "ms", "starting the worker, to its hello")                     \
+    X(LOAD_MS, "load_ms", DOUBLE, "ms", "making or reading weights")                               \
+    X(COMPILE_MS, "compile_ms", DOUBLE, "ms", "compiling, where there is any")                     \
+    X(MODEL, "model", STRING, "", "preset or name")                                                \
+    X(MODEL_SOURCE, "model_source", STRING, "", "preset, weights file, package, factory")          \
+    X(MODEL_SPEC, "model_spec", JSON, "", "every figure of the model")                             \
+    X(PARAMS_TOTAL, "params_total", INTEGER, "", "all parameters")                                 \
+    X(PARAMS_ACTIVE, "params_active", INTEGER, "", "parameters that work on one token")            \
+    X(STEP_FLOPS, "step_flops", DOUBLE, "FLOP", "model operations of one step (docs/metrics.md)")  \
+    X(TOKENS_DATA, "tokens_data", STRING, "", "what the tokens are")                               \
+    X(DATA_HASH, "data_hash", STRING, "", "hash of the data file's content")                       \
+    X(WEIGHTS_HASH, "weights_hash", STRING, "", "hash of the weights file's content")              \
+    X(SEED, "seed", INTEGER, "", "of weights, tokens and dropout")                                 \
+    X(DTYPE_PARAM, "dtype_param", STRING, "", "precision of the weights, as the worker says")      \
+    X(DTYPE_COMPUTE, "dtype_compute", STRING, "", "precision of products' inputs")                 \
+    X(DTYPE_ACCUMULATE, "dtype_accumulate", STRING, "", "precision of products' sums")             \
+    X(TF32, "tf32", BOOLEAN, "", "tf32 allowed in fp32 products")                                  \
+    X(BACKEND, "backend", STRING, "", "which kernels")                                             \
+    X(THREADS, "threads", INTEGER, "", "compute threads")                                          \
+    X(MEM_PREDICTED_MB, "mem_predicted_mb", DOUBLE, "MiB", "said before anything was allocated")   \
+    X(MEM_PARTS_MB, "mem_parts_mb", JSON, "MiB",                                                   \
+      "{weights, gradients, optimizer, activations, kv_cache, workspace, other}")                  \
+    X(MEM_NEEDED_BYTES, "mem_needed_bytes", INTEGER, "bytes", "oom: what the cell needs")          \
+    X(MEM_AVAILABLE_BYTES, "mem_available_bytes", INTEGER, "bytes", "oom: what there was")         \
+    X(RSS_PEAK_MB, "rss_peak_mb", DOUBLE, "MiB", "worker's peak RSS, growth since its hello")      \
+    X(MAXRSS_MB, "maxrss_mb", DOUBLE, "MiB", "worker's peak RSS by its parent's rusage, absolute") \
+    X(CPU_USER_S, "cpu_user_s", DOUBLE, "s", "worker's user time, whole life")                     \
+    X(CPU_SYSTEM_S, "cpu_system_s", DOUBLE, "s", "worker's system time, whole life")               \
+    X(CONTEXT_SWITCHES, "context_switches", INTEGER, "", "worker's involuntary context switches")  \
+    X(LOSS_FIRST, "loss_first", DOUBLE, "nats", "loss at the end of the first measured block")     \
+    X(LOSS_LAST, "loss_last", DOUBLE, "nats", "loss of the last measured step")                    \
+    X(GRAD_NORM_LAST, "grad_norm_last", DOUBLE, "",                                                \
+      "global gradient norm of the last measured step")                                            \
+    X(NONFINITE, "nonfinite", INTEGER, "", "losses or norms that were not finite")                 \
+    X(EXPERT_TOKENS, "expert_tokens", JSON, "tokens", "per expert, summed over layers and steps")  \
+    X(EXPERT_IMBALANCE, "expert_imbalance", DOUBLE, "", "busiest expert's share / even share")     \
+    X(WORKER_EXIT, "worker_exit", STRING, "", "how the worker ended: exit 0, signal 9 ...")        \
+    X(LOG_TAIL, "log_tail", STRING, "", "last lines of its log, for failed cells")                 \
+    X(HARNESS_MS, "harness_ms", DOUBLE, "ms",                                                      \
+      "whole cell less worker start, load, compile, warm-up and measured windows")                 \
+    X(ENVIRONMENT_ID, "environment_id", STRING, "", "fingerprint of machine and build")            \
+    X(ENVIRONMENT, "environment", JSON, "", "machine and build (docs/records.md)")                 \
+    X(HARNESS, "harness", STRING, "", "tokmark's version and commit")                              \
+    X(COMMAND, "command", JSON, "", "argument vector of the call")
+
+enum record_field {
+#define X(id, name, type, unit, meaning) RECORD_##id,
+    RECORD_FIELD_MAP(X)
+#undef X
+        RECORD_FIELDS_COUNT
+};
+
+enum record_type {
+    RECORD_TYPE_STRING,
+    RECORD_TYPE_INTEGER,
+    RECORD_TYPE_DOUBLE,
+    RECORD_TYPE_BOOLEAN,
+    RECORD_TYPE_JSON
+};
+
+struct record; /* opaque */
+
+const char *record_field_name(enum record_field field);
+enum record_type record_field_type(enum record_field field);
+const char *record_field_unit(enum record_field field);
+const char *record_field_meaning(enum record_field field);
+
+/* NULL only when memory ends. record_free(NULL) is a no-op. */
+struct record *record_new(void);
+void record_free(struct record *record);
+
+/* Copies its text. The field's type must match (ASSERT). A double that is not finite becomes null
+ * with reason "not_finite". */
+void record_set_string(struct record *record, enum record_field field, const char *text);
+void record_set_u64(struct record *record, enum record_field field, uint64_t value);
+void record_set_double(struct record *record, enum record_field field, double value);
+void record_set_bool(struct record *record, enum record_field field, bool value);
+/* `json`: one valid compact JSON value. */
+void record_set_json(struct record *record, enum record_field field, const char *json);
+/* `reason`: a snake_case word or a short sentence; copied. */
+void record_set_null(struct record *record, enum record_field field, const char *reason);
+
+bool record_is_null(const struct record *record, enum record_field field);
+/* Of a field that is set and of that type; "" / 0 / NaN / false otherwise. Borrowed. */
+const char *record_string(const struct record *record, enum record_field field);
+uint64_t record_u64(const struct record *record, enum record_field field);
+double record_double(const struct record *record, enum record_field field);
+bool record_bool(const struct record *record, enum record_field field);
+
+/* One line with '\n'. JSON: every field in order, then `null_reasons`. CSV: RFC 4180, LF line ends,
+ * numbers as in the JSON, null empty, JSON-typed fields as quoted compact JSON. */
+void record_format_json(const struct record *record, struct buf *out);
+void record_format_csv(const struct record *record, struct buf *out);
+void record_format_csv_header(struct buf *out);
+/* STATUS_INVALID for a line that is not an object with our schema. Unknown keys are ignored. */
+MUST_CHECK enum status record_parse_json(const char *line, size_t line_bytes,
+                                         struct record **ret_record, struct err *err);
+
+#endif

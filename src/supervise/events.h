@@ -1,0 +1,26 @@
+/* supervise/events.h - what happens, as it happens. The progress line is one listener; HUDs come
+ * later. Listeners must not block; every function may be NULL. */
+#ifndef SUPERVISE_EVENTS_H
+#define SUPERVISE_EVENTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "measure/policy.h"
+#include "spec/cell.h"
+#include "store/record.h"
+
+enum event_phase { EVENT_STARTING, EVENT_OPENING, EVENT_WARMUP, EVENT_MEASURING, EVENT_CLOSING };
+
+struct event_listener {
+    void *context;
+    void (*cell_started)(void *context, const struct cell *cell, uint32_t trial);
+    void (*phase_changed)(void *context, enum event_phase phase);
+    /* After each block; `state` is borrowed for the call. */
+    void (*block_done)(void *context, const struct measure_state *state);
+    /* While waiting for the worker, several times a second. */
+    void (*tick)(void *context);
+    void (*cell_finished)(void *context, const struct record *record);
+};
+
+#endif

@@ -1,0 +1,48 @@
+/* supervise/supervise.h - one trial of one cell: start a worker, open the model, drive blocks, hold
+ * deadlines, and turn whatever happened into a record. Failure of a worker is an outcome, not an
+ * error: STATUS other than OK means that the harness itself could not go on.
+ */
+#ifndef SUPERVISE_SUPERVISE_H
+#define SUPERVISE_SUPERVISE_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "measure/policy.h"
+#include "spec/cell.h"
+#include "spec/verdict.h"
+#include "store/record.h"
+#include "store/store.h"
+#include "supervise/events.h"
+
+struct supervise_options {
+    struct measure_policy policy;
+    const char *launch_prefix;   /* words put before the worker's command; NULL = none. Split as a
+                                  * shell splits words, run without a shell. */
+    const char *self_path;       /* this program, for `worker ENGINE` */
+    uint64_t phase_timeout_ns;   /* start, open, one block, close: each at most this */
+    uint64_t kill_grace_ns;      /* between SIGTERM and SIGKILL */
+    uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
+                                    reserve */
+    const volatile sig_atomic_t *interrupt; /* set by SIGINT: end the block, keep what is whole */
+    int wake_fd;                            /* readable when a signal came; -1 = none */
+    const char *run_id;
+    const char *command_json; /* argument vector, for the record */
+    const char *environment_json;
+    const char *environment_id;
+    const struct event_listener *events; /* borrowed; may be NULL */
+};
+
+/* Runs trial `trial` of `cell`; raw samples and the log go to `store`. *ret_record is the caller's.
+ */
+MUST_CHECK enum status supervise_trial(const struct cell *cell, uint32_t trial,
+                                       const struct supervise_options *options, struct store *store,
+                                       struct record **ret_record, struct err *err);
+
+/* Hash of the policy's and options' parts that change what a figure means. */
+void supervise_policy_id(const struct measure_policy *policy, const char *launch_prefix,
+                         char id[HASH_ID_BYTES]);
+
+#endif

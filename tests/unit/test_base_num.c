@@ -1,0 +1,57 @@
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/json_write.h"
+#include "base/num.h"
+
+Test(base_num, double_text_reads_back_exactly)
+{
+    const double values[] = {0.0, 0.1, 1.0 / 3.0, 1e300, 5e-324, -2.5, 123456789.0, 1e15};
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++) {
+        char text[NUM_TEXT_BYTES];
+        num_format_double(values[i], text);
+        cr_assert_eq(strtod(text, NULL), values[i], "%s", text);
+    }
+    char text[NUM_TEXT_BYTES];
+    num_format_double(0.1, text);
+    cr_assert_str_eq(text, "0.1");
+    num_format_double(3.0, text);
+    cr_assert_str_eq(text, "3.0");
+}
+
+Test(base_num, hostile_integers_are_refused_with_the_nearest_value)
+{
+    const char *const bad[] = {
+        "",   "0",  "-1",  "abc", "12x", "1000000000000", "99999999999999999999999",
+        " 5", "+5", "0x10"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct err err = {0};
+        uint64_t value = 77;
+        cr_assert_neq(num_parse_u64(bad[i], 1, 4096, &value, &err), STATUS_OK, "%s", bad[i]);
+        cr_assert_eq(value, 77);
+        cr_assert(err.text[0] != '\0');
+    }
+    struct err err = {0};
+    uint64_t value = 0;
+    cr_assert_eq(num_parse_u64("1000000000000", 1, 4096, &value, &err), STATUS_INVALID);
+    cr_assert(strstr(err.text, "4096") != NULL, "%s", err.text);
+}
+
+Test(base_num, json_strings_stay_valid_whatever_bytes_come)
+{
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    struct json_writer writer;
+    json_writer_init(&writer, &out);
+    json_begin_object(&writer);
+    json_field_string(&writer, "a\"b", "x\n\x01\xff\xc3\xa9\xed\xa0\x80\\");
+    json_field_double(&writer, "nan", 0.0 / 0.0);
+    json_end_object(&writer);
+    json_error_t error;
+    json_t *object = json_loadb(out.data, out.length_bytes, 0, &error);
+    cr_assert_not_null(object, "%s: %s", out.data, error.text);
+    cr_assert(json_is_null(json_object_get(object, "nan")));
+    json_decref(object);
+    buf_release(&out);
+}
