@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "base/num.h"
 
 static const char *const mode_names[] = {
 #define X(name, text) text,
@@ -163,14 +164,9 @@ static enum status read_u32(const json_t *object, const char *key, uint32_t min,
 
 static enum status read_seed(const json_t *object, uint64_t *ret_seed, struct err *err)
 {
-    char text[24];
+    char text[24] = "";
     enum status status = read_string(object, "seed", text, sizeof(text), err);
-    if (status != STATUS_OK)
-        return status;
-    char tail = '\0';
-    if (text[0] < '0' || text[0] > '9' || sscanf(text, "%" SCNu64 "%c", ret_seed, &tail) != 1)
-        return ERR(err, STATUS_INVALID, "open: 'seed' must be a whole number as text");
-    return STATUS_OK;
+    return status == STATUS_OK ? num_parse_u64(text, 0, UINT64_MAX, ret_seed, err) : status;
 }
 
 static enum status read_words(const json_t *object, struct cell *cell, struct err *err)
