@@ -408,7 +408,8 @@ static double warmup_remaining_ns(const struct measure_state *state, double step
     /* Auto can end at any block from ten samples on. */
     size_t least = 2 * WARMUP_WINDOW_MIN;
     double needed = state->warmup.count < least ? (double)(least - state->warmup.count) : 1;
-    return fmin(needed * step_ns, time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));
+    return fmin(needed * step_ns,
+                time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));
 }
 
 /* By precision: the interval narrows with the square root of n. */

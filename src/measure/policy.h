@@ -38,11 +38,11 @@ struct measure_policy {
     uint64_t time_min_ns;
     uint32_t samples_min;
     bool is_warmup_auto;
-    uint64_t warmup_steps;     /* when not auto */
+    uint64_t warmup_steps;       /* when not auto */
     uint64_t warmup_steps_max;   /* caps for auto; */
     uint64_t warmup_time_max_ns; /* this one does not count the first step, which may compile */
-    bool is_sync_per_block;   /* a sample is a block's mean step instead of one step */
-    uint64_t block_target_ns; /* wished length of a block */
+    bool is_sync_per_block;      /* a sample is a block's mean step instead of one step */
+    uint64_t block_target_ns;    /* wished length of a block */
     uint32_t block_steps_max;
 };
 
