@@ -31,25 +31,20 @@ struct precision_traits {
     const char *accumulate;
 };
 
-static struct precision_traits precision_traits(enum cell_precision precision)
+static const struct precision_traits precisions[] = {
+    [CELL_PRECISION_FP32] = {0.5e12, 40e12, 4, 4, "fp32", "fp32", "fp32"},
+    [CELL_PRECISION_TF32] = {0.5e12, 250e12, 4, 4, "fp32", "tf32", "fp32"},
+    [CELL_PRECISION_BF16] = {1e12, 500e12, 4, 2, "fp32", "bf16", "fp32"},
+    [CELL_PRECISION_BF16_PURE] = {1e12, 500e12, 2, 2, "bf16", "bf16", "fp32"},
+    [CELL_PRECISION_FP16] = {0.8e12, 500e12, 4, 2, "fp32", "fp16", "fp32"},
+    [CELL_PRECISION_INT8] = {2e12, 900e12, 1, 1, "int8", "int8", "int32"},
+};
+_Static_assert(ARRAY_COUNT(precisions) == CELL_PRECISION_COUNT, "a precision has no row");
+
+static const struct precision_traits *traits_of(const struct cell *cell)
 {
-    switch (precision) {
-    case CELL_PRECISION_FP32:
-        return (struct precision_traits){0.5e12, 40e12, 4, 4, "fp32", "fp32", "fp32"};
-    case CELL_PRECISION_TF32:
-        return (struct precision_traits){0.5e12, 250e12, 4, 4, "fp32", "tf32", "fp32"};
-    case CELL_PRECISION_BF16:
-        return (struct precision_traits){1e12, 500e12, 4, 2, "fp32", "bf16", "fp32"};
-    case CELL_PRECISION_BF16_PURE:
-        return (struct precision_traits){1e12, 500e12, 2, 2, "bf16", "bf16", "fp32"};
-    case CELL_PRECISION_FP16:
-        return (struct precision_traits){0.8e12, 500e12, 4, 2, "fp32", "fp16", "fp32"};
-    case CELL_PRECISION_INT8:
-        return (struct precision_traits){2e12, 900e12, 1, 1, "int8", "int8", "int32"};
-    case CELL_PRECISION_COUNT: break;
-    }
-    ASSERT(!"no such precision");
-    return (struct precision_traits){0};
+    ASSERT((size_t)cell->precision < ARRAY_COUNT(precisions));
+    return &precisions[cell->precision];
 }
 
 static bool is_cpu(const struct cell *cell)
@@ -72,7 +67,7 @@ static uint64_t kv_cache_bytes(const struct cell *cell)
         return 0;
     uint64_t positions = (uint64_t)cell->batch_size * cell->seq_len;
     return 2ULL * cell->model.layers_count * positions * cell->model.dim *
-           precision_traits(cell->precision).compute_bytes;
+           traits_of(cell)->compute_bytes;
 }
 
 /* A rough count of what a token leaves in one layer: 16 rows of dim (residuals, norms, q, k, v,
@@ -85,13 +80,12 @@ static uint64_t activation_bytes(const struct cell *cell)
     uint64_t per_token = 16ULL * model->dim + 3ULL * model->experts_active * model->ffn_hidden;
     uint64_t layers = cell->mode == CELL_MODE_TRAIN ? model->layers_count : 1;
     uint64_t logits = tokens * model->vocab_size * 4;
-    return tokens * per_token * layers * precision_traits(cell->precision).compute_bytes + logits;
+    return tokens * per_token * layers * traits_of(cell)->compute_bytes + logits;
 }
 
 static struct proto_memory_parts memory_parts(const struct cell *cell)
 {
-    uint64_t weights =
-        model_params_total(&cell->model) * precision_traits(cell->precision).param_bytes;
+    uint64_t weights = model_params_total(&cell->model) * traits_of(cell)->param_bytes;
     bool is_train = cell->mode == CELL_MODE_TRAIN;
     struct proto_memory_parts parts = {
         .is_known = true,
@@ -113,9 +107,9 @@ static struct proto_memory_parts memory_parts(const struct cell *cell)
 
 static double nominal_step_ns(const struct cell *cell)
 {
-    struct precision_traits traits = precision_traits(cell->precision);
+    const struct precision_traits *traits = traits_of(cell);
     struct proto_memory_parts memory = memory_parts(cell);
-    double flops_rate = is_cpu(cell) ? traits.cpu_flops : traits.device_flops;
+    double flops_rate = is_cpu(cell) ? traits->cpu_flops : traits->device_flops;
     double bytes_rate = is_cpu(cell) ? 50e9 : 3000e9;
     double overhead_ns = is_cpu(cell) ? 200e3 : 50e3;
     /* Train reads weights forward and backward and reads and writes them and their states in AdamW.
@@ -187,7 +181,7 @@ static enum status sandbox_open(const struct cell *cell, void **ret_context,
     sandbox->step_ns = nominal_step_ns(cell);
     sandbox->memory = memory_parts(cell);
 
-    struct precision_traits traits = precision_traits(cell->precision);
+    const struct precision_traits *traits = traits_of(cell);
     *ret_ready = (struct proto_ready){
         .params_total = model_params_total(&cell->model),
         .params_active = model_params_active(&cell->model),
@@ -199,11 +193,11 @@ static enum status sandbox_open(const struct cell *cell, void **ret_context,
     };
     (void)snprintf(ret_ready->model_source, sizeof(ret_ready->model_source), "%s",
                    cell->model_source);
-    (void)snprintf(ret_ready->dtype_param, sizeof(ret_ready->dtype_param), "%s", traits.param);
+    (void)snprintf(ret_ready->dtype_param, sizeof(ret_ready->dtype_param), "%s", traits->param);
     (void)snprintf(ret_ready->dtype_compute, sizeof(ret_ready->dtype_compute), "%s",
-                   traits.compute);
+                   traits->compute);
     (void)snprintf(ret_ready->dtype_accumulate, sizeof(ret_ready->dtype_accumulate), "%s",
-                   traits.accumulate);
+                   traits->accumulate);
     (void)snprintf(ret_ready->backend, sizeof(ret_ready->backend), "synthetic");
     (void)snprintf(ret_ready->tokens_data, sizeof(ret_ready->tokens_data), "none");
     (void)snprintf(ret_ready->notes, sizeof(ret_ready->notes),
