@@ -366,7 +366,6 @@ Test(supervise_supervise, unmet_conditions_are_unsteady)
     expect(&bench, "unsteady", "target_ci_not_met");
     cr_expect_gt(record_u64(bench.record, RECORD_STEPS), 0);
     tear_down(&bench);
-    check_fault("with run3 '{\"nonfinite\":1}'", "invalid", "nonfinite_loss", 0);
 }
 
 Test(supervise_supervise, a_worker_over_its_memory_limit_is_ended)
