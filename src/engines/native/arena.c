@@ -16,8 +16,7 @@ void *layout_take(struct layout *layout, uint64_t count, uint64_t element_bytes)
         return NULL;
     }
     void *place = (void *)(layout->base + (uintptr_t)layout->used_bytes);
-    layout->used_bytes +=
-        (bytes + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT;
+    layout->used_bytes += (bytes + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT;
     if (layout->used_bytes > layout->high_bytes)
         layout->high_bytes = layout->used_bytes;
     return place;
@@ -53,8 +52,8 @@ enum status arena_open(uint64_t bytes, struct arena *ret_arena, struct err *err)
 {
     struct arena arena = {.bytes = (size_t)arena_round(bytes)};
     arena.mapping_bytes = arena.bytes + ARENA_HUGE_BYTES;
-    arena.mapping = mmap(NULL, arena.mapping_bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    arena.mapping =
+        mmap(NULL, arena.mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena.mapping == MAP_FAILED)
         return ERR(err, STATUS_NOMEM, "the system gives no %" PRIu64 " bytes", bytes);
     uint64_t begin = (uint64_t)(uintptr_t)arena.mapping;

@@ -48,8 +48,7 @@ enum status shape_init(struct shape *shape, const struct model_spec *spec, enum 
     if (mode == CELL_MODE_DECODE)
         made.N = larger(batch_size, smaller(seq_len - 1, PREFILL_ROWS));
     size_t fitting = LOGITS_FLOATS / made.V;
-    made.logits_rows =
-        smaller(made.N, smaller(LOGITS_ROWS_MAX, larger(LOGITS_ROWS_MIN, fitting)));
+    made.logits_rows = smaller(made.N, smaller(LOGITS_ROWS_MAX, larger(LOGITS_ROWS_MIN, fitting)));
     *shape = made;
     return STATUS_OK;
 }
@@ -95,8 +94,8 @@ static void place_routes(const struct shape *s, const struct model_spec *spec,
 }
 
 /* Train: everything a backward pass needs of each layer, in equal strides. */
-static void place_saved(const struct shape *s, const struct model_spec *spec,
-                        struct layout *layout, struct buffers *b)
+static void place_saved(const struct shape *s, const struct model_spec *spec, struct layout *layout,
+                        struct buffers *b)
 {
     bool has_mean = spec->norm == MODEL_NORM_LAYER;
     struct layer_buffers *layer = &b->layer0;
@@ -120,8 +119,8 @@ static void place_saved(const struct shape *s, const struct model_spec *spec,
 }
 
 /* Train: what is alive between layers, and three groups that never meet. */
-static void place_train(const struct shape *s, const struct model_spec *spec,
-                        struct layout *layout, struct buffers *b)
+static void place_train(const struct shape *s, const struct model_spec *spec, struct layout *layout,
+                        struct buffers *b)
 {
     size_t routed = s->N * s->K;
     place_saved(s, spec, layout, b);

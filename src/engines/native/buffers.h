@@ -24,7 +24,7 @@
 #include "spec/cell.h"
 
 /* Positions that prefill puts into the cache at once. */
-#define PREFILL_ROWS   128
+#define PREFILL_ROWS 128
 /* Query rows whose scores exist at once, per thread. */
 #define ATTENTION_ROWS 128
 
@@ -45,16 +45,16 @@ struct layer_buffers {
     float *mean1;
     float *rstd2;
     float *mean2;
-    float *qkv;            /* (N, 3, H, D), q and k after rotary */
-    float *att;            /* (N, C) heads' outputs, before out_proj */
-    float *lse;            /* (B, H, T) log-sum-exp of each row of scores; train only */
-    float *hidden1;        /* (N K, F) w1 x + b1, sorted by expert; or fc x + b, (N, F) */
-    float *hidden2;        /* (N K, F) w2 x + b2; NULL for GELU */
-    uint32_t *expert_of;   /* (N, K) chosen expert */
-    uint32_t *row_of;      /* (N, K) where its row is in the sorted buffers */
-    uint32_t *token_of;    /* (N K) token row of a sorted row */
-    float *gate_of;        /* (N K) gate weight of a sorted row */
-    size_t *expert_begin;  /* (E + 1) first sorted row of each expert */
+    float *qkv;           /* (N, 3, H, D), q and k after rotary */
+    float *att;           /* (N, C) heads' outputs, before out_proj */
+    float *lse;           /* (B, H, T) log-sum-exp of each row of scores; train only */
+    float *hidden1;       /* (N K, F) w1 x + b1, sorted by expert; or fc x + b, (N, F) */
+    float *hidden2;       /* (N K, F) w2 x + b2; NULL for GELU */
+    uint32_t *expert_of;  /* (N, K) chosen expert */
+    uint32_t *row_of;     /* (N, K) where its row is in the sorted buffers */
+    uint32_t *token_of;   /* (N K) token row of a sorted row */
+    float *gate_of;       /* (N, K) gate weight of each choice */
+    size_t *expert_begin; /* (E + 1) first sorted row of each expert */
 };
 
 struct buffers {
@@ -62,12 +62,12 @@ struct buffers {
     float *gradients;
     float *moment1;
     float *moment2;
-    uint32_t *inputs;    /* (B, T) */
-    uint32_t *targets;   /* (B, T) */
-    uint32_t *positions; /* (N) position of each row of the pass */
-    uint32_t *batch_of;  /* (N) decode: batch row of each row of the pass */
+    uint32_t *inputs;      /* (B, T) */
+    uint32_t *targets;     /* (B, T) */
+    uint32_t *positions;   /* (N) position of each row of the pass */
+    uint32_t *batch_of;    /* (N) decode: batch row of each row of the pass */
     uint32_t *pass_tokens; /* (N) decode: token of each row of the pass */
-    float *rotary_cos;   /* (T, rotary_dim / 2) */
+    float *rotary_cos;     /* (T, rotary_dim / 2) */
     float *rotary_sin;
     double *losses; /* (N) */
     float *keys;    /* (L, B, H, T, D) decode */
@@ -87,9 +87,9 @@ struct buffers {
 
     float *d_x; /* (N, C) gradient of the residual; this and the following: train only */
     float *d_normed;
-    float *d_att; /* (N, C) */
-    float *d_qkv; /* (N, 3 C) */
-    float *d_out; /* (N, C) gradient behind a dropout */
+    float *d_att;    /* (N, C) */
+    float *d_qkv;    /* (N, 3 C) */
+    float *d_out;    /* (N, C) gradient behind a dropout */
     float *d_routed; /* (N K, C) */
 
     void *gemm_workspace;

@@ -13,6 +13,15 @@
 #define CLONES
 #endif
 
+/* Before a loop whose iterations do not depend on each other even where its pointers are equal. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #endif

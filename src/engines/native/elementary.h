@@ -13,12 +13,12 @@
  * instruction set. */
 typedef float f32x16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
-#define F32X16_LANES         16
+#define F32X16_LANES 16
 /* Float sums are kept over at most so many elements before they go into a double. */
-#define SUM_BLOCK            1024
+#define SUM_BLOCK 1024
 
-/* exp(x) to 2 units in the last place, between 2^-126 and 2^127; NaN stays NaN. Cody-Waite reduction
- * and the polynomial of Cephes (S. Moshier, expf.c). */
+/* exp(x) to 2 units in the last place, between 2^-126 and 2^127; NaN stays NaN. Cody-Waite
+ * reduction and the polynomial of Cephes (S. Moshier, expf.c). */
 ALWAYS_INLINE float exp_f32(float x)
 {
     const float round_magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -58,7 +58,8 @@ ALWAYS_INLINE float lanes_sum(const f32x16 *lanes)
     float half[8];
     for (size_t i = 0; i < 8; i++)
         half[i] = (*lanes)[i] + (*lanes)[i + 8];
-    return ((half[0] + half[4]) + (half[2] + half[6])) + ((half[1] + half[5]) + (half[3] + half[7]));
+    return ((half[0] + half[4]) + (half[2] + half[6])) +
+           ((half[1] + half[5]) + (half[3] + half[7]));
 }
 
 /* sum of a[i] * b[i] over at most a few thousand elements */

@@ -13,32 +13,32 @@
 #include "spec/model.h"
 
 /* X(slot, name behind "", "layers.N." or "layers.N.moe.experts.E.") */
-#define PARAM_GLOBAL_MAP(X)                   \
-    X(TOKEN, "token_embedding.weight")        \
-    X(POSITION, "position_embedding")         \
-    X(NORM_WEIGHT, "norm.weight")             \
-    X(NORM_BIAS, "norm.bias")                 \
+#define PARAM_GLOBAL_MAP(X)            \
+    X(TOKEN, "token_embedding.weight") \
+    X(POSITION, "position_embedding")  \
+    X(NORM_WEIGHT, "norm.weight")      \
+    X(NORM_BIAS, "norm.bias")          \
     X(HEAD, "lm_head.weight")
-#define PARAM_LAYER_MAP(X)                    \
-    X(NORM1_WEIGHT, "norm1.weight")           \
-    X(NORM1_BIAS, "norm1.bias")               \
-    X(QKV_WEIGHT, "attn.qkv_proj.weight")     \
-    X(QKV_BIAS, "attn.qkv_proj.bias")         \
-    X(OUT_WEIGHT, "attn.out_proj.weight")     \
-    X(OUT_BIAS, "attn.out_proj.bias")         \
-    X(NORM2_WEIGHT, "norm2.weight")           \
-    X(NORM2_BIAS, "norm2.bias")               \
-    X(GATE_WEIGHT, "moe.gate.weight")         \
-    X(FC_WEIGHT, "mlp.fc.weight")             \
-    X(FC_BIAS, "mlp.fc.bias")                 \
-    X(PROJ_WEIGHT, "mlp.proj.weight")         \
+#define PARAM_LAYER_MAP(X)                \
+    X(NORM1_WEIGHT, "norm1.weight")       \
+    X(NORM1_BIAS, "norm1.bias")           \
+    X(QKV_WEIGHT, "attn.qkv_proj.weight") \
+    X(QKV_BIAS, "attn.qkv_proj.bias")     \
+    X(OUT_WEIGHT, "attn.out_proj.weight") \
+    X(OUT_BIAS, "attn.out_proj.bias")     \
+    X(NORM2_WEIGHT, "norm2.weight")       \
+    X(NORM2_BIAS, "norm2.bias")           \
+    X(GATE_WEIGHT, "moe.gate.weight")     \
+    X(FC_WEIGHT, "mlp.fc.weight")         \
+    X(FC_BIAS, "mlp.fc.bias")             \
+    X(PROJ_WEIGHT, "mlp.proj.weight")     \
     X(PROJ_BIAS, "mlp.proj.bias")
-#define PARAM_EXPERT_MAP(X)                   \
-    X(W1_WEIGHT, "ffn.w1.weight")             \
-    X(W1_BIAS, "ffn.w1.bias")                 \
-    X(W2_WEIGHT, "ffn.w2.weight")             \
-    X(W2_BIAS, "ffn.w2.bias")                 \
-    X(W3_WEIGHT, "ffn.w3.weight")             \
+#define PARAM_EXPERT_MAP(X)       \
+    X(W1_WEIGHT, "ffn.w1.weight") \
+    X(W1_BIAS, "ffn.w1.bias")     \
+    X(W2_WEIGHT, "ffn.w2.weight") \
+    X(W2_BIAS, "ffn.w2.bias")     \
+    X(W3_WEIGHT, "ffn.w3.weight") \
     X(W3_BIAS, "ffn.w3.bias")
 
 enum param_slot {
@@ -52,8 +52,8 @@ struct params_layout {
     /* Elements from the start to the slot's first tensor (layer 0, expert 0); SIZE_MAX when the
      * model has none. A tied head is the token embedding. */
     size_t offset[PARAM_SLOTS_COUNT];
-    size_t layer_stride;  /* elements from a layer to the next */
-    size_t expert_stride; /* elements from an expert to the next */
+    size_t layer_stride;   /* elements from a layer to the next */
+    size_t expert_stride;  /* elements from an expert to the next */
     size_t elements_count; /* all, gaps counted; 0 if more than 2^60 */
 };
 
