@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+/* header-only form: nothing to link, and the streaming state stays internal */
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 uint64_t hash_u64(const void *bytes, size_t bytes_count)

@@ -8,7 +8,8 @@
 #include <sys/types.h>
 
 /* Bytes a process could still take without swapping or being killed: the least of MemAvailable and
- * what is left under every cgroup memory limit (v1 and v2) on the way up. 0 if unreadable. */
+ * what is left under every cgroup memory limit (v1 and v2) on the way up; page cache that the
+ * kernel drops first counts as left. 0 if unreadable, and only then. */
 uint64_t sysmem_available_bytes(void);
 /* MemTotal, or the tightest cgroup limit if lower. */
 uint64_t sysmem_total_bytes(void);
@@ -22,5 +23,10 @@ bool sysmem_reset_own_peak(void);
 /* Kernel out-of-memory kills so far (memory cgroup's counter, else the machine's). False if
  * unknown. */
 bool sysmem_oom_kills(uint64_t *ret_count);
+
+/* The same on a tree of files under `root` (base/procfs.h), for tests; "" is this machine. */
+uint64_t sysmem_available_bytes_at(const char *root);
+uint64_t sysmem_total_bytes_at(const char *root);
+bool sysmem_oom_kills_at(const char *root, uint64_t *ret_count);
 
 #endif

@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
-#define RECORD_SCHEMA 1
+#define RECORD_SCHEMA_VERSION 1
 
 /* X(id, name, type, unit, meaning) */
 #define RECORD_FIELD_MAP(X)                                                                        \

@@ -1,0 +1,32 @@
+# Front door. Everything real is in CMakePresets.json and tools/.
+#   make bench   install what is missing, build, run the main job on the embedded engine
+#   make test    install what is missing, pass every test and check
+#   make build   build/tokmark          make dist    self-contained archive under dist/
+#   make check   format, style, lint    make clean   remove what was built
+MAKEFLAGS += --no-print-directory
+.PHONY: bench test build dist dist-check check clean
+
+bench: build
+	@tools/bench.sh
+
+build:
+	@tools/setup.sh build
+	@tools/build.sh release
+
+test:
+	@tools/setup.sh test
+	@tools/test.sh
+
+check:
+	@tools/setup.sh test
+	@tools/check.sh
+
+dist:
+	@tools/setup.sh build
+	@tools/dist.sh
+
+dist-check: dist
+	@tools/dist_check.sh
+
+clean:
+	rm -rf build build-asan build-clang build-dist dist

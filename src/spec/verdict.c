@@ -1,0 +1,49 @@
+#include "spec/verdict.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[] = {
+#define X(name, text) text,
+    VERDICT_MAP(X)
+#undef X
+};
+
+const char *verdict_name(enum verdict verdict)
+{
+    ASSERT((size_t)verdict < ARRAY_COUNT(names));
+    return names[verdict];
+}
+
+bool verdict_parse(const char *text, enum verdict *ret_verdict)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(names[i], text) == 0) {
+            *ret_verdict = (enum verdict)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool verdict_is_finished(enum verdict verdict)
+{
+    return verdict == VERDICT_OK || verdict == VERDICT_UNSTEADY || verdict == VERDICT_INVALID ||
+           verdict == VERDICT_UNSUPPORTED || verdict == VERDICT_OOM;
+}
+
+void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
+{
+    for (size_t i = 0; i < reasons->count; i++)
+        if (strcmp(reasons->items[i].code, code) == 0)
+            return;
+    if (reasons->count == REASONS_MAX)
+        return;
+    struct reason *reason = &reasons->items[reasons->count++];
+    (void)snprintf(reason->code, sizeof(reason->code), "%s", code);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(reason->text, sizeof(reason->text), format, args);
+    va_end(args);
+}

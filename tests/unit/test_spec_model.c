@@ -1,0 +1,137 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "spec/model.h"
+
+static struct model_spec superintelligence(void)
+{
+    return (struct model_spec){.name = "superintelligence",
+                               .vocab_size = 64000,
+                               .max_seq_len = 128,
+                               .dim = 2048,
+                               .layers_count = 24,
+                               .heads_count = 16,
+                               .ffn_hidden = 8192,
+                               .experts_count = 8,
+                               .experts_active = 2,
+                               .rotary_dim = 32,
+                               .rotary_base = 10000,
+                               .dropout = 0.1,
+                               .norm_eps = 1e-6,
+                               .norm = MODEL_NORM_RMS,
+                               .ffn = MODEL_FFN_MOE_SWIGLU};
+}
+
+static struct model_spec gpt2(void)
+{
+    return (struct model_spec){.name = "gpt2-124m",
+                               .vocab_size = 50257,
+                               .max_seq_len = 1024,
+                               .dim = 768,
+                               .layers_count = 12,
+                               .heads_count = 12,
+                               .ffn_hidden = 3072,
+                               .experts_count = 1,
+                               .experts_active = 1,
+                               .rotary_base = 10000,
+                               .dropout = 0.1,
+                               .norm_eps = 1e-5,
+                               .norm = MODEL_NORM_LAYER,
+                               .ffn = MODEL_FFN_GELU,
+                               .is_causal = true,
+                               .is_head_tied = true};
+}
+
+Test(spec_model, parameter_counts_are_the_published_ones)
+{
+    struct model_spec spec = superintelligence();
+    /* "10,333 M parameters", with max_seq_len set to the cell's seq_len */
+    cr_assert_eq((model_params_total(&spec) + 500000) / 1000000, 10333);
+    /* GPT-2 124M: 124,439,808 (the count of OpenAI's released checkpoint) */
+    spec = gpt2();
+    cr_assert_eq(model_params_total(&spec), 124439808);
+    cr_assert_eq(model_params_active(&spec), 124439808);
+}
+
+Test(spec_model, active_parameters_leave_out_six_of_eight_experts)
+{
+    struct model_spec spec = superintelligence();
+    uint64_t expert = 3ull * 2048 * 8192 + 2 * 8192 + 2048;
+    cr_assert_eq(model_params_total(&spec) - model_params_active(&spec), 24 * 6 * expert);
+}
+
+Test(spec_model, state_dict_names_are_the_published_ones)
+{
+    struct model_spec spec = superintelligence();
+    const char *const wanted[] = {"token_embedding.weight",
+                                  "position_embedding",
+                                  "layers.0.norm1.weight",
+                                  "layers.0.attn.qkv_proj.weight",
+                                  "layers.0.attn.qkv_proj.bias",
+                                  "layers.0.attn.out_proj.weight",
+                                  "layers.0.attn.out_proj.bias",
+                                  "layers.0.norm2.weight",
+                                  "layers.0.moe.gate.weight",
+                                  "layers.0.moe.experts.0.ffn.w1.weight",
+                                  "layers.0.moe.experts.0.ffn.w1.bias",
+                                  "layers.0.moe.experts.0.ffn.w2.weight",
+                                  "layers.0.moe.experts.0.ffn.w2.bias",
+                                  "layers.0.moe.experts.0.ffn.w3.weight",
+                                  "layers.0.moe.experts.0.ffn.w3.bias",
+                                  "layers.0.moe.experts.1.ffn.w1.weight"};
+    struct model_tensor tensor;
+    for (uint32_t i = 0; i < ARRAY_COUNT(wanted); i++) {
+        model_tensor_at(&spec, i, &tensor);
+        cr_assert_str_eq(tensor.name, wanted[i]);
+    }
+    uint32_t count = model_tensors_count(&spec);
+    model_tensor_at(&spec, count - 2, &tensor);
+    cr_assert_str_eq(tensor.name, "norm.weight");
+    model_tensor_at(&spec, count - 1, &tensor);
+    cr_assert_str_eq(tensor.name, "lm_head.weight");
+    cr_assert_eq(tensor.dims[0], 64000);
+    cr_assert_eq(tensor.dims[1], 2048);
+}
+
+Test(spec_model, flops_of_gpt2_match_the_known_figure)
+{
+    struct model_spec spec = gpt2();
+    /* 0.247 GFLOP a token forward with all logits, without attention products */
+    double flops = model_forward_flops(&spec, 1, 0);
+    cr_assert(flops > 0.2465e9 && flops < 0.2475e9, "%g", flops);
+}
+
+Test(spec_model, json_round_trip_and_nearest_key)
+{
+    struct model_spec spec = gpt2();
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    struct json_writer writer;
+    json_writer_init(&writer, &out);
+    model_spec_write(&spec, &writer);
+    json_t *object = json_loads(out.data, 0, NULL);
+    struct model_spec again = {0};
+    struct err err = {0};
+    cr_assert_eq(model_spec_read(object, &again, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(memcmp(&spec, &again, sizeof(spec)), 0);
+    cr_assert_eq(model_spec_set(&again, "heads_cuont", "4", &err), STATUS_INVALID);
+    cr_assert(strstr(err.text, "heads_count") != NULL, "%s", err.text);
+    json_decref(object);
+    buf_release(&out);
+}
+
+Test(spec_model, impossible_models_name_the_nearest_possible)
+{
+    struct model_spec spec = superintelligence();
+    struct err err = {0};
+    spec.heads_count = 15;
+    cr_assert_eq(model_spec_validate(&spec, &err), STATUS_INVALID);
+    cr_assert(strstr(err.text, "is 16") != NULL, "%s", err.text);
+    spec = superintelligence();
+    err = (struct err){0};
+    cr_assert_eq(model_spec_set(&spec, "dim", "0", &err), STATUS_INVALID);
+    cr_assert_eq(spec.dim, 2048);
+    err = (struct err){0};
+    cr_assert_eq(model_spec_set(&spec, "dropout", "nan", &err), STATUS_INVALID);
+}

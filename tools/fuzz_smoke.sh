@@ -1,0 +1,23 @@
+#!/bin/sh
+# A short run of every fuzz target from its seeds. Usage: tools/fuzz_smoke.sh [SECONDS_EACH]
+set -eu
+cd "$(dirname "$0")/.."
+seconds=${1:-5}
+for target in build-clang/tests/fuzz_*; do
+    [ -x "$target" ] && [ -f "$target" ] || continue
+    name=${target##*/}
+    corpus=$(mktemp -d)
+    trap 'rm -rf "$corpus"' EXIT
+    log="$corpus.log"
+    seeds=tests/fuzz/corpus/$name
+    [ -d "$seeds" ] || seeds=
+    # shellcheck disable=SC2086
+    if ! "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
+        -artifact_prefix="$corpus/" "$corpus" $seeds >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        echo "fuzz: $name failed" >&2
+        exit 1
+    fi
+    echo "fuzz: $name: $(sed -n 's/^Done \([0-9]* runs in [0-9]* second(s)\)/\1/p' "$log")"
+    rm -rf "$corpus" "$log"
+done

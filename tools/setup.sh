@@ -1,0 +1,70 @@
+#!/bin/sh
+# Installs what is missing. Usage: tools/setup.sh build|test
+# Debian and Ubuntu, as root or with sudo; elsewhere it says what is needed. Quick when nothing is.
+set -eu
+want=${1:?usage: tools/setup.sh build|test}
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+packages="gcc libc6-dev cmake ninja-build libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev"
+if [ "$want" = test ]; then
+    packages="$packages clang clang-format clang-tidy libcriterion-dev mandoc bash-completion python3 python3-venv"
+fi
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null 2>&1; then sudo "$@"
+    else
+        echo "tokmark: need root or sudo to run: $*" >&2
+        exit 1
+    fi
+}
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "tokmark: not a Debian or Ubuntu machine; make sure these are installed: $packages" >&2
+else
+    missing=
+    for package in $packages; do
+        state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+        [ "$state" = installed ] || missing="$missing $package"
+    done
+    if [ -n "$missing" ]; then
+        echo "tokmark: installing$missing"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+        # shellcheck disable=SC2086
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+    fi
+    # Newer releases ship clang's sanitizer and fuzzer runtimes apart.
+    if [ "$want" = test ] && ! ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-* >/dev/null 2>&1; then
+        version=$(clang -dumpversion)
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "libclang-rt-${version%%.*}-dev"
+    fi
+fi
+
+[ "$want" = test ] || exit 0
+
+# The tests' Python environment: outside the clone, keyed by what it holds.
+requirements="$root/tests/requirements.txt"
+python=$(command -v python3)
+key=$({ cat "$requirements"; "$python" -c 'import sys; print(sys.version, sys.executable)'; } | sha256sum | cut -c1-16)
+venv="${XDG_CACHE_HOME:-$HOME/.cache}/tokmark/venv-$key"
+if [ ! -e "$venv/.complete" ]; then
+    echo "tokmark: making the tests' Python environment in $venv"
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    "$python" -m venv "$venv"
+    # A CPU build of PyTorch that lies on this machine beats gigabytes of CUDA packages.
+    torch=$(sed -n 's/^torch.*/&/p' "$requirements")
+    tag=$("$venv/bin/python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+    for place in ${PIP_FIND_LINKS:-}; do
+        for wheel in "$place"/torch-*+cpu-"$tag"-*.whl; do
+            [ -e "$wheel" ] || continue
+            version=${wheel##*/torch-}
+            torch="torch==${version%%+*}"
+        done
+    done
+    sed '/^torch/d; /^#/d' "$requirements" >"$venv/requirements.txt"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check "$torch" -r "$venv/requirements.txt"
+    touch "$venv/.complete"
+fi
+mkdir -p "$root/build"
+ln -sfn "$venv" "$root/build/venv"
