@@ -191,7 +191,8 @@ enum exit_code command_main(int argc, const char *const *argv)
     const char *word = argc > 1 ? command_word(argv[1]) : NULL;
     /* Under a published name everything is that command's, but for what such a command takes no
      * words for: the worker that a supervisor starts from this same file, and the version. */
-    bool is_direct = call.program->command != NULL && (word == NULL || strcmp(word, "worker") != 0) &&
+    bool is_direct = call.program->command != NULL &&
+                     (word == NULL || strcmp(word, "worker") != 0) &&
                      (argc < 2 || strcmp(argv[1], "--version") != 0);
     if (is_direct) {
         call.command = command_find(call.program->command);

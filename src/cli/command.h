@@ -68,10 +68,10 @@ extern const unsigned program_list_count;
 extern const struct command command_run, command_env, command_models, command_engines, command_man,
     command_completion, command_version, command_help, command_worker;
 
-#define COMMAND_HELP_ROW                                                          \
-    {                                                                             \
-        .name = "help", .short_name = 'h', .type = OPTION_HELP, .group = "Help",  \
-        .help = "print this text and stop",                                       \
+#define COMMAND_HELP_ROW                                                         \
+    {                                                                            \
+        .name = "help", .short_name = 'h', .type = OPTION_HELP, .group = "Help", \
+        .help = "print this text and stop",                                      \
     }
 
 /* NULL when there is none. */

@@ -87,8 +87,7 @@ static void append_row_head(const struct option *row, struct buf *out)
         buf_append_text(out, "...");
 }
 
-static void append_row(const struct options_table *table, const struct option *row,
-                       struct buf *out)
+static void append_row(const struct options_table *table, const struct option *row, struct buf *out)
 {
     size_t start_bytes = out->length_bytes;
     buf_append_text(out, "  ");

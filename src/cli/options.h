@@ -57,9 +57,9 @@ struct option {
     const char *name; /* without "--" */
     char short_name;  /* 0 = none */
     enum option_type type;
-    size_t offset;                       /* of the target in the command's struct */
-    const char *arg;                     /* placeholder in help: "N"; NULL for flags */
-    const char *def;                     /* default as text; lists: words between spaces; or NULL */
+    size_t offset;   /* of the target in the command's struct */
+    const char *arg; /* placeholder in help: "N"; NULL for flags */
+    const char *def; /* default as text; lists: words between spaces; or NULL */
     uint64_t min, max;
     const struct option_choice *choices; /* ends with a NULL name */
     const char *group;                   /* heading in help */
