@@ -15,9 +15,12 @@
 
 #include "base/status.h"
 
-#define SAFETENSORS_DIMS_MAX         8
-#define SAFETENSORS_DTYPE_BYTES      12
-#define SAFETENSORS_HEADER_BYTES_MAX 100000000 /* the reference implementation's limit */
+#define SAFETENSORS_DIMS_MAX    8
+#define SAFETENSORS_DTYPE_BYTES 12
+
+/* Over 100,000 tensors. The reference implementation allows 100 MB, which a hostile file could turn
+ * into gigabytes of parsed JSON. */
+#define SAFETENSORS_HEADER_BYTES_MAX (16 * 1024 * 1024)
 
 struct safetensors; /* opaque: an open file */
 

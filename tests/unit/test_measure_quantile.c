@@ -1,0 +1,121 @@
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdint.h>
+
+#include "../golden/measure_golden.h"
+#include "base/status.h"
+#include "measure/quantile.h"
+
+Test(measure_quantile, samples_min_is_the_published_table)
+{
+    const struct {
+        double q;
+        size_t at_95, at_99;
+    } table[] = {{0.5, 5, 7}, {0.9, 29, 44}, {0.95, 59, 90}, {0.99, 299, 459}, {0.999, 2995, 4603}};
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        cr_assert_eq(quantile_samples_min(table[i].q, 0.95), table[i].at_95, "%g", table[i].q);
+        cr_assert_eq(quantile_samples_min(table[i].q, 0.99), table[i].at_99, "%g", table[i].q);
+    }
+    cr_assert_eq(quantile_samples_min(0.5, 0.75), 2, "a power that is met exactly");
+}
+
+Test(measure_quantile, binomial_cdf_agrees_with_scipy)
+{
+    double worst = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(golden_cdf); i++) {
+        double cdf =
+            quantile_binomial_cdf(golden_cdf[i].successes, golden_cdf[i].count, golden_cdf[i].q);
+        double error = fabs(cdf - golden_cdf[i].cdf);
+        cr_assert_leq(error, 1e-12, "n %zu q %g k %zu: %.17g, SciPy %.17g", golden_cdf[i].count,
+                      golden_cdf[i].q, golden_cdf[i].successes, cdf, golden_cdf[i].cdf);
+        /* Small tails keep their leading digits, too. */
+        cr_assert_leq(error, 1e-10 * golden_cdf[i].cdf + 1e-300, "n %zu q %g k %zu",
+                      golden_cdf[i].count, golden_cdf[i].q, golden_cdf[i].successes);
+        worst = fmax(worst, error);
+    }
+    cr_log_info("largest error %g", worst);
+}
+
+Test(measure_quantile, binomial_cdf_by_hand)
+{
+    /* Four coins: 1, 5, 11, 15, 16 of 16. */
+    const double sixteenths[] = {1, 5, 11, 15, 16};
+    for (size_t k = 0; k <= 4; k++)
+        cr_assert_float_eq(quantile_binomial_cdf(k, 4, 0.5), sixteenths[k] / 16, 1e-15);
+    cr_assert_eq(quantile_binomial_cdf(9, 4, 0.5), 1);
+}
+
+Test(measure_quantile, interval_ranks_agree_with_scipy)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(golden_ranks); i++) {
+        size_t n = golden_ranks[i].count;
+        double q = golden_ranks[i].q;
+        double confidence = golden_ranks[i].confidence;
+        size_t low = 0;
+        size_t high = 0;
+        bool is_known = quantile_interval_ranks(n, q, confidence, &low, &high);
+        cr_assert_eq(is_known, golden_ranks[i].low > 0, "n %zu q %g", n, q);
+        cr_assert_eq(low, golden_ranks[i].low, "n %zu q %g at %g: %zu", n, q, confidence, low);
+        cr_assert_eq(high, golden_ranks[i].high, "n %zu q %g at %g: %zu", n, q, confidence, high);
+        if (is_known)
+            cr_assert_geq(golden_ranks[i].coverage, confidence - 1e-12);
+    }
+}
+
+Test(measure_quantile, median_interval_needs_six_samples_and_eight_at_99)
+{
+    size_t low = 0;
+    size_t high = 0;
+    cr_assert_not(quantile_interval_ranks(0, 0.5, 0.95, &low, &high));
+    cr_assert_not(quantile_interval_ranks(1, 0.5, 0.95, &low, &high));
+    cr_assert_not(quantile_interval_ranks(5, 0.5, 0.95, &low, &high));
+    cr_assert_eq(low, 0, "untouched when there is none");
+    cr_assert(quantile_interval_ranks(6, 0.5, 0.95, &low, &high));
+    cr_assert_eq(low, 1);
+    cr_assert_eq(high, 6);
+    cr_assert_not(quantile_interval_ranks(7, 0.5, 0.99, &low, &high));
+    cr_assert(quantile_interval_ranks(8, 0.5, 0.99, &low, &high));
+    /* Conover, Practical Nonparametric Statistics, table A3: n = 10 gives ranks 2 and 9. */
+    cr_assert(quantile_interval_ranks(10, 0.5, 0.95, &low, &high));
+    cr_assert_eq(low, 2);
+    cr_assert_eq(high, 9);
+}
+
+Test(measure_quantile, median_interval_is_symmetric)
+{
+    for (size_t n = 6; n < 3000; n++) {
+        size_t low = 0;
+        size_t high = 0;
+        cr_assert(quantile_interval_ranks(n, 0.5, 0.95, &low, &high));
+        cr_assert_eq(low + high, n + 1, "n %zu: %zu, %zu", n, low, high);
+    }
+}
+
+Test(measure_quantile, nearest_rank_by_hand)
+{
+    double values[100];
+    for (size_t i = 0; i < 100; i++)
+        values[i] = (double)(i + 1);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 0.5), 50);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 0.501), 51);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 0.07), 7, "0.07 * 100 is over 7 in binary");
+    cr_assert_eq(quantile_nearest_rank(values, 100, 0.29), 29);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 0.99), 99);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 1), 100);
+    cr_assert_eq(quantile_nearest_rank(values, 100, 1e-9), 1);
+    cr_assert_eq(quantile_nearest_rank(values, 1, 0.5), 1);
+    cr_assert_eq(quantile_nearest_rank(values, 29, 0.9), 27);
+}
+
+Test(measure_quantile, median_and_sort_by_hand)
+{
+    double values[] = {5, 1, 4, 1, 3, 9};
+    quantile_sort(values, 6);
+    const double sorted[] = {1, 1, 3, 4, 5, 9};
+    for (size_t i = 0; i < 6; i++)
+        cr_assert_eq(values[i], sorted[i]);
+    cr_assert_eq(quantile_median(values, 6), 3.5);
+    cr_assert_eq(quantile_median(values, 5), 3);
+    cr_assert_eq(quantile_median(values, 1), 1);
+    quantile_sort(values, 0);
+}
