@@ -22,7 +22,7 @@ static void append_line(const struct model_spec *spec, const char *summary, stru
     char params[NUM_TEXT_BYTES], active[NUM_TEXT_BYTES];
     num_format_count((double)model_params_total(spec), params);
     num_format_count((double)model_params_active(spec), active);
-    buf_appendf(out, "%-24s  %8s  %8s  %s\n", spec->name, params, active, summary);
+    buf_appendf(out, "%-28s  %8s  %8s  %s\n", spec->name, params, active, summary);
 }
 
 static void append_json(const struct model_spec *spec, struct buf *out)
@@ -48,7 +48,7 @@ static enum exit_code run_models(const struct invocation *call)
     struct buf out;
     buf_init(&out, OUTPUT_BYTES_MAX);
     if (!options.is_json)
-        buf_appendf(&out, "%-24s  %8s  %8s  %s\n", "model", "params", "active", "what it is");
+        buf_appendf(&out, "%-28s  %8s  %8s  %s\n", "model", "params", "active", "what it is");
     for (unsigned i = 0; i < preset_count(); i++) {
         struct model_spec spec;
         struct err err = {0};

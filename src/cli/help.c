@@ -55,10 +55,13 @@ void help_row_facts(const struct options_table *table, const struct option *row,
 {
     struct buf range;
     buf_init(&range, HELP_BYTES_MAX);
-    if (row->type == OPTION_CHOICE || row->type == OPTION_CHOICES) {
-        append_choices(row, &range);
-    } else if (row->type == OPTION_NUMBER) {
+    if (row->type == OPTION_NUMBER) {
         buf_appendf(&range, "%" PRIu64 " to %" PRIu64, row->min, row->max);
+        if (row->choices != NULL)
+            buf_append_text(&range, " or ");
+    }
+    if (row->type != OPTION_AXIS && row->choices != NULL) {
+        append_choices(row, &range);
     } else if (row->type == OPTION_AXIS) {
         buf_appendf(&range, "1 to %" PRIu64, row->max);
     } else if (row->type == OPTION_REAL) {

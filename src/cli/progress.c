@@ -45,11 +45,13 @@ static void append_cell(const struct progress *progress, struct buf *out)
         buf_appendf(out, " trial %" PRIu32, progress->trial);
 }
 
-/* Cells to come at the pace of those measured; before there is one, at that of the present one. */
+/* Cells to come at the pace of those measured; before there is one, at that of the present one.
+ * 0 = unknown. */
 static uint64_t sweep_remaining_ns(const struct progress *progress)
 {
     uint64_t to_come = progress->cells_total - progress->cells_done;
-    if (progress->cell == NULL || to_come == 0)
+    bool is_known = progress->cells_measured > 0 || progress->remaining_ns > 0;
+    if (progress->cell == NULL || to_come == 0 || !is_known)
         return 0;
     uint64_t pace_ns = progress->cells_measured > 0
                            ? progress->measured_ns / progress->cells_measured

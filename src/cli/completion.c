@@ -1,10 +1,8 @@
-/* `tokmark completion bash`: the option tables as a completion script. */
+#include "cli/completion.h"
+
 #include <string.h>
 
-#include "base/nearest.h"
 #include "cli/command.h"
-
-#define SCRIPT_BYTES_MAX (256 * 1024)
 
 struct completion_options {
     bool unused;
@@ -141,6 +139,12 @@ static const char driver[] =
     "}\n"
     "complete -F _tokmark tokmark bench_pytorch bench_jax\n";
 
+void completion_bash(struct buf *out)
+{
+    append_script(out);
+    buf_append_text(out, driver);
+}
+
 static enum exit_code run_completion(const struct invocation *call)
 {
     struct completion_options options = {0};
@@ -153,9 +157,8 @@ static enum exit_code run_completion(const struct invocation *call)
         return EXIT_CODE_USAGE;
     }
     struct buf out;
-    buf_init(&out, SCRIPT_BYTES_MAX);
-    append_script(&out);
-    buf_append_text(&out, driver);
+    buf_init(&out, COMPLETION_BYTES_MAX);
+    completion_bash(&out);
     return command_print(call, &out);
 }
 

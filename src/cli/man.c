@@ -1,12 +1,12 @@
-/* `tokmark man`: the manual page, from the same tables as --help. */
+#include "cli/man.h"
+
 #include <string.h>
 
 #include "base/version.h"
 #include "cli/command.h"
 #include "cli/help.h"
 
-#define PAGE_BYTES_MAX (256 * 1024)
-#define PAGE_DATE      "2026-11-22" /* of the last change of what it says */
+#define PAGE_DATE "2026-11-22" /* of the last change of what it says */
 
 struct man_options {
     bool unused;
@@ -120,7 +120,7 @@ static void append_examples(struct buf *out)
     buf_append_text(out, ".fi\n");
 }
 
-static void append_page(struct buf *out)
+void man_page(struct buf *out)
 {
     buf_appendf(out, ".TH TOKMARK 1 \"%s\" \"tokmark %s\" \"User Commands\"\n", PAGE_DATE,
                 version_text());
@@ -150,8 +150,8 @@ static enum exit_code run_man(const struct invocation *call)
     if (!command_parse(call, &options, NULL, &code))
         return code;
     struct buf out;
-    buf_init(&out, PAGE_BYTES_MAX);
-    append_page(&out);
+    buf_init(&out, MAN_BYTES_MAX);
+    man_page(&out);
     return command_print(call, &out);
 }
 
