@@ -38,9 +38,10 @@ static double number(const json_t *object, const char *key)
 Test(measure_quantile, binomial_cdf_agrees_with_scipy)
 {
     json_t *root = NULL;
+    const json_t *rows = golden("cdf", &root);
     size_t i = 0;
     json_t *row = NULL;
-    json_array_foreach(golden("cdf", &root), i, row)
+    json_array_foreach(rows, i, row)
     {
         size_t n = (size_t)number(row, "count");
         size_t k = (size_t)number(row, "successes");
@@ -67,9 +68,10 @@ Test(measure_quantile, binomial_cdf_by_hand)
 Test(measure_quantile, interval_ranks_agree_with_scipy)
 {
     json_t *root = NULL;
+    const json_t *rows = golden("ranks", &root);
     size_t i = 0;
     json_t *row = NULL;
-    json_array_foreach(golden("ranks", &root), i, row)
+    json_array_foreach(rows, i, row)
     {
         size_t n = (size_t)number(row, "count");
         double q = number(row, "q");
