@@ -276,6 +276,7 @@ enum exit_code run_command(const struct invocation *call)
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
+        run_setup_release(&run.setup);
         return status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
                : status == STATUS_NOMEM     ? EXIT_CODE_IO
                                             : EXIT_CODE_USAGE;

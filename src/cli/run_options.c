@@ -5,6 +5,7 @@
 
 #include "base/nearest.h"
 #include "base/num.h"
+#include "base/words.h"
 #include "cli/command.h"
 #include "cli/run.h"
 #include "engines/engine.h"
@@ -109,6 +110,18 @@ static enum status check_word(const char *what, const char *text,
                nearest_word(text, words, count));
 }
 
+/* Can it be split into words? */
+static enum status check_command(const char *text, struct err *err)
+{
+    struct words words;
+    words_init(&words);
+    enum status status = words_split(&words, text, err);
+    if (status == STATUS_OK && words.count == 0)
+        status = ERR(err, STATUS_INVALID, "'%s' has no words; try 'numactl -N 0'", text);
+    words_release(&words);
+    return status;
+}
+
 static enum status check_engine(const char *text, struct err *err)
 {
     const size_t prefix = strlen("exec:");
@@ -116,7 +129,7 @@ static enum status check_engine(const char *text, struct err *err)
         return check_word("engine", text, run_engine_at, err);
     if (text[prefix + strspn(text + prefix, " \t")] == '\0')
         return ERR(err, STATUS_INVALID, "'%s' has no command; try 'exec:./my_worker'", text);
-    return STATUS_OK;
+    return check_command(text + prefix, err);
 }
 
 static const char *preset_at(unsigned index)
@@ -365,6 +378,7 @@ static const struct option run_rows[] = {
      TARGET(launch),
      .arg = "PREFIX",
      .group = GROUP_LIMITS,
+     .check = check_command,
      .help = "words put before the worker's command: 'numactl -N 0', 'ssh box'"},
 
     {.name = "out",

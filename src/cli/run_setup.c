@@ -118,26 +118,29 @@ static enum status take_model(const struct run_options *options, struct cell *ce
     return STATUS_OK;
 }
 
-/* The engine's cell fields; `ops` is NULL for exec:. */
-static enum status take_engine(const struct run_options *options, struct cell *cell,
-                               const struct engine_ops **ret_ops, struct err *err)
+/* The engine's cell fields. */
+static void take_engine(const struct run_options *options, struct cell *cell)
 {
     const char *name = options->engine;
     bool is_sandbox = options->is_sandbox && strcmp(name, "sandbox") != 0;
-    bool is_exec = strncmp(name, "exec:", 5) == 0;
     const char *worker = options->is_sandbox ? "sandbox" : name;
-    const struct engine_ops *ops = engine_find(worker);
-    if (ops == NULL && (!is_exec || options->is_sandbox))
-        return ERR(err, STATUS_UNSUPPORTED,
-                   "this build does not have the engine '%s' yet; --sandbox makes up its figures, "
-                   "--engine native measures on the CPU",
-                   worker);
     (void)snprintf(cell->engine, sizeof(cell->engine), "%s", worker);
     /* A long command is cut: cell_id and `command` hold all of it. */
     const size_t room = CELL_WORD_BYTES - 1 - (is_sandbox ? strlen("-sandbox") : 0);
     (void)snprintf(cell->framework, sizeof(cell->framework), "%.*s%s", (int)room, name,
                    is_sandbox ? "-sandbox" : "");
-    *ret_ops = options->is_sandbox || !is_exec ? ops : NULL;
+}
+
+/* Last of all, so that every fault of the command line is told before it. */
+static enum status find_engine(const struct cell *cell, const struct engine_ops **ret_ops,
+                               struct err *err)
+{
+    *ret_ops = engine_find(cell->engine);
+    if (*ret_ops == NULL && strncmp(cell->engine, "exec:", 5) != 0)
+        return ERR(err, STATUS_UNSUPPORTED,
+                   "this build does not have the engine '%s' yet; --sandbox makes up its figures, "
+                   "--engine native measures on the CPU",
+                   cell->engine);
     return STATUS_OK;
 }
 
@@ -197,8 +200,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     struct plan_axes axes = {0};
     struct cell *cell = &axes.base;
     enum status status = check_conflicts(options, &given, err);
-    if (status == STATUS_OK)
-        status = take_engine(options, cell, &setup.ops, err);
+    take_engine(options, cell);
     if (status == STATUS_OK)
         status = take_model(options, cell, err);
     if (status == STATUS_OK)
@@ -216,7 +218,8 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     supervise_policy_id(&setup.policy, options->launch, setup.policy_id);
     status = plan_make(&axes, &setup.plan, err);
     if (status == STATUS_OK)
-        *ret_setup = setup;
+        status = find_engine(cell, &setup.ops, err);
+    *ret_setup = setup;
     return status;
 }
 
