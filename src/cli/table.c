@@ -350,10 +350,11 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
         append_line(&table->rows[i], widths, is_colored, out);
     append_not_ok(table, out);
     for (size_t i = 0; i < table->rows_count; i++) {
-        if (table->rows[i].tokens_data[0] == '\0')
+        const char *data = table->rows[i].tokens_data;
+        if (data[0] == '\0' || strcmp(data, "none") == 0)
             continue;
         buf_appendf(out, "\n%s on %s; ms/step is the median\n",
-                    is_synthetic ? "Made up" : "Measured", table->rows[i].tokens_data);
+                    is_synthetic ? "Made up" : "Measured", data);
         break;
     }
 }

@@ -1,6 +1,8 @@
 """What the command line's tests share: the program, and an empty folder to run it in."""
 import json
 import os
+import resource
+import signal
 import subprocess
 
 import pytest
@@ -40,6 +42,14 @@ class Caller:
         if code is not None:
             assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
         return done
+
+    def limited(self, file_bytes_max, *args):
+        """Like a call, but no file can grow past that size: a disk that is full."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
+        return subprocess.run([TOKMARK, *args], cwd=self.folder, text=True, capture_output=True,
+                              timeout=TIMEOUT_S, check=False, preexec_fn=limit)
 
     def records(self, out="_bench"):
         return records(self.folder, out)
