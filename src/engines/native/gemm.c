@@ -32,6 +32,10 @@ struct product {
 };
 
 const struct gemm_backend *const gemm_backends[] = {
+#if defined(__x86_64__)
+    &gemm_backend_avx512,
+    &gemm_backend_avx2,
+#endif
     &gemm_backend_portable,
 };
 const size_t gemm_backends_count = ARRAY_COUNT(gemm_backends);
@@ -80,7 +84,7 @@ static size_t part_begin(size_t length, size_t unit, size_t parts, size_t index)
     return size_min(begin * unit, length);
 }
 
-/* --- packing ------------------------------------------------------------------------------ */
+/* --- packing ---------------------------------------------------------------------------------- */
 
 static void pack_a(const struct product *p, float *panels, size_t i, size_t rows, size_t k,
                    size_t k_count)

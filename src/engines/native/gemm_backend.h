@@ -46,6 +46,10 @@ struct gemm_backend {
 };
 
 extern const struct gemm_backend gemm_backend_portable;
+#if defined(__x86_64__)
+extern const struct gemm_backend gemm_backend_avx2;
+extern const struct gemm_backend gemm_backend_avx512;
+#endif
 
 /* All backends of this build, the fastest first; not all need be supported by the processor. */
 extern const struct gemm_backend *const gemm_backends[];
