@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "base/utf8.h"
 
 void json_writer_init(struct json_writer *writer, struct buf *out)
 {
@@ -59,24 +60,6 @@ void json_begin_array(struct json_writer *writer)
 void json_end_array(struct json_writer *writer)
 {
     end(writer, ']');
-}
-
-/* Length of the valid UTF-8 sequence at `s`, 0 if it is not one (RFC 3629: no overlong forms, no
- * surrogates, nothing past U+10FFFF). Stops at the NUL because no continuation byte is 0. */
-static size_t utf8_sequence_bytes(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    if (s[0] < 0xC2 || s[0] > 0xF4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return length;
 }
 
 static void append_escaped(struct buf *out, unsigned char c)

@@ -7,8 +7,15 @@
  * Stopping: with steps_exact, exactly that many measured steps. Otherwise when n >= samples_min AND
  * measured time >= time_min_ns AND the 95 % interval of the median is within target_ci_percent of
  * the median on both sides, looked at only at predeclared n (samples_min, then each 1.25 times the
- * last, rounded up), or when time_max_ns of measuring has passed (then the unmet condition is a
- * reason).
+ * last, rounded up), or when time_max_ns of measuring has passed or MEASURE_SAMPLES_MAX samples are
+ * there (then the unmet condition is a reason). A time_min_ns over time_max_ns is time_max_ns.
+ *
+ * Warm-up, when auto, ends once the median of its last w samples is within MEASURE_STEADY_PERCENT
+ * of the median of the w before, w = a quarter of them, 5 to 50; or at its caps, where fewer than
+ * ten samples count as steady if the last three (the first step not among them) lie within that
+ * percentage of their median. Otherwise the reason warmup_not_steady is kept.
+ *
+ * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
  */
 #ifndef MEASURE_POLICY_H
 #define MEASURE_POLICY_H
@@ -20,6 +27,10 @@
 #include "base/status.h"
 #include "spec/verdict.h"
 
+#define MEASURE_STEADY_PERCENT 5.0
+/* By precision no more samples are taken than this; steps_exact is the caller's to bound. */
+#define MEASURE_SAMPLES_MAX 1000000
+
 struct measure_policy {
     uint64_t steps_exact;     /* 0 = by precision */
     double target_ci_percent; /* half-width of the median's interval, both sides */
@@ -27,11 +38,11 @@ struct measure_policy {
     uint64_t time_min_ns;
     uint32_t samples_min;
     bool is_warmup_auto;
-    uint64_t warmup_steps;     /* when not auto */
-    uint64_t warmup_steps_max; /* caps for auto */
-    uint64_t warmup_time_max_ns;
-    bool is_sync_per_block;   /* a sample is a block's mean step instead of one step */
-    uint64_t block_target_ns; /* wished length of a block */
+    uint64_t warmup_steps;       /* when not auto */
+    uint64_t warmup_steps_max;   /* caps for auto; */
+    uint64_t warmup_time_max_ns; /* this one does not count the first step, which may compile */
+    bool is_sync_per_block;      /* a sample is a block's mean step instead of one step */
+    uint64_t block_target_ns;    /* wished length of a block */
     uint32_t block_steps_max;
 };
 
@@ -63,6 +74,7 @@ struct measure_state {
     uint64_t steady_steps_done;
     uint64_t steady_ns;     /* sum of the blocks' windows */
     size_t next_look;       /* the n at which the interval is looked at next */
+    double ci_percent;      /* wider side of the interval at the last look; infinite before one */
     bool is_warmup_steady;  /* auto: its end was detected, not capped */
     struct reasons reasons; /* unmet conditions, in the order found */
 };
@@ -75,7 +87,8 @@ struct measure_order measure_next(const struct measure_state *state);
 MUST_CHECK enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
                                          uint64_t window_ns, const uint64_t *step_ns,
                                          struct err *err);
-/* 0..1, for progress; and an estimate of measuring time left, ns. */
+/* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
+ * until a step has been seen. */
 double measure_progress(const struct measure_state *state);
 uint64_t measure_remaining_ns(const struct measure_state *state);
 

@@ -12,9 +12,14 @@ double quantile_nearest_rank(const double *sorted, size_t count, double q);
 /* Smallest n for which the largest of n samples bounds quantile q from above with `confidence`:
  * 1 - q^n >= confidence. 29, 59, 299, 2995 for q = .9 .95 .99 .999 at 0.95. */
 size_t quantile_samples_min(double q, double confidence);
+/* P(B <= successes), B binomial with `count` trials of probability `q`, 0 < q < 1. Exact up to
+ * rounding (about 1e-13 for count up to 1e6): point mass by Loader's saddle-point form ("Fast and
+ * accurate computation of binomial probabilities", 2000), tail by the ratio of neighbours. */
+double quantile_binomial_cdf(size_t successes, size_t count, double q);
 /* Exact two-sided interval of quantile q from order statistics: ranks (1-based) low and high such
- * that P(X_(low) <= x_q < X_(high)) >= confidence by the binomial distribution, as symmetric in
- * probability as can be. False when `count` is too small for that. */
+ * that P(X_(low) <= x_q < X_(high)) >= confidence by the binomial distribution. Each tail gets half
+ * of 1 - confidence; where one cannot be met even by the extreme sample, that end is the extreme
+ * and the other tail gets what is left. False when `count` is too small for that. */
 bool quantile_interval_ranks(size_t count, double q, double confidence, size_t *ret_low,
                              size_t *ret_high);
 /* Sorts ascending in place. */

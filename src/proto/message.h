@@ -20,6 +20,8 @@
 #define PROTO_BLOCK_STEPS_MAX \
     10000 /* per `run`, so that a block's line stays far under the limit */
 #define PROTO_EXPERTS_MAX 64
+/* Longest duration on the wire, 11.5 days: so that sums of a block's steps cannot overflow. */
+#define PROTO_NS_MAX 1000000000000000ULL
 
 #define PROTO_MESSAGE_MAP(X) \
     X(HELLO, "hello")        \
@@ -162,6 +164,8 @@ enum proto_error_kind {
 #undef X
         PROTO_ERROR_KINDS_COUNT
 };
+
+const char *proto_error_kind_name(enum proto_error_kind kind);
 
 /* error: the worker could not do what was asked; it stays up for `close`. */
 struct proto_error {

@@ -1,0 +1,16 @@
+/* base/utf8.h - text from outside is bytes until it is known to be UTF-8. */
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
+
+#include <stddef.h>
+
+#include "base/buf.h"
+
+/* Length of the valid UTF-8 sequence at `s`, 0 if it is not one (RFC 3629: no overlong forms, no
+ * surrogates, nothing past U+10FFFF). Stops at the NUL because no continuation byte is 0. */
+size_t utf8_sequence_bytes(const unsigned char *s);
+
+/* Appends `text` with every byte that is not part of a valid sequence made U+FFFD. */
+void utf8_append_valid(struct buf *out, const char *text);
+
+#endif

@@ -1,0 +1,455 @@
+#include "measure/policy.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "measure/quantile.h"
+
+#define CONFIDENCE            0.95
+#define WARMUP_WINDOW_MIN     5
+#define WARMUP_WINDOW_MAX     50
+#define WARMUP_SHORT_WINDOW   3
+#define EXACT_BLOCKS_MIN      10 /* synced per block: enough blocks for an interval of the median */
+#define STEP_ESTIMATE_SAMPLES 3
+
+struct measure_policy measure_policy_default(void)
+{
+    return (struct measure_policy){
+        .steps_exact = 0,
+        .target_ci_percent = 1.0,
+        .time_max_ns = 30 * NS_PER_S,
+        .time_min_ns = 1 * NS_PER_S,
+        .samples_min = 10,
+        .is_warmup_auto = true,
+        .warmup_steps = 20,
+        .warmup_steps_max = 1000,
+        .warmup_time_max_ns = 30 * NS_PER_S,
+        .is_sync_per_block = false,
+        .block_target_ns = 250 * NS_PER_MS,
+        .block_steps_max = 10000,
+    };
+}
+
+void measure_init(struct measure_state *state, const struct measure_policy *policy)
+{
+    *state = (struct measure_state){.policy = *policy};
+    bool has_warmup = policy->is_warmup_auto || policy->warmup_steps > 0;
+    state->phase = has_warmup ? MEASURE_WARMUP : MEASURE_STEADY;
+    state->next_look = policy->samples_min > 0 ? policy->samples_min : 1;
+    state->ci_percent = INFINITY;
+}
+
+void measure_release(struct measure_state *state)
+{
+    if (state == NULL)
+        return;
+    free(state->warmup.values);
+    free(state->steady.values);
+    state->warmup = (struct measure_samples){0};
+    state->steady = (struct measure_samples){0};
+}
+
+/* --- samples --- */
+
+static enum status samples_reserve(struct measure_samples *samples, size_t more, struct err *err)
+{
+    if (samples->capacity - samples->count >= more)
+        return STATUS_OK;
+    size_t needed = samples->count + more;
+    size_t capacity = samples->capacity < 32 ? 64 : 2 * samples->capacity;
+    if (capacity < needed)
+        capacity = needed;
+    double *values = reallocarray(samples->values, capacity, sizeof(*values));
+    if (values == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for %zu samples", capacity);
+    samples->values = values;
+    samples->capacity = capacity;
+    return STATUS_OK;
+}
+
+/* Median of `count` values from `first` on; count <= WARMUP_WINDOW_MAX. */
+static double window_median(const struct measure_samples *samples, size_t first, size_t count)
+{
+    double sorted[WARMUP_WINDOW_MAX];
+    ASSERT(count <= WARMUP_WINDOW_MAX && first + count <= samples->count);
+    memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
+    quantile_sort(sorted, count);
+    return quantile_median(sorted, count);
+}
+
+/* What one step takes now: the median of the last three samples, so that one stall changes no block
+ * size. The very first step (compiling, page faults) says nothing once there is another. At least
+ * 1. */
+static double step_estimate_ns(const struct measure_state *state)
+{
+    const struct measure_samples *samples =
+        state->steady.count > 0 ? &state->steady : &state->warmup;
+    size_t count = samples->count;
+    if (count == 0)
+        return 1;
+    double estimate = samples->values[count - 1];
+    if (count >= STEP_ESTIMATE_SAMPLES)
+        estimate = window_median(samples, count - STEP_ESTIMATE_SAMPLES, STEP_ESTIMATE_SAMPLES);
+    return estimate < 1 ? 1 : estimate;
+}
+
+/* --- block sizes --- */
+
+static uint64_t minimum(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Steps that fit into `ns`, at least 1. */
+static uint64_t steps_within(double ns, double step_ns)
+{
+    double steps = ns / step_ns;
+    if (steps < 1)
+        return 1;
+    return steps > 1e15 ? (uint64_t)1e15 : (uint64_t)steps;
+}
+
+/* The first step may compile for minutes: it is reported apart and no part of the warm-up's cap. */
+static uint64_t warmup_counted_ns(const struct measure_state *state)
+{
+    uint64_t first_ns = minimum(state->first_step_ns, state->warmup_ns);
+    return state->warmup_ns - first_ns;
+}
+
+static double time_left_ns(uint64_t limit_ns, uint64_t used_ns)
+{
+    return used_ns < limit_ns ? (double)(limit_ns - used_ns) : 0;
+}
+
+static size_t look_after(size_t look)
+{
+    return look + (look + 3) / 4;
+}
+
+static uint64_t time_min_ns(const struct measure_policy *policy)
+{
+    return minimum(policy->time_min_ns, policy->time_max_ns);
+}
+
+/* Samples to take until a look can end the run: a look that falls before time_min_ns cannot. */
+static uint64_t samples_to_look(const struct measure_state *state, double step_ns)
+{
+    double left_ns = time_left_ns(time_min_ns(&state->policy), state->steady_ns);
+    size_t look = state->next_look;
+    while ((double)(look - state->steady.count) * step_ns < left_ns && look < MEASURE_SAMPLES_MAX)
+        look = look_after(look);
+    return look - state->steady.count;
+}
+
+static uint64_t warmup_block(const struct measure_state *state, uint64_t wished, double step_ns)
+{
+    const struct measure_policy *policy = &state->policy;
+    /* Doubling gives samples early even when they come one per block. */
+    uint64_t steps = minimum(wished, state->warmup_steps_done);
+    if (!policy->is_warmup_auto)
+        return minimum(steps, policy->warmup_steps - state->warmup_steps_done);
+    double left_ns = time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state));
+    steps = minimum(steps, steps_within(left_ns, step_ns));
+    return minimum(steps, policy->warmup_steps_max - state->warmup_steps_done);
+}
+
+static uint64_t steady_block(const struct measure_state *state, uint64_t wished, double step_ns)
+{
+    const struct measure_policy *policy = &state->policy;
+    if (policy->steps_exact > 0) {
+        if (policy->is_sync_per_block) {
+            uint64_t share = policy->steps_exact / EXACT_BLOCKS_MIN;
+            wished = minimum(wished, share > 0 ? share : 1);
+        }
+        return minimum(wished, policy->steps_exact - state->steady_steps_done);
+    }
+    double left_ns = time_left_ns(policy->time_max_ns, state->steady_ns);
+    uint64_t steps = minimum(wished, steps_within(left_ns, step_ns));
+    if (policy->is_sync_per_block)
+        return steps; /* one sample a block: every look is a block's end */
+    steps = minimum(steps, MEASURE_SAMPLES_MAX - state->steady.count);
+    uint64_t to_look = samples_to_look(state, step_ns);
+    if (steps >= to_look)
+        return to_look;
+    /* Close to a look: two even blocks rather than a long one and a rest. */
+    return to_look < 2 * steps ? (to_look + 1) / 2 : steps;
+}
+
+struct measure_order measure_next(const struct measure_state *state)
+{
+    if (state->phase == MEASURE_DONE)
+        return (struct measure_order){MEASURE_DONE, 0};
+    struct measure_order order = {state->phase, 1};
+    if (state->warmup_steps_done + state->steady_steps_done == 0)
+        return order; /* the first step is seen apart */
+    const struct measure_policy *policy = &state->policy;
+    double step_ns = step_estimate_ns(state);
+    uint64_t wished = steps_within((double)policy->block_target_ns, step_ns);
+    wished = minimum(wished, policy->block_steps_max);
+    uint64_t steps = state->phase == MEASURE_WARMUP ? warmup_block(state, wished, step_ns)
+                                                    : steady_block(state, wished, step_ns);
+    order.steps_count = steps > 0 ? (uint32_t)steps : 1;
+    return order;
+}
+
+/* --- warm-up's end --- */
+
+static bool is_within(double value, double reference)
+{
+    return fabs(value - reference) <= MEASURE_STEADY_PERCENT / 100 * reference;
+}
+
+static size_t warmup_window(size_t count)
+{
+    size_t window = count / 4;
+    if (window < WARMUP_WINDOW_MIN)
+        return WARMUP_WINDOW_MIN;
+    return window > WARMUP_WINDOW_MAX ? WARMUP_WINDOW_MAX : window;
+}
+
+static bool is_warmup_steady_now(const struct measure_samples *samples)
+{
+    size_t window = warmup_window(samples->count);
+    if (samples->count < 2 * window)
+        return false;
+    double last = window_median(samples, samples->count - window, window);
+    double before = window_median(samples, samples->count - 2 * window, window);
+    return is_within(last, before);
+}
+
+/* At the cap, for steps so slow that ten do not fit. */
+static bool is_short_warmup_steady(const struct measure_samples *samples)
+{
+    if (samples->count <= WARMUP_SHORT_WINDOW || samples->count >= 2 * WARMUP_WINDOW_MIN)
+        return false;
+    size_t first = samples->count - WARMUP_SHORT_WINDOW;
+    double median = window_median(samples, first, WARMUP_SHORT_WINDOW);
+    for (size_t i = first; i < samples->count; i++)
+        if (!is_within(samples->values[i], median))
+            return false;
+    return true;
+}
+
+static void add_warmup_reason(struct measure_state *state)
+{
+    const struct measure_samples *samples = &state->warmup;
+    size_t window = warmup_window(samples->count);
+    char total[NUM_TEXT_BYTES];
+    num_format_duration(state->warmup_ns, total);
+    if (samples->count < 2 * window) {
+        reasons_add(&state->reasons, "warmup_not_steady",
+                    "warm-up was capped after %" PRIu64 " steps, %s: too few or too uneven to see "
+                    "whether the step time had settled",
+                    state->warmup_steps_done, total);
+        return;
+    }
+    char last[NUM_TEXT_BYTES];
+    char before[NUM_TEXT_BYTES];
+    num_format_duration((uint64_t)window_median(samples, samples->count - window, window), last);
+    num_format_duration((uint64_t)window_median(samples, samples->count - 2 * window, window),
+                        before);
+    reasons_add(&state->reasons, "warmup_not_steady",
+                "warm-up was capped after %" PRIu64 " steps, %s: the median of its last %zu "
+                "samples was %s, of the %zu before %s, over %g %% apart",
+                state->warmup_steps_done, total, window, last, window, before,
+                MEASURE_STEADY_PERCENT);
+}
+
+static void update_warmup(struct measure_state *state)
+{
+    const struct measure_policy *policy = &state->policy;
+    if (!policy->is_warmup_auto) {
+        if (state->warmup_steps_done >= policy->warmup_steps)
+            state->phase = MEASURE_STEADY;
+        return;
+    }
+    bool is_capped = state->warmup_steps_done >= policy->warmup_steps_max ||
+                     warmup_counted_ns(state) >= policy->warmup_time_max_ns;
+    state->is_warmup_steady = is_warmup_steady_now(&state->warmup) ||
+                              (is_capped && is_short_warmup_steady(&state->warmup));
+    if (!state->is_warmup_steady && !is_capped)
+        return;
+    if (!state->is_warmup_steady)
+        add_warmup_reason(state);
+    state->phase = MEASURE_STEADY;
+}
+
+/* --- the end --- */
+
+struct look {
+    bool has_interval;
+    double median_ns;
+    double low_ns;
+    double high_ns;
+};
+
+static enum status take_look(struct measure_state *state, struct look *ret_look, struct err *err)
+{
+    size_t count = state->steady.count;
+    size_t low = 0;
+    size_t high = 0;
+    struct look look = {0};
+    look.has_interval = quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high);
+    if (look.has_interval) {
+        double *sorted = calloc(count, sizeof(*sorted));
+        if (sorted == NULL)
+            return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
+        memcpy(sorted, state->steady.values, count * sizeof(*sorted));
+        quantile_sort(sorted, count);
+        look.median_ns = quantile_median(sorted, count);
+        look.low_ns = sorted[low - 1];
+        look.high_ns = sorted[high - 1];
+        free(sorted);
+        double side = fmax(look.high_ns - look.median_ns, look.median_ns - look.low_ns);
+        if (side == 0)
+            state->ci_percent = 0;
+        else
+            state->ci_percent = look.median_ns > 0 ? 100 * side / look.median_ns : INFINITY;
+    }
+    *ret_look = look;
+    return STATUS_OK;
+}
+
+static void add_target_reason(struct measure_state *state, const struct look *look)
+{
+    char measured[NUM_TEXT_BYTES];
+    num_format_duration(state->steady_ns, measured);
+    double target = state->policy.target_ci_percent;
+    if (!look->has_interval) {
+        reasons_add(&state->reasons, "target_ci_not_met",
+                    "%zu samples in %s are too few for a 95 %% interval of the median (target "
+                    "+-%g %%)",
+                    state->steady.count, measured, target);
+        return;
+    }
+    reasons_add(&state->reasons, "target_ci_not_met",
+                "after %zu samples in %s the median is %.6g ms, 95 %% interval %.6g to %.6g ms: "
+                "+-%.3g %%, the target is +-%g %%",
+                state->steady.count, measured, look->median_ns / 1e6, look->low_ns / 1e6,
+                look->high_ns / 1e6, state->ci_percent, target);
+}
+
+/* By precision: ends at a look that meets every condition, or at a cap. */
+static enum status update_by_precision(struct measure_state *state, struct err *err)
+{
+    const struct measure_policy *policy = &state->policy;
+    size_t count = state->steady.count;
+    while (state->next_look < count)
+        state->next_look = look_after(state->next_look);
+    bool is_look = state->next_look == count;
+    if (is_look)
+        state->next_look = look_after(count);
+    bool is_capped = state->steady_ns >= policy->time_max_ns || count >= MEASURE_SAMPLES_MAX;
+    bool can_end = is_look && state->steady_ns >= time_min_ns(policy);
+    if (!is_capped && !can_end)
+        return STATUS_OK;
+
+    struct look look = {0};
+    enum status status = take_look(state, &look, err);
+    if (status != STATUS_OK)
+        return status;
+    bool is_met = look.has_interval && state->ci_percent <= policy->target_ci_percent;
+    if (is_capped && !is_met)
+        add_target_reason(state, &look);
+    if (is_capped && count < policy->samples_min)
+        reasons_add(&state->reasons, "samples_min_not_reached",
+                    "%zu samples where at least %" PRIu32 " are asked for", count,
+                    policy->samples_min);
+    if (is_capped || is_met)
+        state->phase = MEASURE_DONE;
+    return STATUS_OK;
+}
+
+enum status measure_add_block(struct measure_state *state, uint32_t steps_count, uint64_t window_ns,
+                              const uint64_t *step_ns, struct err *err)
+{
+    ASSERT(state->phase != MEASURE_DONE && steps_count > 0);
+    bool is_warmup = state->phase == MEASURE_WARMUP;
+    struct measure_samples *samples = is_warmup ? &state->warmup : &state->steady;
+    size_t more = step_ns != NULL ? steps_count : 1;
+    enum status status = samples_reserve(samples, more, err);
+    if (status != STATUS_OK)
+        return status;
+
+    double mean_ns = (double)window_ns / steps_count;
+    if (state->warmup_steps_done + state->steady_steps_done == 0)
+        state->first_step_ns = step_ns != NULL ? step_ns[0] : (uint64_t)mean_ns;
+    for (size_t i = 0; i < more; i++)
+        samples->values[samples->count++] = step_ns != NULL ? (double)step_ns[i] : mean_ns;
+
+    if (is_warmup) {
+        state->warmup_steps_done += steps_count;
+        state->warmup_ns += window_ns;
+        update_warmup(state);
+        return STATUS_OK;
+    }
+    state->steady_steps_done += steps_count;
+    state->steady_ns += window_ns;
+    if (state->policy.steps_exact == 0)
+        return update_by_precision(state, err);
+    if (state->steady_steps_done >= state->policy.steps_exact)
+        state->phase = MEASURE_DONE;
+    return STATUS_OK;
+}
+
+/* --- progress --- */
+
+static double warmup_remaining_ns(const struct measure_state *state, double step_ns)
+{
+    if (state->phase != MEASURE_WARMUP)
+        return 0;
+    const struct measure_policy *policy = &state->policy;
+    if (!policy->is_warmup_auto)
+        return (double)(policy->warmup_steps - state->warmup_steps_done) * step_ns;
+    /* Auto can end at any block from ten samples on. */
+    size_t least = 2 * WARMUP_WINDOW_MIN;
+    double needed = state->warmup.count < least ? (double)(least - state->warmup.count) : 1;
+    return fmin(needed * step_ns,
+                time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));
+}
+
+/* By precision: the interval narrows with the square root of n. */
+static double precision_remaining_ns(const struct measure_state *state, double step_ns)
+{
+    const struct measure_policy *policy = &state->policy;
+    double left_ns = time_left_ns(policy->time_max_ns, state->steady_ns);
+    double needed = (double)state->next_look;
+    if (isfinite(state->ci_percent) && policy->target_ci_percent > 0) {
+        double ratio = state->ci_percent / policy->target_ci_percent;
+        needed = fmax(needed, (double)state->steady.count * ratio * ratio);
+    }
+    double sample_ns = step_ns;
+    if (policy->is_sync_per_block)
+        sample_ns = fmax(step_ns, (double)policy->block_target_ns);
+    double more_ns = (needed - (double)state->steady.count) * sample_ns;
+    more_ns = fmax(more_ns, time_left_ns(time_min_ns(policy), state->steady_ns));
+    return fmin(more_ns, left_ns);
+}
+
+uint64_t measure_remaining_ns(const struct measure_state *state)
+{
+    if (state->phase == MEASURE_DONE || state->warmup.count + state->steady.count == 0)
+        return 0;
+    double step_ns = step_estimate_ns(state);
+    const struct measure_policy *policy = &state->policy;
+    double remaining = warmup_remaining_ns(state, step_ns);
+    if (policy->steps_exact > 0)
+        remaining += (double)(policy->steps_exact - state->steady_steps_done) * step_ns;
+    else
+        remaining += precision_remaining_ns(state, step_ns);
+    return remaining < 1e18 ? (uint64_t)remaining : (uint64_t)1e18;
+}
+
+double measure_progress(const struct measure_state *state)
+{
+    if (state->phase == MEASURE_DONE)
+        return 1;
+    double done = (double)state->warmup_ns + (double)state->steady_ns;
+    if (done == 0)
+        return 0;
+    return done / (done + (double)measure_remaining_ns(state));
+}

@@ -1,0 +1,212 @@
+#include "measure/quantile.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/status.h"
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+void quantile_sort(double *values, size_t count)
+{
+    if (count > 1)
+        qsort(values, count, sizeof(values[0]), compare_doubles);
+}
+
+double quantile_median(const double *sorted, size_t count)
+{
+    ASSERT(count >= 1);
+    double upper = sorted[count / 2];
+    if (count % 2 == 1)
+        return upper;
+    double lower = sorted[count / 2 - 1];
+    return lower + (upper - lower) / 2;
+}
+
+double quantile_nearest_rank(const double *sorted, size_t count, double q)
+{
+    ASSERT(count >= 1 && q > 0 && q <= 1);
+    /* 0.07 * 100 is a hair over 7 in binary: without the margin, rank 8. */
+    double position = q * (double)count;
+    double rank = ceil(position - position * 1e-14);
+    if (rank < 1)
+        rank = 1;
+    if (rank > (double)count)
+        rank = (double)count;
+    return sorted[(size_t)rank - 1];
+}
+
+size_t quantile_samples_min(double q, double confidence)
+{
+    ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1);
+    double risk = 1 - confidence;
+    double count = ceil(log(risk) / log(q));
+    /* The logarithms may round across a whole number; the powers decide. */
+    while (pow(q, count) > risk)
+        count++;
+    while (count > 1 && pow(q, count - 1) <= risk)
+        count--;
+    return (size_t)count;
+}
+
+/* ln(n!) less Stirling's ln(sqrt(2 pi n) (n / e)^n). */
+static double stirling_error(double n)
+{
+    if (n < 16) {
+        int sign = 0;
+        const double half_log_two_pi = 0.91893853320467274178;
+        return lgamma_r(n + 1, &sign) - (half_log_two_pi + (n + 0.5) * log(n) - n);
+    }
+    double square = n * n;
+    double series = 1.0 / 1680 - 1.0 / 1188 / square;
+    series = 1.0 / 1260 - series / square;
+    series = 1.0 / 360 - series / square;
+    return (1.0 / 12 - series / square) / n;
+}
+
+/* x ln(x / mean) + mean - x, without the cancellation near x = mean. */
+static double deviance(double x, double mean)
+{
+    if (fabs(x - mean) >= 0.1 * (x + mean))
+        return x * log(x / mean) + mean - x;
+    double v = (x - mean) / (x + mean);
+    double sum = (x - mean) * v;
+    double term = 2 * x * v;
+    v *= v;
+    for (int j = 1; j < 1000; j++) {
+        term *= v;
+        double next = sum + term / (2 * j + 1);
+        if (next == sum)
+            break;
+        sum = next;
+    }
+    return sum;
+}
+
+/* P(B = k). */
+static double binomial_mass(double k, double n, double q)
+{
+    if (k == 0)
+        return exp(n * log1p(-q));
+    if (k == n)
+        return exp(n * log(q));
+    const double two_pi = 6.28318530717958647693;
+    double log_mass = stirling_error(n) - stirling_error(k) - stirling_error(n - k) -
+                      deviance(k, n * q) - deviance(n - k, n * (1 - q));
+    return exp(log_mass) * sqrt(n / (two_pi * k * (n - k)));
+}
+
+/* P(B <= k) for k below the mean: the masses shrink with each step down, so the sum is short and
+ * without cancellation. */
+static double lower_tail(double k, double n, double q)
+{
+    double odds = (1 - q) / q;
+    double term = binomial_mass(k, n, q);
+    double sum = term;
+    for (double i = k; i >= 1; i--) {
+        term *= i / (n - i + 1) * odds;
+        double next = sum + term;
+        if (next == sum)
+            break;
+        sum = next;
+    }
+    return sum;
+}
+
+/* P(B >= k) for k above the mean. */
+static double upper_tail(double k, double n, double q)
+{
+    double odds = q / (1 - q);
+    double term = binomial_mass(k, n, q);
+    double sum = term;
+    for (double i = k; i < n; i++) {
+        term *= (n - i) / (i + 1) * odds;
+        double next = sum + term;
+        if (next == sum)
+            break;
+        sum = next;
+    }
+    return sum;
+}
+
+double quantile_binomial_cdf(size_t successes, size_t count, double q)
+{
+    ASSERT(q > 0 && q < 1);
+    if (successes >= count)
+        return 1;
+    double k = (double)successes;
+    double n = (double)count;
+    return k < n * q ? lower_tail(k, n, q) : 1 - upper_tail(k + 1, n, q);
+}
+
+/* P(B >= successes). The upper tail itself where it is small, not 1 less something near 1. */
+static double binomial_upper(size_t successes, size_t count, double q)
+{
+    if (successes == 0)
+        return 1;
+    if (successes > count)
+        return 0;
+    double k = (double)successes;
+    double n = (double)count;
+    return k > n * q ? upper_tail(k, n, q) : 1 - lower_tail(k - 1, n, q);
+}
+
+/* The largest low with P(B < low) <= risk; low = 1 must do. */
+static size_t low_rank(size_t count, double q, double risk)
+{
+    size_t good = 1;
+    size_t bad = count + 1;
+    while (bad - good > 1) {
+        size_t middle = good + (bad - good) / 2;
+        if (quantile_binomial_cdf(middle - 1, count, q) <= risk)
+            good = middle;
+        else
+            bad = middle;
+    }
+    return good;
+}
+
+/* The smallest high with P(B >= high) <= risk; high = count must do. */
+static size_t high_rank(size_t count, double q, double risk)
+{
+    size_t bad = 0;
+    size_t good = count;
+    while (good - bad > 1) {
+        size_t middle = bad + (good - bad) / 2;
+        if (binomial_upper(middle, count, q) <= risk)
+            good = middle;
+        else
+            bad = middle;
+    }
+    return good;
+}
+
+bool quantile_interval_ranks(size_t count, double q, double confidence, size_t *ret_low,
+                             size_t *ret_high)
+{
+    ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1);
+    if (count < 2)
+        return false;
+    double risk = 1 - confidence;
+    double below_all = binomial_mass(0, (double)count, q);
+    double above_all = binomial_mass((double)count, (double)count, q);
+    if (below_all + above_all > risk)
+        return false;
+    double low_risk = risk / 2;
+    double high_risk = risk / 2;
+    if (above_all > high_risk) {
+        high_risk = above_all;
+        low_risk = risk - above_all;
+    } else if (below_all > low_risk) {
+        low_risk = below_all;
+        high_risk = risk - below_all;
+    }
+    *ret_low = low_rank(count, q, low_risk);
+    *ret_high = high_rank(count, q, high_risk);
+    return true;
+}

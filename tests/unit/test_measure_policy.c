@@ -1,0 +1,456 @@
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "measure/policy.h"
+#include "measure/quantile.h"
+
+#define BLOCKS_MAX 4096
+
+/* A worker that runs what it is told: step i takes step_ns(i). */
+struct drive {
+    struct measure_state state;
+    size_t blocks_count;
+    uint32_t blocks[BLOCKS_MAX];
+    enum measure_phase phases[BLOCKS_MAX];
+    uint64_t steps_done;
+};
+
+typedef uint64_t (*step_fn)(uint64_t index);
+
+static void drive_block(struct drive *drive, struct measure_order order, step_fn step)
+{
+    uint64_t *ns = calloc(order.steps_count, sizeof(*ns));
+    uint64_t window = 0;
+    for (uint32_t i = 0; i < order.steps_count; i++) {
+        ns[i] = step(drive->steps_done++);
+        window += ns[i];
+    }
+    bool is_blind = drive->state.policy.is_sync_per_block;
+    struct err err = {0};
+    cr_assert_lt(drive->blocks_count, BLOCKS_MAX);
+    drive->blocks[drive->blocks_count] = order.steps_count;
+    drive->phases[drive->blocks_count++] = order.phase;
+    cr_assert_eq(
+        measure_add_block(&drive->state, order.steps_count, window, is_blind ? NULL : ns, &err),
+        STATUS_OK);
+    free(ns);
+}
+
+static struct drive *drive_run(const struct measure_policy *policy, step_fn step)
+{
+    struct drive *drive = calloc(1, sizeof(*drive));
+    measure_init(&drive->state, policy);
+    double progress = measure_progress(&drive->state);
+    cr_assert_eq(progress, 0);
+    for (;;) {
+        struct measure_order order = measure_next(&drive->state);
+        if (order.phase == MEASURE_DONE)
+            break;
+        cr_assert_geq(order.steps_count, 1);
+        drive_block(drive, order, step);
+        progress = measure_progress(&drive->state);
+        cr_assert(progress >= 0 && progress <= 1);
+    }
+    cr_assert_eq(progress, 1);
+    cr_assert_eq(measure_remaining_ns(&drive->state), 0);
+    return drive;
+}
+
+static void drive_free(struct drive *drive)
+{
+    measure_release(&drive->state);
+    free(drive);
+}
+
+static uint64_t step_1ms(uint64_t index)
+{
+    (void)index;
+    return NS_PER_MS;
+}
+
+static uint64_t step_50ns(uint64_t index)
+{
+    return 50 + random_at(1, index) % 20;
+}
+
+static uint64_t step_60s(uint64_t index)
+{
+    (void)index;
+    return 60 * NS_PER_S;
+}
+
+/* Uniform over +-20 % of 1 ms. */
+static uint64_t step_noisy(uint64_t index)
+{
+    return 800000 + random_at(2, index) % 400001;
+}
+
+/* A long ramp: 10 ms down to 1 ms over some 400 steps. */
+static uint64_t step_ramp(uint64_t index)
+{
+    return (uint64_t)(1e6 * (1 + 9 * exp(-(double)index / 80)));
+}
+
+static uint64_t step_growing(uint64_t index)
+{
+    return (uint64_t)(1e6 * pow(1.05, (double)index));
+}
+
+static uint64_t step_compiling(uint64_t index)
+{
+    return index == 0 ? 90 * NS_PER_S : NS_PER_MS;
+}
+
+static struct measure_policy exact(uint64_t steps, uint64_t warmup)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.steps_exact = steps;
+    policy.is_warmup_auto = false;
+    policy.warmup_steps = warmup;
+    return policy;
+}
+
+Test(measure_policy, exact_steps_are_exact)
+{
+    const uint64_t steps[] = {1, 2, 7, 400, 1001, 25000};
+    const uint64_t warmups[] = {0, 1, 20, 777};
+    const step_fn fns[] = {step_1ms, step_50ns, step_60s, step_noisy};
+    for (size_t i = 0; i < ARRAY_COUNT(steps) * ARRAY_COUNT(warmups) * ARRAY_COUNT(fns) * 2; i++) {
+        struct measure_policy policy = exact(steps[i / 2 % 6], warmups[i / 12 % 4]);
+        step_fn fn = fns[i / 48];
+        if (fn == step_60s && policy.steps_exact > 1001)
+            continue; /* a block each: more than this driver keeps */
+        policy.is_sync_per_block = i % 2 == 1;
+        struct drive *drive = drive_run(&policy, fn);
+        cr_assert_eq(drive->state.steady_steps_done, policy.steps_exact);
+        cr_assert_eq(drive->state.warmup_steps_done, policy.warmup_steps);
+        cr_assert_eq(drive->blocks[0], 1, "the first step is seen apart");
+        cr_assert_eq(drive->state.first_step_ns, fn(0));
+        cr_assert_not(drive->state.is_warmup_steady);
+        if (!policy.is_sync_per_block)
+            cr_assert_eq(drive->state.steady.count, policy.steps_exact);
+        cr_assert_eq(drive->state.reasons.count, 0);
+        drive_free(drive);
+    }
+}
+
+Test(measure_policy, samples_are_the_measured_steps_in_time_order)
+{
+    struct measure_policy policy = exact(50, 3);
+    struct drive *drive = drive_run(&policy, step_noisy);
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < 50; i++) {
+        cr_assert_eq(drive->state.steady.values[i], (double)step_noisy(3 + i));
+        sum += step_noisy(3 + i);
+    }
+    cr_assert_eq(drive->state.steady_ns, sum);
+    cr_assert_eq(drive->state.warmup_ns, step_noisy(0) + step_noisy(1) + step_noisy(2));
+    drive_free(drive);
+}
+
+Test(measure_policy, exact_blind_blocks_are_enough_for_an_interval)
+{
+    struct measure_policy policy = exact(400, 20);
+    policy.is_sync_per_block = true;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->state.steady.count, 10, "400 steps of 1 ms: ten blocks of 40");
+    for (size_t i = 0; i < 10; i++)
+        cr_assert_float_eq(drive->state.steady.values[i], 1e6, 1e-6);
+    drive_free(drive);
+}
+
+Test(measure_policy, blocks_reach_their_target_and_their_cap)
+{
+    struct measure_policy policy = exact(1000, 20);
+    struct drive *drive = drive_run(&policy, step_1ms);
+    /* warm-up 1 1 2 4 8 4, then 250 ms of 1 ms steps */
+    const uint32_t wanted[] = {1, 1, 2, 4, 8, 4, 250, 250, 250, 250};
+    cr_assert_eq(drive->blocks_count, ARRAY_COUNT(wanted));
+    for (size_t i = 0; i < ARRAY_COUNT(wanted); i++) {
+        cr_assert_eq(drive->blocks[i], wanted[i], "block %zu: %u", i, drive->blocks[i]);
+        cr_assert_eq(drive->phases[i], i < 6 ? MEASURE_WARMUP : MEASURE_STEADY);
+    }
+    drive_free(drive);
+
+    policy = exact(30000, 5000);
+    drive = drive_run(&policy, step_50ns);
+    uint32_t largest = 0;
+    for (size_t i = 0; i < drive->blocks_count; i++)
+        largest = drive->blocks[i] > largest ? drive->blocks[i] : largest;
+    cr_assert_eq(largest, 10000);
+    drive_free(drive);
+}
+
+Test(measure_policy, steady_steps_stop_at_the_first_useful_look)
+{
+    /* No spread at all: the first scheduled n at or after 1 s of 1 ms steps. The schedule from 10:
+     * 13 17 22 28 35 44 55 69 87 109 137 172 215 269 337 422 528 660 825 1032. */
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert(drive->state.is_warmup_steady);
+    cr_assert_eq(drive->state.reasons.count, 0);
+    cr_assert_eq(drive->state.steady.count, 1032, "%zu", drive->state.steady.count);
+    cr_assert_eq(drive->state.ci_percent, 0);
+    drive_free(drive);
+}
+
+/* Independent check of the stopping rule: ends at the first scheduled n where all three conditions
+ * hold, and at none before. */
+Test(measure_policy, noisy_steps_stop_at_the_first_look_within_the_target)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 20 * NS_PER_MS;
+    struct drive *drive = drive_run(&policy, step_noisy);
+    size_t wanted = 0;
+    for (size_t n = 10; wanted == 0; n = (size_t)ceil(1.25 * (double)n)) {
+        double values[8192];
+        uint64_t sum = 0;
+        cr_assert_lt(n, 8192);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t ns = step_noisy(drive->state.warmup_steps_done + i);
+            sum += ns;
+            values[i] = (double)ns;
+        }
+        size_t low, high;
+        quantile_sort(values, n);
+        cr_assert(quantile_interval_ranks(n, 0.5, 0.95, &low, &high));
+        double median = quantile_median(values, n);
+        if (sum >= 20 * NS_PER_MS && values[high - 1] <= 1.01 * median &&
+            values[low - 1] >= 0.99 * median)
+            wanted = n;
+    }
+    cr_assert_eq(drive->state.steady.count, wanted, "%zu, wanted %zu", drive->state.steady.count,
+                 wanted);
+    cr_assert_eq(drive->state.reasons.count, 0);
+    cr_assert_leq(drive->state.ci_percent, 1.0);
+    drive_free(drive);
+}
+
+Test(measure_policy, unmet_target_is_a_reason_with_figures)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.target_ci_percent = 0.001;
+    policy.time_max_ns = 2 * NS_PER_S;
+    struct drive *drive = drive_run(&policy, step_noisy);
+    cr_assert_geq(drive->state.steady_ns, 2 * NS_PER_S);
+    cr_assert_lt(drive->state.steady_ns, 2 * NS_PER_S + 100 * NS_PER_MS);
+    cr_assert_eq(drive->state.reasons.count, 1);
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "target_ci_not_met");
+    cr_assert(strstr(drive->state.reasons.items[0].text, "0.001") != NULL, "%s",
+              drive->state.reasons.items[0].text);
+    drive_free(drive);
+}
+
+Test(measure_policy, slow_steps_stop_after_the_current_block)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_60s);
+    for (size_t i = 0; i < drive->blocks_count; i++)
+        cr_assert_eq(drive->blocks[i], 1);
+    cr_assert_eq(drive->state.warmup_steps_done, 2, "the first step is not the warm-up's time");
+    cr_assert_eq(drive->state.steady_steps_done, 1);
+    cr_assert_eq(drive->state.reasons.count, 3);
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "warmup_not_steady");
+    cr_assert_str_eq(drive->state.reasons.items[1].code, "target_ci_not_met");
+    cr_assert_str_eq(drive->state.reasons.items[2].code, "samples_min_not_reached");
+    drive_free(drive);
+}
+
+Test(measure_policy, blocks_do_not_run_far_past_the_time_limit)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_max_ns = 10 * NS_PER_MS;
+    policy.samples_min = 1000;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->state.steady_ns, 10 * NS_PER_MS, "not a block of 250 ms");
+    cr_assert_eq(drive->state.reasons.count, 1, "no spread: the target is met, the number is not");
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "samples_min_not_reached");
+    drive_free(drive);
+}
+
+static uint64_t step_slow_first(uint64_t index)
+{
+    return index == 0 ? 100 * NS_PER_MS : NS_PER_MS;
+}
+
+Test(measure_policy, a_block_that_was_faster_than_foreseen_does_not_end_too_early)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.is_warmup_auto = false;
+    policy.warmup_steps = 1;
+    policy.block_target_ns = 10 * NS_PER_S;
+    struct drive *drive = drive_run(&policy, step_slow_first);
+    cr_assert_eq(drive->blocks[1], 10, "ten steps of 100 ms would be the second at the first look");
+    cr_assert_geq(drive->state.steady_ns, policy.time_min_ns);
+    drive_free(drive);
+}
+
+Test(measure_policy, a_block_that_reaches_a_look_goes_there_at_once)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 0;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->phases[drive->blocks_count - 1], MEASURE_STEADY);
+    cr_assert_eq(drive->phases[drive->blocks_count - 2], MEASURE_WARMUP);
+    cr_assert_eq(drive->blocks[drive->blocks_count - 1], 10);
+    drive_free(drive);
+}
+
+Test(measure_policy, auto_warmup_waits_for_the_ramp)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_ramp);
+    cr_assert(drive->state.is_warmup_steady);
+    /* What is left of the ramp when measuring starts: under 10 %. */
+    cr_assert_lt((double)step_ramp(drive->state.warmup_steps_done), 1.1e6, "%" PRIu64,
+                 drive->state.warmup_steps_done);
+    drive_free(drive);
+}
+
+Test(measure_policy, auto_warmup_is_short_when_nothing_changes)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->state.warmup_steps_done, 16, "1 1 2 4 8: the first block's end past ten");
+    drive_free(drive);
+    policy.is_sync_per_block = true;
+    drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->state.warmup.count, 10);
+    drive_free(drive);
+}
+
+Test(measure_policy, compiling_in_the_first_step_is_no_warmup_time)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_compiling);
+    cr_assert(drive->state.is_warmup_steady);
+    cr_assert_eq(drive->state.first_step_ns, 90 * NS_PER_S);
+    cr_assert_eq(drive->state.reasons.count, 0);
+    drive_free(drive);
+}
+
+Test(measure_policy, warmup_caps_hold_and_say_so)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.warmup_steps_max = 50;
+    struct drive *drive = drive_run(&policy, step_growing);
+    cr_assert_eq(drive->state.warmup_steps_done, 50);
+    cr_assert_not(drive->state.is_warmup_steady);
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "warmup_not_steady");
+    drive_free(drive);
+
+    policy = measure_policy_default();
+    policy.warmup_time_max_ns = 20 * NS_PER_MS;
+    drive = drive_run(&policy, step_growing);
+    uint64_t counted = drive->state.warmup_ns - drive->state.first_step_ns;
+    cr_assert(counted >= 20 * NS_PER_MS && counted < 30 * NS_PER_MS, "%" PRIu64, counted);
+    drive_free(drive);
+}
+
+static uint64_t step_10s(uint64_t index)
+{
+    return index == 0 ? 30 * NS_PER_S : 10 * NS_PER_S + index % 2 * NS_PER_MS;
+}
+
+Test(measure_policy, few_slow_equal_steps_are_steady)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct drive *drive = drive_run(&policy, step_10s);
+    cr_assert_eq(drive->state.warmup_steps_done, 4, "30 s without the first");
+    cr_assert(drive->state.is_warmup_steady);
+    drive_free(drive);
+}
+
+Test(measure_policy, the_first_step_is_no_evidence_of_steadiness)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.warmup_time_max_ns = 120 * NS_PER_S;
+    struct drive *drive = drive_run(&policy, step_60s);
+    cr_assert_eq(drive->state.warmup_steps_done, 3);
+    cr_assert_not(drive->state.is_warmup_steady);
+    drive_free(drive);
+}
+
+Test(measure_policy, the_way_to_a_look_is_cut_evenly)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 0;
+    policy.samples_min = 400;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->blocks[drive->blocks_count - 2], 200, "not 250 and 150");
+    cr_assert_eq(drive->blocks[drive->blocks_count - 1], 200);
+    drive_free(drive);
+}
+
+Test(measure_policy, a_harness_without_work_ends_by_the_sample_cap)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.target_ci_percent = 1e-9;
+    struct drive *drive = drive_run(&policy, step_50ns);
+    cr_assert_eq(drive->state.steady.count, MEASURE_SAMPLES_MAX);
+    drive_free(drive);
+}
+
+Test(measure_policy, blind_blocks_by_precision)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.is_sync_per_block = true;
+    struct drive *drive = drive_run(&policy, step_noisy);
+    cr_assert_eq(drive->state.steady.count, 10, "means of 250 steps: +-1 %% at the first look");
+    cr_assert_geq(drive->state.steady_steps_done, 2000);
+    cr_assert_eq(drive->state.reasons.count, 0);
+    drive_free(drive);
+}
+
+Test(measure_policy, blocks_end_at_looks)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 0;
+    policy.target_ci_percent = 0.5;
+    struct drive *drive = drive_run(&policy, step_noisy);
+    size_t n = 0;
+    size_t look = 10;
+    for (size_t i = 0; i < drive->blocks_count; i++) {
+        if (drive->phases[i] != MEASURE_STEADY)
+            continue;
+        n += drive->blocks[i];
+        cr_assert_leq(n, look, "a block ran over the look at %zu to %zu", look, n);
+        if (n == look)
+            look = (size_t)ceil(1.25 * (double)look);
+    }
+    drive_free(drive);
+}
+
+Test(measure_policy, remaining_time_in_exact_mode)
+{
+    struct measure_policy policy = exact(100, 10);
+    struct drive drive = {0};
+    measure_init(&drive.state, &policy);
+    cr_assert_eq(measure_remaining_ns(&drive.state), 0, "nothing is known before the first step");
+    drive_block(&drive, measure_next(&drive.state), step_1ms);
+    cr_assert_eq(measure_remaining_ns(&drive.state), 109 * NS_PER_MS);
+    cr_assert_float_eq(measure_progress(&drive.state), 1.0 / 110, 1e-12);
+    measure_release(&drive.state);
+    measure_release(&drive.state);
+    measure_release(NULL);
+}
+
+Test(measure_policy, remaining_time_by_precision_stays_under_the_cap)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.target_ci_percent = 1e-6;
+    struct drive drive = {0};
+    measure_init(&drive.state, &policy);
+    for (int i = 0; i < 30; i++) {
+        drive_block(&drive, measure_next(&drive.state), step_noisy);
+        cr_assert_leq(measure_remaining_ns(&drive.state), 31 * NS_PER_S);
+    }
+    /* Far from the target after ~5 s: all of the time is needed. */
+    cr_assert_eq(measure_remaining_ns(&drive.state), policy.time_max_ns - drive.state.steady_ns);
+    measure_release(&drive.state);
+}
