@@ -162,6 +162,11 @@ static void expect(const struct bench *bench, const char *verdict, const char *c
     else
         cr_expect(found != NULL && strcmp(found, code) == 0, "wanted %s: %s", code, line.data);
     json_decref(reason);
+    struct record *again = NULL;
+    struct err err = {0};
+    cr_expect_eq(record_parse_json(line.data, line.length_bytes, &again, &err), STATUS_OK, "%s",
+                 err.text);
+    record_free(again);
     buf_release(&line);
 }
 
@@ -312,6 +317,7 @@ Test(supervise_supervise, what_breaks_the_protocol_is_named)
     check_fault("unknown run x", "protocol_error", "bad_message", 0);
     check_fault("flood run x", "protocol_error", "unexpected_message", 0);
     check_fault("twice run x", "protocol_error", "unasked_message", 0);
+    check_fault("late-twice run3 x", "protocol_error", "unexpected_message", 0);
     check_fault("close-stdout run x", "protocol_error", "stream_closed", 0);
     check_fault("wrong-reply run bye", "protocol_error", "unexpected_message", 0);
     check_fault("wrong-reply memory block", "protocol_error", "unexpected_message", 0);
