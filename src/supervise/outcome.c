@@ -196,7 +196,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     record_set_u64(record, RECORD_BATCH_SIZE, cell->batch_size);
     record_set_u64(record, RECORD_TOKENS_PER_STEP, cell_tokens_per_step(cell));
     put_notes(trial, record);
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA);
+    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
     set_text(record, RECORD_RUN_ID, options->run_id, "not_given");
     record_set_string(record, RECORD_CELL_ID, trial->cell_id);
     record_set_string(record, RECORD_POLICY_ID, trial->policy_id);
