@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from test_run import NULL, worker
+from caller import NULL, worker
 
 
 def test_finished_cells_are_skipped(call):

@@ -1,20 +1,13 @@
 """`tokmark run` end to end: cells, verdicts, exit codes, the table, the store."""
 import json
 import os
+import pty
 import re
 import subprocess
 
 import pytest
 
-from conftest import TOKMARK
-
-WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
-NULL = ["run", "--engine", "null", "--steps", "20", "--warmup", "2"]
-
-
-def worker(*args):
-    return "exec:python3 '" + WORKER + "' " + " ".join(args)
-
+from caller import NULL, TOKMARK, worker
 
 def test_a_null_sweep(call):
     done = call(*NULL, "--seq", "64", "128", "--batch", "1,2", "--mode", "train", "infer", "decode",
@@ -55,6 +48,30 @@ def test_progress_is_plain_lines_and_quiet_is_silent(call):
     assert "\x1b" not in done.stderr + done.stdout
     assert call(*NULL, "-q", code=0).stderr == ""
     assert call(*NULL, "--progress", "never", code=0).stderr == ""
+
+
+def test_a_terminal_gets_one_rewritten_line(call):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([TOKMARK, "run", "--engine", worker("--step-ms 4"), "--steps", "200",
+                                "--warmup", "0", "--mode", "infer"], cwd=call.folder,
+                               env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    except OSError:  # the other end is closed
+        pass
+    process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    drawn = text.decode().split("\r")
+    measuring = [line for line in drawn if ": measuring, n " in line]
+    assert len(measuring) >= 3, drawn
+    assert all(len(line.replace("\x1b[K", "")) < 80 for line in measuring)
+    assert len({line for line in measuring}) >= 3  # it moves
+    assert text.count(b"\n") == 1  # the cell's end
+    assert any(": ok, " in line for line in drawn[-3:])
 
 
 def test_colour_when_asked(call):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from test_run import worker
+from caller import worker
 
 
 def start(call, *worker_args, extra=()):
