@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "engines/engine.h"
+#include "engines/native/native.h"
 #include "engines/null/null.h"
 #include "engines/sandbox/sandbox.h"
 
 const struct engine_ops *const engine_list[] = {
+    &native_engine,
     &null_engine,
     &sandbox_engine,
 };

@@ -11,7 +11,7 @@
 #define EMBEDDING_DEVIATION 0.02
 #define TWO_PI              6.283185307179586
 /* A large tensor is copied so many elements at a time, and what was copied is given back. */
-#define COPY_ELEMENTS ((uint64_t)1 << 20)
+#define COPY_ELEMENTS ((uint64_t)1 << 17)
 
 struct init_job {
     float *values;
