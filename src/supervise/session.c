@@ -309,9 +309,11 @@ static bool go_on_waiting(struct session *session, uint64_t *deadline_ns, bool *
         return false;
     }
     uint64_t now = clock_now_ns();
-    if (session_is_interrupted(session) && !*is_stopping) {
+    /* A second signal means that even the grace is too long. */
+    bool is_urgent = session_is_interrupted(session) && *session->options->interrupt > 1;
+    if (session_is_interrupted(session) && (!*is_stopping || is_urgent)) {
         *is_stopping = true;
-        uint64_t stop_ns = now + interrupt_grace_ns(session);
+        uint64_t stop_ns = now + (is_urgent ? 0 : interrupt_grace_ns(session));
         if (stop_ns < *deadline_ns)
             *deadline_ns = stop_ns;
     }
