@@ -287,6 +287,7 @@ Test(store_store, resume_knows_finished_cells_old_and_new)
         cr_assert_not(store_has_finished(store, cell, policy, 99, environment));
         cr_assert_not(store_has_finished(store, "0123456789abcdee", policy, 0, environment));
         cr_assert_not(store_has_finished(store, cell, "", 0, environment));
+        cr_assert_not(store_has_finished(store, cell, "fedcba9876543211", 0, environment));
         cr_assert_not(store_has_finished(store, cell, policy, 0, "00000000000000ab"));
         cr_assert_not(
             store_has_finished(store, "0123456789abcde", "ffedcba9876543210", 0, environment));
