@@ -355,7 +355,9 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
         const char *data = table->rows[i].tokens_data;
         if (data[0] == '\0' || strcmp(data, "none") == 0)
             continue;
-        buf_appendf(out, "\n%s on %s\n", is_synthetic ? "Made up" : "Measured", data);
+        bool is_made = strncmp(data, "synthetic", strlen("synthetic")) == 0;
+        buf_appendf(out, "\n%s on %s%s\n", is_synthetic ? "Made up" : "Measured", data,
+                    is_made ? " tokens" : "");
         break;
     }
 }

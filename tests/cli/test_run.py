@@ -87,7 +87,7 @@ def test_failing_cells_do_not_stop_the_sweep(call):
     assert [record["verdict"] for record in records] == ["ok", "oom", "crashed", "ok"]
     reasons = done.stdout[done.stdout.index("Not ok:"):]
     assert "seq 64 batch 4: oom: " in reasons and "seq 96 batch 4: crashed: " in reasons
-    assert "Measured on text novel.txt (1234 tokens)" in done.stdout
+    assert "\nMeasured on text novel.txt (1234 tokens)\n" in done.stdout
     assert records[0]["framework"].startswith("exec:python3")
     assert "last words" in records[2]["log_tail"]
     assert records[1]["ms_per_step"] is None
@@ -142,6 +142,15 @@ def test_stdout_that_is_full_is_exit_5(call):
                               check=False)
     assert done.returncode == 5
     assert done.stderr.count("\n") == 1
+
+
+def test_closed_descriptors_do_not_become_files(call):
+    command = " ".join([TOKMARK, *NULL]) + " <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], cwd=call.folder, check=False)
+    assert done.returncode == 0
+    assert len(call.records()) == 2
+    csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
+    assert len(csv) == 3 and csv[0].startswith("framework,device,")
 
 
 def test_set_changes_the_model_its_name_and_the_cell(call):
