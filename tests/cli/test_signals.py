@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from test_run import worker
+from caller import worker
 
 
 def start(call, *worker_args, extra=()):
@@ -57,7 +57,7 @@ def test_the_first_signal_keeps_what_is_whole(call, number):
 
 
 def test_the_second_signal_stops_at_once(call):
-    process = start(call, "--step-ms 3000", "--stubborn")
+    process = start(call, "--step-ms 30000", "--stubborn")
     deadline = time.monotonic() + 20
     while not worker_pids(process) and time.monotonic() < deadline:
         time.sleep(0.02)
