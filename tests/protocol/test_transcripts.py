@@ -20,8 +20,8 @@ A transcript is a text file, one item a line:
 
 In a PATTERN `"$text"` matches a string that is not empty, `"$count"` a whole number, 0 or more,
 `"$positive"` one over 0, `"$counts N"` a list of N counts, `"$absent"` a key that is not there or
-null, `"$either A B"` one of those words. Every reply is also checked against the rules that hold for
-all: one JSON object, no key twice, a known type, `step_ns` within `window_ns`.
+null, `"$either A B"` one of those words. Every reply is also checked against the rules that hold
+for all: one JSON object, no key twice, a known type, `step_ns` within `window_ns`.
 """
 import json
 import os
@@ -55,7 +55,8 @@ def workers():
 
 class Worker:
     def __init__(self, words):
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.pending = b""
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -122,7 +123,8 @@ def matches(pattern, value):
     if word == "$positive":
         return is_count(value) and value > 0
     if word == "$counts":
-        return isinstance(value, list) and len(value) == int(arguments[0]) and all(map(is_count, value))
+        return (isinstance(value, list) and len(value) == int(arguments[0])
+                and all(map(is_count, value)))
     if word == "$absent":
         return value is None
     if word == "$either":
