@@ -136,8 +136,9 @@ static void run_engine(struct bench *bench, const char *engine)
 static void run_fault(struct bench *bench, const char *fault)
 {
     char engine[CELL_PATH_BYTES];
-    snprintf(engine, sizeof(engine), "exec:python3 '%s/tests/protocol/hostile_worker.py' %s %s",
-             TOKMARK_SOURCE_DIR, fault, bench->dir);
+    snprintf(engine, sizeof(engine),
+             "exec:python3 -I -S '%s/tests/protocol/hostile_worker.py' %s %s", TOKMARK_SOURCE_DIR,
+             fault, bench->dir);
     run_engine(bench, engine);
 }
 
