@@ -4,10 +4,11 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
-TIMEOUT_S = 120
+TIMEOUT_S = 60
 
 
 def program(name):
@@ -37,11 +38,24 @@ class Caller:
 
     def __init__(self, folder):
         self.folder = folder
+        self.started = []
 
     def start(self, *args, name="tokmark", **options):
-        return subprocess.Popen([program(name), *args], cwd=self.folder, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, **options)
+        """In the background; ended with the test, and in any case after a while."""
+        process = subprocess.Popen([program(name), *args], cwd=self.folder, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, **options)
+        timer = threading.Timer(TIMEOUT_S, process.kill)
+        timer.start()
+        self.started.append((process, timer))
+        return process
+
+    def end(self):
+        for process, timer in self.started:
+            timer.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def __call__(self, *args, name="tokmark", code=None, env=None):
         done = subprocess.run([program(name), *args], cwd=self.folder, text=True,

@@ -6,4 +6,6 @@ from caller import Caller
 
 @pytest.fixture
 def call(tmp_path):
-    return Caller(tmp_path)
+    caller = Caller(tmp_path)
+    yield caller
+    caller.end()

@@ -77,6 +77,15 @@ def test_the_second_signal_stops_at_once(call):
         assert json.loads(line)["verdict"] == "interrupted"
 
 
+def test_an_interrupt_of_the_last_cell(call):
+    process = call.start("run", "--engine", worker("--step-ms 2"), "--mode", "infer", "--steps", "100000",
+                         "--warmup", "0")
+    await_samples(call, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
 def test_interrupted_cells_are_measured_by_resume(call):
     process = start(call, "--step-ms 2")
     await_samples(call, process)
