@@ -450,7 +450,9 @@ static void take_down(struct session *session)
     spawn_close_in(&session->spawn);
     /* An idle worker leaves by itself at the end of its input. */
     bool is_idle = is_interrupted && !session->has_ended && !session->is_abandoned;
-    uint64_t grace_ns = session->options->kill_grace_ns;
+    /* After a second signal there is none: SIGKILL follows SIGTERM. */
+    bool is_urgent = is_interrupted && *session->options->interrupt > 1;
+    uint64_t grace_ns = is_urgent ? 0 : session->options->kill_grace_ns;
     if (!is_idle || !spawn_wait(&session->spawn, clock_now_ns() + grace_ns))
         (void)spawn_end(&session->spawn, grace_ns);
 }

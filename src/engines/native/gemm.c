@@ -18,7 +18,7 @@
 
 _Static_assert(THREAD_BYTES % GEMM_WORKSPACE_ALIGNMENT == 0,
                "slices of the workspace stay aligned");
-_Static_assert(FEW_ROWS_K *GEMM_FEW_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
+_Static_assert(FEW_ROWS_K * GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
 
 /* One product, and how it is spread over threads. */
 struct product {
@@ -89,15 +89,20 @@ static size_t part_begin(size_t length, size_t unit, size_t parts, size_t index)
 
 /* Rows are read in their stored order, a few steps of k for all panels at a time: reading a panel
  * to its end would touch as many pages as there are steps, and each cache line more than once. */
-#define LANE_STEPS ((size_t)8)
+#define LANE_STEPS  ((size_t)8)
+#define ROWS_AHEAD  ((size_t)4)
+#define LINE_FLOATS ((size_t)16)
 
 static void pack_a(const struct product *p, float *block, size_t i, size_t rows, size_t k,
                    size_t k_count)
 {
     if (!p->a.is_transposed) {
-        for (size_t row = 0; row < rows; row++)
-            memcpy(block + row * GEMM_A_STRIDE, p->a.data + (i + row) * p->a.stride + k,
-                   k_count * sizeof(*block));
+        for (size_t row = 0; row < rows; row++) {
+            const float *source = p->a.data + (i + row) * p->a.stride + k;
+            for (size_t at = 0; at < k_count; at += LINE_FLOATS)
+                gemm_fetch(source, ROWS_AHEAD * p->a.stride + at);
+            memcpy(block + row * GEMM_A_STRIDE, source, k_count * sizeof(*block));
+        }
         return;
     }
     size_t panels_count = divide_up(rows, p->backend->mr);
@@ -217,7 +222,7 @@ static void multiply_streamed(const struct product *p, size_t j_begin, size_t j_
 
 static bool is_streamed(const struct product *p)
 {
-    return p->m <= GEMM_FEW_ROWS;
+    return p->m <= (p->b.is_transposed ? GEMM_DOT_ROWS : GEMM_AXPY_ROWS);
 }
 
 static void multiply_part(void *context, unsigned thread_index, size_t begin, size_t end)

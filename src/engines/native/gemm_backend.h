@@ -8,10 +8,13 @@
 #ifndef ENGINES_NATIVE_GEMM_BACKEND_H
 #define ENGINES_NATIVE_GEMM_BACKEND_H
 
+#include <stdint.h>
+
 #include "engines/native/gemm.h"
 
-/* From this many rows on, B is packed; below, it is streamed as it lies. */
-#define GEMM_FEW_ROWS 8
+/* B is streamed as it lies, not packed, for up to this many rows: by dots() and by axpys(). */
+#define GEMM_DOT_ROWS  ((size_t)24)
+#define GEMM_AXPY_ROWS ((size_t)6)
 
 /* Blocking limits that gemm_workspace_bytes() is made for: every backend's blocks fit. */
 #define GEMM_MC_MAX ((size_t)336)
@@ -20,6 +23,14 @@
 /* Between packed rows of A: an odd number of cache lines, so that equal places in the rows of a
  * tile fall into different cache sets. */
 #define GEMM_A_STRIDE (GEMM_KC_MAX + 16)
+
+/* Asks for the cache line at base + offset floats. Packing asks for what it packs next, as weights
+ * come from memory and in pieces too short for the processor to guess. The address may lie outside
+ * of the matrix, which a prefetch does not mind but pointer arithmetic would. */
+static inline void gemm_fetch(const float *base, size_t offset)
+{
+    __builtin_prefetch((const void *)((uintptr_t)base + offset * sizeof(*base)), 0, 2);
+}
 
 struct gemm_backend {
     const char *name;
@@ -42,8 +53,8 @@ struct gemm_backend {
     void (*tile_by_lanes)(size_t rows, size_t columns, size_t k_count, float alpha, const float *a,
                           const float *b, float beta, float *c, size_t c_stride);
 
-    /* rows <= GEMM_FEW_ROWS; A as rows of k values, B not packed.
-     * dots: b(j, k) = b[j * b_stride + k]      axpys: b(k, j) = b[k * b_stride + j] */
+    /* A as rows of k values, B not packed: b(j, k) = b[j * b_stride + k] for dots, at most
+     * GEMM_DOT_ROWS; b(k, j) = b[k * b_stride + j] for axpys, at most GEMM_AXPY_ROWS. */
     void (*dots)(size_t rows, size_t n, size_t k_count, float alpha, const float *a,
                  size_t a_stride, const float *b, size_t b_stride, float beta, float *c,
                  size_t c_stride);
