@@ -5,13 +5,16 @@
  * For every weight shape of the models and each of the three products of a linear layer it prints
  * the median, least and greatest GFLOP/s over interleaved repeats (ours, peer, ours, ...), the
  * share of the measured multiply-add peak of the same threads, and the ratio to the peer. Weights
- * rotate through a set larger than the caches, as the layers of a model do. The peer is loaded at
- * run time; environment variables such as OPENBLAS_CORETYPE change it and must be unset.
+ * rotate through a set larger than the caches, as the layers of a model do. Before each timed call
+ * its side makes an untimed one, after a pause in which the other side's threads stop spinning. The
+ * peer is loaded at run time; environment variables such as OPENBLAS_CORETYPE change it and must be
+ * unset.
  */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -24,6 +27,7 @@
 #define REPEATS_MAX   101
 #define ROTATED_BYTES ((size_t)96 << 20)
 #define PEAK_LOOPS    4000000
+#define PAUSE_US      10000
 
 struct shape {
     size_t in, out;
@@ -253,6 +257,16 @@ static double median(double *values, size_t count)
     return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+static void run_call(const struct options *options, int side, struct pool *pool,
+                     const struct buffers *buffers, const struct call *call)
+{
+    if (side == 0)
+        gemm_with(options->backend, pool, call->m, call->n, call->k, 1.0f, call->a, call->b, 0.0f,
+                  call->c, call->n, buffers->workspace);
+    else
+        peer_call(&options->peer, call);
+}
+
 static void bench_product(const struct options *options, struct pool *pool,
                           const struct buffers *buffers, const struct shape *shape,
                           enum product product, double peak)
@@ -263,13 +277,13 @@ static void bench_product(const struct options *options, struct pool *pool,
     size_t turn = 0;
     for (size_t repeat = 0; repeat <= options->repeats; repeat++) {
         for (int side = 0; side < (options->peer.name != NULL ? 2 : 1); side++) {
+            if (options->peer.name != NULL)
+                (void)usleep(PAUSE_US);
+            struct call warm = make_call(buffers, shape, options->rows, product, turn++);
+            run_call(options, side, pool, buffers, &warm);
             struct call call = make_call(buffers, shape, options->rows, product, turn++);
             uint64_t begin_ns = clock_now_ns();
-            if (side == 0)
-                gemm_with(options->backend, pool, call.m, call.n, call.k, 1.0f, call.a, call.b,
-                          0.0f, call.c, call.n, buffers->workspace);
-            else
-                peer_call(&options->peer, &call);
+            run_call(options, side, pool, buffers, &call);
             double rate = flops / (double)(clock_now_ns() - begin_ns);
             if (repeat > 0) /* the first warms up */
                 (side == 0 ? ours : theirs)[repeat - 1] = rate;

@@ -19,6 +19,16 @@ Test(measure_quantile, samples_min_is_the_published_table)
     cr_assert_eq(quantile_samples_min(0.5, 0.75), 2, "a power that is met exactly");
 }
 
+Test(measure_quantile, samples_min_is_the_least_by_its_definition)
+{
+    for (double q = 0.01; q < 0.9999; q += 0.0007) {
+        size_t n = quantile_samples_min(q, 0.95);
+        cr_assert_leq(pow(q, (double)n), 1 - 0.95, "%g: %zu", q, n);
+        if (n > 1)
+            cr_assert_gt(pow(q, (double)n - 1), 1 - 0.95, "%g: %zu", q, n);
+    }
+}
+
 /* The array `name` of tests/golden/measure_golden.json; the document is released by *ret_root. */
 static json_t *golden(const char *name, json_t **ret_root)
 {
@@ -103,7 +113,7 @@ Test(measure_quantile, median_interval_needs_six_samples_and_eight_at_99)
     cr_assert_eq(high, 6);
     cr_assert_not(quantile_interval_ranks(7, 0.5, 0.99, &low, &high));
     cr_assert(quantile_interval_ranks(8, 0.5, 0.99, &low, &high));
-    /* Conover, Practical Nonparametric Statistics, table A3: n = 10 gives ranks 2 and 9. */
+    /* n = 10: P(B < 2) = 11 / 1024 is under 2.5 %, P(B < 3) = 56 / 1024 is over. */
     cr_assert(quantile_interval_ranks(10, 0.5, 0.95, &low, &high));
     cr_assert_eq(low, 2);
     cr_assert_eq(high, 9);

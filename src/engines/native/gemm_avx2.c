@@ -13,6 +13,7 @@
 #define MC       ((size_t)144)
 #define KC       ((size_t)384)
 #define NC       ((size_t)1024)
+#define GROUP    8
 #define DOT_ROWS 2
 
 typedef __m256 vector;
@@ -70,7 +71,7 @@ TARGET static inline void v_sum4(vector a, vector b, vector c, vector d, float s
 }
 
 /* Four rows of 4 x 4 squares, each transposed in its 128-bit half. */
-TARGET static inline void transpose_blocks(vector rows[4])
+TARGET static inline __attribute__((always_inline)) void transpose_blocks(vector rows[4])
 {
     vector low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
     vector high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
@@ -82,14 +83,14 @@ TARGET static inline void transpose_blocks(vector rows[4])
     rows[3] = _mm256_shuffle_ps(high01, high23, 0xEE);
 }
 
-TARGET static inline __attribute__((always_inline)) void v_transpose(vector rows[LANES])
+TARGET static inline __attribute__((always_inline)) void v_store_transposed(float *to, size_t width,
+                                                                            vector rows[GROUP])
 {
     transpose_blocks(rows);
     transpose_blocks(rows + 4);
-    for (int j = 0; j < 4; j++) {
-        vector low = _mm256_permute2f128_ps(rows[j], rows[4 + j], 0x20);
-        rows[4 + j] = _mm256_permute2f128_ps(rows[j], rows[4 + j], 0x31);
-        rows[j] = low;
+    for (size_t j = 0; j < 4; j++) {
+        _mm256_storeu_ps(to + j * width, _mm256_permute2f128_ps(rows[j], rows[4 + j], 0x20));
+        _mm256_storeu_ps(to + (4 + j) * width, _mm256_permute2f128_ps(rows[j], rows[4 + j], 0x31));
     }
 }
 

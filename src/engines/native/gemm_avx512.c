@@ -13,6 +13,7 @@
 #define MC       ((size_t)168)
 #define KC       ((size_t)384)
 #define NC       ((size_t)1024)
+#define GROUP    8
 #define DOT_ROWS 4
 
 typedef __m512 vector;
@@ -77,7 +78,7 @@ TARGET static inline void v_sum4(vector a, vector b, vector c, vector d, float s
 
 /* Four rows of 4 x 4 squares: after this rows[j] holds, in 128-bit block b, what was column
  * 4 * b + j of the four. */
-TARGET static inline void transpose_blocks(vector rows[4])
+TARGET static inline __attribute__((always_inline)) void transpose_blocks(vector rows[4])
 {
     vector low01 = _mm512_unpacklo_ps(rows[0], rows[1]);
     vector high01 = _mm512_unpackhi_ps(rows[0], rows[1]);
@@ -89,24 +90,25 @@ TARGET static inline void transpose_blocks(vector rows[4])
     rows[3] = _mm512_shuffle_ps(high01, high23, 0xEE);
 }
 
-TARGET static inline __attribute__((always_inline)) void v_transpose(vector rows[LANES])
+/* Eight rows, not sixteen: with strides that are powers of two, as weights have, all rows fall into
+ * one set of the first-level cache, and it has eight ways. */
+TARGET static inline __attribute__((always_inline)) void v_store_transposed(float *to, size_t width,
+                                                                            vector rows[GROUP])
 {
-    for (int group = 0; group < 4; group++)
-        transpose_blocks(rows + 4 * group);
-    /* Column 4 * b + j is block b of rows j, 4 + j, 8 + j, 12 + j. */
-    vector columns[LANES];
-    for (int j = 0; j < 4; j++) {
-        vector even01 = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0x88); /* blocks 0 2 | 0 2 */
-        vector odd01 = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0xDD);  /* blocks 1 3 | 1 3 */
-        vector even23 = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0x88);
-        vector odd23 = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0xDD);
-        columns[j] = _mm512_shuffle_f32x4(even01, even23, 0x88);
-        columns[4 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
-        columns[8 + j] = _mm512_shuffle_f32x4(even01, even23, 0xDD);
-        columns[12 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0xDD);
+    transpose_blocks(rows);
+    transpose_blocks(rows + 4);
+    /* Step 4 * b + j is block b of rows[j] and of rows[4 + j]; each result has two steps. */
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second =
+        _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    for (size_t j = 0; j < 4; j++) {
+        vector steps01 = _mm512_permutex2var_ps(rows[j], first, rows[4 + j]);
+        vector steps23 = _mm512_permutex2var_ps(rows[j], second, rows[4 + j]);
+        _mm256_storeu_ps(to + j * width, _mm512_castps512_ps256(steps01));
+        _mm256_storeu_ps(to + (4 + j) * width, _mm512_extractf32x8_ps(steps01, 1));
+        _mm256_storeu_ps(to + (8 + j) * width, _mm512_castps512_ps256(steps23));
+        _mm256_storeu_ps(to + (12 + j) * width, _mm512_extractf32x8_ps(steps23, 1));
     }
-    for (int i = 0; i < LANES; i++)
-        rows[i] = columns[i];
 }
 
 #include "engines/native/gemm_kernels.inc"

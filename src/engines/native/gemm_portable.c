@@ -13,6 +13,7 @@
 #define MC       ((size_t)128)
 #define KC       ((size_t)256)
 #define NC       ((size_t)1024)
+#define GROUP    4
 #define DOT_ROWS 2
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
@@ -71,14 +72,10 @@ static inline void v_sum4(vector a, vector b, vector c, vector d, float sums[4])
     sums[3] = (d[0] + d[1]) + (d[2] + d[3]);
 }
 
-static inline void v_transpose(vector rows[LANES])
+static inline void v_store_transposed(float *to, size_t width, vector rows[GROUP])
 {
-    for (int i = 0; i < LANES; i++)
-        for (int j = i + 1; j < LANES; j++) {
-            float swap = rows[i][j];
-            rows[i][j] = rows[j][i];
-            rows[j][i] = swap;
-        }
+    for (size_t k = 0; k < LANES; k++)
+        v_store(to + k * width, (vector){rows[0][k], rows[1][k], rows[2][k], rows[3][k]});
 }
 
 #include "engines/native/gemm_kernels.inc"
