@@ -52,8 +52,8 @@ void err_set(struct err *err, enum status status, const char *file, int line, co
 
 /* Records the error and is the status: `return ERR(err, STATUS_INVALID, "..."`). The status stands
  * outside the call so that compilers and analysers see that it is not STATUS_OK. */
-#define ERR(err, status, ...) \
-    (err_set((err), (status), __FILE__, __LINE__, __VA_ARGS__), (enum status)(status))
+#define ERR(err, code, ...) \
+    (err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__), (enum status)(code))
 
 /* Stable lower-case name ("nomem") and one-line text ("out of memory") of a status. */
 const char *status_name(enum status status);
