@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""A complete tokmark worker in one page: protocol version 1 (docs/protocol.md), standard library only.
+"""A complete tokmark worker in one page: protocol version 1 (docs/protocol.md), Python alone.
 
-    tokmark run --engine "exec:python3 examples/exec_worker.py" --model superintelligence-tiny --device cpu
+    tokmark run --engine "exec:python3 examples/exec_worker.py" --model superintelligence-tiny \\
+                --device cpu --precision fp32 --mode infer
 
-Its "model" adds up random numbers, so it measures Python. To make it measure something real, fill in
-class Model; the rest is the protocol.
+Its "model" adds up random numbers, so it measures Python. To make it measure something real, fill
+in class Model; the rest is the protocol.
 """
+import array
 import json
 import os
 import random
 import sys
 import time
 
-# First act: take fd 0 and 1 away from everybody else, so that no library's print can break the stream.
+# First act: take fd 0 and 1 away from everybody else, so that no library's print can break the
+# stream.
 requests = os.fdopen(os.dup(0), "rb")  # os.dup gives close-on-exec descriptors
 replies = os.fdopen(os.dup(1), "wb")
 null = os.open(os.devnull, os.O_RDONLY)
@@ -38,7 +41,7 @@ class Model:
         started = time.monotonic_ns()
         source = random.Random(int(cell["seed"]))  # a decimal text
         tokens = cell["batch_size"] * (1 if cell["mode"] == "decode" else cell["seq_len"])
-        self.numbers = [source.random() for _ in range(tokens)]
+        self.numbers = array.array("f", (source.random() for _ in range(tokens)))
         self.load_ns = time.monotonic_ns() - started
         self.loss = None
 
@@ -68,24 +71,31 @@ def run(model, steps, sync):
     return dict(block, loss=model.loss, nonfinite=0)
 
 
+def error(kind, text):
+    return {"type": "error", "kind": kind, "text": text}
+
+
 def answer(request, state):
-    """The reply to one request. What raises KeyError, TypeError or ValueError broke the protocol."""
+    """The reply to one request. KeyError, TypeError, ValueError: it broke the protocol."""
     kind = request["type"]
     model = state.get("model")
-    if kind == "hello":
+    if kind == "hello" and state["stage"] == "new":
         if 1 not in request["versions"]:
-            return {"type": "error", "kind": "unsupported", "text": "this worker speaks version 1 only"}
-        return {"type": "hello", "version": 1, "engine": "example", "engine_version": "1", "pid": os.getpid()}
-    if kind == "open" and "opened" not in state:
-        state["opened"] = True
+            return error("unsupported", "this worker speaks version 1 only")
+        state["stage"] = "greeted"
+        return {"type": "hello", "version": 1, "engine": "example", "engine_version": "1",
+                "pid": os.getpid()}
+    if kind == "open" and state["stage"] == "greeted":
+        state["stage"] = "opened"
         try:
             state["model"] = model = Model(request)
         except Unsupported as why:
-            return {"type": "error", "kind": "unsupported", "text": str(why)}
+            return error("unsupported", str(why))
         except MemoryError:
-            return {"type": "error", "kind": "oom", "text": "no memory for the model", "scope": "host"}
-        return {"type": "ready", "dtype_param": "fp64", "dtype_compute": "fp64", "backend": "python",
-                "threads": 1, "load_ns": model.load_ns, "tokens_data": "none"}  # what is not known is left out
+            return error("oom", "no memory for the model")
+        # Say what really runs; leave out what is not known.
+        return {"type": "ready", "dtype_param": "fp32", "dtype_compute": "fp64", "threads": 1,
+                "backend": "python", "load_ns": model.load_ns, "tokens_data": "none"}
     if kind == "run":
         steps, sync = request["steps"], request["sync"]
         if type(steps) is not int or not 1 <= steps <= STEPS_MAX or sync not in ("step", "block"):
@@ -95,16 +105,16 @@ def answer(request, state):
     if kind == "memory":
         return {"type": "memory"}
     if kind == "check":
-        return {"type": "error", "kind": "unsupported", "text": "computes nothing that could be checked"}
+        return error("unsupported", "computes nothing that could be checked")
     if kind == "close":
         return {"type": "bye"}
     if kind in ("hello", "open", "run"):
-        return {"type": "error", "kind": "internal", "text": f"'{kind}' has no place here"}
+        return error("internal", f"'{kind}' has no place here")
     raise ValueError(f"unknown type {kind!r}")
 
 
 def main():
-    state = {}
+    state = {"stage": "new"}
     while True:
         line = requests.readline(LINE_BYTES_MAX + 2)
         if not line:
@@ -114,7 +124,7 @@ def main():
                 raise ValueError("a line that is too long, or cut off")
             reply = answer(json.loads(line), state)
         except (KeyError, TypeError, ValueError) as why:
-            reply = {"type": "error", "kind": "internal", "text": f"bad request: {why!r}"}
+            reply = error("internal", f"bad request: {why!r}")
             state["exit"] = 1
         replies.write(json.dumps(reply, allow_nan=False).encode() + b"\n")
         replies.flush()

@@ -7,7 +7,7 @@
 
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
 #define OUTPUT_BYTES_MAX      (256 * 1024)
-#define NAME_COLUMNS          28
+#define NAME_COLUMNS          30
 
 struct env_options {
     bool is_json;
@@ -40,28 +40,43 @@ static void append_scalar(const json_t *value, struct buf *out)
     }
 }
 
-static void append_array(const json_t *array, struct buf *out)
+/* "level 1, type Data" */
+static void append_fields(const json_t *object, struct buf *out)
 {
-    if (json_array_size(array) == 0)
-        buf_append_text(out, "none");
+    const char *key = NULL;
+    json_t *value = NULL;
+    const char *separator = "";
+    json_object_foreach((json_t *)object, key, value)
+    {
+        buf_appendf(out, "%s%s ", separator, key);
+        append_scalar(value, out);
+        separator = ", ";
+    }
+}
+
+/* Words on one line, objects a line each. */
+static void append_array(const json_t *array, const char *name, struct buf *out)
+{
+    bool is_line_begun = false;
     for (size_t i = 0; i < json_array_size(array); i++) {
         const json_t *item = json_array_get(array, i);
-        if (i > 0)
-            buf_append_text(out, json_is_object(item) ? "; " : ", ");
-        if (!json_is_object(item)) {
-            append_scalar(item, out);
+        if (json_is_object(item)) {
+            buf_appendf(out, "%-*s  ", NAME_COLUMNS, name);
+            append_fields(item, out);
+            buf_append_char(out, '\n');
             continue;
         }
-        const char *key = NULL;
-        json_t *value = NULL;
-        const char *separator = "";
-        json_object_foreach((json_t *)item, key, value)
-        {
-            buf_appendf(out, "%s%s ", separator, key);
-            append_scalar(value, out);
-            separator = " ";
-        }
+        if (is_line_begun)
+            buf_append_text(out, ", ");
+        else
+            buf_appendf(out, "%-*s  ", NAME_COLUMNS, name);
+        is_line_begun = true;
+        append_scalar(item, out);
     }
+    if (is_line_begun)
+        buf_append_char(out, '\n');
+    if (json_array_size(array) == 0)
+        buf_appendf(out, "%-*s  none\n", NAME_COLUMNS, name);
 }
 
 /* "name   value", with the names of objects within objects joined by dots. */
@@ -75,14 +90,13 @@ static void append_object(const json_t *object, const char *prefix, int depth, s
         (void)snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
         if (json_is_object(value) && depth < 8) {
             append_object(value, name, depth + 1, out);
-            continue;
-        }
-        buf_appendf(out, "%-*s  ", NAME_COLUMNS, name);
-        if (json_is_array(value))
-            append_array(value, out);
-        else
+        } else if (json_is_array(value)) {
+            append_array(value, name, out);
+        } else {
+            buf_appendf(out, "%-*s  ", NAME_COLUMNS, name);
             append_scalar(value, out);
-        buf_append_char(out, '\n');
+            buf_append_char(out, '\n');
+        }
     }
 }
 

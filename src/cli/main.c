@@ -1,12 +1,23 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
 
+/* A caller may have closed them (`>&-`). A results file must never be opened as descriptor 1 and
+ * get the table written into it. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDWR);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     /* A reader that goes away (`| head`) must not cost a record: writes report it instead. */
     (void)signal(SIGPIPE, SIG_IGN);
     errno = 0;

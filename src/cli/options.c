@@ -30,11 +30,11 @@ const char *option_default_text(const struct options_table *table, const struct 
 bool options_given(const struct options_table *table, const struct options_seen *seen,
                    const char *name)
 {
-    for (size_t i = 0; i < table->rows_count; i++)
-        if (strcmp(table->rows[i].name, name) == 0)
-            return seen->is_given[i];
-    ASSERT(!"a flag of this name exists");
-    return false;
+    size_t i = 0;
+    while (i < table->rows_count && strcmp(table->rows[i].name, name) != 0)
+        i++;
+    ASSERT(i < table->rows_count); /* a flag of this name exists */
+    return seen->is_given[i];
 }
 
 static bool takes_value(const struct option *row)

@@ -149,6 +149,7 @@ static void on_cell_started(void *context, const struct cell *cell, uint32_t tri
     progress->median_ns = 0;
     progress->tokens_per_second = 0;
     progress->remaining_ns = 0;
+    progress->figures_ns = 0;
     if (progress->style == PROGRESS_LINES) {
         struct buf line;
         buf_init(&line, LINE_BYTES_MAX);
@@ -179,7 +180,8 @@ static void on_block_done(void *context, const struct measure_state *state)
 {
     struct progress *progress = context;
     /* Blocks can be as short as a system call: this must cost nothing between redraws. */
-    bool is_due = clock_now_ns() - progress->drawn_ns >= REDRAW_INTERVAL_NS;
+    uint64_t now_ns = clock_now_ns();
+    bool is_due = now_ns - progress->figures_ns >= REDRAW_INTERVAL_NS;
     progress->samples_count = state->steady.count;
     progress->steps_count = state->steady_steps_done;
     if (is_due && state->steady.count > 0 && state->steady_ns > 0) {
@@ -187,8 +189,7 @@ static void on_block_done(void *context, const struct measure_state *state)
         progress->median_ns = recent_median(&state->steady);
         progress->tokens_per_second = (double)tokens * 1e9 / (double)state->steady_ns;
         progress->remaining_ns = measure_remaining_ns(state);
-        if (progress->style != PROGRESS_REWRITE)
-            progress->drawn_ns = clock_now_ns();
+        progress->figures_ns = now_ns;
     }
     refresh(progress);
 }

@@ -32,6 +32,7 @@ struct progress {
     double median_ns; /* of the most recent samples; 0 = none yet */
     double tokens_per_second;
     uint64_t remaining_ns; /* 0 = unknown */
+    uint64_t figures_ns;   /* when these were last worked out */
     uint64_t drawn_ns;     /* when the line was last written */
     bool has_line;         /* the line is on the screen, without a line end */
 };

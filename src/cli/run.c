@@ -20,7 +20,7 @@
 #include "telemetry/environment.h"
 
 #define RUN_ID_BYTES          32
-#define KILL_GRACE_NS         (5 * NS_PER_S)
+#define KILL_GRACE_NS         (2 * NS_PER_S)
 #define COMMAND_BYTES_MAX     (256 * 1024)
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
 

@@ -54,7 +54,7 @@ static const struct {
     [COLUMN_MODE] = {"mode", false, 0},      [COLUMN_PRECISION] = {"prec", false, 0},
     [COLUMN_SEQ] = {"seq", true, 0},         [COLUMN_BATCH] = {"batch", true, 0},
     [COLUMN_TRIAL] = {"trial", true, 0},     [COLUMN_VERDICT] = {"verdict", false, 0},
-    [COLUMN_MS] = {"ms/step", true, 0},      [COLUMN_INTERVAL] = {"95% interval", true, 0},
+    [COLUMN_MS] = {"median ms", true, 0},    [COLUMN_INTERVAL] = {"95% interval", true, 0},
     [COLUMN_TOKENS] = {"tokens/s", true, 0}, [COLUMN_PEAK] = {"peak MiB", true, 0},
     [COLUMN_LOSS] = {"loss", true, 0},
 };
@@ -156,6 +156,8 @@ enum status table_add(struct table *table, const struct record *record, struct e
 static int decimals_for(double value)
 {
     double size = fabs(value);
+    if (size > 0 && size < 0.01)
+        return 6;
     return size < 10 ? 3 : size < 100 ? 2 : size < 1000 ? 1 : 0;
 }
 
@@ -353,8 +355,9 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
         const char *data = table->rows[i].tokens_data;
         if (data[0] == '\0' || strcmp(data, "none") == 0)
             continue;
-        buf_appendf(out, "\n%s on %s; ms/step is the median\n",
-                    is_synthetic ? "Made up" : "Measured", data);
+        bool is_made = strncmp(data, "synthetic", strlen("synthetic")) == 0;
+        buf_appendf(out, "\n%s on %s%s\n", is_synthetic ? "Made up" : "Measured", data,
+                    is_made ? " tokens" : "");
         break;
     }
 }

@@ -1,63 +1,11 @@
-"""What the command line's tests share: the program, and an empty folder to run it in."""
-import json
-import os
-import resource
-import signal
-import subprocess
-
+"""The fixture of the command line's tests."""
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
-TIMEOUT_S = 120
-
-
-def program(name):
-    """The binary under one of its names."""
-    return os.path.join(os.path.dirname(TOKMARK), name)
-
-
-def records(folder, out):
-    """The records of a results folder; every line must be whole."""
-    text = (folder / out / "bench_results.jsonl").read_text(encoding="utf-8")
-    assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-class Caller:
-    """Runs the program in a folder of its own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def start(self, *args, name="tokmark", **options):
-        return subprocess.Popen([program(name), *args], cwd=self.folder, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, **options)
-
-    def __call__(self, *args, name="tokmark", code=None, env=None):
-        done = subprocess.run([program(name), *args], cwd=self.folder, text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
-                              check=False, env=None if env is None else {**os.environ, **env})
-        if code is not None:
-            assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
-        return done
-
-    def limited(self, file_bytes_max, *args):
-        """Like a call, but no file can grow past that size: a disk that is full."""
-        def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
-        return subprocess.run([TOKMARK, *args], cwd=self.folder, text=True, capture_output=True,
-                              timeout=TIMEOUT_S, check=False, preexec_fn=limit)
-
-    def records(self, out="_bench"):
-        return records(self.folder, out)
-
-    def files(self):
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+from caller import Caller
 
 
 @pytest.fixture
 def call(tmp_path):
-    return Caller(tmp_path)
+    caller = Caller(tmp_path)
+    yield caller
+    caller.end()

@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from test_run import NULL, worker
+from caller import NULL, worker
 
 
 def test_finished_cells_are_skipped(call):
@@ -32,7 +32,7 @@ def test_other_flags_are_other_measurements(call):
              ["--steps", "20", "--warmup", "2", "--launch", "env A=1"],
              ["--steps", "20", "--warmup", "2", "--seed", "1"],
              ["--steps", "20", "--warmup", "2", "--threads", "2"],
-             ["--steps", "20", "--warmup", "2", "--set", "dim=128"],
+             ["--steps", "20", "--warmup", "2", "--set", "ffn_hidden=128"],
              ["--steps", "20", "--warmup", "2", "--trials", "2"]]
     for count, other in enumerate(flags, 1):
         call(*base, *other, "--resume", code=0)

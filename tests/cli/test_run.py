@@ -1,20 +1,13 @@
 """`tokmark run` end to end: cells, verdicts, exit codes, the table, the store."""
 import json
 import os
+import pty
 import re
 import subprocess
 
 import pytest
 
-from conftest import TOKMARK
-
-WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
-NULL = ["run", "--engine", "null", "--steps", "20", "--warmup", "2"]
-
-
-def worker(*args):
-    return "exec:python3 '" + WORKER + "' " + " ".join(args)
-
+from caller import NULL, TOKMARK, worker
 
 def test_a_null_sweep(call):
     done = call(*NULL, "--seq", "64", "128", "--batch", "1,2", "--mode", "train", "infer", "decode",
@@ -57,6 +50,30 @@ def test_progress_is_plain_lines_and_quiet_is_silent(call):
     assert call(*NULL, "--progress", "never", code=0).stderr == ""
 
 
+def test_a_terminal_gets_one_rewritten_line(call):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([TOKMARK, "run", "--engine", worker("--step-ms 4"), "--steps", "200",
+                                "--warmup", "0", "--mode", "infer"], cwd=call.folder,
+                               env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    except OSError:  # the other end is closed
+        pass
+    process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    drawn = text.decode().split("\r")
+    measuring = [line for line in drawn if ": measuring, n " in line]
+    assert len(measuring) >= 3, drawn
+    assert all(len(line.replace("\x1b[K", "")) < 80 for line in measuring)
+    assert len({line for line in measuring}) >= 3  # it moves
+    assert text.count(b"\n") == 1  # the cell's end
+    assert any(": ok, " in line for line in drawn[-3:])
+
+
 def test_colour_when_asked(call):
     assert "\x1b[32mok" in call(*NULL, "--color", "always", code=0).stdout
     assert "\x1b" not in call(*NULL, "--color", "never", code=0).stdout
@@ -70,7 +87,7 @@ def test_failing_cells_do_not_stop_the_sweep(call):
     assert [record["verdict"] for record in records] == ["ok", "oom", "crashed", "ok"]
     reasons = done.stdout[done.stdout.index("Not ok:"):]
     assert "seq 64 batch 4: oom: " in reasons and "seq 96 batch 4: crashed: " in reasons
-    assert "Measured on text novel.txt (1234 tokens)" in done.stdout
+    assert "\nMeasured on text novel.txt (1234 tokens)\n" in done.stdout
     assert records[0]["framework"].startswith("exec:python3")
     assert "last words" in records[2]["log_tail"]
     assert records[1]["ms_per_step"] is None
@@ -125,6 +142,15 @@ def test_stdout_that_is_full_is_exit_5(call):
                               check=False)
     assert done.returncode == 5
     assert done.stderr.count("\n") == 1
+
+
+def test_closed_descriptors_do_not_become_files(call):
+    command = " ".join([TOKMARK, *NULL]) + " <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], cwd=call.folder, check=False)
+    assert done.returncode == 0
+    assert len(call.records()) == 2
+    csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
+    assert len(csv) == 3 and csv[0].startswith("framework,device,")
 
 
 def test_set_changes_the_model_its_name_and_the_cell(call):

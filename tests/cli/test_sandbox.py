@@ -115,4 +115,5 @@ def test_sandbox_takes_the_name_of_any_engine(call):
 def test_nothing_is_written_by_a_dry_run(call):
     done = call("--sandbox", "--dry-run", "--zip", name="bench_pytorch", code=0)
     assert "12 cells" in done.stdout
+    assert done.stdout.count("pytorch-sandbox") == 12
     assert call.files() == []

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from test_run import worker
+from caller import worker
 
 
 def start(call, *worker_args, extra=()):
@@ -57,7 +57,7 @@ def test_the_first_signal_keeps_what_is_whole(call, number):
 
 
 def test_the_second_signal_stops_at_once(call):
-    process = start(call, "--step-ms 3000", "--stubborn")
+    process = start(call, "--step-ms 30000", "--stubborn")
     deadline = time.monotonic() + 20
     while not worker_pids(process) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -75,6 +75,15 @@ def test_the_second_signal_stops_at_once(call):
     path = call.folder / "_bench" / "bench_results.jsonl"
     for line in path.read_text().splitlines():
         assert json.loads(line)["verdict"] == "interrupted"
+
+
+def test_an_interrupt_of_the_last_cell(call):
+    process = call.start("run", "--engine", worker("--step-ms 2"), "--mode", "infer", "--steps", "100000",
+                         "--warmup", "0")
+    await_samples(call, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
 
 
 def test_interrupted_cells_are_measured_by_resume(call):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, program
+from caller import ROOT, program
 
 BIG = "1" + "0" * 12
 HUGE = "9" * 30

@@ -36,7 +36,8 @@ def reply_to(request):
         return {"type": "hello", "version": 1, "engine": "hostile", "engine_version": "9",
                 "pid": os.getpid(), "synthetic": FAULT == "synthetic"}
     if kind == "open":
-        return {"type": "ready", "load_ns": 1000, "threads": 1, "backend": "none", "notes": "hostile"}
+        return {"type": "ready", "load_ns": 1000, "threads": 1, "backend": "none",
+                "notes": "hostile"}
     if kind == "run":
         steps = request["steps"]
         block = {"type": "block", "steps": steps, "sync": request["sync"], "window_ns": 100 * steps,
@@ -120,7 +121,11 @@ def misbehave(reply):
                          stdout=out.fileno())
         os._exit(int(ARGUMENT))
     elif FAULT == "twice":
+        out.write((json.dumps(reply) + "\n").encode() * 2)
+        return None
+    elif FAULT == "late-twice":  # the second copy takes the place of the next reply
         send(reply)
+        time.sleep(0.2)
         return reply
     elif FAULT == "wrong-reply":
         return {"type": ARGUMENT, "steps": 1, "sync": "block", "window_ns": 1}
@@ -144,7 +149,8 @@ def main():
         reply = reply_to(request)
         if PHASE in (phase, phase + str(runs)) and (runs <= 1 or PHASE != "run"):
             reply = misbehave(reply)
-        send(reply)
+        if reply is not None:
+            send(reply)
         if phase == "close":
             return
 

@@ -70,7 +70,9 @@ static inline void scratch_write(const char *dir, const char *name, const char *
                                  size_t bytes_count)
 {
     char path[FILE_PATH_BYTES];
-    FILE *file = fopen(scratch_path(path, dir, name), "wb");
+    /* A new file: some file systems flush one that is truncated and written again to the disk. */
+    (void)unlink(scratch_path(path, dir, name));
+    FILE *file = fopen(path, "wb");
     cr_assert_not_null(file);
     cr_assert_eq(fwrite(bytes, 1, bytes_count, file), bytes_count);
     cr_assert_eq(fclose(file), 0);

@@ -285,7 +285,7 @@ Test(cli_options, wrong_words_are_refused_with_the_nearest)
         {{"--engine", "natiev", NULL}, "native"},
         {{"--engine", "exec: ", NULL}, "exec:./my_worker"},
         {{"--device", "cpu0", NULL}, "cpu"},
-        {{"--device", "cuda:x", NULL}, "cuda:0"},
+        {{"--device", "cuda:x", NULL}, "'cuda'"},
         {{"--set", "=3", NULL}, "layers_count=2"},
         {{"--out", "", NULL}, "_bench"},
         {{"--platform", "gpu", NULL}, "unknown flag"}, /* bench_jax's alone */

@@ -136,8 +136,9 @@ static void run_engine(struct bench *bench, const char *engine)
 static void run_fault(struct bench *bench, const char *fault)
 {
     char engine[CELL_PATH_BYTES];
-    snprintf(engine, sizeof(engine), "exec:python3 '%s/tests/protocol/hostile_worker.py' %s %s",
-             TOKMARK_SOURCE_DIR, fault, bench->dir);
+    snprintf(engine, sizeof(engine),
+             "exec:python3 -I -S '%s/tests/protocol/hostile_worker.py' %s %s", TOKMARK_SOURCE_DIR,
+             fault, bench->dir);
     run_engine(bench, engine);
 }
 
@@ -159,9 +160,14 @@ static void expect(const struct bench *bench, const char *verdict, const char *c
     const char *found = json_string_value(json_object_get(reason, "code"));
     if (code == NULL)
         cr_expect_null(found, "%s", line.data);
-    else
+    else if (strcmp(code, "*") != 0)
         cr_expect(found != NULL && strcmp(found, code) == 0, "wanted %s: %s", code, line.data);
     json_decref(reason);
+    struct record *again = NULL;
+    struct err err = {0};
+    cr_expect_eq(record_parse_json(line.data, line.length_bytes, &again, &err), STATUS_OK, "%s",
+                 err.text);
+    record_free(again);
     buf_release(&line);
 }
 
@@ -312,6 +318,8 @@ Test(supervise_supervise, what_breaks_the_protocol_is_named)
     check_fault("unknown run x", "protocol_error", "bad_message", 0);
     check_fault("flood run x", "protocol_error", "unexpected_message", 0);
     check_fault("twice run x", "protocol_error", "unasked_message", 0);
+    /* it shows as bytes unasked for or as the wrong reply, whichever comes first */
+    check_fault("late-twice run3 x", "protocol_error", "*", 0);
     check_fault("close-stdout run x", "protocol_error", "stream_closed", 0);
     check_fault("wrong-reply run bye", "protocol_error", "unexpected_message", 0);
     check_fault("wrong-reply memory block", "protocol_error", "unexpected_message", 0);
@@ -399,7 +407,8 @@ Test(supervise_supervise, a_flood_on_standard_error_neither_blocks_nor_fills_the
     cr_assert_eq(store_log_path(bench.store, id, path, sizeof(path), &err), STATUS_OK);
     struct stat info;
     cr_assert_eq(stat(path, &info), 0);
-    cr_expect_lt(info.st_size, 150 << 20, "%ld", (long)info.st_size);
+    /* 146 MiB were written, and at least once 64 MiB of them were dropped */
+    cr_expect_lt(info.st_size, 90 << 20, "%ld", (long)info.st_size);
     tear_down(&bench);
 }
 
@@ -445,7 +454,7 @@ static int wake_pipe[2];
 static void on_alarm(int signal_number)
 {
     (void)signal_number;
-    interrupt_flag = 1;
+    interrupt_flag++;
     (void)!write(wake_pipe[1], "!", 1);
 }
 
@@ -484,6 +493,20 @@ Test(supervise_supervise, an_interrupt_does_not_wait_for_a_block_without_end)
     expect(&bench, "interrupted", "interrupted");
     cr_expect_eq(record_u64(bench.record, RECORD_STEPS), 1);
     cr_expect(bench.took_ms > 2500 && bench.took_ms < 8000, "%d", (int)bench.took_ms);
+    tear_down(&bench);
+}
+
+Test(supervise_supervise, a_second_interrupt_ends_a_block_at_once)
+{
+    struct bench bench;
+    set_up(&bench);
+    bench.options.policy.warmup_steps = 0;
+    interrupt_after(&bench, 900);
+    ualarm(900000, 300000);
+    run_fault(&bench, "hang run2 x");
+    ualarm(0, 0);
+    expect(&bench, "interrupted", "interrupted");
+    cr_expect_lt(bench.took_ms, 2500);
     tear_down(&bench);
 }
 
