@@ -48,7 +48,7 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
     float *gates = job->layer->gate_of;
     for (size_t row = begin; row < end; row++) {
         const float *logits = job->work->routing + row * E;
-        uint64_t taken = 0; /* E <= PROTO_EXPERTS_MAX = 64 */
+        uint64_t taken = 0; /* a bit for each of PROTO_EXPERTS_MAX = 64 */
         float sum = 0;
         float max = 0;
         for (size_t k = 0; k < K; k++) {
@@ -59,6 +59,7 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
                 if ((taken >> e & 1) == 0 && logits[e] > logits[best])
                     best = e;
             }
+            ASSERT(best < E && E <= PROTO_EXPERTS_MAX);
             taken |= (uint64_t)1 << best;
             max = k == 0 ? logits[best] : max;
             float weight = exp_f32(logits[best] - max);
