@@ -17,7 +17,7 @@ typedef int32_t i32x16 __attribute__((vector_size(64)));
 /* Float sums are kept over at most so many elements before they go into a double. */
 #define SUM_BLOCK 1024
 
-/* exp(x) to 2 units in the last place, between 2^-126 and 2^127; NaN stays NaN. Cody-Waite
+/* exp(x) to 2 units in the last place, x first cut to [-87, 88]; NaN stays NaN. Cody-Waite
  * reduction and the polynomial of Cephes (S. Moshier, expf.c). */
 ALWAYS_INLINE float exp_f32(float x)
 {
@@ -77,30 +77,6 @@ ALWAYS_INLINE float dot_f32(const float *a, const float *b, size_t count)
     for (; i < count; i++)
         sum += a[i] * b[i];
     return sum;
-}
-
-/* The same for four rows of b, `count` apart: `a` is loaded once for all. */
-ALWAYS_INLINE void dot4_f32(const float *a, const float *b, size_t count, float ret_sums[4])
-{
-    f32x16 sum0 = {0};
-    f32x16 sum1 = {0};
-    f32x16 sum2 = {0};
-    f32x16 sum3 = {0};
-    size_t i = 0;
-    for (; i + F32X16_LANES <= count; i += F32X16_LANES) {
-        f32x16 lanes = *(const f32x16 *)(a + i);
-        sum0 += lanes * *(const f32x16 *)(b + i);
-        sum1 += lanes * *(const f32x16 *)(b + count + i);
-        sum2 += lanes * *(const f32x16 *)(b + 2 * count + i);
-        sum3 += lanes * *(const f32x16 *)(b + 3 * count + i);
-    }
-    ret_sums[0] = lanes_sum(&sum0);
-    ret_sums[1] = lanes_sum(&sum1);
-    ret_sums[2] = lanes_sum(&sum2);
-    ret_sums[3] = lanes_sum(&sum3);
-    for (; i < count; i++)
-        for (size_t row = 0; row < 4; row++)
-            ret_sums[row] += a[i] * b[row * count + i];
 }
 
 ALWAYS_INLINE double sum_f32(const float *a, size_t count)

@@ -7,9 +7,8 @@
 #include "engines/native/elementary.h"
 #include "engines/native/gemm.h"
 
-/* Up to so many rows the weights' way from memory is the whole cost, and packing them doubles it.
- */
-#define FEW_ROWS 8
+/* So few rows are dot products with the weights' rows, bias included, in one loop of the pool. */
+#define FEW_ROWS 2
 /* Columns that one thread sums at a time. */
 #define SUM_COLUMNS 128
 /* Outputs of a thread's share with few rows. */
@@ -31,14 +30,7 @@ static CLONES void few_rows_task(void *context, unsigned thread_index, size_t be
     for (size_t o = begin; o < end; o++) {
         const float *weight = job->linear->weight + o * in;
         float bias = job->linear->bias == NULL ? 0.0f : job->linear->bias[o];
-        size_t row = 0;
-        for (; row + 4 <= job->rows; row += 4) {
-            float sums[4];
-            dot4_f32(weight, job->x + row * in, in, sums);
-            for (size_t i = 0; i < 4; i++)
-                job->y[(row + i) * out + o] = bias + sums[i];
-        }
-        for (; row < job->rows; row++)
+        for (size_t row = 0; row < job->rows; row++)
             job->y[row * out + o] = bias + dot_f32(weight, job->x + row * in, in);
     }
 }

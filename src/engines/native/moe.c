@@ -52,9 +52,11 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
         float sum = 0;
         float max = 0;
         for (size_t k = 0; k < K; k++) {
-            size_t best = SIZE_MAX;
-            for (size_t e = 0; e < E; e++) {
-                if ((taken >> e & 1) == 0 && (best == SIZE_MAX || logits[e] > logits[best]))
+            size_t best = 0;
+            while ((taken >> best & 1) != 0)
+                best++;
+            for (size_t e = best + 1; e < E; e++) {
+                if ((taken >> e & 1) == 0 && logits[e] > logits[best])
                     best = e;
             }
             taken |= (uint64_t)1 << best;
