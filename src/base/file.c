@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,8 +110,18 @@ bool file_exists(const char *path)
 enum status file_self(char path[FILE_PATH_BYTES], struct err *err)
 {
     ssize_t length = readlink("/proc/self/exe", path, FILE_PATH_BYTES - 1);
-    if (length < 0)
+    if (length >= 0) {
+        path[length] = '\0';
+        return STATUS_OK;
+    }
+    /* A root without /proc: the name that execve(2) was given, kept by the kernel. */
+    const char *given = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    char *absolute = given != NULL ? realpath(given, NULL) : NULL;
+    if (absolute == NULL || strlen(absolute) >= FILE_PATH_BYTES) {
+        free(absolute);
         return ERR(err, STATUS_IO, "cannot find the running program: %s", strerror(errno));
-    path[length] = '\0';
+    }
+    memcpy(path, absolute, strlen(absolute) + 1);
+    free(absolute);
     return STATUS_OK;
 }
