@@ -1,13 +1,23 @@
-# Writes OUTPUT: every models/*.json as C text, sorted by name (see plan/preset.c).
+# Writes OUTPUT: every models/*.json as C text, sorted by name (see plan/preset.c). The summary is
+# taken out here, so that listing the presets needs no parsing.
+function(c_bytes hex result)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" escaped "${hex}")
+    set(${result} "${escaped}" PARENT_SCOPE)
+endfunction()
+
 file(GLOB files ${MODELS_DIR}/*.json)
 list(SORT files)
 set(text "#include \"plan/embedded.h\"\n\nconst struct embedded_model embedded_models[] = {\n")
 set(count 0)
 foreach(file IN LISTS files)
-    get_filename_component(name ${file} NAME_WE)
-    file(READ ${file} hex HEX)
-    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" escaped "${hex}")
-    string(APPEND text "    {\"${name}\", \"${escaped}\"},\n")
+    get_filename_component(name ${file} NAME_WLE)
+    file(READ ${file} json)
+    string(JSON summary GET "${json}" summary)
+    string(HEX "${summary}" summary_hex)
+    file(READ ${file} json_hex HEX)
+    c_bytes("${summary_hex}" summary_bytes)
+    c_bytes("${json_hex}" json_bytes)
+    string(APPEND text "    {\"${name}\",\n     \"${summary_bytes}\",\n     \"${json_bytes}\"},\n")
     math(EXPR count "${count} + 1")
 endforeach()
 string(APPEND text "};\nconst unsigned embedded_models_count = ${count};\n")

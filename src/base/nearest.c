@@ -3,8 +3,10 @@
 #include <ctype.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
-#define NEAREST_TEXT_MAX 128
+#define NEAREST_TEXT_MAX   128
+#define NEAREST_PREFIX_MIN 2
 
 size_t nearest_distance(const char *a, const char *b)
 {
@@ -30,12 +32,23 @@ size_t nearest_distance(const char *a, const char *b)
     return row[b_length];
 }
 
+/* "--sequence" means seq and "--mem" means memory-limit, whatever their edit distances are. */
+static int is_prefix_pair(const char *a, const char *b)
+{
+    size_t a_length = strlen(a);
+    size_t b_length = strlen(b);
+    size_t shared = a_length < b_length ? a_length : b_length;
+    return shared >= NEAREST_PREFIX_MIN && strncasecmp(a, b, shared) == 0;
+}
+
 const char *nearest_word(const char *text, const char *const *words, size_t words_count)
 {
     const char *best = NULL;
     size_t best_distance = SIZE_MAX;
     for (size_t i = 0; i < words_count; i++) {
         size_t distance = nearest_distance(text, words[i]);
+        if (!is_prefix_pair(text, words[i]))
+            distance += NEAREST_TEXT_MAX;
         if (distance < best_distance) {
             best_distance = distance;
             best = words[i];

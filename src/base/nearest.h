@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* The word with the least edit distance (ASCII case ignored) to `text`, the first of equals.
- * NULL only when `words_count` is 0. Borrowed from `words`. */
+/* The word with the least edit distance (ASCII case ignored) to `text`, the first of equals; words
+ * that begin with `text`, or that `text` begins with, go before all others. NULL only when
+ * `words_count` is 0. Borrowed from `words`. */
 const char *nearest_word(const char *text, const char *const *words, size_t words_count);
 /* Levenshtein distance, ASCII case ignored; texts over 128 bytes are compared by their first 128.
  */

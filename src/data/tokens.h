@@ -3,7 +3,8 @@
  * File forms: raw little-endian uint16 or uint32 as nanoGPT writes them, the same behind llm.c's
  * header (256 int32: magic 20240520, version 1 = uint16, 7 = uint32, count), or plain text, one
  * token a byte. CELL_DATA_AUTO: llm.c header if the magic is there; else a name ending in .bin is
- * uint16; else text.
+ * uint16; else text. Asked for as uint16 or uint32, a file with llm.c's magic must say the same of
+ * itself, and its header is skipped; asked for as text, every byte is a token.
  *
  * The batch of a step depends on (seed, step, row) alone, so every engine sees equal tokens:
  *   row_key    = random_key(random_key(seed, step), row)

@@ -35,6 +35,7 @@ struct worker {
     uint64_t *step_ns; /* owned: PROTO_BLOCK_STEPS_MAX, touched before any timing */
     bool has_baseline;
     uint64_t rss_baseline_bytes;
+    bool is_closed; /* the engine */
     bool is_done;
     int exit_code;
 };
@@ -147,14 +148,17 @@ static void handle_hello(struct worker *worker, const struct proto_host_hello *h
     send_message(worker, &message);
 }
 
-/* Answers `oom` and returns false when the cell cannot fit; unknown figures let it try. */
+/* Answers `oom` and returns false when the cell cannot fit; unknown figures let it try. A made-up
+ * engine takes no memory, and a device's memory is for the engine itself to ask about. */
 static bool fits_in_memory(struct worker *worker, const struct engine_prediction *prediction)
 {
     uint64_t available = sysmem_available_bytes();
     uint64_t reserve = reserve_host_bytes();
     uint64_t usable = available > reserve ? available - reserve : 0;
     uint64_t needed = prediction->memory.total_bytes;
-    if (!prediction->memory.is_known || available == 0 || needed <= usable)
+    bool is_host =
+        worker->ops->synthetic_step_ns == NULL && strcmp(worker->cell.device, "cpu") == 0;
+    if (!is_host || !prediction->memory.is_known || available == 0 || needed <= usable)
         return true;
     char needed_text[NUM_TEXT_BYTES];
     char usable_text[NUM_TEXT_BYTES];
@@ -327,11 +331,13 @@ static void handle_check(struct worker *worker, const struct proto_check *reques
         send_error(worker, status, &err);
 }
 
+/* Once in a worker's life, whatever happened before. */
 static void close_engine(struct worker *worker)
 {
-    if (worker->ops->close != NULL)
+    if (!worker->is_closed && worker->ops->close != NULL)
         worker->ops->close(worker->context);
     worker->context = NULL;
+    worker->is_closed = true;
 }
 
 static void handle_close(struct worker *worker)
@@ -411,8 +417,7 @@ int worker_main(const struct engine_ops *ops)
     } else if (die_with_parent()) {
         memset(worker->step_ns, 0xFF, PROTO_BLOCK_STEPS_MAX * sizeof(*worker->step_ns));
         serve(worker);
-        if (worker->context != NULL)
-            close_engine(worker);
+        close_engine(worker);
     }
     int exit_code = worker->exit_code;
     free(worker->step_ns);

@@ -3,8 +3,9 @@
 #define PLAN_EMBEDDED_H
 
 struct embedded_model {
-    const char *name; /* file name without .json */
-    const char *text; /* its content */
+    const char *name;    /* file name without .json */
+    const char *summary; /* its "summary" */
+    const char *text;    /* its content */
 };
 
 extern const struct embedded_model embedded_models[];

@@ -422,7 +422,7 @@ static enum status begin_fields(const char *line, size_t line_bytes, struct fiel
 enum status proto_decode_host(const char *line, size_t line_bytes,
                               struct proto_host_message *ret_message, struct err *err)
 {
-    struct fields fields;
+    struct fields fields = {0};
     json_t *object = NULL;
     struct proto_host_message message;
     memset(&message, 0, sizeof(message));
@@ -439,7 +439,7 @@ enum status proto_decode_host(const char *line, size_t line_bytes,
 enum status proto_decode_worker(const char *line, size_t line_bytes,
                                 struct proto_worker_message *ret_message, struct err *err)
 {
-    struct fields fields;
+    struct fields fields = {0};
     json_t *object = NULL;
     struct proto_worker_message message;
     memset(&message, 0, sizeof(message));

@@ -239,6 +239,8 @@ enum status model_spec_validate(const struct model_spec *spec, struct err *err)
         return ERR(err, STATUS_INVALID,
                    "model: experts_active %" PRIu32 " must be from 1 to experts_count %" PRIu32,
                    spec->experts_active, spec->experts_count);
+    if (!(spec->rotary_base >= 1))
+        return ERR(err, STATUS_INVALID, "model: rotary_base must be given, from 1; try 10000");
     if (!(spec->dropout >= 0 && spec->dropout < 1))
         return ERR(err, STATUS_INVALID, "model: dropout must be from 0 to 0.99");
     return STATUS_OK;

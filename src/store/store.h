@@ -8,6 +8,20 @@
  *
  * Opening repairs: a torn last line is cut off (it was never a finished record) and the CSV is made
  * anew when it does not match. A write that fails (disk full) leaves the file as it was before it.
+ *
+ * No record is lost, whenever the program is killed. Why that holds:
+ *   1. A record is in the JSONL file when its '\n' is. It gets there in one write(2) at the end of
+ *      the file; store_append() returns OK only after that write took every byte. So whatever was
+ *      reported as stored is a whole line, in the kernel's hands, and outlives the process.
+ *   2. Nothing but the end of the file is ever written or cut. A line that is whole is only cut
+ *      by the call that is still writing it (its CSV row did not fit), before it was reported.
+ *   3. Killed inside of write(2), or between a short write and its taking back, the file ends in a
+ *      part without '\n'. Nothing is appended behind it: this writer takes it back first, the next
+ *      one cuts it off on opening, and the lock keeps it to one writer at a time.
+ *   4. The CSV is checked byte by byte against the JSONL file on opening. It is replaced by
+ *      rename(2), so a reader sees the old or the new one; one that is not ours, or that has more
+ *      in it than its JSONL file, is moved aside to bench_results.csv.orig instead.
+ *   Power loss is another matter: `is_durable` also waits for the disk.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -24,8 +38,9 @@ struct store; /* opaque */
 struct store_facts {
     size_t records_count;   /* found on opening */
     size_t torn_bytes;      /* cut off the end on opening; 0 = nothing was torn */
-    size_t bad_lines_count; /* whole lines that are no record; kept as they are */
-    bool csv_remade;
+    size_t bad_lines_count; /* whole lines that are no record of ours; kept as they are */
+    bool csv_remade;        /* there was none, or another one; not set for an empty new folder */
+    bool csv_moved_aside;   /* to bench_results.csv.orig, .orig.1 ...: it was not ours */
 };
 
 /* Makes the folder. STATUS_BUSY with the holder's pid when another writer has it. */
@@ -43,8 +58,9 @@ MUST_CHECK enum status store_append(struct store *store, const struct record *re
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
                         uint64_t trial, const char *environment_id);
 
-/* Appends one line {"run_id","phase":"warmup"|"steady","block","sync","window_ns","ns":[..]} to the
- * cell's samples. */
+/* Appends one line, with or without its '\n',
+ * {"run_id","phase":"warmup"|"steady","block","sync","window_ns","ns":[..]} to the cell's samples.
+ */
 MUST_CHECK enum status store_append_samples(struct store *store, const char *cell_id,
                                             uint64_t trial, const char *line, size_t line_bytes,
                                             struct err *err);
@@ -53,11 +69,13 @@ MUST_CHECK enum status store_append_samples(struct store *store, const char *cel
 MUST_CHECK enum status store_log_path(const struct store *store, const char *cell_id, char *path,
                                       size_t path_bytes, struct err *err);
 
-/* Number of finished records now in the folder. */
+/* Number of finished records (verdict_is_finished) now in the folder. */
 size_t store_records_count(const struct store *store);
 
 /* store/archive.c: <dir>.zip beside the folder, through a temporary file and rename; without the
- * lock. */
+ * lock. Holds <name>/bench_results.jsonl, .csv, logs/ and samples/, sorted. `dir` may end in
+ * slashes; "." and ".." stand for the folder's real name. Does not take the lock: a writer may
+ * archive its own folder. */
 MUST_CHECK enum status store_archive(const char *dir, char *ret_path, size_t path_bytes,
                                      struct err *err);
 

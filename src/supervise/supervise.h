@@ -26,8 +26,9 @@ struct supervise_options {
     uint64_t kill_grace_ns;      /* between SIGTERM and SIGKILL */
     uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
                                     reserve */
-    const volatile sig_atomic_t *interrupt; /* set by SIGINT: end the block, keep what is whole */
-    int wake_fd;                            /* readable when a signal came; -1 = none */
+    const volatile sig_atomic_t *interrupt; /* 1 after SIGINT: end the block, keep what is whole;
+                                               more: end at once */
+    int wake_fd; /* readable when a signal came, emptied here; -1 = none */
     const char *run_id;
     const char *command_json; /* argument vector, for the record */
     const char *environment_json;

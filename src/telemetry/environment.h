@@ -6,13 +6,18 @@
 #include "base/hash.h"
 #include "base/status.h"
 
-/* One JSON object: cpu model, family, sockets, cores online and usable, frequency governor, flags
- * that matter (avx2, avx512f, avx512_bf16, amx), caches, memory total, kernel, libc, hypervisor,
- * container limits (cgroup memory and cpu), transparent huge pages, tokmark version and commit,
- * compiler and flags. What is unknown is null. Deterministic on an unchanged machine. */
+/* Appends one JSON object {cpu, memory, limits, system, build} (docs/records.md): cpu model,
+ * family, sockets, cores online and usable, frequency governor, flags that matter (avx2, avx512f,
+ * avx512_bf16, amx), caches, memory total, transparent huge pages, container limits (cgroup memory
+ * and cpu), kernel, libc, hypervisor, tokmark version and commit, compiler and flags. What is
+ * unknown is null. Deterministic on an unchanged machine. */
 MUST_CHECK enum status environment_write(struct buf *ret_json, struct err *err);
+/* The same of a tree of files under `root` (base/procfs.h), for tests. */
+MUST_CHECK enum status environment_write_at(const char *root, struct buf *ret_json,
+                                            struct err *err);
 
-/* Hash of the parts that decide speed: hardware, kernel release, limits and tokmark's build. A
+/* Hash of the parts that decide speed: hardware (memory to the GiB), kernel release, governor,
+ * boost, huge pages, limits and tokmark's build ("-dirty" too: an edited build is another one). A
  * record from another fingerprint is not the same measurement. */
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES]);
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes measure_golden.h: reference values for measure/, by SciPy and NumPy.
+"""Writes measure_golden.json: reference values for measure/, by SciPy and NumPy.
 
-    python3 tests/golden/make_measure_golden.py > tests/golden/measure_golden.h
+    python3 tests/golden/make_measure_golden.py > tests/golden/measure_golden.json
 """
 
+import json
 import math
 
 import numpy
@@ -13,8 +14,7 @@ from scipy.stats import binom
 COUNTS = [1, 2, 5, 6, 7, 10, 15, 16, 17, 29, 59, 100, 299, 1000, 2995, 12345, 100000, 1000000]
 QUANTILES = [0.1, 0.5, 0.9, 0.95, 0.99, 0.999]
 MASK = (1 << 64) - 1
-# A test file uses some of the tables only.
-TABLE = "static const __attribute__((unused)) struct"
+SUMMARY = "key count min max stddev median low high p90 p95 p99 p999".split()
 
 
 def sample(key, counter):
@@ -76,31 +76,36 @@ def summary_case(key, n):
     ]
 
 
+def cases():
+    yield "cdf", (
+        {"count": n, "q": q, "successes": k, "cdf": float(value)}
+        for n, q, k, value in cdf_cases()
+    )
+    yield "ranks", (
+        dict(zip(("count", "q", "confidence", "low", "high", "coverage"),
+                 (n, q, confidence, *map(float, ranks(n, q, confidence)))))
+        for n in COUNTS + [8, 9, 12, 20, 25, 50, 73, 200, 500]
+        for q in QUANTILES
+        for confidence in (0.95, 0.99)
+    )
+    yield "summary", (
+        dict(zip(SUMMARY, (key, n, *map(float, summary_case(key, n)))))
+        for key, n in [(1, 1), (2, 2), (3, 5), (4, 6), (5, 10), (6, 28), (7, 29), (8, 58), (9, 59),
+                       (10, 298), (11, 299), (12, 1000), (13, 2994), (14, 2995), (15, 20000)]
+    )
+
+
 def main():
-    print("/* Made by tests/golden/make_measure_golden.py with SciPy", scipy.__version__)
-    print(" * and NumPy", numpy.__version__ + ". Do not edit. */")
-    print("/* clang-format off */")
-    print(TABLE, "{ size_t count; double q; size_t successes; double cdf; }")
-    print("golden_cdf[] = {")
-    for n, q, k, value in cdf_cases():
-        print(f"    {{{n}, {q}, {k}, {float(value)!r}}},")
-    print("};\n")
-    print(TABLE, "{ size_t count; double q, confidence; size_t low, high;")
-    print("                      double coverage; } golden_ranks[] = {")
-    for n in COUNTS + [8, 9, 12, 20, 25, 50, 73, 200, 500]:
-        for q in QUANTILES:
-            for confidence in (0.95, 0.99):
-                low, high, coverage = ranks(n, q, confidence)
-                print(f"    {{{n}, {q}, {confidence}, {low}, {high}, {float(coverage)!r}}},")
-    print("};\n")
-    print("/* values: 1e6 + 4e5 * unit(key, i)^4; -1 = not known at this n */")
-    print(TABLE, "{ uint64_t key; size_t count; double min, max, stddev, median,")
-    print("                      low, high, p90, p95, p99, p999; } golden_summary[] = {")
-    for key, n in [(1, 1), (2, 2), (3, 5), (4, 6), (5, 10), (6, 28), (7, 29), (8, 58), (9, 59),
-                   (10, 298), (11, 299), (12, 1000), (13, 2994), (14, 2995), (15, 20000)]:
-        figures = ", ".join(repr(float(x)) for x in summary_case(key, n))
-        print(f"    {{{key}, {n}, {figures}}},")
-    print("};")
+    """One case a line, so that a change reads well in a diff."""
+    print("{")
+    print(f' "made_with": "SciPy {scipy.__version__}, NumPy {numpy.__version__}",')
+    print(' "summary_values": "1e6 + 4e5 * unit(key, i)^4; -1 = not known at this n",')
+    blocks = []
+    for name, rows in cases():
+        lines = ",\n".join("  " + json.dumps(row) for row in rows)
+        blocks.append(f' "{name}": [\n{lines}\n ]')
+    print(",\n".join(blocks))
+    print("}")
 
 
 if __name__ == "__main__":

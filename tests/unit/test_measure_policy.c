@@ -265,10 +265,39 @@ Test(measure_policy, blocks_do_not_run_far_past_the_time_limit)
 {
     struct measure_policy policy = measure_policy_default();
     policy.time_max_ns = 10 * NS_PER_MS;
-    policy.target_ci_percent = 1e-9;
+    policy.samples_min = 1000;
     struct drive *drive = drive_run(&policy, step_1ms);
     cr_assert_eq(drive->state.steady_ns, 10 * NS_PER_MS, "not a block of 250 ms");
-    cr_assert_eq(drive->state.reasons.count, 0, "no spread: any target is met");
+    cr_assert_eq(drive->state.reasons.count, 1, "no spread: the target is met, the number is not");
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "samples_min_not_reached");
+    drive_free(drive);
+}
+
+static uint64_t step_slow_first(uint64_t index)
+{
+    return index == 0 ? 100 * NS_PER_MS : NS_PER_MS;
+}
+
+Test(measure_policy, a_block_that_was_faster_than_foreseen_does_not_end_too_early)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.is_warmup_auto = false;
+    policy.warmup_steps = 1;
+    policy.block_target_ns = 10 * NS_PER_S;
+    struct drive *drive = drive_run(&policy, step_slow_first);
+    cr_assert_eq(drive->blocks[1], 10, "ten steps of 100 ms would be the second at the first look");
+    cr_assert_geq(drive->state.steady_ns, policy.time_min_ns);
+    drive_free(drive);
+}
+
+Test(measure_policy, a_block_that_reaches_a_look_goes_there_at_once)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 0;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->phases[drive->blocks_count - 1], MEASURE_STEADY);
+    cr_assert_eq(drive->phases[drive->blocks_count - 2], MEASURE_WARMUP);
+    cr_assert_eq(drive->blocks[drive->blocks_count - 1], 10);
     drive_free(drive);
 }
 
@@ -334,6 +363,27 @@ Test(measure_policy, few_slow_equal_steps_are_steady)
     struct drive *drive = drive_run(&policy, step_10s);
     cr_assert_eq(drive->state.warmup_steps_done, 4, "30 s without the first");
     cr_assert(drive->state.is_warmup_steady);
+    drive_free(drive);
+}
+
+Test(measure_policy, the_first_step_is_no_evidence_of_steadiness)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.warmup_time_max_ns = 120 * NS_PER_S;
+    struct drive *drive = drive_run(&policy, step_60s);
+    cr_assert_eq(drive->state.warmup_steps_done, 3);
+    cr_assert_not(drive->state.is_warmup_steady);
+    drive_free(drive);
+}
+
+Test(measure_policy, the_way_to_a_look_is_cut_evenly)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.time_min_ns = 0;
+    policy.samples_min = 400;
+    struct drive *drive = drive_run(&policy, step_1ms);
+    cr_assert_eq(drive->blocks[drive->blocks_count - 2], 200, "not 250 and 150");
+    cr_assert_eq(drive->blocks[drive->blocks_count - 1], 200);
     drive_free(drive);
 }
 

@@ -1,6 +1,8 @@
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -78,6 +80,27 @@ Test(proto_line, a_deadline_is_kept_and_not_early)
     cr_assert_eq(next_within(&f, 50), STATUS_TIMEOUT);
     uint64_t took_ms = (clock_now_ns() - before) / NS_PER_MS;
     cr_assert(took_ms >= 50 && took_ms < 2000, "%d ms", (int)took_ms);
+    stop(&f);
+}
+
+Test(proto_line, a_peer_that_drips_does_not_outlive_the_deadline)
+{
+    struct fixture f;
+    start(&f);
+    pid_t child = fork();
+    if (child == 0) {
+        close(f.read_fd);
+        for (int i = 0; i < 400; i++) {
+            (void)!write(f.write_fd, "x", 1);
+            usleep(5000);
+        }
+        _exit(0);
+    }
+    uint64_t before = clock_now_ns();
+    cr_assert_eq(next_within(&f, 100), STATUS_TIMEOUT);
+    cr_assert_lt((clock_now_ns() - before) / NS_PER_MS, 1000);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
     stop(&f);
 }
 

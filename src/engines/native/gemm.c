@@ -1,6 +1,7 @@
 #include "engines/native/gemm.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "engines/native/gemm_backend.h"
 
@@ -11,13 +12,13 @@
 /* Longest piece of a transposed row that is straightened for the kernels for few rows. */
 #define FEW_ROWS_K   ((size_t)16384)
 
-#define A_FLOATS     ((GEMM_MC_MAX * GEMM_KC_MAX))
-#define B_FLOATS     ((GEMM_NC_MAX * GEMM_KC_MAX))
+#define A_FLOATS     (GEMM_MC_MAX * GEMM_KC_MAX)
+#define B_FLOATS     (GEMM_NC_MAX * GEMM_KC_MAX)
 #define THREAD_BYTES ((A_FLOATS + B_FLOATS) * sizeof(float))
 
 _Static_assert(THREAD_BYTES % GEMM_WORKSPACE_ALIGNMENT == 0,
                "slices of the workspace stay aligned");
-_Static_assert(FEW_ROWS_K *GEMM_FEW_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
+_Static_assert(FEW_ROWS_K * GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
 
 /* One product, and how it is spread over threads. */
 struct product {
@@ -32,6 +33,10 @@ struct product {
 };
 
 const struct gemm_backend *const gemm_backends[] = {
+#if defined(__x86_64__)
+    &gemm_backend_avx512,
+    &gemm_backend_avx2,
+#endif
     &gemm_backend_portable,
 };
 const size_t gemm_backends_count = ARRAY_COUNT(gemm_backends);
@@ -80,58 +85,82 @@ static size_t part_begin(size_t length, size_t unit, size_t parts, size_t index)
     return size_min(begin * unit, length);
 }
 
-/* --- packing ------------------------------------------------------------------------------ */
+/* --- packing ---------------------------------------------------------------------------------- */
 
-static void pack_a(const struct product *p, float *panels, size_t i, size_t rows, size_t k,
+/* Rows are read in their stored order, a few steps of k for all panels at a time: reading a panel
+ * to its end would touch as many pages as there are steps, and each cache line more than once. */
+#define LANE_STEPS  ((size_t)8)
+#define ROWS_AHEAD  ((size_t)4)
+#define LINE_FLOATS ((size_t)16)
+
+static void pack_a(const struct product *p, float *block, size_t i, size_t rows, size_t k,
                    size_t k_count)
 {
-    const struct gemm_backend *backend = p->backend;
-    size_t count = divide_up(rows, backend->mr);
-    for (size_t panel = 0; panel < count; panel++) {
-        size_t begin = part_begin(rows, 1, count, panel);
-        size_t lanes = part_begin(rows, 1, count, panel + 1) - begin;
-        float *to = panels + begin * k_count;
-        if (p->a.is_transposed)
-            backend->pack_lanes(to, lanes, lanes, k_count, p->a.data + k * p->a.stride + i + begin,
-                                p->a.stride);
-        else
-            backend->pack_transposed(to, lanes, lanes, k_count,
-                                     p->a.data + (i + begin) * p->a.stride + k, p->a.stride);
+    if (!p->a.is_transposed) {
+        for (size_t row = 0; row < rows; row++) {
+            const float *source = p->a.data + (i + row) * p->a.stride + k;
+            for (size_t at = 0; at < k_count; at += LINE_FLOATS)
+                gemm_fetch(source, ROWS_AHEAD * p->a.stride + at);
+            memcpy(block + row * GEMM_A_STRIDE, source, k_count * sizeof(*block));
+        }
+        return;
+    }
+    size_t panels_count = divide_up(rows, p->backend->mr);
+    for (size_t step = 0; step < k_count; step += LANE_STEPS) {
+        size_t steps = size_min(LANE_STEPS, k_count - step);
+        const float *source = p->a.data + (k + step) * p->a.stride + i;
+        for (size_t panel = 0; panel < panels_count; panel++) {
+            size_t begin = part_begin(rows, 1, panels_count, panel);
+            size_t lanes = part_begin(rows, 1, panels_count, panel + 1) - begin;
+            p->backend->pack_lanes(block + begin * k_count + step * lanes, lanes, lanes, steps,
+                                   source + begin, p->a.stride);
+        }
     }
 }
 
 static void pack_b(const struct product *p, float *panels, size_t j, size_t columns, size_t k,
                    size_t k_count)
 {
-    const struct gemm_backend *backend = p->backend;
-    size_t nr = backend->nr;
-    for (size_t begin = 0; begin < columns; begin += nr) {
-        size_t lanes = size_min(nr, columns - begin);
-        float *to = panels + begin * k_count;
-        if (p->b.is_transposed)
-            backend->pack_transposed(to, nr, lanes, k_count,
-                                     p->b.data + (j + begin) * p->b.stride + k, p->b.stride);
-        else
-            backend->pack_lanes(to, nr, lanes, k_count, p->b.data + k * p->b.stride + j + begin,
-                                p->b.stride);
+    size_t nr = p->backend->nr;
+    if (p->b.is_transposed) {
+        for (size_t begin = 0; begin < columns; begin += nr)
+            p->backend->pack_transposed(panels + begin * k_count, size_min(nr, columns - begin),
+                                        k_count, p->b.data + (j + begin) * p->b.stride + k,
+                                        p->b.stride);
+        return;
+    }
+    for (size_t step = 0; step < k_count; step += LANE_STEPS) {
+        size_t steps = size_min(LANE_STEPS, k_count - step);
+        const float *source = p->b.data + (k + step) * p->b.stride + j;
+        for (size_t begin = 0; begin < columns; begin += nr)
+            p->backend->pack_lanes(panels + begin * k_count + step * nr, nr,
+                                   size_min(nr, columns - begin), steps, source + begin,
+                                   p->b.stride);
     }
 }
 
-/* --- many rows: packed panels --------------------------------------------------------------- */
+/* --- many rows: packed blocks ----------------------------------------------------------------- */
 
 /* Tiles of one packed block of A against one packed block of B. */
-static void multiply_panels(const struct product *p, const float *a, const float *b, size_t i,
+static void multiply_blocks(const struct product *p, const float *a, const float *b, size_t i,
                             size_t rows, size_t j, size_t columns, size_t k_count, float beta)
 {
     const struct gemm_backend *backend = p->backend;
-    size_t count = divide_up(rows, backend->mr);
+    size_t panels_count = divide_up(rows, backend->mr);
     for (size_t column = 0; column < columns; column += backend->nr) {
-        for (size_t panel = 0; panel < count; panel++) {
-            size_t row = part_begin(rows, 1, count, panel);
-            size_t tile_rows = part_begin(rows, 1, count, panel + 1) - row;
-            backend->tile(tile_rows, size_min(backend->nr, columns - column), k_count, p->alpha,
-                          a + row * k_count, b + column * k_count, beta,
-                          p->c + (i + row) * p->c_stride + j + column, p->c_stride);
+        size_t tile_columns = size_min(backend->nr, columns - column);
+        for (size_t panel = 0; panel < panels_count; panel++) {
+            size_t row = part_begin(rows, 1, panels_count, panel);
+            size_t tile_rows = part_begin(rows, 1, panels_count, panel + 1) - row;
+            float *c = p->c + (i + row) * p->c_stride + j + column;
+            if (p->a.is_transposed)
+                backend->tile_by_lanes(tile_rows, tile_columns, k_count, p->alpha,
+                                       a + row * k_count, b + column * k_count, beta, c,
+                                       p->c_stride);
+            else
+                backend->tile_by_rows(tile_rows, tile_columns, k_count, p->alpha,
+                                      a + row * GEMM_A_STRIDE, b + column * k_count, beta, c,
+                                      p->c_stride);
         }
     }
 }
@@ -140,7 +169,7 @@ static void multiply_packed(const struct product *p, size_t i_begin, size_t i_en
                             size_t j_end, float *workspace)
 {
     const struct gemm_backend *backend = p->backend;
-    float *a_panels = workspace;
+    float *a_block = workspace;
     float *b_panels = workspace + A_FLOATS;
     size_t mc = block_length(i_end - i_begin, backend->mc, 1);
     size_t nc = block_length(j_end - j_begin, backend->nc, backend->nr);
@@ -152,15 +181,15 @@ static void multiply_packed(const struct product *p, size_t i_begin, size_t i_en
             pack_b(p, b_panels, j, columns, k, k_count);
             for (size_t i = i_begin; i < i_end; i += mc) {
                 size_t rows = size_min(mc, i_end - i);
-                pack_a(p, a_panels, i, rows, k, k_count);
-                multiply_panels(p, a_panels, b_panels, i, rows, j, columns, k_count,
+                pack_a(p, a_block, i, rows, k, k_count);
+                multiply_blocks(p, a_block, b_panels, i, rows, j, columns, k_count,
                                 k == 0 ? p->beta : 1.0f);
             }
         }
     }
 }
 
-/* --- few rows: B streamed once, as it lies -------------------------------------------------- */
+/* --- few rows: B streamed once, as it lies ---------------------------------------------------- */
 
 static void multiply_streamed(const struct product *p, size_t j_begin, size_t j_end,
                               float *workspace)
@@ -189,11 +218,11 @@ static void multiply_streamed(const struct product *p, size_t j_begin, size_t j_
     }
 }
 
-/* --- threads -------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 static bool is_streamed(const struct product *p)
 {
-    return p->m <= GEMM_FEW_ROWS;
+    return p->m <= (p->b.is_transposed ? GEMM_DOT_ROWS : GEMM_AXPY_ROWS);
 }
 
 static void multiply_part(void *context, unsigned thread_index, size_t begin, size_t end)

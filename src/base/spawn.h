@@ -1,0 +1,56 @@
+/* base/spawn.h - one child process over two pipes, its standard error in a file, and its end.
+ *
+ * The child leads a process group of its own, so that a terminal's ^C does not reach it and so that
+ * whatever it starts can be ended with it. It gets descriptors 0, 1 and 2 and no others, no blocked
+ * signals and default handlers. Its end is watched without being collected (WNOWAIT) until the
+ * rest of its group is dead, so its id cannot have gone to another process by then.
+ */
+#ifndef BASE_SPAWN_H
+#define BASE_SPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/status.h"
+
+#define SPAWN_EXIT_TEXT_BYTES 64
+
+struct spawn {
+    pid_t pid;  /* also its process group; 0 = nothing was started */
+    int in_fd;  /* owned: what is written here is its standard input; -1 = closed */
+    int out_fd; /* owned: its standard output is read here; -1 = closed */
+    bool is_reaped;
+    int wait_status;     /* as wait(2) gives it; when is_reaped */
+    struct rusage usage; /* of it and of those it waited for; when is_reaped */
+};
+
+/* argv[0] is looked up in PATH. STATUS_NOT_FOUND or STATUS_IO with the system's reason when it
+ * cannot be started. */
+MUST_CHECK enum status spawn_start(char *const argv[], int log_fd, struct spawn *ret_spawn,
+                                   struct err *err);
+
+/* Writes all bytes, never raising SIGPIPE. STATUS_TIMEOUT when the child does not read until then;
+ * STATUS_CRASHED when it has closed its end. */
+MUST_CHECK enum status spawn_write(const struct spawn *spawn, const void *bytes, size_t bytes_count,
+                                   uint64_t deadline_ns, struct err *err);
+/* The child then reads the end of its input. */
+void spawn_close_in(struct spawn *spawn);
+
+/* Dead, collected or not? Does not wait. */
+bool spawn_has_exited(const struct spawn *spawn);
+/* Waits for the child's own end until `deadline_ns`; then kills what is left of its group and
+ * collects it. False when it is still alive. */
+bool spawn_wait(struct spawn *spawn, uint64_t deadline_ns);
+/* SIGTERM to the group, `grace_ns` for the child to go, SIGKILL to the group; collects it. False
+ * only for a child that not even SIGKILL ends (stuck in the kernel). No-op when collected. */
+bool spawn_end(struct spawn *spawn, uint64_t grace_ns);
+/* Closes both pipes; ends the child at once if it still lives. No-op on a zeroed object. */
+void spawn_release(struct spawn *spawn);
+
+/* "exit 0", "signal 9 (KILL)". */
+void spawn_exit_text(int wait_status, char text[SPAWN_EXIT_TEXT_BYTES]);
+
+#endif

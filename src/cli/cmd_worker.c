@@ -1,0 +1,48 @@
+#include "base/nearest.h"
+#include "cli/command.h"
+#include "engines/worker.h"
+
+struct worker_options {
+    bool unused;
+};
+
+static const struct option worker_rows[] = {COMMAND_HELP_ROW};
+
+static const char *engine_at(unsigned index)
+{
+    return index < engine_list_count ? engine_list[index]->name : NULL;
+}
+
+static enum exit_code run_worker(const struct invocation *call)
+{
+    struct worker_options options = {0};
+    struct options_seen seen;
+    enum exit_code code;
+    if (!command_parse(call, &options, &seen, &code))
+        return code;
+    const struct engine_ops *ops = engine_find(seen.operands[0]);
+    if (ops == NULL) {
+        const char *names[OPTIONS_MAX];
+        size_t count = 0;
+        for (; count < engine_list_count && count < ARRAY_COUNT(names); count++)
+            names[count] = engine_list[count]->name;
+        command_complain(call, "unknown engine '%.80s'; did you mean '%s'?", seen.operands[0],
+                         nearest_word(seen.operands[0], names, count));
+        return EXIT_CODE_USAGE;
+    }
+    return (enum exit_code)worker_main(ops);
+}
+
+const struct command command_worker = {
+    .name = "worker",
+    .operands = "ENGINE",
+    .operands_min = 1,
+    .operands_max = 1,
+    .summary = "Hosts one engine and speaks the worker protocol; what a run starts.",
+    .description = "Reads one JSON object per line on standard input and answers on standard "
+                   "output (docs/protocol.md). Useful by hand only to try the protocol out.",
+    .options = worker_rows,
+    .options_count = ARRAY_COUNT(worker_rows),
+    .operand_at = engine_at,
+    .run = run_worker,
+};

@@ -1,0 +1,133 @@
+#include "cli/dry_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+
+/* What is known of one cell beforehand. */
+struct outlook {
+    bool is_supported;
+    char reason[ERR_TEXT_BYTES]; /* why not */
+    uint64_t memory_bytes;       /* 0 = unknown */
+    uint64_t time_ns;            /* 0 = unknown */
+    bool is_time_cap;            /* time_ns is the most, not an estimate */
+};
+
+static void estimate_time(const struct run_setup *setup, double step_ns, struct outlook *outlook)
+{
+    const struct measure_policy *policy = &setup->policy;
+    if (policy->steps_exact == 0) {
+        outlook->is_time_cap = true;
+        outlook->time_ns = policy->time_max_ns;
+        if (policy->is_warmup_auto)
+            outlook->time_ns += policy->warmup_time_max_ns;
+        return;
+    }
+    double steps = (double)policy->steps_exact + (double)policy->warmup_steps;
+    double time_ns = step_ns * steps;
+    outlook->time_ns = time_ns > 0 && time_ns < 1e18 ? (uint64_t)time_ns : 0;
+}
+
+static void look_ahead(const struct run_setup *setup, const struct cell *cell,
+                       struct outlook *outlook)
+{
+    *outlook = (struct outlook){.is_supported = true};
+    double step_ns = 0;
+    if (setup->ops != NULL) {
+        struct err why = {0};
+        if (setup->ops->supports(cell, &why) != STATUS_OK) {
+            outlook->is_supported = false;
+            (void)snprintf(outlook->reason, sizeof(outlook->reason), "%s", why.text);
+            return;
+        }
+        struct engine_prediction prediction = {0};
+        if (setup->ops->predict != NULL &&
+            setup->ops->predict(cell, &prediction, NULL) == STATUS_OK) {
+            if (prediction.memory.is_known)
+                outlook->memory_bytes = prediction.memory.total_bytes;
+            step_ns = prediction.step_ns_estimate;
+        }
+    }
+    estimate_time(setup, step_ns, outlook);
+}
+
+static const char *fits_text(const struct outlook *outlook, const struct cell *cell,
+                             uint64_t available_bytes)
+{
+    if (!outlook->is_supported)
+        return "unsupported";
+    if (outlook->memory_bytes == 0 || available_bytes == 0 || strcmp(cell->device, "cpu") != 0)
+        return "unknown";
+    return outlook->memory_bytes <= available_bytes ? "yes" : "no";
+}
+
+static void format_time(const struct outlook *outlook, char text[NUM_TEXT_BYTES])
+{
+    char duration[NUM_TEXT_BYTES];
+    if (outlook->time_ns == 0) {
+        (void)snprintf(text, NUM_TEXT_BYTES, "unknown");
+        return;
+    }
+    num_format_duration(outlook->time_ns, duration);
+    (void)snprintf(text, NUM_TEXT_BYTES, "%s%.24s", outlook->is_time_cap ? "<= " : "~ ", duration);
+}
+
+static void append_cell(const struct run_setup *setup, size_t index, uint64_t available_bytes,
+                        struct outlook *outlook, struct buf *out)
+{
+    const struct cell *cell = &setup->plan.cells[index];
+    char id[HASH_ID_BYTES], memory[NUM_TEXT_BYTES], time[NUM_TEXT_BYTES];
+    look_ahead(setup, cell, outlook);
+    cell_id(cell, id);
+    (void)snprintf(memory, sizeof(memory), "unknown");
+    if (outlook->memory_bytes > 0)
+        num_format_bytes(outlook->memory_bytes, memory);
+    format_time(outlook, time);
+    buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
+                index + 1, id, cell->framework, cell_mode_name(cell->mode),
+                cell_precision_name(cell->precision), cell->seq_len, cell->batch_size, memory,
+                fits_text(outlook, cell, available_bytes), outlook->is_supported ? time : "-");
+    if (!outlook->is_supported)
+        buf_appendf(out, "       %s\n", outlook->reason);
+}
+
+void dry_run_format(const struct run_setup *setup, uint64_t available_bytes, struct buf *out)
+{
+    char text[NUM_TEXT_BYTES];
+    const struct cell *first = &setup->plan.cells[0];
+    buf_appendf(out, "%s on %s; stop ", first->model.name, first->device);
+    if (setup->policy.steps_exact > 0) {
+        buf_appendf(out, "after exactly %" PRIu64 " steps\n\n", setup->policy.steps_exact);
+    } else {
+        num_format_duration(setup->policy.time_max_ns, text);
+        buf_appendf(out, "within %g %% or after %s\n\n", setup->policy.target_ci_percent, text);
+    }
+    buf_appendf(out, "%5s  %-16s  %-15s  %-6s  %-9s  %7s  %7s  %10s  %-11s  %s\n", "cell", "id",
+                "engine", "mode", "precision", "seq", "batch", "memory", "fits", "time");
+    struct outlook total = {0};
+    bool is_time_known = true;
+    for (size_t i = 0; i < setup->plan.cells_count; i++) {
+        struct outlook outlook;
+        append_cell(setup, i, available_bytes, &outlook, out);
+        if (!outlook.is_supported)
+            continue;
+        total.time_ns += outlook.time_ns * setup->options.trials;
+        total.is_time_cap |= outlook.is_time_cap;
+        is_time_known &= outlook.time_ns > 0;
+    }
+    buf_appendf(out, "\n%zu cells", setup->plan.cells_count);
+    if (setup->options.trials > 1)
+        buf_appendf(out, " x %" PRIu64 " trials", setup->options.trials);
+    if (!is_time_known)
+        total.time_ns = 0;
+    format_time(&total, text);
+    buf_appendf(out, ", time %s", text);
+    if (available_bytes > 0) {
+        num_format_bytes(available_bytes, text);
+        buf_appendf(out, ", memory available %s", text);
+    }
+    buf_append_text(out, "\nDry run: nothing was started or written.\n");
+}

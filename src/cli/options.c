@@ -1,0 +1,334 @@
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "base/num.h"
+#include "plan/plan.h"
+
+bool option_is_known(const struct options_table *table, const struct option *row)
+{
+    return row->programs == 0 || (row->programs & table->program) != 0;
+}
+
+bool option_is_list(const struct option *row)
+{
+    return row->type == OPTION_AXIS || row->type == OPTION_CHOICES;
+}
+
+const char *option_default_text(const struct options_table *table, const struct option *row)
+{
+    const struct option_default *other = table->defaults;
+    for (; other != NULL && other->name != NULL; other++)
+        if (strcmp(other->name, row->name) == 0)
+            return other->def;
+    return row->def;
+}
+
+bool options_given(const struct options_table *table, const struct options_seen *seen,
+                   const char *name)
+{
+    size_t i = 0;
+    while (i < table->rows_count && strcmp(table->rows[i].name, name) != 0)
+        i++;
+    ASSERT(i < table->rows_count); /* a flag of this name exists */
+    return seen->is_given[i];
+}
+
+static bool takes_value(const struct option *row)
+{
+    return row->type != OPTION_FLAG && row->type != OPTION_HELP;
+}
+
+/* "-5" and "-.5" are values (that will be refused as numbers), "-q" and "--x" are flags. */
+static bool looks_like_flag(const char *word)
+{
+    return word[0] == '-' && word[1] != '\0' && !isdigit((unsigned char)word[1]) && word[1] != '.';
+}
+
+static const struct option_choice *find_choice(const struct option *row, const char *word)
+{
+    const struct option_choice *choice = row->choices;
+    for (; choice != NULL && choice->name != NULL; choice++)
+        if (strcmp(choice->name, word) == 0)
+            return choice;
+    return NULL;
+}
+
+static enum status unknown_choice(const struct option *row, const char *word, struct err *err)
+{
+    const char *names[OPTIONS_MAX];
+    size_t count = 0;
+    for (; row->choices[count].name != NULL; count++) {
+        ASSERT(count < ARRAY_COUNT(names));
+        names[count] = row->choices[count].name;
+    }
+    return ERR(err, STATUS_INVALID, "unknown value '%.80s'; did you mean '%s'?", word,
+               nearest_word(word, names, count));
+}
+
+static enum status pick(const struct option *row, const char *word, struct option_picks *picks,
+                        struct err *err)
+{
+    const struct option_choice *choice = find_choice(row, word);
+    if (choice == NULL)
+        return unknown_choice(row, word, err);
+    for (size_t i = 0; i < picks->count; i++)
+        if (picks->values[i] == choice->value)
+            return STATUS_OK;
+    ASSERT(picks->count < OPTION_PICKS_MAX);
+    picks->values[picks->count++] = choice->value;
+    return STATUS_OK;
+}
+
+static enum status pick_list(const struct option *row, const char *text, struct option_picks *picks,
+                             struct err *err)
+{
+    for (const char *word = text;;) {
+        size_t length = strcspn(word, ",");
+        char name[OPTION_WORD_BYTES];
+        (void)snprintf(name, sizeof(name), "%.*s",
+                       (int)(length < sizeof(name) ? length : sizeof(name) - 1), word);
+        enum status status = pick(row, name, picks, err);
+        if (status != STATUS_OK || word[length] == '\0')
+            return status;
+        word += length + 1;
+    }
+}
+
+static enum status set_number(const struct option *row, const char *text, uint64_t *target,
+                              struct err *err)
+{
+    const struct option_choice *choice = find_choice(row, text);
+    if (choice != NULL) {
+        *target = choice->value;
+        return STATUS_OK;
+    }
+    if (row->choices != NULL && isalpha((unsigned char)text[0]))
+        return unknown_choice(row, text, err);
+    if (row->type == OPTION_BYTES)
+        return num_parse_bytes(text, target, err);
+    return num_parse_u64(text, row->min, row->max, target, err);
+}
+
+static enum status set_texts(const char *text, struct option_texts *texts, struct err *err)
+{
+    if (texts->count == OPTION_TEXTS_MAX)
+        return ERR(err, STATUS_LIMIT, "given too often: the most is %d", OPTION_TEXTS_MAX);
+    texts->items[texts->count++] = text;
+    return STATUS_OK;
+}
+
+static enum status check_text(const struct option *row, const char *text, struct err *err)
+{
+    if (text[0] == '\0')
+        return ERR(err, STATUS_INVALID, "an empty value; give %s%s%s", row->arg,
+                   row->def != NULL ? ", for instance " : "", row->def != NULL ? row->def : "");
+    size_t most = row->max != 0 ? (size_t)row->max : OPTION_VALUE_BYTES;
+    if (strlen(text) > most)
+        return ERR(err, STATUS_INVALID, "'%.40s...' is too long: the most is %zu bytes", text,
+                   most);
+    return row->check != NULL ? row->check(text, err) : STATUS_OK;
+}
+
+/* One value of a row into its target. */
+static enum status set_value(const struct option *row, const char *text, void *target,
+                             struct err *err)
+{
+    void *field = (char *)target + row->offset;
+    enum status status = STATUS_OK;
+    if (row->type == OPTION_TEXT || row->type == OPTION_TEXTS || text[0] == '\0' ||
+        strlen(text) > OPTION_VALUE_BYTES)
+        status = check_text(row, text, err);
+    if (status != STATUS_OK)
+        return status;
+    switch (row->type) {
+    case OPTION_HELP: break;
+    case OPTION_FLAG: *(bool *)field = true; break;
+    case OPTION_TEXT: *(const char **)field = text; break;
+    case OPTION_TEXTS: return set_texts(text, field, err);
+    case OPTION_CHOICE: {
+        struct option_picks one = {0};
+        status = pick(row, text, &one, err);
+        if (status == STATUS_OK)
+            *(uint64_t *)field = one.values[0];
+        return status;
+    }
+    case OPTION_CHOICES: return pick_list(row, text, field, err);
+    case OPTION_NUMBER:
+    case OPTION_BYTES: return set_number(row, text, field, err);
+    case OPTION_REAL:
+        return num_parse_double(text, (double)row->min / 100.0, (double)row->max / 100.0, field,
+                                err);
+    case OPTION_DURATION: return num_parse_duration_ns(text, field, err);
+    case OPTION_AXIS: return plan_axis_add(field, text, (uint32_t)row->max, err);
+    }
+    return STATUS_OK;
+}
+
+/* Makes a list empty before the first value of the user's own: a default is replaced, not added to.
+ */
+static void clear_list(const struct option *row, void *target)
+{
+    void *field = (char *)target + row->offset;
+    if (row->type == OPTION_AXIS)
+        ((struct plan_axis *)field)->count = 0;
+    else if (row->type == OPTION_CHOICES)
+        ((struct option_picks *)field)->count = 0;
+}
+
+static enum status set_default(const struct option *row, const char *def, void *target,
+                               struct err *err)
+{
+    if (!option_is_list(row))
+        return set_value(row, def, target, err);
+    for (const char *word = def; *word != '\0';) {
+        size_t length = strcspn(word, " ");
+        char text[OPTION_WORD_BYTES];
+        ASSERT(length < sizeof(text));
+        memcpy(text, word, length);
+        text[length] = '\0';
+        enum status status = set_value(row, text, target, err);
+        if (status != STATUS_OK)
+            return status;
+        word += length + strspn(word + length, " ");
+    }
+    return STATUS_OK;
+}
+
+enum status options_set_defaults(const struct options_table *table, void *target, struct err *err)
+{
+    ASSERT(table->rows_count <= OPTIONS_MAX);
+    for (size_t i = 0; i < table->rows_count; i++) {
+        const struct option *row = &table->rows[i];
+        const char *def = option_is_known(table, row) ? option_default_text(table, row) : NULL;
+        if (def == NULL)
+            continue;
+        struct err cause = {0};
+        enum status status = set_default(row, def, target, &cause);
+        if (status != STATUS_OK)
+            return ERR(err, status, "default of --%s: %s", row->name, cause.text);
+    }
+    return STATUS_OK;
+}
+
+static enum status unknown_flag(const struct options_table *table, const char *word,
+                                struct err *err)
+{
+    const char *names[OPTIONS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < table->rows_count; i++)
+        if (option_is_known(table, &table->rows[i]))
+            names[count++] = table->rows[i].name;
+    size_t dashes = strspn(word, "-");
+    size_t length = strcspn(word + dashes, "=");
+    char name[OPTION_WORD_BYTES];
+    (void)snprintf(name, sizeof(name), "%.*s",
+                   (int)(length < sizeof(name) ? length : sizeof(name) - 1), word + dashes);
+    return ERR(err, STATUS_INVALID, "unknown flag '%.80s'; did you mean '--%s'?", word,
+               nearest_word(name, names, count));
+}
+
+static bool row_matches(const struct option *row, const char *word)
+{
+    if (word[1] != '-')
+        return row->short_name != 0 && word[1] == row->short_name && word[2] == '\0';
+    size_t length = strcspn(word + 2, "=");
+    return strlen(row->name) == length && strncmp(row->name, word + 2, length) == 0;
+}
+
+/* The walk over the words. */
+struct walk {
+    const struct options_table *table;
+    int argc;
+    const char *const *argv;
+    int next;
+    void *target;
+    struct options_seen *seen;
+};
+
+static enum status flag_error(const struct option *row, enum status status, const struct err *cause,
+                              struct err *err)
+{
+    return ERR(err, status, "--%s: %s", row->name, cause->text);
+}
+
+/* The flag's value or values: behind '=', or the words that follow. */
+static enum status read_values(struct walk *walk, const struct option *row, const char *word,
+                               struct err *err)
+{
+    const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
+    if (!takes_value(row)) {
+        if (equals != NULL)
+            return ERR(err, STATUS_INVALID, "--%s takes no value; write '--%s'", row->name,
+                       row->name);
+        return set_value(row, "yes", walk->target, err);
+    }
+    struct err cause = {0};
+    enum status status = STATUS_OK;
+    if (equals != NULL) {
+        status = set_value(row, equals + 1, walk->target, &cause);
+        if (status != STATUS_OK)
+            return flag_error(row, status, &cause, err);
+        /* `--seq=128 512` goes on like `--seq 128 512`. */
+    } else if (walk->next == walk->argc || looks_like_flag(walk->argv[walk->next])) {
+        return ERR(err, STATUS_INVALID, "--%s needs a value: --%s %s", row->name, row->name,
+                   row->arg);
+    } else {
+        status = set_value(row, walk->argv[walk->next++], walk->target, &cause);
+    }
+    while (status == STATUS_OK && option_is_list(row) && walk->next < walk->argc &&
+           !looks_like_flag(walk->argv[walk->next]))
+        status = set_value(row, walk->argv[walk->next++], walk->target, &cause);
+    return status == STATUS_OK ? status : flag_error(row, status, &cause, err);
+}
+
+static enum status read_flag(struct walk *walk, const char *word, struct err *err)
+{
+    const struct options_table *table = walk->table;
+    for (size_t i = 0; i < table->rows_count; i++) {
+        const struct option *row = &table->rows[i];
+        if (!option_is_known(table, row) || !row_matches(row, word))
+            continue;
+        if (!walk->seen->is_given[i])
+            clear_list(row, walk->target);
+        walk->seen->is_given[i] = true;
+        walk->seen->wants_help |= row->type == OPTION_HELP;
+        return read_values(walk, row, word, err);
+    }
+    return unknown_flag(table, word, err);
+}
+
+static enum status add_operand(struct options_seen *seen, const char *word, struct err *err)
+{
+    if (seen->operands_count == ARRAY_COUNT(seen->operands))
+        return ERR(err, STATUS_LIMIT, "too many arguments: the most is %zu",
+                   ARRAY_COUNT(seen->operands));
+    seen->operands[seen->operands_count++] = word;
+    return STATUS_OK;
+}
+
+enum status options_parse(const struct options_table *table, int argc, const char *const *argv,
+                          void *target, struct options_seen *ret_seen, struct err *err)
+{
+    struct options_seen seen = {0};
+    struct walk walk = {.table = table, .argc = argc, .argv = argv, .target = target};
+    walk.seen = &seen;
+    bool is_ended = false;
+    while (walk.next < argc && !seen.wants_help) {
+        const char *word = argv[walk.next++];
+        enum status status = STATUS_OK;
+        if (!is_ended && strcmp(word, "--") == 0)
+            is_ended = true;
+        else if (!is_ended && looks_like_flag(word))
+            status = read_flag(&walk, word, err);
+        else
+            status = add_operand(&seen, word, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    *ret_seen = seen;
+    return STATUS_OK;
+}

@@ -1,0 +1,240 @@
+#include "cli/progress.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "cli/signals.h"
+#include "cli/table.h"
+#include "measure/quantile.h"
+
+#define LINE_BYTES_MAX     1024
+#define REDRAW_INTERVAL_NS (100 * NS_PER_MS)
+#define RECENT_SAMPLES     501
+#define COLUMNS_DEFAULT    80
+
+void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total)
+{
+    *progress = (struct progress){.style = style, .cells_total = cells_total};
+}
+
+static const char *phase_text(enum event_phase phase)
+{
+    switch (phase) {
+    case EVENT_STARTING: return "starting the worker";
+    case EVENT_OPENING: return "opening the model";
+    case EVENT_WARMUP: return "warming up";
+    case EVENT_MEASURING: return "measuring";
+    case EVENT_CLOSING: return "closing";
+    }
+    return "";
+}
+
+static void append_cell(const struct progress *progress, struct buf *out)
+{
+    const struct cell *cell = progress->cell;
+    buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1, progress->cells_total);
+    buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
+                cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
+    if (progress->trial > 0)
+        buf_appendf(out, " trial %" PRIu32, progress->trial);
+}
+
+/* Cells to come at the pace of those measured; before there is one, at that of the present one.
+ * 0 = unknown. */
+static uint64_t sweep_remaining_ns(const struct progress *progress)
+{
+    uint64_t to_come = progress->cells_total - progress->cells_done;
+    bool is_known = progress->cells_measured > 0 || progress->remaining_ns > 0;
+    if (progress->cell == NULL || to_come == 0 || !is_known)
+        return 0;
+    uint64_t pace_ns = progress->cells_measured > 0
+                           ? progress->measured_ns / progress->cells_measured
+                           : clock_now_ns() - progress->cell_begin_ns + progress->remaining_ns;
+    return progress->remaining_ns + (to_come - 1) * pace_ns;
+}
+
+static void append_figures(const struct progress *progress, struct buf *out)
+{
+    char text[NUM_TEXT_BYTES];
+    if (progress->samples_count > 0) {
+        num_format_duration((uint64_t)progress->median_ns, text);
+        buf_appendf(out, ", n %" PRIu64 ", median %s", progress->samples_count, text);
+        num_format_count(progress->tokens_per_second, text);
+        buf_appendf(out, ", %s tokens/s", text);
+    }
+    if (progress->phase == EVENT_MEASURING && progress->remaining_ns > 0) {
+        num_format_duration(progress->remaining_ns, text);
+        buf_appendf(out, ", cell eta %s", text);
+    }
+    uint64_t sweep_ns = sweep_remaining_ns(progress);
+    if (progress->cells_total > 1 && sweep_ns > 0) {
+        num_format_duration(sweep_ns, text);
+        buf_appendf(out, ", sweep eta %s", text);
+    }
+}
+
+void progress_describe(const struct progress *progress, struct buf *out)
+{
+    if (progress->cell == NULL) {
+        buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] between cells", progress->cells_done,
+                    progress->cells_total);
+        return;
+    }
+    append_cell(progress, out);
+    buf_appendf(out, ": %s", phase_text(progress->phase));
+    append_figures(progress, out);
+}
+
+static size_t terminal_columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return COLUMNS_DEFAULT;
+}
+
+static void redraw(struct progress *progress)
+{
+    struct buf line;
+    buf_init(&line, LINE_BYTES_MAX);
+    progress_describe(progress, &line);
+    /* The last column stays free: some terminals wrap when it is written. */
+    size_t columns = terminal_columns() - 1;
+    size_t length = line.length_bytes < columns ? line.length_bytes : columns;
+    fprintf(stderr, "\r%.*s\x1b[K", (int)length, line.data);
+    (void)fflush(stderr);
+    buf_release(&line);
+    progress->has_line = true;
+    progress->drawn_ns = clock_now_ns();
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->has_line)
+        fputs("\r\x1b[K", stderr);
+    progress->has_line = false;
+}
+
+/* The rewritten line, not too often; and the status line, when SIGUSR1 asked for it. */
+static void refresh(struct progress *progress)
+{
+    if (signals_take_status()) {
+        struct buf line;
+        buf_init(&line, LINE_BYTES_MAX);
+        progress_describe(progress, &line);
+        progress_clear(progress);
+        fprintf(stderr, "%s\n", line.data);
+        buf_release(&line);
+    }
+    if (progress->style == PROGRESS_REWRITE &&
+        clock_now_ns() - progress->drawn_ns >= REDRAW_INTERVAL_NS)
+        redraw(progress);
+}
+
+static void on_cell_started(void *context, const struct cell *cell, uint32_t trial)
+{
+    struct progress *progress = context;
+    progress->cell = cell;
+    progress->trial = trial;
+    progress->phase = EVENT_STARTING;
+    progress->cell_begin_ns = clock_now_ns();
+    progress->steps_count = 0;
+    progress->samples_count = 0;
+    progress->median_ns = 0;
+    progress->tokens_per_second = 0;
+    progress->remaining_ns = 0;
+    progress->figures_ns = 0;
+    if (progress->style == PROGRESS_LINES) {
+        struct buf line;
+        buf_init(&line, LINE_BYTES_MAX);
+        append_cell(progress, &line);
+        fprintf(stderr, "%s: started\n", line.data);
+        buf_release(&line);
+    }
+    refresh(progress);
+}
+
+static void on_phase_changed(void *context, enum event_phase phase)
+{
+    struct progress *progress = context;
+    progress->phase = phase;
+    refresh(progress);
+}
+
+static double recent_median(const struct measure_samples *samples)
+{
+    double recent[RECENT_SAMPLES];
+    size_t count = samples->count < RECENT_SAMPLES ? samples->count : RECENT_SAMPLES;
+    memcpy(recent, samples->values + (samples->count - count), count * sizeof(recent[0]));
+    quantile_sort(recent, count);
+    return quantile_median(recent, count);
+}
+
+static void on_block_done(void *context, const struct measure_state *state)
+{
+    struct progress *progress = context;
+    /* Blocks can be as short as a system call: this must cost nothing between redraws. */
+    uint64_t now_ns = clock_now_ns();
+    bool is_due = now_ns - progress->figures_ns >= REDRAW_INTERVAL_NS;
+    progress->samples_count = state->steady.count;
+    progress->steps_count = state->steady_steps_done;
+    if (is_due && state->steady.count > 0 && state->steady_ns > 0) {
+        uint64_t tokens = cell_tokens_per_step(progress->cell) * state->steady_steps_done;
+        progress->median_ns = recent_median(&state->steady);
+        progress->tokens_per_second = (double)tokens * 1e9 / (double)state->steady_ns;
+        progress->remaining_ns = measure_remaining_ns(state);
+        progress->figures_ns = now_ns;
+    }
+    refresh(progress);
+}
+
+static void on_tick(void *context)
+{
+    refresh(context);
+}
+
+static void on_cell_finished(void *context, const struct record *record)
+{
+    struct progress *progress = context;
+    uint64_t taken_ns = clock_now_ns() - progress->cell_begin_ns;
+    if (progress->style != PROGRESS_NONE) {
+        struct buf line;
+        char text[NUM_TEXT_BYTES];
+        buf_init(&line, 2 * LINE_BYTES_MAX);
+        append_cell(progress, &line);
+        buf_append_text(&line, ": ");
+        table_describe_record(record, &line);
+        num_format_duration(taken_ns, text);
+        progress_clear(progress);
+        fprintf(stderr, "%s (%s)\n", line.data, text);
+        buf_release(&line);
+    }
+    progress->cell = NULL;
+    progress->cells_done++;
+    progress->cells_measured++;
+    progress->measured_ns += taken_ns;
+    refresh(progress);
+}
+
+struct event_listener progress_listener(struct progress *progress)
+{
+    return (struct event_listener){
+        .context = progress,
+        .cell_started = on_cell_started,
+        .phase_changed = on_phase_changed,
+        .block_done = on_block_done,
+        .tick = on_tick,
+        .cell_finished = on_cell_finished,
+    };
+}
+
+void progress_skip(struct progress *progress)
+{
+    progress->cells_done++;
+}

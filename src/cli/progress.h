@@ -1,0 +1,49 @@
+/* cli/progress.h - what a run says on stderr while it goes on: a listener of supervise/events.h.
+ *
+ * On a terminal one line is written over and over; elsewhere a plain line at each cell's start and
+ * end. SIGUSR1 gets the same line at any time.
+ */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "supervise/events.h"
+
+enum progress_style { PROGRESS_NONE, PROGRESS_LINES, PROGRESS_REWRITE };
+
+struct progress {
+    enum progress_style style;
+    uint64_t cells_total; /* cells times trials */
+    uint64_t cells_done;  /* skipped ones too */
+    uint64_t cells_measured;
+    uint64_t measured_ns; /* wall time of those */
+    /* the cell at work; NULL between cells */
+    const struct cell *cell; /* borrowed: from cell_started to cell_finished */
+    uint32_t trial;
+    enum event_phase phase;
+    uint64_t cell_begin_ns;
+    /* of its measuring so far */
+    uint64_t steps_count;
+    uint64_t samples_count;
+    double median_ns; /* of the most recent samples; 0 = none yet */
+    double tokens_per_second;
+    uint64_t remaining_ns; /* 0 = unknown */
+    uint64_t figures_ns;   /* when these were last worked out */
+    uint64_t drawn_ns;     /* when the line was last written */
+    bool has_line;         /* the line is on the screen, without a line end */
+};
+
+void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total);
+struct event_listener progress_listener(struct progress *progress);
+/* A cell that --resume found finished. */
+void progress_skip(struct progress *progress);
+/* Takes the rewritten line off the screen, before anything else is written. */
+void progress_clear(struct progress *progress);
+/* "[3/12] train bf16 seq 512 batch 8: measuring, n 120, ..." */
+void progress_describe(const struct progress *progress, struct buf *out);
+
+#endif

@@ -1,0 +1,289 @@
+#include "cli/run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/sysmem.h"
+#include "cli/dry_run.h"
+#include "cli/run_setup.h"
+#include "cli/signals.h"
+#include "cli/sweep.h"
+#include "telemetry/environment.h"
+
+#define RUN_ID_BYTES          32
+#define KILL_GRACE_NS         (2 * NS_PER_S)
+#define COMMAND_BYTES_MAX     (256 * 1024)
+#define ENVIRONMENT_BYTES_MAX (64 * 1024)
+
+/* What the whole run is made of, so that it can be released in one place. */
+struct run {
+    const struct invocation *call;
+    struct run_setup setup;
+    struct buf environment;
+    struct buf command;
+    char environment_id[HASH_ID_BYTES];
+    char run_id[RUN_ID_BYTES];
+    char self_path[FILE_PATH_BYTES];
+    int wake_fd;
+    struct store *store;
+    struct progress progress;
+    struct table table;
+    struct sweep sweep;
+};
+
+/* Sorts by time: 20261122T150405Z-3f9a1c. */
+static void make_run_id(char id[RUN_ID_BYTES])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    unsigned char random[3] = {0};
+    (void)gmtime_r(&now, &utc);
+    (void)!getrandom(random, sizeof(random), 0);
+    size_t length = strftime(id, RUN_ID_BYTES, "%Y%m%dT%H%M%SZ", &utc);
+    (void)snprintf(id + length, RUN_ID_BYTES - length, "-%02x%02x%02x", random[0], random[1],
+                   random[2]);
+}
+
+static void write_command(const struct invocation *call, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_array(&writer);
+    for (int i = 0; i < call->full_argc; i++)
+        json_put_string(&writer, call->full_argv[i]);
+    json_end_array(&writer);
+}
+
+static bool resolve_when(uint64_t when, int fd)
+{
+    return when == RUN_WHEN_ALWAYS || (when == RUN_WHEN_AUTO && isatty(fd) == 1);
+}
+
+static bool is_colored(const struct run_options *options)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    if (options->color == RUN_WHEN_AUTO && ((no_color != NULL && no_color[0] != '\0') ||
+                                            (terminal != NULL && strcmp(terminal, "dumb") == 0)))
+        return false;
+    return resolve_when(options->color, STDOUT_FILENO);
+}
+
+static enum progress_style progress_style(const struct run_options *options)
+{
+    if (options->is_quiet || options->progress == RUN_WHEN_NEVER)
+        return PROGRESS_NONE;
+    const char *terminal = getenv("TERM");
+    bool is_dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
+    return isatty(STDERR_FILENO) == 1 && !is_dumb ? PROGRESS_REWRITE : PROGRESS_LINES;
+}
+
+/* A line on stderr that is no error; --quiet leaves it out. */
+static void note(struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);
+static void note(struct run *run, const char *format, ...)
+{
+    if (run->setup.options.is_quiet)
+        return;
+    char text[ERR_TEXT_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    progress_clear(&run->progress);
+    command_complain(run->call, "%s", text);
+}
+
+static enum exit_code fail(struct run *run, const struct err *err)
+{
+    progress_clear(&run->progress);
+    command_complain(run->call, "%s", err->text[0] != '\0' ? err->text : status_text(err->status));
+    return EXIT_CODE_IO;
+}
+
+static enum status open_store(struct run *run, struct err *err)
+{
+    struct store_facts facts = {0};
+    enum status status = store_open(run->setup.out, &run->store, &facts, err);
+    if (status != STATUS_OK)
+        return status;
+    const char *out = run->setup.out;
+    if (facts.torn_bytes > 0)
+        note(run, "repaired %s: cut a torn last line of %zu bytes", out, facts.torn_bytes);
+    if (facts.csv_remade)
+        note(run, "repaired %s: made bench_results.csv anew from bench_results.jsonl", out);
+    if (facts.bad_lines_count > 0)
+        note(run, "%s: %zu lines of bench_results.jsonl are no records; they stay as they are", out,
+             facts.bad_lines_count);
+    return STATUS_OK;
+}
+
+static enum status prepare(struct run *run, struct err *err)
+{
+    buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
+    buf_init(&run->command, COMMAND_BYTES_MAX);
+    write_command(run->call, &run->command);
+    make_run_id(run->run_id);
+    enum status status = environment_write(&run->environment, err);
+    if (status != STATUS_OK)
+        return status;
+    environment_fingerprint(run->environment.data, run->environment_id);
+    status = file_self(run->self_path, err);
+    if (status == STATUS_OK)
+        status = signals_open(&run->wake_fd, err);
+    if (status == STATUS_OK)
+        status = open_store(run, err);
+    return status;
+}
+
+static enum status sweep(struct run *run, struct record **ret_lost, struct err *err)
+{
+    const struct run_options *options = &run->setup.options;
+    struct event_listener listener = progress_listener(&run->progress);
+    struct supervise_options supervise = {
+        .policy = run->setup.policy,
+        .launch_prefix = options->launch,
+        .self_path = run->self_path,
+        .phase_timeout_ns = options->timeout_ns,
+        .kill_grace_ns = KILL_GRACE_NS,
+        .memory_limit_bytes = options->memory_limit_bytes,
+        .interrupt = signals_interrupt(),
+        .wake_fd = run->wake_fd,
+        .run_id = run->run_id,
+        .command_json = run->command.failed ? "null" : run->command.data,
+        .environment_json = run->environment.data,
+        .environment_id = run->environment_id,
+        .events = &listener,
+    };
+    run->sweep = (struct sweep){.setup = &run->setup,
+                                .supervise = &supervise,
+                                .store = run->store,
+                                .progress = &run->progress,
+                                .table = &run->table};
+    return sweep_run(&run->sweep, ret_lost, err);
+}
+
+/* The record that did not get to the disk goes to stdout, so that it is not lost. */
+static void print_lost(struct run *run, const struct record *record)
+{
+    progress_clear(&run->progress);
+    command_complain(run->call,
+                     "the record of cell %s trial %" PRIu64 " could not be written; "
+                     "here it is, on standard output",
+                     record_string(record, RECORD_CELL_ID), record_u64(record, RECORD_TRIAL));
+    struct buf line;
+    buf_init(&line, 1 << 22);
+    record_format_json(record, &line);
+    (void)command_print(run->call, &line);
+}
+
+static void print_results(struct run *run)
+{
+    struct buf out;
+    buf_init(&out, TABLE_BYTES_MAX);
+    progress_clear(&run->progress);
+    table_format(&run->table, is_colored(&run->setup.options), &out);
+    if (run->table.rows_count > 0)
+        buf_append_char(&out, '\n');
+    if (run->sweep.skipped_count > 0)
+        buf_appendf(&out, "Skipped %" PRIu64 " of %" PRIu64 " cells: finished records are there.\n",
+                    run->sweep.skipped_count, run->progress.cells_total);
+    buf_appendf(&out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
+                run->setup.out);
+    (void)command_print(run->call, &out);
+}
+
+static enum exit_code archive(struct run *run)
+{
+    char path[FILE_PATH_BYTES];
+    struct err err = {0};
+    if (store_archive(run->setup.out, path, sizeof(path), &err) != STATUS_OK)
+        return fail(run, &err);
+    printf("%s\n", path);
+    return EXIT_CODE_OK;
+}
+
+static enum exit_code judge(const struct sweep *sweep)
+{
+    if (sweep->is_interrupted)
+        return (enum exit_code)(128 + signals_number());
+    if (sweep->measured_count == sweep->ok_count)
+        return EXIT_CODE_OK;
+    /* What --resume skipped was measured before. */
+    return sweep->figures_count + sweep->skipped_count > 0 ? EXIT_CODE_SOME_NOT_OK
+                                                           : EXIT_CODE_NOTHING;
+}
+
+static enum exit_code run_sweep(struct run *run)
+{
+    struct err err = {0};
+    struct record *lost = NULL;
+    enum status status = prepare(run, &err);
+    if (status == STATUS_OK)
+        status = sweep(run, &lost, &err);
+    if (lost != NULL)
+        print_lost(run, lost);
+    record_free(lost);
+    if (run->store != NULL)
+        print_results(run);
+    if (status != STATUS_OK)
+        return fail(run, &err);
+    enum exit_code code = judge(&run->sweep);
+    if (run->sweep.is_interrupted)
+        note(run, "interrupted by signal %d%s", signals_number(),
+             run->setup.options.wants_zip ? "; no archive was made" : "");
+    else if (run->setup.options.wants_zip && archive(run) != EXIT_CODE_OK)
+        return EXIT_CODE_IO;
+    return code;
+}
+
+static enum exit_code print_dry_run(struct run *run)
+{
+    struct buf out;
+    buf_init(&out, DRY_RUN_BYTES_MAX);
+    dry_run_format(&run->setup, sysmem_available_bytes(), &out);
+    return command_print(run->call, &out);
+}
+
+static void release(struct run *run)
+{
+    table_release(&run->table);
+    store_close(run->store);
+    signals_close();
+    buf_release(&run->environment);
+    buf_release(&run->command);
+    run_setup_release(&run->setup);
+}
+
+enum exit_code run_command(const struct invocation *call)
+{
+    struct run_options options = {0};
+    struct options_seen seen;
+    enum exit_code code;
+    if (!command_parse(call, &options, &seen, &code))
+        return code;
+    struct options_table table = command_options(call->command, call->program);
+    struct err err = {0};
+    struct run run = {.call = call, .wake_fd = -1};
+    enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
+    if (status != STATUS_OK) {
+        command_complain(call, "%s", err.text);
+        run_setup_release(&run.setup);
+        return status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
+               : status == STATUS_NOMEM     ? EXIT_CODE_IO
+                                            : EXIT_CODE_USAGE;
+    }
+    progress_init(&run.progress, progress_style(&options),
+                  run.setup.plan.cells_count * options.trials);
+    code = options.is_dry_run ? print_dry_run(&run) : run_sweep(&run);
+    release(&run);
+    return code;
+}

@@ -1,0 +1,459 @@
+#include "cli/run_options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "base/num.h"
+#include "base/words.h"
+#include "cli/command.h"
+#include "cli/run.h"
+#include "engines/engine.h"
+#include "plan/preset.h"
+#include "proto/message.h"
+#include "spec/cell.h"
+
+#define GROUP_WHAT       "What to run"
+#define GROUP_SWEEP      "Sweep: every combination is one cell; lists take several values"
+#define GROUP_LONG       "How long"
+#define GROUP_LIMITS     "Limits"
+#define GROUP_OUTPUT     "Output"
+#define GROUP_HELP       "Help"
+
+#define SEQ_LEN_MAX      1048576
+#define BATCH_SIZE_MAX   1048576
+#define DEVICE_INDEX_MAX 1023
+
+const struct option_default run_defaults_bench_pytorch[] = {
+    {"engine", "pytorch"},
+    {"model", "superintelligence"},
+    {"device", "cuda:0"},
+    {"precision", "bf16"},
+    {"seq", "128 512 2048"},
+    {"batch", "8 32"},
+    {"steps", "400"},
+    {"warmup", "20"},
+    {"target-ci", NULL},
+    {"max-time", NULL},
+    {NULL, NULL},
+};
+
+const struct option_default run_defaults_bench_jax[] = {
+    {"engine", "jax"},       {"model", "superintelligence"},
+    {"device", NULL},        {"precision", "bf16"},
+    {"seq", "128 512 2048"}, {"batch", "8 32"},
+    {"steps", "400"},        {"warmup", "20"},
+    {"target-ci", NULL},     {"max-time", NULL},
+    {"out", "_bench_jax"},   {NULL, NULL},
+};
+
+static const struct option_choice mode_choices[] = {
+#define X(name, text) {text, CELL_MODE_##name},
+    CELL_MODE_MAP(X)
+#undef X
+        {NULL, 0}};
+
+static const struct option_choice precision_choices[] = {
+#define X(name, text) {text, CELL_PRECISION_##name},
+    CELL_PRECISION_MAP(X)
+#undef X
+        {NULL, 0}};
+
+static const struct option_choice data_format_choices[] = {
+    {"auto", CELL_DATA_AUTO},
+    {"uint16", CELL_DATA_UINT16},
+    {"uint32", CELL_DATA_UINT32},
+    {"text", CELL_DATA_TEXT},
+    {NULL, 0},
+};
+
+static const struct option_choice sync_choices[] = {
+    {"step", PROTO_SYNC_STEP}, {"block", PROTO_SYNC_BLOCK}, {NULL, 0}};
+
+static const struct option_choice when_choices[] = {
+    {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
+
+static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
+
+/* Engines that the design names; those that no build has yet are known, so that asking for them
+ * gets a plain answer (run_setup.c). */
+static const char *const designed_engines[] = {"native", "pytorch", "jax"};
+
+const char *run_engine_at(unsigned index)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(designed_engines); i++)
+        if (count++ == index)
+            return designed_engines[i];
+    for (unsigned i = 0; i < engine_list_count; i++) {
+        bool is_listed = false;
+        for (size_t j = 0; j < ARRAY_COUNT(designed_engines); j++)
+            is_listed |= strcmp(designed_engines[j], engine_list[i]->name) == 0;
+        if (!is_listed && count++ == index)
+            return engine_list[i]->name;
+    }
+    return count == index ? "exec:" : NULL;
+}
+
+static enum status check_word(const char *what, const char *text,
+                              const char *(*word_at)(unsigned index), struct err *err)
+{
+    const char *words[OPTIONS_MAX];
+    size_t count = 0;
+    for (; count < ARRAY_COUNT(words) && word_at((unsigned)count) != NULL; count++) {
+        words[count] = word_at((unsigned)count);
+        if (strcmp(words[count], text) == 0)
+            return STATUS_OK;
+    }
+    return ERR(err, STATUS_INVALID, "unknown %s '%.80s'; did you mean '%s'?", what, text,
+               nearest_word(text, words, count));
+}
+
+/* Can it be split into words? */
+static enum status check_command(const char *text, struct err *err)
+{
+    struct words words;
+    words_init(&words);
+    enum status status = words_split(&words, text, err);
+    if (status == STATUS_OK && words.count == 0)
+        status = ERR(err, STATUS_INVALID, "'%s' has no words; try 'numactl -N 0'", text);
+    words_release(&words);
+    return status;
+}
+
+static enum status check_engine(const char *text, struct err *err)
+{
+    const size_t prefix = strlen("exec:");
+    if (strncmp(text, "exec:", prefix) != 0)
+        return check_word("engine", text, run_engine_at, err);
+    if (text[prefix + strspn(text + prefix, " \t")] == '\0')
+        return ERR(err, STATUS_INVALID, "'%s' has no command; try 'exec:./my_worker'", text);
+    return check_command(text + prefix, err);
+}
+
+static const char *preset_at(unsigned index)
+{
+    return index < preset_count() ? preset_name(index) : NULL;
+}
+
+static const char *device_at(unsigned index)
+{
+    static const char *const words[] = {"cpu", "cuda", "cuda:0", "gpu", "tpu"};
+    return index < ARRAY_COUNT(words) ? words[index] : NULL;
+}
+
+static enum status check_device(const char *text, struct err *err)
+{
+    const char *colon = strncmp(text, "cuda:", 5) == 0 ? text + 4 : NULL;
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+        return check_word("device", text, device_at, err);
+    struct err cause = {0};
+    uint64_t index = 0;
+    enum status status = num_parse_u64(colon + 1, 0, DEVICE_INDEX_MAX, &index, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, status, "unknown device '%.80s': %s", text, cause.text);
+    /* "cuda:00" would be another cell than "cuda:0". */
+    if (colon[1] == '0' && colon[2] != '\0')
+        return ERR(err, STATUS_INVALID, "unknown device '%.80s'; did you mean 'cuda:%u'?", text,
+                   (unsigned)index);
+    return STATUS_OK;
+}
+
+static const char *platform_at(unsigned index)
+{
+    static const char *const words[] = {"cpu", "gpu", "cuda", "tpu"};
+    return index < ARRAY_COUNT(words) ? words[index] : NULL;
+}
+
+static enum status check_platform(const char *text, struct err *err)
+{
+    return check_word("platform", text, platform_at, err);
+}
+
+static enum status check_setting(const char *text, struct err *err)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text || equals[1] == '\0')
+        return ERR(err, STATUS_INVALID, "'%.80s' is not KEY=VALUE; try 'layers_count=2'", text);
+    return STATUS_OK;
+}
+
+#define TARGET(member) .offset = offsetof(struct run_options, member)
+
+static const struct option run_rows[] = {
+    {.name = "engine",
+     .type = OPTION_TEXT,
+     TARGET(engine),
+     .arg = "NAME",
+     .def = "native",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .check = check_engine,
+     .word_at = run_engine_at,
+     .help = "what runs the model: one of `tokmark engines`, or exec:COMMAND for any program that "
+             "speaks the worker protocol"},
+    {.name = "model",
+     .type = OPTION_TEXT,
+     TARGET(model),
+     .arg = "PRESET",
+     .def = "superintelligence-tiny",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .word_at = preset_at,
+     .help = "one of `tokmark models`, or the path of a .json file like those in models/"},
+    {.name = "set",
+     .type = OPTION_TEXTS,
+     TARGET(settings),
+     .arg = "KEY=VALUE",
+     .max = MODEL_NAME_BYTES - 1,
+     .group = GROUP_WHAT,
+     .check = check_setting,
+     .help = "another figure for the model: --set layers_count=2"},
+    {.name = "weights",
+     .type = OPTION_TEXT,
+     TARGET(weights),
+     .arg = "FILE",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .help = "start from these weights (safetensors) instead of random ones"},
+    {.name = "data",
+     .type = OPTION_TEXT,
+     TARGET(data),
+     .arg = "FILE",
+     .def = "synthetic",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .help = "tokens to work on: a file, or synthetic for uniform random ones"},
+    {.name = "data-format",
+     .type = OPTION_CHOICE,
+     TARGET(data_format),
+     .arg = "FORM",
+     .def = "auto",
+     .choices = data_format_choices,
+     .group = GROUP_WHAT,
+     .help = "how the file is read; auto knows llm.c's header, takes other .bin files as uint16, "
+             "the rest as text with one token a byte"},
+    {.name = "seed",
+     .type = OPTION_NUMBER,
+     TARGET(seed),
+     .arg = "N",
+     .def = "0",
+     .max = INT64_MAX,
+     .group = GROUP_WHAT,
+     .help = "of weights, tokens and dropout"},
+
+    {.name = "device",
+     .type = OPTION_TEXT,
+     TARGET(device),
+     .arg = "DEVICE",
+     .def = "cpu",
+     .max = CELL_WORD_BYTES - 1,
+     .group = GROUP_SWEEP,
+     .check = check_device,
+     .word_at = device_at,
+     .help = "cpu, cuda, cuda:N, gpu or tpu"},
+    {.name = "platform",
+     .type = OPTION_TEXT,
+     TARGET(platform),
+     .arg = "NAME",
+     .def = "gpu",
+     .max = CELL_WORD_BYTES - 1,
+     .group = GROUP_SWEEP,
+     .programs = PROGRAM_BENCH_JAX,
+     .check = check_platform,
+     .word_at = platform_at,
+     .help = "the device, in JAX's words: cpu, gpu, cuda or tpu"},
+    {.name = "precision",
+     .type = OPTION_CHOICES,
+     TARGET(precisions),
+     .arg = "NAME",
+     .def = "fp32",
+     .choices = precision_choices,
+     .group = GROUP_SWEEP,
+     .help = "of the computation"},
+    {.name = "mode",
+     .type = OPTION_CHOICES,
+     TARGET(modes),
+     .arg = "NAME",
+     .def = "train infer",
+     .choices = mode_choices,
+     .group = GROUP_SWEEP,
+     .help = "train: forward, loss, backward, optimizer; infer: forward; decode: one token a step"},
+    {.name = "seq",
+     .type = OPTION_AXIS,
+     TARGET(seq_lens),
+     .arg = "N",
+     .def = "128",
+     .max = SEQ_LEN_MAX,
+     .group = GROUP_SWEEP,
+     .help = "tokens in a row; also 128,512 and 128-2048*2 and 64-256+64"},
+    {.name = "batch",
+     .type = OPTION_AXIS,
+     TARGET(batch_sizes),
+     .arg = "N",
+     .def = "4",
+     .max = BATCH_SIZE_MAX,
+     .group = GROUP_SWEEP,
+     .help = "rows in a step"},
+
+    {.name = "steps",
+     .type = OPTION_NUMBER,
+     TARGET(steps),
+     .arg = "N",
+     .min = 1,
+     .max = 1000000000,
+     .group = GROUP_LONG,
+     .help = "measure exactly N steps, instead of --target-ci and --max-time"},
+    {.name = "target-ci",
+     .type = OPTION_REAL,
+     TARGET(target_ci_percent),
+     .arg = "PCT",
+     .def = "1",
+     .min = 1,
+     .max = 5000,
+     .group = GROUP_LONG,
+     .help = "measure until the 95 % interval of the median is within PCT percent of it"},
+    {.name = "max-time",
+     .type = OPTION_DURATION,
+     TARGET(max_time_ns),
+     .arg = "TIME",
+     .def = "30s",
+     .group = GROUP_LONG,
+     .help = "but no longer than this per cell, without warm-up; 30s, 2m, 1h, 250ms"},
+    {.name = "warmup",
+     .type = OPTION_NUMBER,
+     TARGET(warmup),
+     .arg = "N",
+     .def = "auto",
+     .max = 1000000,
+     .choices = warmup_choices,
+     .group = GROUP_LONG,
+     .help = "steps before measuring; auto ends when steps are steady"},
+    {.name = "trials",
+     .type = OPTION_NUMBER,
+     TARGET(trials),
+     .arg = "N",
+     .def = "1",
+     .min = 1,
+     .max = 1000,
+     .group = GROUP_LONG,
+     .help = "times to measure each cell, in a fresh process"},
+    {.name = "sync",
+     .type = OPTION_CHOICE,
+     TARGET(sync),
+     .arg = "HOW",
+     .def = "step",
+     .choices = sync_choices,
+     .group = GROUP_LONG,
+     .help = "wait for the device after each step, or once per block of steps"},
+
+    {.name = "threads",
+     .type = OPTION_NUMBER,
+     TARGET(threads),
+     .arg = "N",
+     .def = "auto",
+     .min = 1,
+     .max = 1024,
+     .choices = auto_choices,
+     .group = GROUP_LIMITS,
+     .help = "compute threads of the engine"},
+    {.name = "timeout",
+     .type = OPTION_DURATION,
+     TARGET(timeout_ns),
+     .arg = "TIME",
+     .def = "10m",
+     .group = GROUP_LIMITS,
+     .help = "longest start, opening, or block of steps before a cell is ended as timeout"},
+    {.name = "memory-limit",
+     .type = OPTION_BYTES,
+     TARGET(memory_limit_bytes),
+     .arg = "BYTES",
+     .def = "auto",
+     .choices = auto_choices,
+     .group = GROUP_LIMITS,
+     .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
+    {.name = "launch",
+     .type = OPTION_TEXT,
+     TARGET(launch),
+     .arg = "PREFIX",
+     .group = GROUP_LIMITS,
+     .check = check_command,
+     .help = "words put before the worker's command: 'numactl -N 0', 'ssh box'"},
+
+    {.name = "out",
+     .type = OPTION_TEXT,
+     TARGET(out),
+     .arg = "DIR",
+     .def = "_bench",
+     .max = 3800,
+     .group = GROUP_OUTPUT,
+     .help = "folder of bench_results.jsonl and .csv, samples/ and logs/; appended to"},
+    {.name = "resume",
+     .type = OPTION_FLAG,
+     TARGET(can_resume),
+     .group = GROUP_OUTPUT,
+     .help = "leave out cells that DIR already holds a finished record of"},
+    {.name = "zip",
+     .type = OPTION_FLAG,
+     TARGET(wants_zip),
+     .group = GROUP_OUTPUT,
+     .help = "also make DIR.zip beside the folder"},
+    {.name = "sandbox",
+     .type = OPTION_FLAG,
+     TARGET(is_sandbox),
+     .group = GROUP_OUTPUT,
+     .help = "made-up figures instead of measured ones, marked synthetic: to try out what reads "
+             "the files"},
+    {.name = "dry-run",
+     .type = OPTION_FLAG,
+     TARGET(is_dry_run),
+     .group = GROUP_OUTPUT,
+     .help = "print the cells, their memory and time; start and write nothing"},
+    {.name = "progress",
+     .type = OPTION_CHOICE,
+     TARGET(progress),
+     .arg = "WHEN",
+     .def = "auto",
+     .choices = when_choices,
+     .group = GROUP_OUTPUT,
+     .help = "on stderr: auto rewrites one line on a terminal, else a line per cell"},
+    {.name = "color",
+     .type = OPTION_CHOICE,
+     TARGET(color),
+     .arg = "WHEN",
+     .def = "auto",
+     .choices = when_choices,
+     .group = GROUP_OUTPUT,
+     .help = "colour in the table; auto: on a terminal without NO_COLOR"},
+    {.name = "quiet",
+     .short_name = 'q',
+     .type = OPTION_FLAG,
+     TARGET(is_quiet),
+     .group = GROUP_OUTPUT,
+     .help = "nothing on stderr but errors"},
+    COMMAND_HELP_ROW,
+};
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "Measures a sweep of cells and appends one record per cell to DIR.",
+    .description =
+        "A cell is one combination of precision, sequence length, batch size and mode of one model "
+        "on one engine and device. Each is measured in a worker process of its own, so that a cell "
+        "that runs out of memory, hangs or crashes costs that cell only and is recorded as what it "
+        "was. Nothing is ever replaced by something else: what cannot be done is an error or an "
+        "'unsupported' record, with the reason.\n\n"
+        "Results go to stdout and to DIR, progress to stderr. SIGUSR1 prints a status line. The "
+        "first Ctrl-C ends the block, writes the record and stops; the second stops at once.\n\n"
+        "Of a flag given twice the last one counts; a list flag given twice adds. '--' ends the "
+        "flags; --flag=VALUE gives a value that begins with '-'.",
+    .examples = "--dry-run\n"
+                "--seq 128 512 2048 --batch 4 8 --mode train infer decode\n"
+                "--model gpt2-124m --data input.txt --steps 200 --out gpt2\n"
+                "--resume --trials 3 --target-ci 0.5 --max-time 2m\n"
+                "--sandbox --zip",
+    .options = run_rows,
+    .options_count = ARRAY_COUNT(run_rows),
+    .run = run_command,
+};

@@ -1,0 +1,58 @@
+/* cli/run_options.h - the flags of `tokmark run`, as given. run_setup.h makes a sweep of them. */
+#ifndef CLI_RUN_OPTIONS_H
+#define CLI_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/options.h"
+#include "plan/plan.h"
+
+enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
+
+#define RUN_WARMUP_AUTO UINT64_MAX
+
+struct run_options {
+    /* what to run */
+    const char *engine;
+    const char *model;
+    struct option_texts settings; /* key=value */
+    const char *weights;          /* NULL = none */
+    const char *data;             /* "synthetic" or a path */
+    uint64_t data_format;         /* enum cell_data */
+    uint64_t seed;
+    /* sweep */
+    const char *device;
+    const char *platform; /* bench_jax's word for it; NULL elsewhere */
+    struct option_picks modes;
+    struct option_picks precisions;
+    struct plan_axis seq_lens;
+    struct plan_axis batch_sizes;
+    /* how long */
+    uint64_t steps; /* 0 = by precision */
+    double target_ci_percent;
+    uint64_t max_time_ns;
+    uint64_t warmup; /* or RUN_WARMUP_AUTO */
+    uint64_t trials;
+    uint64_t sync; /* enum proto_sync */
+    /* limits */
+    uint64_t threads; /* 0 = the engine decides */
+    uint64_t timeout_ns;
+    uint64_t memory_limit_bytes; /* 0 = by what is available */
+    const char *launch;          /* NULL = none */
+    /* output */
+    const char *out;
+    bool can_resume;
+    bool wants_zip;
+    bool is_sandbox;
+    bool is_dry_run;
+    uint64_t progress; /* enum run_when */
+    uint64_t color;    /* enum run_when */
+    bool is_quiet;
+};
+
+/* Published defaults, over those of `tokmark run`. */
+extern const struct option_default run_defaults_bench_pytorch[];
+extern const struct option_default run_defaults_bench_jax[];
+
+#endif

@@ -1,0 +1,229 @@
+#include "cli/run_setup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/tokens.h"
+#include "plan/preset.h"
+#include "supervise/supervise.h"
+
+#define DATA_SYNTHETIC "synthetic"
+
+struct given {
+    const struct options_table *table;
+    const struct options_seen *seen;
+};
+
+static bool is_given(const struct given *given, const char *name)
+{
+    return options_given(given->table, given->seen, name);
+}
+
+/* Flags that contradict each other: neither wins in silence. */
+static enum status check_conflicts(const struct run_options *options, const struct given *given,
+                                   struct err *err)
+{
+    static const char *const by_precision[] = {"target-ci", "max-time"};
+    for (size_t i = 0; i < ARRAY_COUNT(by_precision); i++)
+        if (is_given(given, "steps") && is_given(given, by_precision[i]))
+            return ERR(err, STATUS_INVALID,
+                       "--steps and --%s exclude each other: --steps measures exactly that many; "
+                       "leave one out",
+                       by_precision[i]);
+    if (options->platform != NULL && is_given(given, "platform") && is_given(given, "device"))
+        return ERR(err, STATUS_INVALID,
+                   "--platform and --device exclude each other; leave one out");
+    if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
+        return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
+    return STATUS_OK;
+}
+
+/* A readable file and its content's hash. */
+static enum status take_file(const char *flag, const char *path, char *ret_path,
+                             char ret_hash[HASH_ID_BYTES], struct err *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return ERR(err, STATUS_INVALID, "--%s: cannot read '%.200s': %s", flag, path,
+                   strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return ERR(err, STATUS_INVALID, "--%s: '%.200s' is a folder; give a file", flag, path);
+    struct err cause = {0};
+    if (tokens_hash_file(path, ret_hash, &cause) != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--%s: %s", flag, cause.text);
+    /* Absolute: a worker may run elsewhere (--launch), and records should say which file it was. */
+    char *absolute = realpath(path, NULL);
+    enum status status = STATUS_OK;
+    if (absolute == NULL)
+        status =
+            ERR(err, STATUS_INVALID, "--%s: cannot read '%.200s': %s", flag, path, strerror(errno));
+    else if (strlen(absolute) >= CELL_PATH_BYTES)
+        status = ERR(err, STATUS_INVALID, "--%s: path of '%.200s' is over %d bytes", flag, path,
+                     CELL_PATH_BYTES - 1);
+    else
+        (void)snprintf(ret_path, CELL_PATH_BYTES, "%s", absolute);
+    free(absolute);
+    return status;
+}
+
+static enum status take_inputs(const struct run_options *options, struct cell *cell,
+                               struct err *err)
+{
+    cell->data = CELL_DATA_SYNTHETIC;
+    enum status status = STATUS_OK;
+    if (strcmp(options->data, DATA_SYNTHETIC) != 0) {
+        cell->data = (enum cell_data)options->data_format;
+        status = take_file("data", options->data, cell->data_path, cell->data_hash, err);
+    }
+    if (status == STATUS_OK && options->weights != NULL)
+        status =
+            take_file("weights", options->weights, cell->weights_path, cell->weights_hash, err);
+    return status;
+}
+
+/* A changed preset must not go by the preset's name. */
+static void add_to_name(struct model_spec *spec, const char *setting)
+{
+    size_t length = strlen(spec->name);
+    int added = snprintf(spec->name + length, sizeof(spec->name) - length, ",%s", setting);
+    if (added < 0 || (size_t)added >= sizeof(spec->name) - length)
+        (void)snprintf(spec->name + sizeof(spec->name) - 5, 5, "....");
+}
+
+static enum status take_model(const struct run_options *options, struct cell *cell, struct err *err)
+{
+    struct err cause = {0};
+    enum status status = preset_load(options->model, &cell->model, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--model: %s", cause.text);
+    (void)snprintf(cell->model_source, sizeof(cell->model_source), "preset");
+    for (size_t i = 0; i < options->settings.count; i++) {
+        const char *setting = options->settings.items[i];
+        size_t length = strcspn(setting, "=");
+        char key[MODEL_NAME_BYTES];
+        (void)snprintf(key, sizeof(key), "%.*s", (int)length, setting);
+        status = model_spec_set(&cell->model, key, setting + length + 1, &cause);
+        if (status != STATUS_OK)
+            return ERR(err, STATUS_INVALID, "--set: %s", cause.text);
+        add_to_name(&cell->model, setting);
+    }
+    status = model_spec_validate(&cell->model, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--%s: %s", options->settings.count > 0 ? "set" : "model",
+                   cause.text);
+    return STATUS_OK;
+}
+
+/* The engine's cell fields. */
+static void take_engine(const struct run_options *options, struct cell *cell)
+{
+    const char *name = options->engine;
+    bool is_sandbox = options->is_sandbox && strcmp(name, "sandbox") != 0;
+    const char *worker = options->is_sandbox ? "sandbox" : name;
+    (void)snprintf(cell->engine, sizeof(cell->engine), "%s", worker);
+    /* A long command is cut: cell_id and `command` hold all of it. */
+    const size_t room = CELL_WORD_BYTES - 1 - (is_sandbox ? strlen("-sandbox") : 0);
+    (void)snprintf(cell->framework, sizeof(cell->framework), "%.*s%s", (int)room, name,
+                   is_sandbox ? "-sandbox" : "");
+}
+
+/* Last of all, so that every fault of the command line is told before it. */
+static enum status find_engine(const struct cell *cell, const struct engine_ops **ret_ops,
+                               struct err *err)
+{
+    *ret_ops = engine_find(cell->engine);
+    if (*ret_ops == NULL && strncmp(cell->engine, "exec:", 5) != 0)
+        return ERR(err, STATUS_UNSUPPORTED,
+                   "this build does not have the engine '%s' yet; --sandbox makes up its figures, "
+                   "--engine native measures on the CPU",
+                   cell->engine);
+    return STATUS_OK;
+}
+
+static void take_axes(const struct run_options *options, struct plan_axes *axes)
+{
+    for (size_t i = 0; i < options->modes.count; i++)
+        axes->modes[i] = (enum cell_mode)options->modes.values[i];
+    axes->modes_count = options->modes.count;
+    for (size_t i = 0; i < options->precisions.count; i++)
+        axes->precisions[i] = (enum cell_precision)options->precisions.values[i];
+    axes->precisions_count = options->precisions.count;
+    axes->seq_lens = options->seq_lens;
+    axes->batch_sizes = options->batch_sizes;
+}
+
+static void take_policy(const struct run_options *options, const struct given *given,
+                        struct measure_policy *policy)
+{
+    *policy = measure_policy_default();
+    bool is_by_precision = is_given(given, "target-ci") || is_given(given, "max-time");
+    policy->steps_exact = is_by_precision ? 0 : options->steps;
+    if (options->target_ci_percent > 0)
+        policy->target_ci_percent = options->target_ci_percent;
+    if (options->max_time_ns > 0)
+        policy->time_max_ns = options->max_time_ns;
+    if (policy->time_min_ns > policy->time_max_ns)
+        policy->time_min_ns = policy->time_max_ns;
+    policy->is_warmup_auto = options->warmup == RUN_WARMUP_AUTO;
+    policy->warmup_steps = policy->is_warmup_auto ? 0 : options->warmup;
+    policy->is_sync_per_block = options->sync == PROTO_SYNC_BLOCK;
+}
+
+static enum status take_out(const char *out, char ret_out[FILE_PATH_BYTES], struct err *err)
+{
+    size_t length = strlen(out);
+    while (length > 1 && out[length - 1] == '/')
+        length--;
+    (void)snprintf(ret_out, FILE_PATH_BYTES, "%.*s", (int)length, out);
+    const char *slash = strrchr(ret_out, '/');
+    const char *last = slash != NULL ? slash + 1 : ret_out;
+    if (last[0] == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+        return ERR(err, STATUS_INVALID, "--out: '%.200s' has no name of its own; try '%s%s_bench'",
+                   out, ret_out, last[0] == '\0' ? "" : "/");
+    struct stat info;
+    if (stat(ret_out, &info) == 0 && !S_ISDIR(info.st_mode))
+        return ERR(err, STATUS_INVALID,
+                   "--out: '%.200s' is a file, not a folder; try '%.200s_bench'", ret_out, ret_out);
+    return STATUS_OK;
+}
+
+enum status run_setup_make(const struct run_options *options, const struct options_table *table,
+                           const struct options_seen *seen, struct run_setup *ret_setup,
+                           struct err *err)
+{
+    struct given given = {table, seen};
+    struct run_setup setup = {.options = *options};
+    struct plan_axes axes = {0};
+    struct cell *cell = &axes.base;
+    enum status status = check_conflicts(options, &given, err);
+    take_engine(options, cell);
+    if (status == STATUS_OK)
+        status = take_model(options, cell, err);
+    if (status == STATUS_OK)
+        status = take_out(options->out, setup.out, err);
+    if (status == STATUS_OK)
+        status = take_inputs(options, cell, err);
+    if (status != STATUS_OK)
+        return status;
+    const char *device = options->device != NULL ? options->device : options->platform;
+    (void)snprintf(cell->device, sizeof(cell->device), "%s", device);
+    cell->threads_count = (uint32_t)options->threads;
+    cell->seed = options->seed;
+    take_axes(options, &axes);
+    take_policy(options, &given, &setup.policy);
+    supervise_policy_id(&setup.policy, options->launch, setup.policy_id);
+    status = plan_make(&axes, &setup.plan, err);
+    if (status == STATUS_OK)
+        status = find_engine(cell, &setup.ops, err);
+    *ret_setup = setup;
+    return status;
+}
+
+void run_setup_release(struct run_setup *setup)
+{
+    plan_release(&setup->plan);
+}

@@ -1,0 +1,30 @@
+/* cli/sweep.h - every trial of every cell, in order, into the store. */
+#ifndef CLI_SWEEP_H
+#define CLI_SWEEP_H
+
+#include "cli/progress.h"
+#include "cli/run_setup.h"
+#include "cli/table.h"
+#include "store/store.h"
+#include "supervise/supervise.h"
+
+struct sweep {
+    const struct run_setup *setup; /* borrowed: all of these for the sweep's life */
+    const struct supervise_options *supervise;
+    struct store *store;
+    struct progress *progress;
+    struct table *table;
+    /* counted by sweep_run(), in trials of cells */
+    uint64_t skipped_count;
+    uint64_t measured_count;
+    uint64_t ok_count;
+    uint64_t figures_count; /* have a duration, good or bad */
+    bool is_interrupted;    /* a signal cut it short */
+};
+
+/* A failing cell never stops the sweep. An error is the harness's own: a record that could not be
+ * written is then in *ret_lost (the caller's; NULL when none was lost). Stops early, with
+ * STATUS_OK, when *supervise->interrupt is set. */
+MUST_CHECK enum status sweep_run(struct sweep *sweep, struct record **ret_lost, struct err *err);
+
+#endif

@@ -1,0 +1,31 @@
+/* cli/table.h - the table on stdout at the end of a run, made from the records. */
+#ifndef CLI_TABLE_H
+#define CLI_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "store/record.h"
+
+#define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */
+#define TABLE_BYTES_MAX    ((size_t)256 * 1024 * 1024)
+
+struct table_row; /* table.c */
+
+struct table {
+    struct table_row *rows; /* owned */
+    size_t rows_count;
+    size_t rows_capacity;
+};
+
+void table_release(struct table *table);
+/* Copies what it needs of the record. STATUS_NOMEM only. */
+MUST_CHECK enum status table_add(struct table *table, const struct record *record, struct err *err);
+/* The table, what it was measured on, and the reasons of the cells that are not ok. */
+void table_format(const struct table *table, bool is_colored, struct buf *out);
+/* One record in short: "ok, 12.3 ms/step, 41,600 tokens/s, n 400" or "oom: why". */
+void table_describe_record(const struct record *record, struct buf *out);
+
+#endif

@@ -1,0 +1,118 @@
+/* engines/native/buffers.h - the memory plan of a cell, and the pointers into its arena.
+ *
+ * Shapes are row-major, in these letters:
+ *   B batch rows, T tokens per row, N rows that one pass works on, C dim, H heads, D head size,
+ *   L layers, F feed-forward hidden, E experts, K experts per token, V vocabulary
+ *
+ * What a mode keeps:
+ *   train   every layer's residuals, norm statistics, qkv, attention output, softmax statistics and
+ *           feed-forward pre-activations; the rest is computed again on the way back
+ *   infer   one layer's buffers, used by all
+ *   decode  the same for max(B, block of prefill) rows, and the cache of keys and values
+ * Logits exist only a block of rows at a time, in every mode.
+ */
+#ifndef ENGINES_NATIVE_BUFFERS_H
+#define ENGINES_NATIVE_BUFFERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "engines/native/arena.h"
+#include "engines/native/params.h"
+#include "proto/message.h"
+#include "spec/cell.h"
+
+/* Positions that prefill puts into the cache at once. */
+#define PREFILL_ROWS 128
+/* Query rows whose scores exist at once, per thread. */
+#define ATTENTION_ROWS 128
+
+struct shape {
+    size_t B, T, N, C, H, D, L, F, E, K, V;
+    size_t rotary_dim;
+    size_t logits_rows; /* rows whose logits exist at once */
+    enum cell_mode mode;
+    unsigned threads_count;
+};
+
+/* One layer. In train every layer has its own, else all share one, and x_in, x_mid and the final
+ * residual are the same buffer. */
+struct layer_buffers {
+    float *x_in;  /* (N, C) residual before the layer */
+    float *x_mid; /* (N, C) residual between attention and feed-forward */
+    float *rstd1; /* (N) of norm1; the next three alike. NULL but in train */
+    float *mean1;
+    float *rstd2;
+    float *mean2;
+    float *qkv;           /* (N, 3, H, D), q and k after rotary */
+    float *att;           /* (N, C) heads' outputs, before out_proj */
+    float *lse;           /* (B, H, T) log-sum-exp of each row of scores; train only */
+    float *hidden1;       /* (N K, F) w1 x + b1, sorted by expert; or fc x + b, (N, F) */
+    float *hidden2;       /* (N K, F) w2 x + b2; NULL for GELU */
+    uint32_t *expert_of;  /* (N, K) chosen expert */
+    uint32_t *row_of;     /* (N, K) where its row is in the sorted buffers */
+    uint32_t *token_of;   /* (N K) token row of a sorted row */
+    float *gate_of;       /* (N, K) gate weight of each choice */
+    size_t *expert_begin; /* (E + 1) first sorted row of each expert */
+};
+
+struct buffers {
+    float *weights; /* params_layout runs */
+    float *gradients;
+    float *moment1;
+    float *moment2;
+    uint32_t *inputs;      /* (B, T) */
+    uint32_t *targets;     /* (B, T) */
+    uint32_t *positions;   /* (N) position of each row of the pass */
+    uint32_t *batch_of;    /* (N) decode: batch row of each row of the pass */
+    uint32_t *pass_tokens; /* (N) decode: token of each row of the pass */
+    float *rotary_cos;     /* (T, rotary_dim / 2) */
+    float *rotary_sin;
+    double *losses; /* (N) */
+    float *keys;    /* (L, B, H, T, D) decode */
+    float *values;
+
+    struct layer_buffers layer0;
+    size_t layer_stride_bytes;
+    float *x_final; /* (N, C) */
+    float *final_rstd;
+    float *final_mean;
+
+    float *normed;  /* (N, C) output of a norm; also the projection's output on the way out */
+    float *routing; /* (N, E) gate logits, or their gradients */
+    float *routed;  /* (N K, C) rows gathered for the experts, then what they make of them */
+    float *act;     /* (N K, F) input of w3; hidden1 but in train */
+    float *logits;  /* (logits_rows, V) */
+
+    float *d_x; /* (N, C) gradient of the residual; this and the following: train only */
+    float *d_normed;
+    float *d_att;    /* (N, C) */
+    float *d_qkv;    /* (N, 3 C) */
+    float *d_out;    /* (N, C) gradient behind a dropout */
+    float *d_routed; /* (N K, C) */
+
+    void *gemm_workspace;
+    char *thread_workspace; /* threads_count times thread_workspace_bytes */
+    size_t thread_workspace_bytes;
+};
+
+/* The part of thread_workspace that holds scores comes after gemm_serial()'s. */
+size_t buffers_scores_offset(void);
+
+/* Shape of a pass over (batch_size, seq_len) tokens; for decode N is what one pass takes. */
+MUST_CHECK enum status shape_init(struct shape *shape, const struct model_spec *spec,
+                                  enum cell_mode mode, size_t batch_size, size_t seq_len,
+                                  unsigned threads_count, struct err *err);
+
+/* Places everything in `layout` (over no memory: only counts). Bytes by part are added to
+ * *ret_parts when it is not NULL; its total is the arena's. STATUS_LIMIT when sizes overflow. */
+MUST_CHECK enum status buffers_place(const struct shape *shape, const struct model_spec *spec,
+                                     const struct params_layout *params, struct layout *layout,
+                                     struct buffers *ret_buffers,
+                                     struct proto_memory_parts *ret_parts, struct err *err);
+
+/* The buffers of one layer. */
+struct layer_buffers buffers_layer(const struct buffers *buffers, size_t layer);
+
+#endif

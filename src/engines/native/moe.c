@@ -1,0 +1,331 @@
+#include "engines/native/moe.h"
+
+#include <string.h>
+
+#include "engines/native/clones.h"
+#include "engines/native/dropout.h"
+#include "engines/native/elementary.h"
+#include "engines/native/linear.h"
+#include "proto/message.h"
+
+struct moe_job {
+    const struct moe *moe;
+    struct buffers *work;
+    struct layer_buffers *layer;
+    const float *normed;
+    const float *residual;
+    const float *d_out;
+    float *out;
+    size_t rows;
+};
+
+static struct linear expert_linear(const struct moe *moe, enum param_slot weight,
+                                   enum param_slot bias, size_t expert)
+{
+    bool is_down = weight == PARAM_W3_WEIGHT;
+    return (struct linear){.in = is_down ? moe->F : moe->C,
+                           .out = is_down ? moe->C : moe->F,
+                           .weight =
+                               params_at(moe->params, moe->weights, weight, moe->layer, expert),
+                           .bias = params_at(moe->params, moe->weights, bias, moe->layer, expert)};
+}
+
+static struct linear gate_linear(const struct moe *moe)
+{
+    return (struct linear){
+        .in = moe->C,
+        .out = moe->E,
+        .weight = params_at(moe->params, moe->weights, PARAM_GATE_WEIGHT, moe->layer, 0)};
+}
+
+/* The K largest logits of each row, the first of equals first, and the softmax over them. */
+static void choose_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    size_t E = job->moe->E;
+    size_t K = job->moe->K;
+    float *gates = job->layer->gate_of;
+    for (size_t row = begin; row < end; row++) {
+        const float *logits = job->work->routing + row * E;
+        uint64_t taken = 0; /* E <= PROTO_EXPERTS_MAX = 64 */
+        float sum = 0;
+        float max = 0;
+        for (size_t k = 0; k < K; k++) {
+            size_t best = SIZE_MAX;
+            for (size_t e = 0; e < E; e++) {
+                if ((taken >> e & 1) == 0 && (best == SIZE_MAX || logits[e] > logits[best]))
+                    best = e;
+            }
+            taken |= (uint64_t)1 << best;
+            max = k == 0 ? logits[best] : max;
+            float weight = exp_f32(logits[best] - max);
+            sum += weight;
+            job->layer->expert_of[row * K + k] = (uint32_t)best;
+            gates[row * K + k] = weight;
+        }
+        for (size_t k = 0; k < K; k++)
+            gates[row * K + k] /= sum;
+    }
+}
+
+/* Counting sort of the (row, k) pairs by expert, in order of rows within one. */
+static void sort_rows(const struct moe_job *job, uint64_t *expert_tokens)
+{
+    const struct moe *moe = job->moe;
+    struct layer_buffers *layer = job->layer;
+    size_t pairs = job->rows * moe->K;
+    size_t next[PROTO_EXPERTS_MAX] = {0};
+    for (size_t pair = 0; pair < pairs; pair++)
+        next[layer->expert_of[pair]]++;
+    size_t begin = 0;
+    for (size_t e = 0; e < moe->E; e++) {
+        size_t count = next[e];
+        expert_tokens[e] += count;
+        layer->expert_begin[e] = begin;
+        next[e] = begin;
+        begin += count;
+    }
+    layer->expert_begin[moe->E] = begin;
+    for (size_t pair = 0; pair < pairs; pair++) {
+        size_t row = next[layer->expert_of[pair]]++;
+        layer->row_of[pair] = (uint32_t)row;
+        layer->token_of[row] = (uint32_t)(pair / moe->K);
+    }
+}
+
+/* routed (sorted rows, C) = normed of their tokens */
+static void gather_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    size_t C = job->moe->C;
+    for (size_t row = begin; row < end; row++)
+        memcpy(job->work->routed + row * C, job->normed + job->layer->token_of[row] * C,
+               C * sizeof(float));
+}
+
+/* act = dropout(silu(hidden1) * hidden2); act may be hidden1 */
+static CLONES void swiglu_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    size_t F = job->moe->F;
+    for (size_t row = begin; row < end; row++) {
+        const float *h1 = job->layer->hidden1 + row * F;
+        const float *h2 = job->layer->hidden2 + row * F;
+        float *act = job->work->act + row * F;
+        INDEPENDENT
+        for (size_t i = 0; i < F; i++)
+            act[i] = h1[i] * sigmoid_f32(h1[i]) * h2[i];
+        if (job->moe->dropout > 0)
+            dropout_apply(act, F, job->moe->dropout_key, (uint64_t)row * F, job->moe->dropout);
+    }
+}
+
+/* out = residual + sum over k of gate * the expert's result */
+static CLONES void combine_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    size_t C = job->moe->C;
+    size_t K = job->moe->K;
+    for (size_t token = begin; token < end; token++) {
+        float *out = job->out + token * C;
+        if (out != job->residual + token * C)
+            memcpy(out, job->residual + token * C, C * sizeof(float));
+        for (size_t k = 0; k < K; k++) {
+            size_t row = job->layer->row_of[token * K + k];
+            float gate = job->layer->gate_of[token * K + k];
+            const float *result = job->work->routed + row * C;
+            INDEPENDENT
+            for (size_t i = 0; i < C; i++)
+                out[i] += gate * result[i];
+        }
+    }
+}
+
+void moe_forward(const struct compute *compute, const struct moe *moe, size_t rows,
+                 const float *normed, const float *residual, float *out, struct buffers *work,
+                 struct layer_buffers *layer, uint64_t *expert_tokens)
+{
+    struct moe_job job = {.moe = moe,
+                          .work = work,
+                          .layer = layer,
+                          .normed = normed,
+                          .residual = residual,
+                          .out = out,
+                          .rows = rows};
+    size_t C = moe->C;
+    size_t F = moe->F;
+    struct linear gate = gate_linear(moe);
+    linear_forward(compute, &gate, rows, normed, work->routing);
+    pool_run(compute->pool, rows, compute_row_grain(moe->E * moe->K * 4), choose_task, &job);
+    sort_rows(&job, expert_tokens);
+    pool_run(compute->pool, rows * moe->K, compute_row_grain(C), gather_task, &job);
+    for (size_t e = 0; e < moe->E; e++) {
+        size_t begin = layer->expert_begin[e];
+        size_t count = layer->expert_begin[e + 1] - begin;
+        struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
+        struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
+        const float *x = work->routed + begin * C;
+        linear_forward(compute, &w1, count, x, layer->hidden1 + begin * F);
+        linear_forward(compute, &w2, count, x, layer->hidden2 + begin * F);
+    }
+    pool_run(compute->pool, rows * moe->K, compute_row_grain(F * 4), swiglu_task, &job);
+    for (size_t e = 0; e < moe->E; e++) {
+        size_t begin = layer->expert_begin[e];
+        size_t count = layer->expert_begin[e + 1] - begin;
+        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
+        linear_forward(compute, &w3, count, work->act + begin * F, work->routed + begin * C);
+    }
+    pool_run(compute->pool, rows, compute_row_grain(C * moe->K), combine_task, &job);
+}
+
+/* routed = normed and d_routed = d_out of the sorted rows' tokens */
+static void gather_backward_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    const struct moe_job *job = context;
+    size_t C = job->moe->C;
+    gather_task(context, thread_index, begin, end);
+    for (size_t row = begin; row < end; row++)
+        memcpy(job->work->d_routed + row * C, job->d_out + job->layer->token_of[row] * C,
+               C * sizeof(float));
+}
+
+/* For the (token, k) pairs of a range of tokens. On entry act holds w3^T d_out, the gradient of
+ * dropout(z), z = silu(h1) h2, not yet gated, and d_routed holds d_out. On exit act holds
+ * dropout(z), hidden1 and hidden2 their gradients, d_routed the gated d_out, and routing the
+ * gradients of the gate logits:
+ *   d_gate_k = <d_out, result_k> = <mask(w3^T d_out), z> + <d_out, b3>
+ *   d_logit_k = g_k (d_gate_k - sum over chosen j of g_j d_gate_j)                              */
+static CLONES void swiglu_backward_task(void *context, unsigned thread_index, size_t begin,
+                                        size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    const struct moe *moe = job->moe;
+    size_t F = moe->F;
+    size_t C = moe->C;
+    for (size_t token = begin; token < end; token++) {
+        float d_gates[PROTO_EXPERTS_MAX];
+        float mean = 0;
+        float *d_logits = job->work->routing + token * moe->E;
+        memset(d_logits, 0, moe->E * sizeof(float));
+        for (size_t k = 0; k < moe->K; k++) {
+            size_t pair = token * moe->K + k;
+            size_t row = job->layer->row_of[pair];
+            float gate = job->layer->gate_of[pair];
+            float *h1 = job->layer->hidden1 + row * F;
+            float *h2 = job->layer->hidden2 + row * F;
+            float *act = job->work->act + row * F;
+            float *d_result = job->work->d_routed + row * C;
+            const float *b3 = params_at(moe->params, moe->weights, PARAM_W3_BIAS, moe->layer,
+                                        job->layer->expert_of[pair]);
+            if (moe->dropout > 0)
+                dropout_apply(act, F, moe->dropout_key, (uint64_t)row * F, moe->dropout);
+            d_gates[k] = dot_f32(d_result, b3, C);
+            for (size_t first = 0; first < F; first += SUM_BLOCK) {
+                size_t count = F - first < SUM_BLOCK ? F - first : SUM_BLOCK;
+                float z[SUM_BLOCK];
+                INDEPENDENT
+                for (size_t i = 0; i < count; i++) {
+                    float s = sigmoid_f32(h1[first + i]);
+                    float silu = h1[first + i] * s;
+                    z[i] = silu * h2[first + i];
+                    float d_z = gate * act[first + i];
+                    h1[first + i] = d_z * h2[first + i] * (s + silu * (1.0f - s));
+                    h2[first + i] = d_z * silu;
+                }
+                d_gates[k] += dot_f32(act + first, z, count);
+                memcpy(act + first, z, count * sizeof(float));
+            }
+            if (moe->dropout > 0)
+                dropout_apply(act, F, moe->dropout_key, (uint64_t)row * F, moe->dropout);
+            for (size_t i = 0; i < C; i++)
+                d_result[i] *= gate;
+            mean += gate * d_gates[k];
+        }
+        for (size_t k = 0; k < moe->K; k++) {
+            size_t pair = token * moe->K + k;
+            d_logits[job->layer->expert_of[pair]] = job->layer->gate_of[pair] * (d_gates[k] - mean);
+        }
+    }
+}
+
+/* d_normed = sum of the token's rows of d_routed */
+static CLONES void scatter_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct moe_job *job = context;
+    size_t C = job->moe->C;
+    size_t K = job->moe->K;
+    for (size_t token = begin; token < end; token++) {
+        float *out = job->out + token * C;
+        memset(out, 0, C * sizeof(float));
+        for (size_t k = 0; k < K; k++) {
+            const float *d_x = job->work->d_routed + job->layer->row_of[token * K + k] * C;
+            INDEPENDENT
+            for (size_t i = 0; i < C; i++)
+                out[i] += d_x[i];
+        }
+    }
+}
+
+static float *gradient_at(const struct moe *moe, enum param_slot slot, size_t expert)
+{
+    return params_at(moe->params, moe->gradients, slot, moe->layer, expert);
+}
+
+/* All of one expert's gradients, and d_routed of its rows turned into the gradient of its input. */
+static void expert_backward(const struct compute *compute, const struct moe *moe, size_t e,
+                            struct buffers *work, struct layer_buffers *layer)
+{
+    size_t begin = layer->expert_begin[e];
+    size_t count = layer->expert_begin[e + 1] - begin;
+    const float *x = work->routed + begin * moe->C;
+    const float *d_h1 = layer->hidden1 + begin * moe->F;
+    const float *d_h2 = layer->hidden2 + begin * moe->F;
+    float *d_result = work->d_routed + begin * moe->C;
+    struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
+    struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
+    struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
+    linear_backward_weight(compute, &w3, count, work->act + begin * moe->F, d_result,
+                           gradient_at(moe, PARAM_W3_WEIGHT, e), gradient_at(moe, PARAM_W3_BIAS, e),
+                           false);
+    linear_backward_weight(compute, &w1, count, x, d_h1, gradient_at(moe, PARAM_W1_WEIGHT, e),
+                           gradient_at(moe, PARAM_W1_BIAS, e), false);
+    linear_backward_weight(compute, &w2, count, x, d_h2, gradient_at(moe, PARAM_W2_WEIGHT, e),
+                           gradient_at(moe, PARAM_W2_BIAS, e), false);
+    linear_backward_input(compute, &w1, count, d_h1, d_result, false);
+    linear_backward_input(compute, &w2, count, d_h2, d_result, true);
+}
+
+void moe_backward(const struct compute *compute, const struct moe *moe, size_t rows,
+                  const float *normed, const float *d_out, float *d_normed, struct buffers *work,
+                  struct layer_buffers *layer)
+{
+    struct moe_job job = {.moe = moe,
+                          .work = work,
+                          .layer = layer,
+                          .normed = normed,
+                          .d_out = d_out,
+                          .out = d_normed,
+                          .rows = rows};
+    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_backward_task, &job);
+    for (size_t e = 0; e < moe->E; e++) {
+        size_t begin = layer->expert_begin[e];
+        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
+        linear_backward_input(compute, &w3, layer->expert_begin[e + 1] - begin,
+                              work->d_routed + begin * moe->C, work->act + begin * moe->F, false);
+    }
+    pool_run(compute->pool, rows, compute_row_grain(moe->F * moe->K * 4), swiglu_backward_task,
+             &job);
+    for (size_t e = 0; e < moe->E; e++)
+        expert_backward(compute, moe, e, work, layer);
+    pool_run(compute->pool, rows, compute_row_grain(moe->C * moe->K), scatter_task, &job);
+    struct linear gate = gate_linear(moe);
+    linear_backward_weight(compute, &gate, rows, normed, work->routing,
+                           gradient_at(moe, PARAM_GATE_WEIGHT, 0), NULL, false);
+    linear_backward_input(compute, &gate, rows, work->routing, d_normed, true);
+}

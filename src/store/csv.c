@@ -1,0 +1,192 @@
+#include "store/csv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "store/lines.h"
+
+#define CSV_FLUSH_BYTES 65536U
+#define CSV_ASIDE_MAX   1000
+
+static uint64_t file_bytes(int fd)
+{
+    struct stat info;
+    return fd >= 0 && fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0;
+}
+
+/* Are the file's bytes at `offset` these? */
+static bool has_bytes(int fd, uint64_t offset, const char *bytes, size_t bytes_count)
+{
+    char chunk[4096];
+    while (bytes_count > 0) {
+        size_t wanted = bytes_count < sizeof(chunk) ? bytes_count : sizeof(chunk);
+        ssize_t got = pread(fd, chunk, wanted, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0 || memcmp(chunk, bytes, (size_t)got) != 0)
+            return false;
+        bytes += got;
+        bytes_count -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return true;
+}
+
+/* Ours begins with the published columns and the first of our own; the rest may be an earlier
+ * version's. A file that ends inside of our header was ours, too. */
+static bool is_ours(int fd, const struct buf *header)
+{
+    uint64_t length = file_bytes(fd);
+    if (length < header->length_bytes && has_bytes(fd, 0, header->data, (size_t)length))
+        return true;
+    struct buf mark;
+    buf_init(&mark, RECORD_ROW_BYTES_MAX);
+    for (enum record_field i = 0; i <= RECORD_SCHEMA; i++)
+        buf_appendf(&mark, "%s,", record_field_name(i));
+    bool is_mark = !mark.failed && has_bytes(fd, 0, mark.data, mark.length_bytes);
+    buf_release(&mark);
+    return is_mark;
+}
+
+static void check_bytes(struct csv_check *check)
+{
+    if (check->row.failed)
+        check->is_equal = false;
+    if (check->is_equal)
+        check->is_equal =
+            has_bytes(check->fd, check->expected_bytes, check->row.data, check->row.length_bytes);
+    check->expected_bytes += check->row.length_bytes;
+    buf_reset(&check->row);
+}
+
+enum status csv_check_open(struct csv_check *check, const char *path, enum csv_kind *ret_kind,
+                           struct err *err)
+{
+    *check = (struct csv_check){.fd = -1};
+    buf_init(&check->row, RECORD_ROW_BYTES_MAX);
+    enum csv_kind kind = CSV_MISSING;
+    check->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (check->fd < 0 && errno != ENOENT)
+        return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
+    record_format_csv_header(&check->row);
+    if (check->fd >= 0) {
+        struct stat info;
+        if (fstat(check->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+            csv_check_close(check);
+            return ERR(err, STATUS_IO, "cannot write '%s': it is not a plain file", path);
+        }
+        kind = is_ours(check->fd, &check->row) ? CSV_OURS : CSV_FOREIGN;
+    }
+    check->is_equal = check->fd >= 0;
+    check_bytes(check);
+    *ret_kind = kind;
+    return STATUS_OK;
+}
+
+void csv_check_row(struct csv_check *check, const struct record *record)
+{
+    record_format_csv(record, &check->row);
+    check_bytes(check);
+}
+
+bool csv_check_is_equal(const struct csv_check *check)
+{
+    return check->is_equal && file_bytes(check->fd) == check->expected_bytes;
+}
+
+bool csv_check_is_longer(const struct csv_check *check)
+{
+    return file_bytes(check->fd) > check->expected_bytes;
+}
+
+void csv_check_close(struct csv_check *check)
+{
+    if (check->fd >= 0)
+        (void)close(check->fd);
+    check->fd = -1;
+    buf_release(&check->row);
+}
+
+enum status csv_move_aside(const char *path, struct err *err)
+{
+    for (int i = 0; i < CSV_ASIDE_MAX; i++) {
+        char aside[FILE_PATH_BYTES];
+        int length = i == 0 ? snprintf(aside, sizeof(aside), "%s.orig", path)
+                            : snprintf(aside, sizeof(aside), "%s.orig.%d", path, i);
+        if (length < 0 || (size_t)length >= sizeof(aside))
+            return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
+        /* We hold the folder's lock; nobody else makes that name between the two calls. */
+        struct stat info;
+        if (lstat(aside, &info) == 0)
+            continue;
+        if (rename(path, aside) != 0)
+            return ERR(err, STATUS_IO, "cannot move '%s' aside: %s", path, strerror(errno));
+        return STATUS_OK;
+    }
+    return ERR(err, STATUS_IO, "cannot move '%s' aside: all names to %s.orig.%d are taken", path,
+               path, CSV_ASIDE_MAX - 1);
+}
+
+struct remake {
+    int fd;
+    struct buf pending;
+};
+
+static enum status flush(struct remake *remake, struct err *err)
+{
+    enum status status = remake->pending.failed ? ERR(err, STATUS_NOMEM, "no memory for a row")
+                                                : file_write_fd(remake->fd, remake->pending.data,
+                                                                remake->pending.length_bytes, err);
+    buf_reset(&remake->pending);
+    return status;
+}
+
+static enum status remake_row(void *context, const char *line, size_t line_bytes, struct err *err)
+{
+    struct remake *remake = context;
+    struct record *record = NULL;
+    if (line == NULL || record_parse_json(line, line_bytes, &record, NULL) != STATUS_OK)
+        return STATUS_OK;
+    record_format_csv(record, &remake->pending);
+    record_free(record);
+    bool is_due = remake->pending.failed || remake->pending.length_bytes >= CSV_FLUSH_BYTES;
+    return is_due ? flush(remake, err) : STATUS_OK;
+}
+
+static enum status write_rows(int fd, int jsonl_fd, const char *jsonl_path, struct err *err)
+{
+    struct remake remake = {.fd = fd};
+    buf_init(&remake.pending, CSV_FLUSH_BYTES + RECORD_ROW_BYTES_MAX);
+    record_format_csv_header(&remake.pending);
+    struct lines_tail tail;
+    enum status status =
+        lines_scan(jsonl_fd, jsonl_path, RECORD_LINE_BYTES_MAX, remake_row, &remake, &tail, err);
+    if (status == STATUS_OK)
+        status = flush(&remake, err);
+    buf_release(&remake.pending);
+    return status;
+}
+
+enum status csv_remake(const char *path, int jsonl_fd, const char *jsonl_path, struct err *err)
+{
+    char temporary[FILE_PATH_BYTES];
+    int length = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
+    enum status status = write_rows(fd, jsonl_fd, jsonl_path, err);
+    if (close(fd) != 0 && status == STATUS_OK)
+        status = ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
+    if (status == STATUS_OK && rename(temporary, path) != 0)
+        status = ERR(err, STATUS_IO, "cannot replace '%s': %s", path, strerror(errno));
+    if (status != STATUS_OK)
+        (void)unlink(temporary);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* store/lines.h - files that only grow, by whole lines: how a line gets in, what is found there
+ * after a crash, and how the end is repaired.
+ *
+ * A line is there when its '\n' is. Whatever follows the last '\n' was never finished: it is what a
+ * killed process or a full disk left of one write.
+ */
+#ifndef STORE_LINES_H
+#define STORE_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/file.h"
+#include "base/status.h"
+
+struct lines_tail {
+    uint64_t whole_bytes; /* up to and with the last '\n' */
+    uint64_t torn_bytes;  /* behind it */
+};
+
+/* `line`: without its '\n', borrowed for the call; NULL for a line longer than the limit. Anything
+ * but STATUS_OK ends the scan. */
+typedef enum status (*lines_visit)(void *context, const char *line, size_t line_bytes,
+                                   struct err *err);
+
+/* Calls `visit` (may be NULL) for every whole line, in order, reading with pread(2). */
+MUST_CHECK enum status lines_scan(int fd, const char *path, size_t line_bytes_max,
+                                  lines_visit visit, void *context, struct lines_tail *ret_tail,
+                                  struct err *err);
+
+/* A file open for appending. Zeroed with fd = -1 it is closed. */
+struct lines_file {
+    int fd;
+    char path[FILE_PATH_BYTES];
+    uint64_t length_bytes; /* before the last append: what lines_undo() goes back to */
+    bool is_undo_due;      /* a part of an append is still in the file */
+};
+
+/* Opens (and makes) the file; does not look at its content. Only plain files are taken. */
+MUST_CHECK enum status lines_open(struct lines_file *file, const char *path, struct err *err);
+void lines_close(struct lines_file *file);
+
+/* Cuts the file to that length. */
+MUST_CHECK enum status lines_truncate(struct lines_file *file, uint64_t length_bytes,
+                                      struct err *err);
+
+/* Appends `bytes`, which end in '\n', with one write(2). When that fails or is short the file is
+ * cut back to its length before, and the error says what to do. */
+MUST_CHECK enum status lines_append(struct lines_file *file, const char *bytes, size_t bytes_count,
+                                    struct err *err);
+/* Takes the last append back. What cannot be taken back now is by the next append, or when the
+ * folder is opened again. */
+void lines_undo(struct lines_file *file);
+MUST_CHECK enum status lines_sync(struct lines_file *file, struct err *err);
+
+#endif

@@ -1,0 +1,373 @@
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "spec/verdict.h"
+#include "store/csv.h"
+#include "store/index.h"
+#include "store/lines.h"
+#include "store/lock.h"
+
+#define JSONL_NAME              "bench_results.jsonl"
+#define CSV_NAME                "bench_results.csv"
+#define SAMPLES_LINE_BYTES_MAX  (64U << 20)
+#define STORE_CELL_ID_BYTES_MAX 128
+
+struct store {
+    char dir[FILE_PATH_BYTES];
+    int lock_fd;
+    struct lines_file jsonl;
+    struct lines_file csv;
+    struct lines_file samples; /* of the cell and trial that had the last line */
+    struct store_index finished;
+    size_t finished_count;
+    bool is_dir_synced;
+    struct buf line; /* scratch, kept to be reused */
+    struct buf row;
+};
+
+/* The first pass over the JSONL file. */
+struct load {
+    struct store *store;
+    struct store_facts facts;
+    struct csv_check csv;
+};
+
+static enum status count_record(struct store *store, const struct record *record, struct err *err)
+{
+    enum verdict verdict;
+    if (!verdict_parse(record_string(record, RECORD_VERDICT), &verdict) ||
+        !verdict_is_finished(verdict))
+        return STATUS_OK;
+    enum status status =
+        index_add(&store->finished, record_string(record, RECORD_CELL_ID),
+                  record_string(record, RECORD_POLICY_ID), record_u64(record, RECORD_TRIAL),
+                  record_string(record, RECORD_ENVIRONMENT_ID), err);
+    if (status == STATUS_OK)
+        store->finished_count++;
+    return status;
+}
+
+static enum status load_line(void *context, const char *line, size_t line_bytes, struct err *err)
+{
+    struct load *load = context;
+    struct record *record = NULL;
+    enum status status =
+        line == NULL ? STATUS_INVALID : record_parse_json(line, line_bytes, &record, NULL);
+    if (status == STATUS_NOMEM)
+        return ERR(err, status, "no memory for a record");
+    if (status != STATUS_OK) {
+        load->facts.bad_lines_count++;
+        return STATUS_OK;
+    }
+    load->facts.records_count++;
+    csv_check_row(&load->csv, record);
+    status = count_record(load->store, record, err);
+    record_free(record);
+    return status;
+}
+
+/* Is the text behind the last '\n' a whole JSON object that is not ours? Some writers end a line
+ * only before the next one; their last line is not torn. */
+static bool is_foreign_object(int fd, const struct lines_tail *tail)
+{
+    if (tail->torn_bytes > RECORD_LINE_BYTES_MAX)
+        return false;
+    char *text = malloc((size_t)tail->torn_bytes);
+    if (text == NULL)
+        return false;
+    ssize_t got = pread(fd, text, (size_t)tail->torn_bytes, (off_t)tail->whole_bytes);
+    json_t *object = got > 0 && (uint64_t)got == tail->torn_bytes
+                         ? json_loadb(text, (size_t)got, 0, NULL)
+                         : NULL;
+    bool is_foreign = json_is_object(object) && json_object_get(object, "schema") == NULL;
+    json_decref(object);
+    free(text);
+    return is_foreign;
+}
+
+static enum status repair_tail(struct load *load, const struct lines_tail *tail, struct err *err)
+{
+    struct lines_file *jsonl = &load->store->jsonl;
+    if (tail->torn_bytes == 0)
+        return STATUS_OK;
+    if (is_foreign_object(jsonl->fd, tail)) {
+        load->facts.bad_lines_count++;
+        return lines_append(jsonl, "\n", 1, err);
+    }
+    load->facts.torn_bytes = (size_t)tail->torn_bytes;
+    return lines_truncate(jsonl, tail->whole_bytes, err);
+}
+
+static enum status repair_csv(struct load *load, enum csv_kind kind, const char *path,
+                              struct err *err)
+{
+    if (kind == CSV_OURS && csv_check_is_equal(&load->csv))
+        return STATUS_OK;
+    if (kind == CSV_FOREIGN || csv_check_is_longer(&load->csv)) {
+        enum status status = csv_move_aside(path, err);
+        if (status != STATUS_OK)
+            return status;
+        load->facts.csv_moved_aside = true;
+    }
+    load->facts.csv_remade = kind != CSV_MISSING || load->facts.records_count > 0;
+    return csv_remake(path, load->store->jsonl.fd, load->store->jsonl.path, err);
+}
+
+/* Reads, repairs and opens both files. */
+static enum status load_files(struct load *load, struct err *err)
+{
+    struct store *store = load->store;
+    char jsonl_path[FILE_PATH_BYTES];
+    char csv_path[FILE_PATH_BYTES];
+    enum status status = file_join(store->dir, JSONL_NAME, jsonl_path, err);
+    if (status == STATUS_OK)
+        status = file_join(store->dir, CSV_NAME, csv_path, err);
+    if (status == STATUS_OK)
+        status = lines_open(&store->jsonl, jsonl_path, err);
+    if (status != STATUS_OK)
+        return status;
+    enum csv_kind kind;
+    status = csv_check_open(&load->csv, csv_path, &kind, err);
+    if (status != STATUS_OK)
+        return status;
+    struct lines_tail tail;
+    status =
+        lines_scan(store->jsonl.fd, jsonl_path, RECORD_LINE_BYTES_MAX, load_line, load, &tail, err);
+    if (status == STATUS_OK)
+        status = repair_tail(load, &tail, err);
+    if (status == STATUS_OK)
+        status = repair_csv(load, kind, csv_path, err);
+    csv_check_close(&load->csv);
+    if (status == STATUS_OK)
+        status = lines_open(&store->csv, csv_path, err);
+    return status;
+}
+
+static enum status open_dir(struct store *store, const char *dir, struct err *err)
+{
+    size_t dir_bytes = strlen(dir);
+    if (dir_bytes == 0)
+        return ERR(err, STATUS_INVALID, "the folder's name is empty");
+    if (dir_bytes >= sizeof(store->dir))
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", dir);
+    memcpy(store->dir, dir, dir_bytes + 1);
+    enum status status = file_make_dirs(dir, err);
+    return status == STATUS_OK ? lock_acquire(dir, &store->lock_fd, err) : status;
+}
+
+enum status store_open(const char *dir, struct store **ret_store, struct store_facts *ret_facts,
+                       struct err *err)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    if (store == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to open '%s'", dir);
+    store->lock_fd = store->jsonl.fd = store->csv.fd = store->samples.fd = -1;
+    buf_init(&store->line, RECORD_LINE_BYTES_MAX);
+    buf_init(&store->row, RECORD_ROW_BYTES_MAX);
+    struct load load = {.store = store, .csv = {.fd = -1}};
+    enum status status = open_dir(store, dir, err);
+    if (status == STATUS_OK)
+        status = load_files(&load, err);
+    if (status != STATUS_OK) {
+        store_close(store);
+        return status;
+    }
+    *ret_store = store;
+    *ret_facts = load.facts;
+    return STATUS_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    lines_close(&store->jsonl);
+    lines_close(&store->csv);
+    lines_close(&store->samples);
+    lock_release(store->lock_fd);
+    index_release(&store->finished);
+    buf_release(&store->line);
+    buf_release(&store->row);
+    free(store);
+}
+
+/* The names of new files are the folder's data: once is enough. */
+static enum status sync_dir(struct store *store, struct err *err)
+{
+    if (store->is_dir_synced)
+        return STATUS_OK;
+    int fd = open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0)
+        (void)close(fd);
+    /* Some network file systems have no such call, and need none. */
+    if (error != 0 && error != EINVAL && error != ENOTSUP)
+        return ERR(err, STATUS_IO, "cannot sync folder '%s': %s", store->dir, strerror(error));
+    store->is_dir_synced = true;
+    return STATUS_OK;
+}
+
+static enum status sync_files(struct store *store, struct err *err)
+{
+    enum status status = lines_sync(&store->jsonl, err);
+    if (status == STATUS_OK)
+        status = lines_sync(&store->csv, err);
+    return status == STATUS_OK ? sync_dir(store, err) : status;
+}
+
+/* The field that takes most of the line, for the one error that needs it. */
+static const char *largest_field(const struct record *record)
+{
+    enum record_field largest = 0;
+    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++)
+        if (strlen(record_string(record, i)) > strlen(record_string(record, largest)))
+            largest = i;
+    return record_field_name(largest);
+}
+
+static enum status format_lines(struct store *store, const struct record *record, struct err *err)
+{
+    buf_reset(&store->line);
+    buf_reset(&store->row);
+    record_format_json(record, &store->line);
+    record_format_csv(record, &store->row);
+    if (store->line.failed || store->row.failed)
+        return ERR(err, STATUS_LIMIT,
+                   "the record is longer than %u bytes; most of it is in field '%s'",
+                   RECORD_LINE_BYTES_MAX, largest_field(record));
+    return STATUS_OK;
+}
+
+enum status store_append(struct store *store, const struct record *record, bool is_durable,
+                         struct err *err)
+{
+    enum status status = format_lines(store, record, err);
+    if (status == STATUS_OK)
+        status = lines_append(&store->jsonl, store->line.data, store->line.length_bytes, err);
+    if (status != STATUS_OK)
+        return status;
+    status = lines_append(&store->csv, store->row.data, store->row.length_bytes, err);
+    if (status == STATUS_OK && is_durable) {
+        status = sync_files(store, err);
+        if (status != STATUS_OK)
+            lines_undo(&store->csv);
+    }
+    if (status != STATUS_OK) {
+        /* Last, so that the CSV never has a row that the truth does not. */
+        lines_undo(&store->jsonl);
+        return status;
+    }
+    /* It is stored, whether or not there is memory to remember it for this run's own --resume. */
+    if (count_record(store, record, NULL) != STATUS_OK)
+        store->finished_count++;
+    return STATUS_OK;
+}
+
+bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
+                        uint64_t trial, const char *environment_id)
+{
+    return index_has(&store->finished, cell_id, policy_id, trial, environment_id);
+}
+
+size_t store_records_count(const struct store *store)
+{
+    return store->finished_count;
+}
+
+/* Ids become file names: nothing that could leave the folder. */
+static enum status check_cell_id(const char *cell_id, struct err *err)
+{
+    size_t length = strlen(cell_id);
+    if (length == 0 || length > STORE_CELL_ID_BYTES_MAX || cell_id[0] == '.' ||
+        strspn(cell_id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-") !=
+            length)
+        return ERR(err, STATUS_INVALID, "'%.80s' is no cell id", cell_id);
+    return STATUS_OK;
+}
+
+/* DIR/FOLDER/NAME; makes the folder. */
+static enum status make_path(const struct store *store, const char *folder, const char *name,
+                             char path[FILE_PATH_BYTES], struct err *err)
+{
+    char dir[FILE_PATH_BYTES];
+    enum status status = file_join(store->dir, folder, dir, err);
+    if (status == STATUS_OK)
+        status = file_make_dirs(dir, err);
+    return status == STATUS_OK ? file_join(dir, name, path, err) : status;
+}
+
+/* Opens the samples' file of that cell and trial, unless it is the open one, and repairs its end.
+ */
+static enum status open_samples(struct store *store, const char *cell_id, uint64_t trial,
+                                struct err *err)
+{
+    char name[STORE_CELL_ID_BYTES_MAX + 40];
+    char path[FILE_PATH_BYTES];
+    (void)snprintf(name, sizeof(name), "%s.%" PRIu64 ".jsonl", cell_id, trial);
+    enum status status = make_path(store, "samples", name, path, err);
+    if (status != STATUS_OK ||
+        (store->samples.fd >= 0 && strcmp(store->samples.path, path) == 0 && file_exists(path)))
+        return status;
+    lines_close(&store->samples);
+    status = lines_open(&store->samples, path, err);
+    if (status != STATUS_OK)
+        return status;
+    struct lines_tail tail;
+    status = lines_scan(store->samples.fd, path, 0, NULL, NULL, &tail, err);
+    if (status == STATUS_OK && tail.torn_bytes > 0)
+        status = lines_truncate(&store->samples, tail.whole_bytes, err);
+    if (status != STATUS_OK)
+        lines_close(&store->samples);
+    return status;
+}
+
+enum status store_append_samples(struct store *store, const char *cell_id, uint64_t trial,
+                                 const char *line, size_t line_bytes, struct err *err)
+{
+    enum status status = check_cell_id(cell_id, err);
+    if (status != STATUS_OK)
+        return status;
+    if (line_bytes > 0 && line[line_bytes - 1] == '\n')
+        line_bytes--;
+    if (line_bytes == 0 || memchr(line, '\n', line_bytes) != NULL)
+        return ERR(err, STATUS_INVALID, "samples must be one line that is not empty");
+    status = open_samples(store, cell_id, trial, err);
+    if (status != STATUS_OK)
+        return status;
+    struct buf whole;
+    buf_init(&whole, SAMPLES_LINE_BYTES_MAX);
+    buf_append(&whole, line, line_bytes);
+    buf_append_char(&whole, '\n');
+    status = whole.failed ? ERR(err, STATUS_LIMIT, "samples of %zu bytes in one line", line_bytes)
+                          : lines_append(&store->samples, whole.data, whole.length_bytes, err);
+    buf_release(&whole);
+    return status;
+}
+
+enum status store_log_path(const struct store *store, const char *cell_id, char *path,
+                           size_t path_bytes, struct err *err)
+{
+    char name[STORE_CELL_ID_BYTES_MAX + 8];
+    char full[FILE_PATH_BYTES];
+    enum status status = check_cell_id(cell_id, err);
+    if (status != STATUS_OK)
+        return status;
+    (void)snprintf(name, sizeof(name), "%s.log", cell_id);
+    status = make_path(store, "logs", name, full, err);
+    if (status != STATUS_OK)
+        return status;
+    size_t full_bytes = strlen(full) + 1;
+    if (full_bytes > path_bytes)
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", full);
+    memcpy(path, full, full_bytes);
+    return STATUS_OK;
+}

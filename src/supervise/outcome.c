@@ -1,0 +1,505 @@
+#include "supervise/outcome.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/version.h"
+#include "measure/summary.h"
+
+#define MIB            1048576.0
+#define JSON_BYTES_MAX (64 * 1024)
+#define NOT_REPORTED   "not_reported"
+
+/* --- the verdict --- */
+
+static void add_verdict(struct trial *trial, enum verdict verdict, const char *code,
+                        const char *text)
+{
+    if (trial->verdict == VERDICT_OK)
+        trial->verdict = verdict;
+    reasons_add(&trial->reasons, code, "%s", text);
+}
+
+/* Figures that cannot be right, whatever else happened. */
+static void judge_validity(struct trial *trial)
+{
+    char text[REASON_TEXT_BYTES];
+    if (trial->nonfinite_count > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu64 " losses or gradient norms were not finite numbers",
+                       trial->nonfinite_count);
+        add_verdict(trial, VERDICT_INVALID, "nonfinite_loss", text);
+    }
+    if (trial->recompiles_count > 0) {
+        (void)snprintf(text, sizeof(text), "%" PRIu64 " recompilations inside measured blocks",
+                       trial->recompiles_count);
+        add_verdict(trial, VERDICT_INVALID, "recompile", text);
+    }
+    if (trial->has_clock_mismatch)
+        add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
+                    "the worker reported a longer block than the host saw pass");
+    uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
+    bool is_preset = strcmp(trial->cell->model_source, "preset") == 0;
+    if (is_preset && params_total != 0 && params_total != model_params_total(&trial->cell->model)) {
+        (void)snprintf(text, sizeof(text),
+                       "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
+                       params_total, model_params_total(&trial->cell->model));
+        add_verdict(trial, VERDICT_INVALID, "params_mismatch", text);
+    }
+}
+
+/* How far a trial got: its session is closing by the time this is asked. */
+static const char *last_phase_name(const struct trial *trial)
+{
+    if (!trial->has_hello)
+        return session_phase_name(EVENT_STARTING);
+    if (!trial->has_ready)
+        return session_phase_name(EVENT_OPENING);
+    return session_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
+                                                                     : EVENT_MEASURING);
+}
+
+static void judge_interruption(struct trial *trial)
+{
+    bool is_cut = trial->measure.phase != MEASURE_DONE && session_is_interrupted(&trial->session);
+    if (trial->session.has_ended || !is_cut)
+        return;
+    char text[REASON_TEXT_BYTES];
+    (void)snprintf(text, sizeof(text),
+                   "stopped by a signal during %s, after %" PRIu64 " measured steps",
+                   last_phase_name(trial), trial->measure.steady_steps_done);
+    add_verdict(trial, VERDICT_INTERRUPTED, "interrupted", text);
+}
+
+void outcome_judge(struct trial *trial)
+{
+    const struct session *session = &trial->session;
+    trial->verdict = session->has_ended ? session->verdict : VERDICT_OK;
+    trial->reasons = session->reasons;
+    judge_interruption(trial);
+    judge_validity(trial);
+    for (size_t i = 0; i < trial->measure.reasons.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
+                    trial->measure.reasons.items[i].text);
+}
+
+/* --- the record, part by part --- */
+
+static bool is_synthetic(const struct trial *trial)
+{
+    return trial->has_hello && trial->hello.is_synthetic;
+}
+
+static void set_text(struct record *record, enum record_field field, const char *text,
+                     const char *why_not)
+{
+    if (text != NULL && text[0] != '\0')
+        record_set_string(record, field, text);
+    else
+        record_set_null(record, field, why_not);
+}
+
+static void set_u64(struct record *record, enum record_field field, bool is_known, uint64_t value,
+                    const char *why_not)
+{
+    if (is_known)
+        record_set_u64(record, field, value);
+    else
+        record_set_null(record, field, why_not);
+}
+
+static void set_double(struct record *record, enum record_field field, bool is_known, double value,
+                       const char *why_not)
+{
+    if (is_known && isfinite(value))
+        record_set_double(record, field, value);
+    else
+        record_set_null(record, field, why_not);
+}
+
+static void set_bool(struct record *record, enum record_field field, bool is_known, bool value,
+                     const char *why_not)
+{
+    if (is_known)
+        record_set_bool(record, field, value);
+    else
+        record_set_null(record, field, why_not);
+}
+
+static void set_json(struct record *record, enum record_field field, const char *json,
+                     const char *why_not)
+{
+    if (json != NULL && json[0] != '\0')
+        record_set_json(record, field, json);
+    else
+        record_set_null(record, field, why_not);
+}
+
+/* Why something that only a worker past a certain point knows is not there. */
+static const char *why_missing(const struct trial *trial)
+{
+    return trial->verdict == VERDICT_OK ? "not_measured" : verdict_name(trial->verdict);
+}
+
+/* "NAME-sandbox", whoever made the figures up. */
+static void put_framework(const struct trial *trial, struct record *record)
+{
+    const char *name =
+        trial->cell->framework[0] != '\0' ? trial->cell->framework : trial->cell->engine;
+    char text[CELL_PATH_BYTES + 16];
+    bool is_marked = strstr(name, "sandbox") != NULL;
+    (void)snprintf(text, sizeof(text), "%s%s", name,
+                   is_synthetic(trial) && !is_marked ? "-sandbox" : "");
+    record_set_string(record, RECORD_FRAMEWORK, text);
+}
+
+static void put_reasons(const struct trial *trial, struct record *record)
+{
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, JSON_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    json_begin_array(&writer);
+    for (size_t i = 0; i < trial->reasons.count; i++) {
+        json_begin_object(&writer);
+        json_field_string(&writer, "code", trial->reasons.items[i].code);
+        json_field_string(&writer, "text", trial->reasons.items[i].text);
+        json_end_object(&writer);
+    }
+    json_end_array(&writer);
+    if (!json.failed)
+        record_set_json(record, RECORD_REASONS, json.data);
+    buf_release(&json);
+}
+
+static void put_notes(const struct trial *trial, struct record *record)
+{
+    char notes[PROTO_TEXT_BYTES + REASON_TEXT_BYTES + 8];
+    const char *own = trial->has_ready ? trial->ready.notes : "";
+    const char *reason = trial->reasons.count > 0 ? trial->reasons.items[0].text : "";
+    (void)snprintf(notes, sizeof(notes), "%s%s%s", own,
+                   own[0] != '\0' && reason[0] != '\0' ? "; " : "", reason);
+    record_set_string(record, RECORD_NOTES, notes);
+}
+
+static void put_identity(const struct trial *trial, struct record *record)
+{
+    const struct cell *cell = trial->cell;
+    const struct supervise_options *options = trial->options;
+    put_framework(trial, record);
+    record_set_string(record, RECORD_DEVICE, cell->device);
+    record_set_string(record, RECORD_PRECISION, cell_precision_name(cell->precision));
+    record_set_string(record, RECORD_MODE, cell_mode_name(cell->mode));
+    record_set_u64(record, RECORD_SEQ_LEN, cell->seq_len);
+    record_set_u64(record, RECORD_BATCH_SIZE, cell->batch_size);
+    record_set_u64(record, RECORD_TOKENS_PER_STEP, cell_tokens_per_step(cell));
+    put_notes(trial, record);
+    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
+    set_text(record, RECORD_RUN_ID, options->run_id, "not_given");
+    record_set_string(record, RECORD_CELL_ID, trial->cell_id);
+    record_set_string(record, RECORD_POLICY_ID, trial->policy_id);
+    record_set_u64(record, RECORD_TRIAL, trial->number);
+    record_set_string(record, RECORD_STARTED_AT, trial->started_at);
+    record_set_string(record, RECORD_VERDICT, verdict_name(trial->verdict));
+    put_reasons(trial, record);
+    set_bool(record, RECORD_SYNTHETIC, trial->has_hello, is_synthetic(trial), "worker_not_started");
+    set_text(record, RECORD_ENGINE_VERSION, trial->has_hello ? trial->hello.engine_version : "",
+             trial->has_hello ? NOT_REPORTED : "worker_not_started");
+    record_set_string(record, RECORD_SYNC, options->policy.is_sync_per_block ? "block" : "step");
+    set_text(record, RECORD_ENVIRONMENT_ID, options->environment_id, "not_given");
+    set_json(record, RECORD_ENVIRONMENT, options->environment_json, "not_given");
+    record_set_string(record, RECORD_HARNESS, version_harness());
+    set_json(record, RECORD_COMMAND, options->command_json, "not_given");
+}
+
+static void set_ms(struct record *record, enum record_field field,
+                   const struct measure_figure *figure)
+{
+    set_double(record, field, figure->is_known, figure->value / 1e6, "too_few_samples");
+}
+
+/* Figures of the measured blocks, also of those before an early end. */
+static enum status put_measured(const struct trial *trial, struct record *record, struct err *err)
+{
+    const struct measure_state *state = &trial->measure;
+    if (state->steady.count == 0) {
+        static const enum record_field fields[] = {RECORD_STEPS,
+                                                   RECORD_MS_PER_STEP,
+                                                   RECORD_TOKENS_PER_SEC,
+                                                   RECORD_SAMPLES,
+                                                   RECORD_MS_P50,
+                                                   RECORD_MS_P50_LOW,
+                                                   RECORD_MS_P50_HIGH,
+                                                   RECORD_MS_P90,
+                                                   RECORD_MS_P95,
+                                                   RECORD_MS_P99,
+                                                   RECORD_MS_P999,
+                                                   RECORD_MS_MIN,
+                                                   RECORD_MS_MAX,
+                                                   RECORD_MS_STDDEV,
+                                                   RECORD_TOKENS_PER_SEC_LOW,
+                                                   RECORD_TOKENS_PER_SEC_HIGH};
+        for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
+            record_set_null(record, fields[i], why_missing(trial));
+        return STATUS_OK;
+    }
+    struct measure_summary summary;
+    enum status status =
+        measure_summarize(state->steady.values, state->steady.count, state->steady_steps_done,
+                          state->steady_ns, cell_tokens_per_step(trial->cell), &summary, err);
+    if (status != STATUS_OK)
+        return status;
+    bool has_window = summary.window_ns > 0;
+    const char *few = "too_few_samples";
+    record_set_u64(record, RECORD_STEPS, summary.steps_count);
+    record_set_double(record, RECORD_MS_PER_STEP,
+                      (double)summary.window_ns / (double)summary.steps_count / 1e6);
+    set_double(record, RECORD_TOKENS_PER_SEC, has_window, summary.tokens_per_second,
+               "below_the_clock");
+    record_set_u64(record, RECORD_SAMPLES, summary.samples_count);
+    record_set_double(record, RECORD_MS_P50, summary.median_ns / 1e6);
+    set_double(record, RECORD_MS_P50_LOW, summary.median_95.is_known, summary.median_95.low / 1e6,
+               few);
+    set_double(record, RECORD_MS_P50_HIGH, summary.median_95.is_known, summary.median_95.high / 1e6,
+               few);
+    set_ms(record, RECORD_MS_P90, &summary.p90_ns);
+    set_ms(record, RECORD_MS_P95, &summary.p95_ns);
+    set_ms(record, RECORD_MS_P99, &summary.p99_ns);
+    set_ms(record, RECORD_MS_P999, &summary.p999_ns);
+    record_set_double(record, RECORD_MS_MIN, summary.min_ns / 1e6);
+    record_set_double(record, RECORD_MS_MAX, summary.max_ns / 1e6);
+    set_ms(record, RECORD_MS_STDDEV, &summary.stddev_ns);
+    const struct measure_interval *rate = &summary.tokens_per_second_95;
+    set_double(record, RECORD_TOKENS_PER_SEC_LOW, rate->is_known, rate->low, few);
+    set_double(record, RECORD_TOKENS_PER_SEC_HIGH, rate->is_known, rate->high, few);
+    return STATUS_OK;
+}
+
+static void put_warmup(const struct trial *trial, struct record *record)
+{
+    const struct measure_state *state = &trial->measure;
+    const char *missing = why_missing(trial);
+    bool has_run = trial->blocks_count > 0;
+    set_u64(record, RECORD_WARMUP_STEPS, has_run, state->warmup_steps_done, missing);
+    set_double(record, RECORD_WARMUP_MS, has_run, (double)state->warmup_ns / 1e6, missing);
+    set_bool(record, RECORD_WARMUP_STEADY, has_run && state->policy.is_warmup_auto,
+             state->is_warmup_steady, has_run ? "fixed_warmup" : missing);
+    set_double(record, RECORD_FIRST_STEP_MS, has_run, (double)state->first_step_ns / 1e6, missing);
+}
+
+/* By the host's or the worker's clock: nothing that a made-up engine could have. */
+static void put_times(const struct trial *trial, struct record *record)
+{
+    const struct proto_ready *ready = &trial->ready;
+    const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
+    bool has_ready = trial->has_ready && !is_synthetic(trial);
+    const char *unsaid = has_ready ? NOT_REPORTED : missing;
+    set_double(record, RECORD_START_MS, trial->has_hello && !is_synthetic(trial),
+               (double)trial->start_ns / 1e6, missing);
+    set_double(record, RECORD_LOAD_MS, has_ready && ready->load_ns > 0,
+               (double)ready->load_ns / 1e6, unsaid);
+    set_double(record, RECORD_COMPILE_MS, has_ready && ready->compile_ns > 0,
+               (double)ready->compile_ns / 1e6, has_ready ? "none_reported" : missing);
+    /* What opening took beyond loading and compiling is the harness's, if the worker says. */
+    uint64_t opening_ns = ready->load_ns > 0 ? ready->load_ns + ready->compile_ns : trial->open_ns;
+    uint64_t work_ns =
+        trial->start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
+    set_double(record, RECORD_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
+               (double)(trial->total_ns - work_ns) / 1e6, missing);
+}
+
+static void put_model(const struct trial *trial, struct record *record)
+{
+    const struct cell *cell = trial->cell;
+    const struct proto_ready *ready = &trial->ready;
+    bool is_preset = strcmp(cell->model_source, "preset") == 0;
+    uint64_t total = ready->params_total;
+    uint64_t active = ready->params_active;
+    /* A preset is known without a worker. */
+    if (total == 0 && is_preset)
+        total = model_params_total(&cell->model);
+    if (active == 0 && is_preset)
+        active = model_params_active(&cell->model);
+    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
+    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
+    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
+    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
+    record_set_string(record, RECORD_MODEL, cell->model.name);
+    set_text(record, RECORD_MODEL_SOURCE,
+             ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
+             NOT_REPORTED);
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, JSON_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    model_spec_write(&cell->model, &writer);
+    set_json(record, RECORD_MODEL_SPEC, json.failed ? "" : json.data, "too_long");
+    buf_release(&json);
+    double flops = model_forward_flops(&cell->model, (double)cell_tokens_per_step(cell),
+                                       (double)cell->seq_len);
+    record_set_double(record, RECORD_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
+}
+
+static void put_provenance(const struct trial *trial, struct record *record)
+{
+    const struct cell *cell = trial->cell;
+    const struct proto_ready *ready = &trial->ready; /* all zero without one */
+    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
+    set_text(record, RECORD_TOKENS_DATA, ready->tokens_data, missing);
+    set_text(record, RECORD_DATA_HASH, cell->data_hash, "synthetic_data");
+    set_text(record, RECORD_WEIGHTS_HASH, cell->weights_hash, "initialised_from_seed");
+    record_set_u64(record, RECORD_SEED, cell->seed);
+    set_text(record, RECORD_DTYPE_PARAM, ready->dtype_param, missing);
+    set_text(record, RECORD_DTYPE_COMPUTE, ready->dtype_compute, missing);
+    set_text(record, RECORD_DTYPE_ACCUMULATE, ready->dtype_accumulate, missing);
+    set_bool(record, RECORD_TF32, ready->has_tf32, ready->tf32, missing);
+    set_text(record, RECORD_BACKEND, ready->backend, missing);
+    set_u64(record, RECORD_THREADS, ready->threads_count > 0, ready->threads_count, missing);
+}
+
+static void put_parts(const struct proto_memory_parts *parts, struct record *record,
+                      const char *missing)
+{
+    if (!parts->is_known) {
+        record_set_null(record, RECORD_MEM_PARTS_MB, missing);
+        return;
+    }
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, JSON_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    json_begin_object(&writer);
+    json_field_double(&writer, "weights", (double)parts->weights_bytes / MIB);
+    json_field_double(&writer, "gradients", (double)parts->gradients_bytes / MIB);
+    json_field_double(&writer, "optimizer", (double)parts->optimizer_bytes / MIB);
+    json_field_double(&writer, "activations", (double)parts->activations_bytes / MIB);
+    json_field_double(&writer, "kv_cache", (double)parts->kv_cache_bytes / MIB);
+    json_field_double(&writer, "workspace", (double)parts->workspace_bytes / MIB);
+    json_field_double(&writer, "other", (double)parts->other_bytes / MIB);
+    json_end_object(&writer);
+    set_json(record, RECORD_MEM_PARTS_MB, json.failed ? "" : json.data, missing);
+    buf_release(&json);
+}
+
+static void put_memory(const struct trial *trial, struct record *record)
+{
+    const struct proto_memory *memory = &trial->memory; /* all zero without one */
+    const struct proto_memory_parts *predicted = &trial->ready.memory_predicted;
+    const struct session *session = &trial->session;
+    const char *missing = trial->has_memory ? NOT_REPORTED : why_missing(trial);
+    set_double(record, RECORD_MEM_ALLOC_MB, memory->has_allocated,
+               (double)memory->allocated_bytes / MIB, missing);
+    set_double(record, RECORD_MEM_RESERVED_MB, memory->has_reserved,
+               (double)memory->reserved_bytes / MIB, missing);
+    /* Measured by the worker's operating system, so never of a made-up engine. */
+    bool has_growth = memory->has_rss && !is_synthetic(trial) &&
+                      memory->rss_peak_bytes >= memory->rss_baseline_bytes;
+    double growth_mb = (double)(memory->rss_peak_bytes - memory->rss_baseline_bytes) / MIB;
+    bool is_own_peak = strcmp(trial->cell->device, "cpu") != 0 || is_synthetic(trial);
+    if (is_own_peak)
+        set_double(record, RECORD_PEAK_MEM_MB, memory->has_peak, (double)memory->peak_bytes / MIB,
+                   missing);
+    else
+        set_double(record, RECORD_PEAK_MEM_MB, has_growth, growth_mb, missing);
+    set_double(record, RECORD_RSS_PEAK_MB, has_growth, growth_mb,
+               is_synthetic(trial) ? "synthetic" : missing);
+    set_double(record, RECORD_MEM_PREDICTED_MB, predicted->is_known,
+               (double)predicted->total_bytes / MIB,
+               trial->has_ready ? NOT_REPORTED : why_missing(trial));
+    put_parts(&memory->parts, record, missing);
+    const char *not_oom = trial->verdict == VERDICT_OOM ? NOT_REPORTED : "no_oom";
+    set_u64(record, RECORD_MEM_NEEDED_BYTES, session->has_oom_needed, session->oom_needed_bytes,
+            not_oom);
+    set_u64(record, RECORD_MEM_AVAILABLE_BYTES, session->has_oom_available,
+            session->oom_available_bytes, not_oom);
+}
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static void put_process(const struct trial *trial, struct record *record)
+{
+    const struct spawn *spawn = &trial->session.spawn;
+    const struct rusage *usage = &spawn->usage;
+    bool is_known = spawn->is_reaped && !is_synthetic(trial);
+    const char *missing = is_synthetic(trial) ? "synthetic" : "worker_not_collected";
+    set_double(record, RECORD_MAXRSS_MB, is_known, (double)usage->ru_maxrss / 1024, missing);
+    set_double(record, RECORD_CPU_USER_S, is_known, seconds(usage->ru_utime), missing);
+    set_double(record, RECORD_CPU_SYSTEM_S, is_known, seconds(usage->ru_stime), missing);
+    set_u64(record, RECORD_CONTEXT_SWITCHES, is_known, (uint64_t)usage->ru_nivcsw, missing);
+    char exit_text[SPAWN_EXIT_TEXT_BYTES] = "";
+    if (spawn->is_reaped)
+        spawn_exit_text(spawn->wait_status, exit_text);
+    set_text(record, RECORD_WORKER_EXIT, exit_text,
+             spawn->pid > 0 ? "worker_not_collected" : "worker_not_started");
+    char tail[SESSION_TAIL_BYTES + 1] = "";
+    bool has_failed = trial->verdict != VERDICT_OK && trial->verdict != VERDICT_UNSTEADY;
+    if (has_failed)
+        session_log_tail(&trial->session, tail);
+    set_text(record, RECORD_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
+}
+
+static void put_experts(const struct proto_observation *seen, struct record *record,
+                        const char *missing)
+{
+    if (seen->experts_count == 0) {
+        record_set_null(record, RECORD_EXPERT_TOKENS, missing);
+        record_set_null(record, RECORD_EXPERT_IMBALANCE, missing);
+        return;
+    }
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, JSON_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    json_begin_array(&writer);
+    double sum = 0;
+    double busiest = 0;
+    for (uint32_t i = 0; i < seen->experts_count; i++) {
+        json_put_u64(&writer, seen->expert_tokens[i]);
+        sum += (double)seen->expert_tokens[i];
+        busiest = fmax(busiest, (double)seen->expert_tokens[i]);
+    }
+    json_end_array(&writer);
+    set_json(record, RECORD_EXPERT_TOKENS, json.failed ? "" : json.data, missing);
+    set_double(record, RECORD_EXPERT_IMBALANCE, sum > 0, busiest * seen->experts_count / sum,
+               "no_tokens");
+    buf_release(&json);
+}
+
+static void put_stability(const struct trial *trial, struct record *record)
+{
+    const struct proto_observation *last = &trial->last;
+    bool has_measured = trial->measure.steady_steps_done > 0;
+    const char *missing = has_measured ? NOT_REPORTED : why_missing(trial);
+    set_double(record, RECORD_LOSS_FIRST, trial->has_loss_first, trial->loss_first, missing);
+    set_double(record, RECORD_LOSS_LAST, has_measured, last->loss, missing);
+    set_double(record, RECORD_GRAD_NORM_LAST, has_measured, last->grad_norm, missing);
+    set_u64(record, RECORD_NONFINITE, trial->has_nonfinite, trial->nonfinite_count, missing);
+    put_experts(last, record, missing);
+}
+
+enum status outcome_record(const struct trial *trial, struct record **ret_record, struct err *err)
+{
+    struct record *record = record_new();
+    if (record == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a record");
+    put_identity(trial, record);
+    enum status status = put_measured(trial, record, err);
+    put_warmup(trial, record);
+    put_times(trial, record);
+    put_model(trial, record);
+    put_provenance(trial, record);
+    put_memory(trial, record);
+    put_process(trial, record);
+    put_stability(trial, record);
+    if (status != STATUS_OK) {
+        record_free(record);
+        return status;
+    }
+    *ret_record = record;
+    return STATUS_OK;
+}

@@ -1,0 +1,58 @@
+/* supervise/outcome.h - what a trial came to know, and the record made of it. */
+#ifndef SUPERVISE_OUTCOME_H
+#define SUPERVISE_OUTCOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "measure/policy.h"
+#include "proto/message.h"
+#include "spec/cell.h"
+#include "store/record.h"
+#include "supervise/session.h"
+#include "supervise/supervise.h"
+
+/* Everything one trial learns, in the order in which it is learnt. */
+struct trial {
+    const struct cell *cell; /* borrowed: for the trial's life, as is what follows */
+    uint32_t number;
+    const struct supervise_options *options;
+    char cell_id[HASH_ID_BYTES];
+    char policy_id[HASH_ID_BYTES];
+    char started_at[CLOCK_STAMP_BYTES];
+    struct session session;
+
+    bool has_hello;
+    struct proto_worker_hello hello;
+    uint64_t start_ns; /* starting the process, to its hello */
+    bool has_ready;
+    struct proto_ready ready;
+    uint64_t open_ns; /* by the host's clock */
+
+    struct measure_state measure;
+    uint64_t blocks_count;
+    bool has_loss_first;
+    double loss_first;
+    struct proto_observation last; /* of the last measured block */
+    bool has_nonfinite;
+    uint64_t nonfinite_count;  /* warm-up's included */
+    uint64_t recompiles_count; /* in measured blocks */
+    bool has_clock_mismatch;   /* a window longer than the host saw pass */
+
+    bool has_memory;
+    struct proto_memory memory;
+    uint64_t total_ns; /* the whole trial, by the host's clock */
+
+    enum verdict verdict; /* by outcome_judge() */
+    struct reasons reasons;
+};
+
+/* Makes the one verdict of all that was seen: what ended the session, or else what the figures say.
+ */
+void outcome_judge(struct trial *trial);
+/* The record of a judged trial. STATUS_NOMEM only. */
+MUST_CHECK enum status outcome_record(const struct trial *trial, struct record **ret_record,
+                                      struct err *err);
+
+#endif

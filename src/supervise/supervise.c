@@ -1,0 +1,318 @@
+#include "supervise/supervise.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/version.h"
+#include "supervise/outcome.h"
+#include "supervise/session.h"
+
+#define SAMPLES_LINE_BYTES_MAX (1U << 20)
+#define ID_BYTES_MAX           (64 * 1024)
+/* How far a worker's clock may run from the host's over one block. */
+#define CLOCK_SLACK_NS       NS_PER_MS
+#define CLOCK_SLACK_PER_CENT 1
+
+static void put_policy(struct json_writer *writer, const struct measure_policy *policy)
+{
+    json_field_u64(writer, "steps_exact", policy->steps_exact);
+    json_field_double(writer, "target_ci_percent", policy->target_ci_percent);
+    json_field_u64(writer, "time_max_ns", policy->time_max_ns);
+    json_field_u64(writer, "time_min_ns", policy->time_min_ns);
+    json_field_u64(writer, "samples_min", policy->samples_min);
+    json_field_bool(writer, "is_warmup_auto", policy->is_warmup_auto);
+    json_field_u64(writer, "warmup_steps", policy->warmup_steps);
+    json_field_u64(writer, "warmup_steps_max", policy->warmup_steps_max);
+    json_field_u64(writer, "warmup_time_max_ns", policy->warmup_time_max_ns);
+    json_field_bool(writer, "is_sync_per_block", policy->is_sync_per_block);
+    json_field_u64(writer, "block_target_ns", policy->block_target_ns);
+    json_field_u64(writer, "block_steps_max", policy->block_steps_max);
+}
+
+void supervise_policy_id(const struct measure_policy *policy, const char *launch_prefix,
+                         char id[HASH_ID_BYTES])
+{
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, ID_BYTES_MAX);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    put_policy(&writer, policy);
+    json_field_string(&writer, "launch_prefix", launch_prefix != NULL ? launch_prefix : "");
+    json_end_object(&writer);
+    hash_id(text.data, text.length_bytes, id);
+    buf_release(&text);
+}
+
+/* --- events --- */
+
+static void enter_phase(struct trial *trial, enum event_phase phase)
+{
+    const struct event_listener *events = trial->options->events;
+    trial->session.phase = phase;
+    if (events != NULL && events->phase_changed != NULL)
+        events->phase_changed(events->context, phase);
+}
+
+static void tell_block(const struct trial *trial)
+{
+    const struct event_listener *events = trial->options->events;
+    if (events != NULL && events->block_done != NULL)
+        events->block_done(events->context, &trial->measure);
+}
+
+/* --- phases --- */
+
+/* Starts the worker and greets it. */
+static enum status start_worker(struct trial *trial, struct store *store, struct err *err)
+{
+    struct words command;
+    char log_path[FILE_PATH_BYTES];
+    char title[256];
+    (void)snprintf(title, sizeof(title), "[tokmark: run %s, trial %" PRIu32 ", %s]\n",
+                   trial->options->run_id != NULL ? trial->options->run_id : "-", trial->number,
+                   trial->started_at);
+    enum status status = store_log_path(store, trial->cell_id, log_path, sizeof(log_path), err);
+    if (status != STATUS_OK)
+        return status;
+    status = session_command(trial->options, trial->cell->engine, &command, err);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t before_ns = clock_now_ns();
+    enter_phase(trial, EVENT_STARTING);
+    status = session_start(&trial->session, &command, log_path, title, err);
+    words_release(&command);
+    if (status != STATUS_OK)
+        return status;
+    struct proto_host_message request = {
+        .type = PROTO_HELLO, .as.hello = {.versions_count = 1, .versions = {PROTO_VERSION}}};
+    (void)snprintf(request.as.hello.host, sizeof(request.as.hello.host), "tokmark %s",
+                   version_text());
+    struct proto_worker_message reply;
+    if (!session_ask(&trial->session, &request, PROTO_HELLO, &reply))
+        return STATUS_OK;
+    trial->start_ns = clock_now_ns() - before_ns;
+    trial->hello = reply.as.hello;
+    trial->has_hello = true;
+    if (trial->hello.version != PROTO_VERSION)
+        session_end(&trial->session, VERDICT_PROTOCOL_ERROR, "wrong_version",
+                    "the worker answered with protocol version %" PRIu32 "; this tokmark speaks %d",
+                    trial->hello.version, PROTO_VERSION);
+    watch_set_worker(&trial->session.watch, trial->hello.pid);
+    return STATUS_OK;
+}
+
+static void open_model(struct trial *trial)
+{
+    enter_phase(trial, EVENT_OPENING);
+    struct proto_host_message request = {.type = PROTO_OPEN, .as.open = *trial->cell};
+    struct proto_worker_message reply;
+    uint64_t before_ns = clock_now_ns();
+    if (!session_ask(&trial->session, &request, PROTO_READY, &reply))
+        return;
+    trial->open_ns = clock_now_ns() - before_ns;
+    trial->ready = reply.as.ready;
+    trial->has_ready = true;
+}
+
+/* One line of raw samples: {"run_id","phase","block","sync","steps","window_ns","ns":[..]}. */
+static enum status append_samples(const struct trial *trial, struct store *store,
+                                  enum measure_phase phase, const struct proto_block *block,
+                                  struct err *err)
+{
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, SAMPLES_LINE_BYTES_MAX);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer);
+    json_field_string(&writer, "run_id",
+                      trial->options->run_id != NULL ? trial->options->run_id : "");
+    json_field_string(&writer, "phase", phase == MEASURE_WARMUP ? "warmup" : "steady");
+    json_field_u64(&writer, "block", trial->blocks_count);
+    json_field_string(&writer, "sync", block->sync == PROTO_SYNC_STEP ? "step" : "block");
+    json_field_u64(&writer, "steps", block->steps_count);
+    json_field_u64(&writer, "window_ns", block->window_ns);
+    if (block->has_device_ns)
+        json_field_u64(&writer, "device_ns", block->device_ns);
+    json_put_key(&writer, "ns");
+    json_begin_array(&writer);
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        json_put_u64(&writer, block->step_ns[i]);
+    json_end_array(&writer);
+    json_end_object(&writer);
+    buf_append_char(&line, '\n');
+    ASSERT(!line.failed);
+    enum status status = store_append_samples(store, trial->cell_id, trial->number, line.data,
+                                              line.length_bytes, err);
+    buf_release(&line);
+    return status;
+}
+
+/* What a block says beside time. */
+static void take_observation(struct trial *trial, enum measure_phase phase,
+                             const struct proto_block *block)
+{
+    const struct proto_observation *seen = &block->observation;
+    trial->has_nonfinite = trial->has_nonfinite || seen->has_nonfinite;
+    trial->nonfinite_count += seen->nonfinite_count;
+    if (phase != MEASURE_STEADY)
+        return;
+    if (trial->measure.steady_steps_done == 0) {
+        trial->has_loss_first = isfinite(seen->loss);
+        trial->loss_first = seen->loss;
+    }
+    trial->recompiles_count += block->recompiles_count;
+    trial->last = *seen;
+}
+
+/* Is the block the one that was asked for? */
+static bool is_asked_block(struct trial *trial, const struct proto_run *run,
+                           const struct proto_block *block)
+{
+    if (block->steps_count == run->steps_count && block->sync == run->sync)
+        return true;
+    session_end(&trial->session, VERDICT_PROTOCOL_ERROR, "wrong_block",
+                "%" PRIu32 " steps synced per %s came back where %" PRIu32 " per %s were asked for",
+                block->steps_count, block->sync == PROTO_SYNC_STEP ? "step" : "block",
+                run->steps_count, run->sync == PROTO_SYNC_STEP ? "step" : "block");
+    return false;
+}
+
+static enum status take_block(struct trial *trial, struct store *store,
+                              const struct proto_block *block, uint64_t host_ns, struct err *err)
+{
+    enum measure_phase phase = trial->measure.phase;
+    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
+    if (!trial->hello.is_synthetic && block->window_ns > host_ns + slack_ns)
+        trial->has_clock_mismatch = true;
+    take_observation(trial, phase, block);
+    enum status status = append_samples(trial, store, phase, block, err);
+    if (status == STATUS_OK)
+        status = measure_add_block(&trial->measure, block->steps_count, block->window_ns,
+                                   block->step_ns, err);
+    trial->blocks_count++;
+    return status;
+}
+
+static enum status run_block(struct trial *trial, struct store *store, uint32_t steps_count,
+                             struct err *err)
+{
+    struct proto_host_message request = {.type = PROTO_RUN, .as.run = {.steps_count = steps_count}};
+    request.as.run.sync =
+        trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
+    struct proto_worker_message reply;
+    uint64_t before_ns = clock_now_ns();
+    if (!session_ask(&trial->session, &request, PROTO_BLOCK, &reply))
+        return STATUS_OK;
+    uint64_t host_ns = clock_now_ns() - before_ns;
+    enum status status = STATUS_OK;
+    if (is_asked_block(trial, &request.as.run, &reply.as.block))
+        status = take_block(trial, store, &reply.as.block, host_ns, err);
+    proto_worker_message_release(&reply);
+    return status;
+}
+
+/* May the next request be sent? */
+static bool can_go_on(const struct trial *trial)
+{
+    return !trial->session.has_ended && !session_is_interrupted(&trial->session);
+}
+
+static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
+{
+    enum status status = STATUS_OK;
+    enum measure_phase told = MEASURE_DONE;
+    while (status == STATUS_OK && can_go_on(trial)) {
+        struct measure_order order = measure_next(&trial->measure);
+        if (order.phase == MEASURE_DONE)
+            break;
+        if (order.phase != told)
+            enter_phase(trial, order.phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
+        told = order.phase;
+        uint64_t blocks_count = trial->blocks_count;
+        status = run_block(trial, store, order.steps_count, err);
+        if (trial->blocks_count > blocks_count)
+            tell_block(trial);
+    }
+    return status;
+}
+
+static void ask_memory(struct trial *trial)
+{
+    struct proto_host_message request = {.type = PROTO_MEMORY};
+    struct proto_worker_message reply;
+    if (!session_ask(&trial->session, &request, PROTO_MEMORY, &reply))
+        return;
+    trial->memory = reply.as.memory;
+    trial->has_memory = true;
+}
+
+static enum status run_phases(struct trial *trial, struct store *store, struct err *err)
+{
+    enum status status = start_worker(trial, store, err);
+    if (status == STATUS_OK && can_go_on(trial))
+        open_model(trial);
+    if (status == STATUS_OK && can_go_on(trial) && trial->has_ready)
+        status = run_blocks(trial, store, err);
+    /* After SIGINT too, if only that is missing from a whole measurement. */
+    bool is_measured = trial->measure.phase == MEASURE_DONE;
+    if (status == STATUS_OK && is_measured && !trial->session.has_ended)
+        ask_memory(trial);
+    enter_phase(trial, EVENT_CLOSING);
+    session_finish(&trial->session);
+    return status;
+}
+
+/* --- the trial --- */
+
+static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t number,
+                        const struct supervise_options *options)
+{
+    trial->cell = cell;
+    trial->number = number;
+    trial->options = options;
+    cell_id(cell, trial->cell_id);
+    supervise_policy_id(&options->policy, options->launch_prefix, trial->policy_id);
+    clock_stamp(trial->started_at);
+    session_init(&trial->session, options);
+    struct measure_policy policy = options->policy;
+    if (policy.block_steps_max == 0 || policy.block_steps_max > PROTO_BLOCK_STEPS_MAX)
+        policy.block_steps_max = PROTO_BLOCK_STEPS_MAX;
+    measure_init(&trial->measure, &policy);
+    trial->last.loss = NAN;
+    trial->last.grad_norm = NAN;
+}
+
+enum status supervise_trial(const struct cell *cell, uint32_t trial_number,
+                            const struct supervise_options *options, struct store *store,
+                            struct record **ret_record, struct err *err)
+{
+    uint64_t before_ns = clock_now_ns();
+    const struct event_listener *events = options->events;
+    struct trial *trial = calloc(1, sizeof(*trial));
+    if (trial == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a trial");
+    begin_trial(trial, cell, trial_number, options);
+    if (events != NULL && events->cell_started != NULL)
+        events->cell_started(events->context, cell, trial_number);
+    struct record *record = NULL;
+    enum status status = run_phases(trial, store, err);
+    trial->total_ns = clock_now_ns() - before_ns;
+    if (status == STATUS_OK) {
+        outcome_judge(trial);
+        status = outcome_record(trial, &record, err);
+    }
+    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
+        events->cell_finished(events->context, record);
+    session_release(&trial->session);
+    measure_release(&trial->measure);
+    free(trial);
+    if (status == STATUS_OK)
+        *ret_record = record;
+    return status;
+}

@@ -1,0 +1,39 @@
+/* supervise/watch.h - is a worker eating the machine? Looked at some twenty times a second while
+ * the host waits, so that the cell ends as a record and not the machine in swap. */
+#ifndef SUPERVISE_WATCH_H
+#define SUPERVISE_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct watch {
+    pid_t root_pid;         /* the child that was started */
+    pid_t pid;              /* the worker itself, when that is a descendant of the child */
+    uint64_t limit_bytes;   /* 0 = none */
+    uint64_t reserve_bytes; /* left to the rest of the host; 0 = not watched */
+    bool has_oom_kills;
+    uint64_t oom_kills; /* kernel's count when the watch began */
+};
+
+enum watch_finding { WATCH_FINE, WATCH_OVER_LIMIT, WATCH_HOST_LOW };
+
+struct watch_look {
+    enum watch_finding finding;
+    uint64_t rss_bytes;
+    uint64_t available_bytes; /* of the host; 0 = unknown */
+};
+
+void watch_begin(struct watch *watch, pid_t root_pid, uint64_t limit_bytes);
+/* The process id that the worker gave, taken only if it is the child or a descendant of it: behind
+ * ssh or in a container it means nothing here. */
+void watch_set_worker(struct watch *watch, int64_t pid);
+struct watch_look watch_take_look(const struct watch *watch);
+/* The rule by itself. A host that is low on memory counts against the worker only if the worker
+ * holds more than the reserve: otherwise someone else is the eater. */
+enum watch_finding watch_judge(const struct watch *watch, uint64_t rss_bytes,
+                               uint64_t available_bytes);
+/* Has the kernel killed any process for memory since the watch began? */
+bool watch_saw_oom_kill(const struct watch *watch);
+
+#endif

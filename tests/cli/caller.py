@@ -1,0 +1,80 @@
+"""How the command line's tests run the program: in an empty folder, under any of its names."""
+import json
+import os
+import resource
+import signal
+import subprocess
+import threading
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
+TIMEOUT_S = 60
+
+
+def program(name):
+    """The binary under one of its names."""
+    return os.path.join(os.path.dirname(TOKMARK), name)
+
+
+def records(folder, out):
+    """The records of a results folder; every line must be whole."""
+    text = (folder / out / "bench_results.jsonl").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
+# A sweep of two cells on the engine that does nothing.
+NULL = ["run", "--engine", "null", "--steps", "20", "--warmup", "2"]
+
+
+def worker(*args):
+    """--engine for worker.py."""
+    return "exec:python3 '" + WORKER + "' " + " ".join(args)
+
+
+class Caller:
+    """Runs the program in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = []
+
+    def start(self, *args, name="tokmark", **options):
+        """In the background; ended with the test, and in any case after a while."""
+        process = subprocess.Popen([program(name), *args], cwd=self.folder, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, **options)
+        timer = threading.Timer(TIMEOUT_S, process.kill)
+        timer.start()
+        self.started.append((process, timer))
+        return process
+
+    def end(self):
+        for process, timer in self.started:
+            timer.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def __call__(self, *args, name="tokmark", code=None, env=None):
+        done = subprocess.run([program(name), *args], cwd=self.folder, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
+                              check=False, env=None if env is None else {**os.environ, **env})
+        if code is not None:
+            assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def limited(self, file_bytes_max, *args):
+        """Like a call, but no file can grow past that size: a disk that is full."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
+        return subprocess.run([TOKMARK, *args], cwd=self.folder, text=True, capture_output=True,
+                              timeout=TIMEOUT_S, check=False, preexec_fn=limit)
+
+    def records(self, out="_bench"):
+        return records(self.folder, out)
+
+    def files(self):
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))

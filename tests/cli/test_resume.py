@@ -1,0 +1,87 @@
+"""--resume: finished cells are left out, everything that changes a figure is measured again."""
+import os
+import signal
+import time
+
+from caller import NULL, worker
+
+
+def test_finished_cells_are_skipped(call):
+    call(*NULL, code=0)
+    done = call(*NULL, "--resume", code=0)
+    assert "Skipped 2 of 2" in done.stdout
+    assert len(call.records()) == 2
+    done = call(*NULL, "--resume", "--seq", "128", "256", code=0)
+    assert "Skipped 2 of 4" in done.stdout
+    assert len(call.records()) == 4
+    assert [record["seq_len"] for record in call.records()] == [128, 128, 256, 256]
+
+
+def test_without_resume_everything_is_measured_again(call):
+    call(*NULL, code=0)
+    call(*NULL, code=0)
+    assert len(call.records()) == 4
+    assert len({record["run_id"] for record in call.records()}) == 2
+
+
+def test_other_flags_are_other_measurements(call):
+    base = ["run", "--engine", "null", "--mode", "infer"]
+    flags = [["--steps", "20", "--warmup", "2"], ["--steps", "21", "--warmup", "2"],
+             ["--steps", "20", "--warmup", "3"],
+             ["--steps", "20", "--warmup", "2", "--sync", "block"],
+             ["--steps", "20", "--warmup", "2", "--launch", "env A=1"],
+             ["--steps", "20", "--warmup", "2", "--seed", "1"],
+             ["--steps", "20", "--warmup", "2", "--threads", "2"],
+             ["--steps", "20", "--warmup", "2", "--set", "ffn_hidden=128"],
+             ["--steps", "20", "--warmup", "2", "--trials", "2"]]
+    for count, other in enumerate(flags, 1):
+        call(*base, *other, "--resume", code=0)
+        assert len(call.records()) == count, other
+    for other in flags:
+        assert "Skipped" in call(*base, *other, "--resume", code=0).stdout
+    assert len(call.records()) == len(flags)
+
+
+def test_what_does_not_change_a_figure_does_not_matter(call):
+    call(*NULL, code=0)
+    call(*NULL, "--resume", "--timeout", "5m", "--color", "never", "--quiet", "--mode", "infer", "train",
+         code=0)
+    assert len(call.records()) == 2
+
+
+def test_unfinished_cells_are_measured_again(call):
+    args = ["run", "--mode", "infer", "--seq", "32", "64", "96", "--steps", "5", "--warmup", "0"]
+    # the worker's words are part of the cell, so it has to change its mind by itself
+    engine = worker("--oom-seq 64", "--crash-seq 96")
+    call(*args, "--engine", engine, code=3)
+    done = call(*args, "--engine", engine, "--resume", code=3)
+    assert "Skipped 2 of 3" in done.stdout
+    assert [r["verdict"] for r in call.records()] == ["ok", "oom", "crashed", "crashed"]
+
+
+def test_kill_9_then_resume(call):
+    """The harness dies in the middle of a cell: what is there stays, the rest is measured."""
+    args = ["run", "--engine", worker("--step-ms 5"), "--mode", "infer", "--seq", "32", "64", "96",
+            "--steps", "40", "--warmup", "0", "--resume"]
+    process = call.start(*args)
+    lines = []
+    while not (lines and "[2/3]" in lines[-1] and "started" in lines[-1]):
+        lines.append(process.stderr.readline())
+        assert lines[-1], lines
+    time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(call.records()) == 1
+    # as if it had died while writing
+    path = call.folder / "_bench" / "bench_results.jsonl"
+    with open(path, "ab") as file:
+        file.write(b'{"framework":"exec')
+    done = call(*args, code=0)
+    assert "Skipped 1 of 3" in done.stdout
+    assert "torn last line of 18 bytes" in done.stderr
+    assert [record["seq_len"] for record in call.records()] == [32, 64, 96]
+    assert {record["verdict"] for record in call.records()} == {"ok"}
+    csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
+    assert len(csv) >= 4 and csv[0].startswith("framework,")
+    assert not any(name.endswith(".tmp") for name in os.listdir(call.folder / "_bench"))

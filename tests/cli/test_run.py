@@ -1,0 +1,211 @@
+"""`tokmark run` end to end: cells, verdicts, exit codes, the table, the store."""
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from caller import NULL, TOKMARK, worker
+
+def test_a_null_sweep(call):
+    done = call(*NULL, "--seq", "64", "128", "--batch", "1,2", "--mode", "train", "infer", "decode",
+                "--trials", "2", code=0)
+    records = call.records()
+    assert len(records) == 2 * 2 * 3 * 2
+    assert {record["verdict"] for record in records} == {"ok"}
+    assert {record["steps"] for record in records} == {20}
+    assert {record["synthetic"] for record in records} == {False}
+    assert [record["trial"] for record in records] == [0] * 12 + [1] * 12
+    assert len({record["cell_id"] for record in records}) == 12
+    assert len({record["run_id"] for record in records}) == 1
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", records[0]["run_id"])
+    assert records[0]["command"][1:4] == ["run", "--engine", "null"]
+    assert "SYNTHETIC" not in done.stdout
+    assert len(done.stdout.splitlines()) >= 24
+
+
+def test_no_line_of_the_table_is_over_120_columns(call):
+    name = "a-model-of-a-very-long-name-" * 3
+    tiny = call("models", "--json", code=0).stdout.splitlines()
+    spec = next(json.loads(line)["spec"] for line in tiny if '"superintelligence-tiny"' in line)
+    spec.pop("name", None)
+    spec["summary"] = "long"
+    (call.folder / (name + ".json")).write_text(json.dumps(spec))
+    done = call(*NULL, "--model", name + ".json", "--trials", "2", code=0)
+    table = done.stdout[:done.stdout.index("\n\n")].splitlines()
+    assert len(table) == 5
+    assert max(len(line) for line in table) <= 120
+
+
+def test_progress_is_plain_lines_and_quiet_is_silent(call):
+    done = call(*NULL, code=0)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("[1/2] train fp32 seq 128 batch 4: started")
+    assert re.match(r"\[2/2\] infer .*: ok, .* ms/step, .* tokens/s, n 20", lines[3])
+    assert "\x1b" not in done.stderr + done.stdout
+    assert call(*NULL, "-q", code=0).stderr == ""
+    assert call(*NULL, "--progress", "never", code=0).stderr == ""
+
+
+def test_a_terminal_gets_one_rewritten_line(call):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([TOKMARK, "run", "--engine", worker("--step-ms 4"), "--steps", "200",
+                                "--warmup", "0", "--mode", "infer"], cwd=call.folder,
+                               env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    except OSError:  # the other end is closed
+        pass
+    process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    drawn = text.decode().split("\r")
+    measuring = [line for line in drawn if ": measuring, n " in line]
+    assert len(measuring) >= 3, drawn
+    assert all(len(line.replace("\x1b[K", "")) < 80 for line in measuring)
+    assert len({line for line in measuring}) >= 3  # it moves
+    assert text.count(b"\n") == 1  # the cell's end
+    assert any(": ok, " in line for line in drawn[-3:])
+
+
+def test_colour_when_asked(call):
+    assert "\x1b[32mok" in call(*NULL, "--color", "always", code=0).stdout
+    assert "\x1b" not in call(*NULL, "--color", "never", code=0).stdout
+    assert "\x1b" not in call(*NULL, env={"NO_COLOR": "1"}, code=0).stdout
+
+
+def test_failing_cells_do_not_stop_the_sweep(call):
+    done = call("run", "--engine", worker("--oom-seq 64", "--crash-seq 96"), "--seq", "32", "64", "96",
+                "128", "--mode", "infer", "--steps", "5", "--warmup", "0", code=3)
+    records = call.records()
+    assert [record["verdict"] for record in records] == ["ok", "oom", "crashed", "ok"]
+    reasons = done.stdout[done.stdout.index("Not ok:"):]
+    assert "seq 64 batch 4: oom: " in reasons and "seq 96 batch 4: crashed: " in reasons
+    assert "\nMeasured on text novel.txt (1234 tokens)\n" in done.stdout
+    assert records[0]["framework"].startswith("exec:python3")
+    assert "last words" in records[2]["log_tail"]
+    assert records[1]["ms_per_step"] is None
+    assert records[1]["mem_needed_bytes"] == 2000
+
+
+def test_nothing_measured_is_exit_4(call):
+    call("run", "--engine", "exec:no/such/program", "--steps", "5", code=4)
+    assert {record["verdict"] for record in call.records()} == {"crashed"}
+    call("run", "--engine", worker("--oom-seq 128"), "--steps", "5", "--out", "b", code=4)
+    call("run", "--engine", "null", "--device", "tpu", "--steps", "5", "--out", "c", code=4)
+    assert {record["verdict"] for record in call.records("c")} == {"unsupported"}
+
+
+def test_a_second_writer_is_told_who_has_the_folder(call):
+    first = call.start("run", "--engine", worker("--step-ms 20"), "--max-time", "20s", "--mode",
+                       "infer")
+    try:
+        assert "started" in first.stderr.readline()
+        done = call(*NULL, code=5)
+        assert done.stderr.count("\n") == 1
+        assert str(first.pid) in done.stderr
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_an_out_folder_that_cannot_be_made_is_exit_5(call):
+    (call.folder / "file").write_text("")
+    done = call(*NULL, "--out", "file/below", code=5)
+    assert done.stderr.count("\n") == 1
+    assert call.files() == ["file"]
+
+
+def test_a_full_disk_loses_no_record(call):
+    """The record that cannot be appended is printed, so that it is not lost."""
+    out = call.folder / "_bench"
+    call(*NULL, code=0)
+    before = (out / "bench_results.jsonl").read_bytes()
+    limit = len(before) + 200
+    done = call.limited(limit, *NULL)
+    assert done.returncode == 5, (done.stdout, done.stderr)
+    assert (out / "bench_results.jsonl").read_bytes() == before
+    lost = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert lost["cell_id"] in done.stderr
+    assert lost["mode"] == "train"
+
+
+def test_stdout_that_is_full_is_exit_5(call):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([TOKMARK, "models"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.returncode == 5
+    assert done.stderr.count("\n") == 1
+
+
+def test_closed_descriptors_do_not_become_files(call):
+    command = " ".join([TOKMARK, *NULL]) + " <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], cwd=call.folder, check=False)
+    assert done.returncode == 0
+    assert len(call.records()) == 2
+    csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
+    assert len(csv) == 3 and csv[0].startswith("framework,device,")
+
+
+def test_set_changes_the_model_its_name_and_the_cell(call):
+    call(*NULL, "--mode", "infer", code=0)
+    call(*NULL, "--mode", "infer", "--set", "layers_count=2", "--set", "dropout=0", code=0)
+    plain, changed = call.records()
+    assert plain["model"] == "superintelligence-tiny"
+    assert changed["model"] == "superintelligence-tiny,layers_count=2,dropout=0"
+    assert plain["cell_id"] != changed["cell_id"]
+    assert plain["params_total"] > changed["params_total"]
+    assert changed["model_spec"]["layers_count"] == 2
+
+
+def test_data_and_weights_are_known_by_their_content(call):
+    for name in ("a.txt", "b.txt"):
+        (call.folder / name).write_text("the same text " * 100)
+    (call.folder / "c.txt").write_text("another text " * 100)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        call(*NULL, "--mode", "infer", "--data", name, code=0)
+    a, b, c = call.records()
+    assert a["data_hash"] == b["data_hash"] != c["data_hash"]
+    assert a["cell_id"] == b["cell_id"] != c["cell_id"]
+
+
+def test_sync_per_block_and_auto_stopping(call):
+    call("run", "--engine", worker("--step-ms 1"), "--sync", "block", "--mode", "infer", "--max-time",
+         "1s", "--target-ci", "20")
+    record, = call.records()
+    assert record["sync"] == "block"
+    assert record["verdict"] in ("ok", "unsteady")
+    assert record["warmup_steps"] > 0
+
+
+def test_launch_prefix(call):
+    call(*NULL, "--mode", "infer", "--launch", "env TOKMARK_TEST='a b'", code=0)
+    assert call.records()[0]["verdict"] == "ok"
+
+
+def test_dry_run_of_the_null_engine(call):
+    done = call("run", "--engine", "null", "--dry-run", "--seq", "64", "128", code=0)
+    assert "4 cells" in done.stdout and "nothing was started or written" in done.stdout
+    assert call.files() == []
+    done = call("run", "--engine", "null", "--device", "tpu", "--dry-run", code=0)
+    assert "unsupported" in done.stdout
+
+
+@pytest.mark.parametrize("args", [["env"], ["env", "--json"], ["models"], ["engines"]])
+def test_listings(call, args):
+    done = call(*args, code=0)
+    assert done.stderr == "" and done.stdout
+    if "--json" in args:
+        json.loads(done.stdout)
+    if args == ["env"]:
+        assert re.search(r"^fingerprint +[0-9a-f]{16}$", done.stdout, re.M)
+    if args == ["models"]:
+        assert re.search(r"^superintelligence +10\.3 G ", done.stdout, re.M)
+    if args == ["engines"]:
+        assert re.search(r"^null ", done.stdout, re.M) and "exec:COMMAND" in done.stdout

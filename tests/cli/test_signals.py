@@ -1,0 +1,134 @@
+"""Signals: the first ends the block and keeps what is whole, the second ends everything at once."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from caller import worker
+
+
+def start(call, *worker_args, extra=()):
+    return call.start("run", "--engine", worker(*worker_args), "--mode", "infer", "--seq", "32", "64",
+                      "--steps", "100000", "--warmup", "0", "--zip", *extra)
+
+
+def await_samples(call, process, deadline_s=20):
+    """Until the first block of raw samples is on the disk."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        if any(path.stat().st_size > 0 for path in call.folder.glob("_bench/samples/*.jsonl")):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no samples")
+
+
+def worker_pids(process):
+    """Children of the harness."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_keeps_what_is_whole(call, number):
+    process = start(call, "--step-ms 2")
+    await_samples(call, process)
+    pids = worker_pids(process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, (stdout, stderr)
+    record, = call.records()
+    assert record["verdict"] == "interrupted"
+    assert record["steps"] > 0 and record["ms_per_step"] is not None
+    assert "interrupted" in stdout and "bench_results.jsonl" in stdout
+    assert "no archive" in stderr
+    assert not (call.folder / "_bench.zip").exists()
+    assert pids and not any(is_alive(pid) for pid in pids)
+
+
+def test_the_second_signal_stops_at_once(call):
+    process = start(call, "--step-ms 30000", "--stubborn")
+    deadline = time.monotonic() + 20
+    while not worker_pids(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(1.0)  # inside the first, long block
+    pids = worker_pids(process)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 2.5
+    assert process.returncode == 130, (stdout, stderr)
+    assert pids and not any(is_alive(pid) for pid in pids)
+    # whatever was written is whole
+    path = call.folder / "_bench" / "bench_results.jsonl"
+    for line in path.read_text().splitlines():
+        assert json.loads(line)["verdict"] == "interrupted"
+
+
+def test_an_interrupt_of_the_last_cell(call):
+    process = call.start("run", "--engine", worker("--step-ms 2"), "--mode", "infer", "--steps", "100000",
+                         "--warmup", "0")
+    await_samples(call, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def test_interrupted_cells_are_measured_by_resume(call):
+    process = start(call, "--step-ms 2")
+    await_samples(call, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    args = ["run", "--engine", worker("--step-ms 2"), "--mode", "infer", "--seq", "32", "64", "--steps",
+            "5", "--warmup", "0", "--resume"]
+    done = call(*args, code=0)
+    assert "Skipped" not in done.stdout
+    assert [record["verdict"] for record in call.records()] == ["interrupted", "ok", "ok"]
+
+
+def test_sigusr1_prints_a_status_line(call):
+    process = start(call, "--step-ms 2", extra=("--progress", "never"))
+    await_samples(call, process)
+    process.send_signal(signal.SIGUSR1)
+    line = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert line.startswith("[1/2] infer fp32 seq 32 batch 4: measuring, n "), line
+    assert "median" in line and "tokens/s" in line and "eta" in line
+
+
+def test_sigusr1_does_not_disturb_the_measurement(call):
+    process = call.start("run", "--engine", worker("--step-ms 5"), "--mode", "infer", "--steps", "100",
+                         "--warmup", "0")
+    await_samples(call, process)
+    for _ in range(20):
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(0.01)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    record, = call.records()
+    assert (record["verdict"], record["steps"]) == ("ok", 100)
+
+
+def test_a_reader_that_goes_away_costs_no_record(call):
+    process = start(call, "--step-ms 1", extra=("--seq", "32"))
+    process.stdout.close()
+    process.stderr.close()
+    await_samples(call, process)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)
+    assert process.returncode == 130
+    assert call.records()[0]["verdict"] == "interrupted"

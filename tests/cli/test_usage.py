@@ -1,0 +1,336 @@
+"""Wrong command lines: exit 2, one line on stderr that names the nearest valid thing, nothing written."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from caller import ROOT, program
+
+BIG = "1" + "0" * 12
+HUGE = "9" * 30
+
+# command line, what the line on stderr must hold
+WRONG = [
+    # commands
+    ("", "tokmark help"),
+    ("rnu", "'run'"),
+    ("RUN2", "'run'"),
+    ("modles", "'models'"),
+    ("--versoin", "'version'"),
+    ("help runn", "'run'"),
+    ("help run env", "unexpected"),
+    ("completion", "SHELL"),
+    ("completion bsah", "'bash'"),
+    ("worker", "ENGINE"),
+    ("worker nul", "'null'"),
+    ("env --jsn", "'--json'"),
+    ("models --json=1", "--json"),
+    ("version now", "--help"),
+    # commands of the design that this build does not have
+    *((name, "not in this build yet")
+      for name in "ab compare report export registry hud serve peak check setup".split()),
+    # flags
+    ("run --sequence 128", "'--seq'"),
+    ("run --se 128", "'--set'"),
+    ("run --batchsize 4", "'--batch'"),
+    ("run -z", "unknown flag"),
+    ("run -qq", "unknown flag"),
+    ("run --resume=1", "--resume"),
+    ("run --zip yes", "unexpected word 'yes'"),
+    ("run superintelligence", "unexpected word"),
+    ("run -- --seq", "unexpected word '--seq'"),
+    ("run --platform gpu", "unknown flag '--platform'"),
+    # a value is missing
+    *((f"run --{flag}", f"--{flag} needs a value") for flag in
+      "engine model set device mode precision seq batch steps target-ci max-time warmup trials sync "
+      "data data-format weights seed threads timeout memory-limit launch out progress color".split()),
+    ("run --seq --batch 4", "--seq needs a value"),
+    # engines, models, devices
+    ("run --engine nul", "'null'"),
+    ("run --engine Pytorhc", "'pytorch'"),
+    ("run --engine exec:", "exec:./my_worker"),
+    ("run --engine exec:'a", "not closed"),
+    ("run --model superinteligence", "'superintelligence'"),
+    ("run --model gpt2", "'gpt2-124m'"),
+    ("run --model missing.json", "missing.json"),
+    ("run --set layer_count=2", "layers_count"),
+    ("run --set layers_count", "layers_count=2"),
+    ("run --set layers_count=", "layers_count=2"),
+    ("run --set layers_count=0", "smallest is 1"),
+    ("run --set heads_count=7", "divide"),
+    ("run --set norm=rmss", "rms"),
+    ("run --set is_causal=ture", "'true'"),
+    ("run --device cup", "'cpu'"),
+    ("run --device cuda:", "'cuda'"),
+    ("run --device cuda:-1", "'cuda'"),
+    ("run --device cuda:99999", "largest is 1023"),
+    ("run --device cuda:007", "'cuda:7'"),
+    ("run --device CPU", "'cpu'"),
+    # words
+    ("run --mode trian", "'train'"),
+    ("run --mode train infre", "'infer'"),
+    ("run --mode train,decod", "'decode'"),
+    ("run --mode train,", "did you mean"),
+    ("run --precision fp23", "'fp32'"),
+    ("run --precision bfloat16", "'bf16'"),
+    ("run --sync blocks", "'block'"),
+    ("run --data-format uint8 --data x", "'uint16'"),
+    ("run --data-format text", "--data FILE"),
+    ("run --progress allways", "'always'"),
+    ("run --color nevr", "'never'"),
+    # axes
+    ("run --seq 0", "smallest is 1"),
+    ("run --seq -1", "smallest is 1"),
+    ("run --seq 128 -5", "smallest is 1"),
+    ("run --seq 1.5", "whole number"),
+    ("run --seq abc", "whole number"),
+    ("run --seq 128,", "try 128"),
+    (f"run --seq {BIG}", "largest is 1048576"),
+    (f"run --seq {HUGE}", "largest is 1048576"),
+    ("run --seq 512-128", "512"),
+    ("run --seq 128-", "1"),
+    ("run --seq 1-1000000", "1024"),
+    ("run --seq 128-2048*1", "2"),
+    ("run --seq 128-2048*0", "2"),
+    ("run --seq 128-2048+0", "1"),
+    ("run --batch 0", "smallest is 1"),
+    ("run --batch -8", "smallest is 1"),
+    (f"run --batch {BIG}", "largest is 1048576"),
+    # numbers
+    ("run --steps 0", "smallest is 1"),
+    ("run --steps -1", "smallest is 1"),
+    ("run --steps 1e3", "whole number"),
+    ("run --steps 0x10", "whole number"),
+    (f"run --steps {BIG}", "largest is 1000000000"),
+    (f"run --steps {HUGE}", "largest is 1000000000"),
+    ("run --warmup -1", "smallest is 0"),
+    ("run --warmup atuo", "'auto'"),
+    (f"run --warmup {BIG}", "largest is 1000000"),
+    ("run --trials 0", "smallest is 1"),
+    ("run --trials 1001", "largest is 1000"),
+    ("run --threads 0", "smallest is 1"),
+    (f"run --threads {BIG}", "largest is 1024"),
+    ("run --seed -1", "smallest is 0"),
+    (f"run --seed {HUGE}", "largest is 9223372036854775807"),
+    ("run --target-ci 0", "smallest is 0.01"),
+    ("run --target-ci 51", "largest is 50"),
+    ("run --target-ci nan", "not a number"),
+    ("run --target-ci inf", "not a number"),
+    ("run --target-ci -1", "smallest is 0.01"),
+    # durations and bytes
+    ("run --max-time 0", "more than 0"),
+    ("run --max-time -1s", "30s"),
+    ("run --max-time 5 parsecs", "unexpected word"),
+    ("run --max-time 5w", "30s"),
+    (f"run --max-time {HUGE}", "30s"),
+    ("run --timeout 0s", "more than 0"),
+    (f"run --timeout {BIG}h", "30s"),
+    ("run --memory-limit 0", "more than 0"),
+    ("run --memory-limit 5GB", "20GiB"),
+    ("run --memory-limit lots", "'auto'"),
+    (f"run --memory-limit {HUGE}", "20GiB"),
+    # files
+    ("run --data missing.bin", "missing.bin"),
+    ("run --data .", "a folder"),
+    ("run --weights missing.safetensors", "missing.safetensors"),
+    ("run --out .", "_bench"),
+    ("run --out ..", "_bench"),
+    ("run --out /", "_bench"),
+    ("run --launch 'a", "not closed"),
+    # contradictions
+    ("run --steps 10 --target-ci 1", "--target-ci"),
+    ("run --steps 10 --max-time 1s", "--max-time"),
+    # too much
+    ("run --seq 1-1000 --batch 1-1000", "100000"),
+]
+
+
+def words(text):
+    return text.split(" ") if text else []
+
+
+def check_refused(call, done, wanted, title="tokmark"):
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n"), done.stderr
+    assert done.stderr.startswith(title)
+    assert wanted in done.stderr
+    assert call.files() == []
+
+
+@pytest.mark.parametrize("line, wanted", WRONG, ids=[line or "nothing" for line, _ in WRONG])
+def test_wrong_usage(call, line, wanted):
+    check_refused(call, call(*words(line)), wanted)
+
+
+@pytest.mark.parametrize("flag", "engine model set device mode precision seq batch steps target-ci max-time "
+                         "warmup trials sync data data-format weights seed threads timeout memory-limit "
+                         "launch out progress color".split())
+@pytest.mark.parametrize("form", ["two words", "equals"])
+def test_empty_values(call, flag, form):
+    args = [f"--{flag}", ""] if form == "two words" else [f"--{flag}="]
+    check_refused(call, call("run", *args), f"--{flag}: ")
+
+
+@pytest.mark.parametrize("name, line, wanted", [
+    ("bench_pytorch", "--sandbox --mode trian", "'train'"),
+    ("bench_pytorch", "--platform gpu", "unknown flag"),
+    ("bench_pytorch", "run", "unexpected word 'run'"),
+    ("bench_jax", "--platform gup", "'gpu'"),
+    ("bench_jax", "--platform cuda:0", "'cuda'"),
+    ("bench_jax", "--platform gpu --device cpu", "--device"),
+    ("bench_jax", "--steps 10 --max-time 5s", "--max-time"),
+])
+def test_wrong_usage_under_the_published_names(call, name, line, wanted):
+    check_refused(call, call(*words(line), name=name), wanted, title=name)
+
+
+def test_an_out_that_is_a_file_is_left_alone(call):
+    (call.folder / "taken").write_text("mine")
+    done = call("run", "--sandbox", "--out", "taken", code=2)
+    assert "taken_bench" in done.stderr
+    assert (call.folder / "taken").read_text() == "mine"
+    assert call.files() == ["taken"]
+
+
+def test_control_characters_stay_on_the_one_line(call):
+    check_refused(call, call("run", "--model", "a\nb\x1b[31m"), "\\x0a")
+
+
+def test_very_long_words_are_refused(call):
+    for flag in ("--model", "--out", "--engine", "--data", "--seq", "--mode", "--set", "--launch"):
+        done = call("run", flag, "a=" + "x" * 100000)
+        check_refused(call, done, flag)
+        assert len(done.stderr) < 2200
+
+
+@pytest.mark.parametrize("engine", ["pytorch", "jax"])
+def test_engines_to_come_are_a_plain_answer(call, engine):
+    done = call("run", "--engine", engine)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    for word in (f"'{engine}'", "--sandbox", "--engine native"):
+        assert word in done.stderr
+    assert call.files() == []
+
+
+def test_last_scalar_counts_and_lists_add(call):
+    done = call("run", "--sandbox", "--dry-run", "--seed", "1", "--steps", "5", "--steps", "7",
+                "--seq", "32", "--seq", "64", "--mode", "infer", code=0)
+    assert "exactly 7 steps" in done.stdout
+    assert "2 cells" in done.stdout
+
+
+# --- help, manual, completion ---
+
+COMMANDS = ["run", "models", "engines", "env", "help", "version", "completion", "man", "worker"]
+
+
+@pytest.mark.parametrize("args", [["help"], ["--help"], ["-h"]] + [[c, "--help"] for c in COMMANDS])
+def test_help_is_80_columns_on_stdout(call, args):
+    done = call(*args, code=0)
+    assert done.stderr == ""
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert call.files() == []
+
+
+def test_help_of_the_published_names_shows_their_defaults(call):
+    text = call("--help", name="bench_pytorch", code=0).stdout
+    assert "Usage: bench_pytorch [FLAGS]" in text
+    assert "default: 128 512 2048" in text and "default: cuda:0" in text
+    assert "--platform" not in text
+    text = call("--help", name="bench_jax", code=0).stdout
+    assert "--platform NAME" in text and "default: _bench_jax" in text
+
+
+def test_help_names_every_exit_code(call):
+    text = call("run", "--help", code=0).stdout
+    table = text[text.index("Exit codes:"):]
+    assert re.findall(r"^  (\d+) ", table, re.M) == ["0", "2", "3", "4", "5", "130"]
+
+
+def test_planned_commands_are_not_in_help(call):
+    text = call("help", code=0).stdout
+    assert not re.search(r"^  (ab|compare|report|hud|serve) ", text, re.M)
+
+
+def test_examples_in_help_are_valid(call):
+    text = call("run", "--help", code=0).stdout
+    examples = text[text.index("Examples:"):text.index("Exit codes:")].splitlines()[1:]
+    examples = [line.split() for line in examples if line.strip()]
+    assert len(examples) >= 4
+    (call.folder / "input.txt").write_text("to be or not to be, " * 100)
+    for example in examples:
+        assert example[:2] == ["tokmark", "run"]
+        engine = [] if "--sandbox" in example else ["--sandbox"]
+        call(*example[1:], *engine, "--dry-run", code=0)
+
+
+def test_version(call):
+    for args in (["version"], ["--version"]):
+        assert re.match(r"tokmark \d+\.\d+\.\d+ \(", call(*args, code=0).stdout)
+    assert call("--version", name="bench_jax", code=0).stdout.startswith("tokmark ")
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_the_manual_page_is_clean(call):
+    page = call("man", code=0).stdout
+    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=page, text=True,
+                          capture_output=True, check=False)
+    assert (lint.returncode, lint.stdout) == (0, "")
+    flags = set(re.findall(r"(--[a-z-]+)", call("run", "--help", code=0).stdout))
+    shown = subprocess.run(["mandoc", "-T", "ascii"], input=page, text=True, capture_output=True,
+                           check=True).stdout
+    plain = re.sub(".\x08", "", shown)
+    assert [flag for flag in flags if flag not in plain and flag != "--help"] == []
+
+
+def complete(script, *line):
+    """What bash offers for the last word of the line."""
+    code = ('source /dev/stdin; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tokmark; '
+            'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "--norc", "-c", code, "bash", *line], input=script, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
+def test_completion_offers_commands_flags_and_presets(call):
+    script = call("completion", "bash", code=0).stdout
+    assert complete(script, "tokmark", "ru") == ["run"]
+    assert complete(script, "tokmark", "run", "--dry") == ["--dry-run"]
+    assert complete(script, "tokmark", "run", "--model", "gpt") == ["gpt2-124m"]
+    assert "superintelligence-tiny" in complete(script, "tokmark", "run", "--model", "=", "super")
+    assert complete(script, "tokmark", "run", "--mode", "train", "dec") == ["decode"]
+    assert complete(script, "bench_jax", "--platf") == ["--platform"]
+    assert complete(script, "bench_pytorch", "--platf") == []
+    assert complete(script, "/x/bench_jax", "--platform", "t") == ["tpu"]
+
+
+# --- the published scripts' names in benchmarks/ ---
+
+@pytest.mark.parametrize("name", ["bench_pytorch", "bench_jax"])
+def test_the_scripts_hand_over_from_any_folder(call, name, tmp_path_factory):
+    tree = tmp_path_factory.mktemp("tree")
+    (tree / "benchmarks").mkdir()
+    (tree / "build").mkdir()
+    script = tree / "benchmarks" / f"{name}.py"
+    shutil.copy(os.path.join(ROOT, "benchmarks", f"{name}.py"), script)
+    command = ["python3", str(script), "--help"]
+    empty = {**os.environ, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=call.folder, env=empty, text=True, capture_output=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1 and "make build" in done.stderr
+    # beside the script's repository
+    os.symlink(program("tokmark"), tree / "build" / "tokmark")
+    done = subprocess.run(command, cwd=call.folder, env=empty, text=True, capture_output=True, check=True)
+    assert f"Usage: {name} " in done.stdout
+    # on PATH
+    os.unlink(tree / "build" / "tokmark")
+    (tree / "elsewhere").mkdir()
+    os.symlink(program("tokmark"), tree / "elsewhere" / name)
+    found = {**os.environ, "PATH": f"/usr/bin:/bin:{tree / 'elsewhere'}"}
+    done = subprocess.run(command, cwd=call.folder, env=found, text=True, capture_output=True, check=True)
+    assert f"Usage: {name} " in done.stdout

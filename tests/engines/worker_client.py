@@ -1,0 +1,96 @@
+"""A host of the worker protocol, as small as can be: one line out, one line back."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def tokmark_binary():
+    return os.environ.get("TOKMARK_BINARY", str(REPOSITORY / "build" / "tokmark"))
+
+
+class WorkerError(Exception):
+    """The worker answered `error`; `reply` is the whole message."""
+
+    def __init__(self, reply):
+        super().__init__(reply.get("text", ""))
+        self.reply = reply
+
+
+class Worker:
+    """`with Worker("native") as worker: worker.open(...)`"""
+
+    def __init__(self, engine, command=None):
+        self.process = subprocess.Popen(
+            command or [tokmark_binary(), "worker", engine],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.engine = engine
+        self.hello = self.ask({"type": "hello", "versions": [1], "host": "tests"})
+
+    def ask(self, message):
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker is gone, exit code {self.process.wait()}")
+        reply = json.loads(line)
+        if reply["type"] == "error":
+            raise WorkerError(reply)
+        return reply
+
+    def open(self, model, mode, seq_len, batch_size, **changes):
+        message = {
+            "type": "open",
+            "engine": self.engine,
+            "framework": self.engine,
+            "model": model,
+            "model_source": "preset",
+            "device": "cpu",
+            "precision": "fp32",
+            "mode": mode,
+            "seq_len": seq_len,
+            "batch_size": batch_size,
+            "threads": 2,
+            "seed": "1",
+            "data": "synthetic",
+            "data_hash": "",
+            "weights_hash": "",
+            "data_path": "",
+            "weights_path": "",
+        }
+        return self.ask({**message, **changes})
+
+    def run(self, steps, sync="step"):
+        return self.ask({"type": "run", "steps": steps, "sync": sync})
+
+    def memory(self):
+        return self.ask({"type": "memory"})
+
+    def check(self, inputs, output, train_steps=0):
+        return self.ask(
+            {
+                "type": "check",
+                "inputs": str(inputs),
+                "output": str(output),
+                "train_steps": train_steps,
+            }
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            try:
+                self.ask({"type": "close"})
+            except (RuntimeError, BrokenPipeError, WorkerError):
+                pass
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()

@@ -1,0 +1,145 @@
+/* Gradients against finite differences, decoding against a whole forward, routing against a naive
+ * computation of every expert. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "engines/native/transformer.h"
+#include "engines/native/weights.h"
+
+static struct model_spec moe_spec(bool is_causal)
+{
+    return (struct model_spec){.name = "moe",
+                               .vocab_size = 13,
+                               .max_seq_len = 5,
+                               .dim = 16,
+                               .layers_count = 2,
+                               .heads_count = 2,
+                               .ffn_hidden = 12,
+                               .experts_count = 3,
+                               .experts_active = 2,
+                               .rotary_dim = 4,
+                               .rotary_base = 10000.0,
+                               .norm_eps = 1e-6,
+                               .norm = MODEL_NORM_RMS,
+                               .ffn = MODEL_FFN_MOE_SWIGLU,
+                               .is_causal = is_causal};
+}
+
+static struct model_spec gelu_spec(bool is_causal)
+{
+    struct model_spec spec = moe_spec(is_causal);
+    spec.ffn = MODEL_FFN_GELU;
+    spec.norm = MODEL_NORM_LAYER;
+    spec.experts_count = 1;
+    spec.experts_active = 1;
+    spec.rotary_dim = 0;
+    spec.is_head_tied = true;
+    return spec;
+}
+
+/* A model with random weights, none of them zero, and random tokens. */
+static struct transformer open_model(const struct model_spec *spec, enum cell_mode mode,
+                                     unsigned threads_count)
+{
+    struct transformer t;
+    struct err err = {0};
+    struct transformer_shape shape = {.mode = mode,
+                                      .batch_size = 2,
+                                      .seq_len = spec->max_seq_len,
+                                      .threads_count = threads_count};
+    cr_assert_eq(transformer_open(spec, &shape, 7, &t, &err), STATUS_OK, "%s", err.text);
+    struct model_tensor tensor;
+    for (uint32_t i = 0; i < model_tensors_count(spec); i++) {
+        model_tensor_at(spec, i, &tensor);
+        float *values = t.buffers.weights + params_offset_of(&t.params, &tensor);
+        double middle = tensor.kind == MODEL_TENSOR_NORM ? 1.0 : 0.0;
+        for (uint64_t k = 0; k < tensor.elements_count; k++)
+            values[k] =
+                (float)(middle + 0.8 * (random_unit(random_at(random_key(99, i), k)) - 0.5));
+    }
+    if (mode != CELL_MODE_DECODE) {
+        for (size_t i = 0; i < t.shape.N; i++) {
+            t.buffers.inputs[i] = (uint32_t)(random_at(5, i) % spec->vocab_size);
+            t.buffers.targets[i] = (uint32_t)(random_at(6, i) % spec->vocab_size);
+        }
+    }
+    return t;
+}
+
+/* Central differences of the loss in every single parameter. The model computes in single
+ * precision, so a difference over 2 h carries noise of about 1e-7 loss / h. */
+static void check_gradients(const struct model_spec *spec)
+{
+    struct transformer t = open_model(spec, CELL_MODE_TRAIN, 2);
+    double loss = transformer_gradients(&t, 3, NULL);
+    cr_assert_float_eq(transformer_loss(&t, 3, NULL), loss, 1e-12);
+    const double h = 4e-3;
+    struct model_tensor tensor;
+    for (uint32_t i = 0; i < model_tensors_count(spec); i++) {
+        model_tensor_at(spec, i, &tensor);
+        size_t at = params_offset_of(&t.params, &tensor);
+        double largest = 0;
+        double worst = 0;
+        for (uint64_t k = 0; k < tensor.elements_count; k++) {
+            float *value = t.buffers.weights + at + k;
+            float kept = *value;
+            *value = (float)(kept + h);
+            double high = transformer_loss(&t, 3, NULL);
+            *value = (float)(kept - h);
+            double low = transformer_loss(&t, 3, NULL);
+            *value = kept;
+            double difference = (high - low) / (2 * h);
+            double gradient = t.buffers.gradients[at + k];
+            largest = fmax(largest, fabs(gradient));
+            worst = fmax(worst, fabs(gradient - difference));
+        }
+        cr_assert(worst <= 4e-3 * largest + 3e-4, "%s: off by %g, largest %g", tensor.name, worst,
+                  largest);
+    }
+    transformer_close(&t);
+}
+
+Test(native_transformer, gradients_of_the_moe_model_equal_finite_differences)
+{
+    struct model_spec spec = moe_spec(false);
+    check_gradients(&spec);
+}
+
+Test(native_transformer, gradients_of_the_causal_moe_model_equal_finite_differences)
+{
+    struct model_spec spec = moe_spec(true);
+    check_gradients(&spec);
+}
+
+Test(native_transformer, gradients_of_the_gelu_model_equal_finite_differences)
+{
+    struct model_spec spec = gelu_spec(true);
+    check_gradients(&spec);
+    spec.is_head_tied = false;
+    spec.is_causal = false;
+    check_gradients(&spec);
+}
+
+Test(native_transformer, gradients_with_dropout_equal_finite_differences_under_the_same_masks)
+{
+    struct model_spec spec = moe_spec(false);
+    spec.dropout = 0.25;
+    check_gradients(&spec);
+    spec = gelu_spec(true);
+    spec.dropout = 0.25;
+    check_gradients(&spec);
+}
+
+Test(native_transformer, dropout_masks_change_with_the_step)
+{
+    struct model_spec spec = moe_spec(false);
+    spec.dropout = 0.25;
+    struct transformer t = open_model(&spec, CELL_MODE_TRAIN, 1);
+    double first = transformer_loss(&t, 1, NULL);
+    cr_assert_neq(first, transformer_loss(&t, 2, NULL));
+    cr_assert_eq(first, transformer_loss(&t, 1, NULL));
+    transformer_close(&t);
+}

@@ -1,0 +1,63 @@
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervise/watch.h"
+
+#define MIB (1ULL << 20)
+
+Test(supervise_watch, the_rule_counts_a_low_host_only_against_an_eater)
+{
+    const struct watch watch = {.limit_bytes = 1000 * MIB, .reserve_bytes = 512 * MIB};
+    cr_expect_eq(watch_judge(&watch, 900 * MIB, 4000 * MIB), WATCH_FINE);
+    cr_expect_eq(watch_judge(&watch, 1000 * MIB, 4000 * MIB), WATCH_FINE);
+    cr_expect_eq(watch_judge(&watch, 1001 * MIB, 4000 * MIB), WATCH_OVER_LIMIT);
+    cr_expect_eq(watch_judge(&watch, 900 * MIB, 511 * MIB), WATCH_HOST_LOW);
+    cr_expect_eq(watch_judge(&watch, 900 * MIB, 512 * MIB), WATCH_FINE);
+    cr_expect_eq(watch_judge(&watch, 100 * MIB, 1 * MIB), WATCH_FINE, "someone else eats");
+    cr_expect_eq(watch_judge(&watch, 900 * MIB, 0), WATCH_FINE, "0 is unknown");
+    const struct watch unlimited = {.reserve_bytes = 512 * MIB};
+    cr_expect_eq(watch_judge(&unlimited, 1ULL << 50, 4000 * MIB), WATCH_FINE);
+}
+
+Test(supervise_watch, a_worker_is_believed_only_about_a_descendant)
+{
+    int out[2];
+    cr_assert_eq(pipe(out), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pid_t grandchild = fork();
+        if (grandchild == 0)
+            for (;;)
+                pause();
+        (void)!write(out[1], &grandchild, sizeof(grandchild));
+        for (;;)
+            pause();
+    }
+    pid_t grandchild = 0;
+    cr_assert_eq(read(out[0], &grandchild, sizeof(grandchild)), (ssize_t)sizeof(grandchild));
+    struct watch watch;
+    watch_begin(&watch, child, 0);
+    cr_expect_eq(watch.pid, child);
+    watch_set_worker(&watch, getpid());
+    cr_expect_eq(watch.pid, child, "an ancestor is no worker");
+    watch_set_worker(&watch, 1);
+    cr_expect_eq(watch.pid, child);
+    watch_set_worker(&watch, INT64_MAX);
+    cr_expect_eq(watch.pid, child);
+    watch_set_worker(&watch, grandchild);
+    cr_expect_eq(watch.pid, grandchild);
+    struct watch_look look = watch_take_look(&watch);
+    cr_expect_eq(look.finding, WATCH_FINE);
+    cr_expect_gt(look.rss_bytes, 0);
+    watch.limit_bytes = 1;
+    cr_expect_eq(watch_take_look(&watch).finding, WATCH_OVER_LIMIT);
+    kill(grandchild, SIGKILL);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    cr_expect_eq(watch_take_look(&watch).finding, WATCH_FINE, "gone is not over");
+    cr_expect_not(watch_saw_oom_kill(&watch));
+}
