@@ -63,6 +63,17 @@ def rotate(x, cosines, sines):
     )
 
 
+def _attend_plainly(query, key, value, dropout_rate, is_causal):
+    """No fused kernel of a CPU knows dropout, and the plain form that PyTorch then takes turns bf16
+    into fp32 first; this one stays in the type that was asked for."""
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    if is_causal:
+        T = query.shape[-2]
+        future = torch.ones(T, T, dtype=torch.bool, device=query.device).triu(1)
+        scores = scores.masked_fill(future, float("-inf"))
+    return F.dropout(scores.softmax(dim=-1), dropout_rate) @ value
+
+
 class Attention(nn.Module):
     def __init__(self, spec):
         super().__init__()
@@ -88,13 +99,13 @@ class Attention(nn.Module):
             values[:, :, position : position + T] = value
             key, value = keys[:, :, : position + T], values[:, :, : position + T]
             is_causal = T > 1  # one token sees everything before it: no mask
-        out = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
-        )
+        dropout_rate = self.dropout_rate if self.training else 0.0
+        if dropout_rate > 0 and x.device.type == "cpu":
+            out = _attend_plainly(query, key, value, dropout_rate, is_causal)
+        else:
+            out = F.scaled_dot_product_attention(
+                query, key, value, dropout_p=dropout_rate, is_causal=is_causal
+            )
         return self.dropout(self.out_proj(out.transpose(1, 2).reshape(B, T, D)))
 
 

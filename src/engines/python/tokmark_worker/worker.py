@@ -99,11 +99,12 @@ class Worker:
             self._is_done = True  # a host that no longer reads is gone
 
     def _send_error(self, error):
+        has_bytes = error.needed_bytes is not None and error.available_bytes is not None
         fields = {
             "kind": error.kind,
-            "text": protocol.cut(error.text, protocol.TEXT_BYTES_MAX) or error.kind,
-            "needed_bytes": error.needed_bytes,
-            "available_bytes": error.available_bytes,
+            "text": protocol.cut(error.text, protocol.ERROR_BYTES_MAX) or error.kind,
+            "needed_bytes": error.needed_bytes if has_bytes else None,
+            "available_bytes": error.available_bytes if has_bytes else None,
             "scope": error.scope or ("host" if error.kind == "oom" else None),
         }
         self._send("error", fields)
