@@ -161,7 +161,7 @@ class Observer(TorchDispatchMode):
     def attention_name(self):
         if self._attention:
             return "sdpa " + "+".join(sorted(self._attention))
-        return "sdpa math" if self._calls.count > 0 else "no sdpa"
+        return "sdpa math" if self._calls.count > 0 else "no sdpa call"
 
 
 class _AttentionCalls(TorchFunctionMode):

@@ -213,7 +213,7 @@ class DecodeSteps:
             if self._is_builtin:
                 return self._caller.model(token, self.cache, self._position)
             out = self._caller.model(token, past_key_values=self.cache, use_cache=True)
-            self.cache.crop(self._position)  # back to the same depth
+            self.cache.crop(-1)  # back to the same depth
             return out.logits
 
     def warm_compile(self, tokens, targets):
