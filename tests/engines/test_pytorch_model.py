@@ -1,4 +1,4 @@
-"""Our PyTorch model against the reference in double precision, in all its forms, in this process."""
+"""Our PyTorch model, in all its forms, against the reference in double precision."""
 import json
 
 import pytest

@@ -162,7 +162,8 @@ def whole_number(message, key, least, most, default=None):
         return default
     if type(value) is not int or not least <= value <= most:
         raise ProtocolError(
-            f"message '{message.get('type')}': '{key}' must be a whole number from {least} to {most}"
+            f"message '{message.get('type')}': '{key}' must be a whole number from {least} to "
+            f"{most}"
         )
     return value
 

@@ -1,9 +1,9 @@
 """The `pytorch` engine: opens a cell, runs blocks of steps, says what it saw.
 
-Timing. A block's batches are on the device before the first stamp, as a loader that runs ahead would
-have them. Losses stay on the device in a list; they, the gradient norm and everything else are looked
-at after the last stamp. Python's garbage collector is off inside a block: a collection in a step is
-the harness's, not the model's. CUDA events stand beside the host's clock.
+Timing. A block's batches are on the device before the first stamp, as a loader that runs ahead
+would have them. Losses stay on the device in a list; they, the gradient norm and everything else
+are looked at after the last stamp. Python's garbage collector is off inside a block: a collection
+in a step is the harness's, not the model's. CUDA events stand beside the host's clock.
 """
 import gc
 import time

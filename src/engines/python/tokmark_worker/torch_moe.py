@@ -61,8 +61,8 @@ class Moe(nn.Module):
         )
 
     def allocate(self, device, dtype):
-        """Gives the experts' parameters one storage for each product, in the order of Stack, so that
-        one kernel can cast all of them, and none is needed where there is nothing to cast."""
+        """Gives the experts' parameters one storage for each product, in the order of Stack, so
+        that one kernel can cast all of them, and none is needed where there is nothing to cast."""
         for linears in (self._pairs("w1", "w2"), self._pairs("w3")):
             for name in ("weight", "bias"):
                 shape = getattr(linears[0], name).shape
@@ -236,8 +236,14 @@ def _are_neighbours(params):
     )
 
 
+def _is_compiling():
+    if hasattr(torch.compiler, "is_compiling"):  # since 2.3
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()
+
+
 def stack(params, dtype):
-    if torch.compiler.is_compiling():  # a compiler fuses the casts into the copy by itself
+    if _is_compiling():  # a compiler fuses the casts into the copy by itself
         return torch.stack([param.to(dtype) for param in params])
     return Stack.apply(dtype, *params)
 

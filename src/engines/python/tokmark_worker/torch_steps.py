@@ -23,9 +23,9 @@ def _parameters(module):
 class Caller:
     """Calls a model the way its forward wants, and finds the logits in what it gives.
 
-    A forward with a parameter `targets` (nanoGPT's way: logits of every position, and the loss, only
-    where targets are given) gets them when training; its own loss is then the loss. A transformers
-    model is told not to keep a cache it would throw away.
+    A forward with a parameter `targets` (nanoGPT's way: logits of every position, and the loss,
+    only where targets are given) gets them when training; its own loss is then the loss. A
+    transformers model is told not to keep a cache it would throw away.
     """
 
     def __init__(self, model, vocab_size):

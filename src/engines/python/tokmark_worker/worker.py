@@ -52,9 +52,8 @@ def _require_torch():
         raise WorkerError("unsupported", f"no PyTorch in {sys.executable}{why}; {how}") from None
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < (2, 2):
-        raise WorkerError(
-            "unsupported", f"PyTorch {torch.__version__} in {sys.executable} is older than 2.2; {how}"
-        )
+        old = f"PyTorch {torch.__version__} in {sys.executable} is older than 2.2"
+        raise WorkerError("unsupported", f"{old}; {how}")
 
 
 class Worker:
