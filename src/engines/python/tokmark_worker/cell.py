@@ -1,0 +1,277 @@
+"""A cell, as the `open` message says it (src/spec/cell.c), and the model it is about
+(src/spec/model.c). Every field is checked: a worker does not trust its host."""
+import difflib
+from dataclasses import dataclass, field, fields, replace
+
+from .protocol import ProtocolError
+
+MODES = ("train", "infer", "decode")
+PRECISIONS = ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8")
+DATA_FORMS = ("synthetic", "auto", "uint16", "uint32", "text")
+COMPILES = ("off", "default", "max-autotune")
+MOES = ("routed", "published")
+SOURCES = ("auto", "builtin")
+
+
+def nearest(word, words):
+    """The most similar of `words`."""
+    found = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.0)
+    return found[0] if found else ""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The figures of a model; the same fields as struct model_spec."""
+
+    name: str = ""
+    vocab_size: int = 0
+    max_seq_len: int = 0
+    dim: int = 0
+    layers_count: int = 0
+    heads_count: int = 0
+    ffn: str = "moe_swiglu"
+    ffn_hidden: int = 0
+    experts_count: int = 1
+    experts_active: int = 1
+    rotary_dim: int = 0
+    rotary_base: float = 10000.0
+    dropout: float = 0.0
+    norm: str = "rms"
+    norm_eps: float = 1e-6
+    is_causal: bool = False
+    is_head_tied: bool = False
+
+    @property
+    def head_dim(self):
+        return self.dim // self.heads_count
+
+    def tensors(self):
+        """(name, shape, is_expert) of every tensor of the state_dict, in its order."""
+        norm = ("weight", "bias") if self.norm == "layer" else ("weight",)
+        yield "token_embedding.weight", (self.vocab_size, self.dim), False
+        yield "position_embedding", (self.max_seq_len, self.dim), False
+        for layer in range(self.layers_count):
+            prefix = f"layers.{layer}"
+            for part in norm:
+                yield f"{prefix}.norm1.{part}", (self.dim,), False
+            yield from _linear(f"{prefix}.attn.qkv_proj", 3 * self.dim, self.dim)
+            yield from _linear(f"{prefix}.attn.out_proj", self.dim, self.dim)
+            for part in norm:
+                yield f"{prefix}.norm2.{part}", (self.dim,), False
+            yield from self._ffn_tensors(prefix)
+        for part in norm:
+            yield f"norm.{part}", (self.dim,), False
+        if not self.is_head_tied:
+            yield "lm_head.weight", (self.vocab_size, self.dim), False
+
+    def _ffn_tensors(self, prefix):
+        if self.ffn == "gelu":
+            yield from _linear(f"{prefix}.mlp.fc", self.ffn_hidden, self.dim)
+            yield from _linear(f"{prefix}.mlp.proj", self.dim, self.ffn_hidden)
+            return
+        yield f"{prefix}.moe.gate.weight", (self.experts_count, self.dim), False
+        for expert in range(self.experts_count):
+            ffn = f"{prefix}.moe.experts.{expert}.ffn"
+            yield from _linear(f"{ffn}.w1", self.ffn_hidden, self.dim, True)
+            yield from _linear(f"{ffn}.w2", self.ffn_hidden, self.dim, True)
+            yield from _linear(f"{ffn}.w3", self.dim, self.ffn_hidden, True)
+
+    def params_total(self):
+        return sum(_elements(shape) for _, shape, _ in self.tensors())
+
+    def params_active(self):
+        """Those that work on one token."""
+        experts = sum(_elements(shape) for _, shape, is_expert in self.tensors() if is_expert)
+        return self.params_total() - experts + experts // self.experts_count * self.experts_active
+
+    def with_text(self, key, text):
+        """One field set from text, as `--set key=value` does."""
+        kinds = {item.name: type(item.default) for item in fields(self) if item.name != "name"}
+        if key not in kinds:
+            raise ValueError(f"a model has no '{key}'; did you mean '{nearest(key, kinds)}'?")
+        return replace(self, **{key: parse_text(key, text, kinds[key])})
+
+
+def parse_text(key, text, kind):
+    """A value of type `kind` from a text, or from a JSON value that is of that type already."""
+    if kind is float and type(text) is int:
+        return float(text)
+    if type(text) is kind or not isinstance(text, str):
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{key} must be true or false, not '{text}'")
+        return text.lower() == "true"
+    try:
+        return kind(text) if kind in (int, float) else text
+    except ValueError:
+        raise ValueError(f"{key} must be a number, not '{text}'") from None
+
+
+def _elements(shape):
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _linear(prefix, out, inner, is_expert=False):
+    yield f"{prefix}.weight", (out, inner), is_expert
+    yield f"{prefix}.bias", (out,), is_expert
+
+
+@dataclass(frozen=True)
+class Options:
+    """What only the Python engines have; absent keys keep these."""
+
+    moe: str = "routed"
+    compile: str = "off"
+    source: str = "auto"  # builtin: our own model even where a package is found
+    set: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a sweep."""
+
+    engine: str
+    framework: str
+    model: ModelSpec
+    model_source: str
+    device: str
+    precision: str
+    mode: str
+    seq_len: int
+    batch_size: int
+    threads: int
+    seed: int
+    data: str
+    data_path: str
+    weights_path: str
+    model_ref: str
+    options: Options
+
+
+def _fail(text):
+    raise ProtocolError(f"message 'open': {text}")
+
+
+def _text(message, key, default=None):
+    value = message.get(key, default)
+    if not isinstance(value, str):
+        _fail(f"'{key}' must be a string")
+    if len(value.encode("utf-8", "replace")) > 1023:
+        _fail(f"'{key}' is longer than 1023 bytes")
+    return value
+
+
+def _word(message, key, words, default=None):
+    value = _text(message, key, default)
+    if value not in words:
+        _fail(f"there is no {key} '{value[:60]}'; did you mean '{nearest(value, words)}'?")
+    return value
+
+
+def _count(message, key, least):
+    value = message.get(key)
+    if type(value) is not int or not least <= value < 1 << 32:
+        _fail(f"'{key}' must be a whole number of at least {least}")
+    return value
+
+
+def _read_field(key, value, kind):
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind is int and type(value) in (int, float) and float(value).is_integer():
+        return int(value)
+    if kind in (bool, str) and type(value) is kind:
+        return value
+    wanted = {bool: "truth value", str: "word"}.get(kind, "number")
+    return _fail(f"model: {key} must be a {wanted}")
+
+
+def _read_model(value):
+    if not isinstance(value, dict):
+        _fail("a model must be a JSON object")
+    kinds = {item.name: type(item.default) for item in fields(ModelSpec)}
+    for key in value:
+        if key not in kinds:
+            _fail(f"a model has no '{key[:60]}'; did you mean '{nearest(key, kinds)}'?")
+    spec = ModelSpec(**{key: _read_field(key, inner, kinds[key]) for key, inner in value.items()})
+    problem = model_problem(spec)
+    if problem:
+        _fail(f"model: {problem}")
+    return spec
+
+
+def model_problem(spec):
+    """What is wrong with a model's figures; None when nothing is."""
+    sizes = ("vocab_size", "max_seq_len", "dim", "layers_count", "heads_count", "ffn_hidden")
+    if any(getattr(spec, key) < (2 if key == "vocab_size" else 1) for key in sizes):
+        return f"{', '.join(sizes)} must be given"
+    if spec.dim % spec.heads_count != 0:
+        return f"heads_count {spec.heads_count} does not divide dim {spec.dim}"
+    if not 0 <= spec.rotary_dim <= spec.head_dim or spec.rotary_dim % 2 != 0:
+        return f"rotary_dim {spec.rotary_dim} must be even and at most {spec.head_dim}"
+    if spec.ffn not in ("moe_swiglu", "gelu") or spec.norm not in ("rms", "layer"):
+        return "ffn is moe_swiglu or gelu, norm is rms or layer"
+    if spec.ffn == "gelu" and (spec.experts_count, spec.experts_active) != (1, 1):
+        return "ffn gelu has no experts: experts_count and experts_active must be 1"
+    if not 1 <= spec.experts_active <= spec.experts_count:
+        return f"experts_active {spec.experts_active} must be from 1 to {spec.experts_count}"
+    if not 0 <= spec.dropout < 1:
+        return "dropout must be from 0 to 0.99"
+    return None
+
+
+def _read_options(message):
+    value = message.get("options")
+    if value is None:
+        return Options()
+    if not isinstance(value, dict):
+        _fail("'options' must be an object")
+    overrides = value.get("set")
+    if overrides is None:
+        overrides = {}
+    if not isinstance(overrides, dict):
+        _fail("'options.set' must be an object")
+    return Options(
+        moe=_word(value, "moe", MOES, "routed"),
+        compile=_word(value, "compile", COMPILES, "off"),
+        source=_word(value, "source", SOURCES, "auto"),
+        set=overrides,
+    )
+
+
+def _read_seed(message):
+    text = _text(message, "seed")
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
+        _fail("'seed' must be a whole number from 0 to 2^64 - 1, as text")
+    return int(text)
+
+
+def read_cell(message):
+    """The cell of an `open` message; ProtocolError says what is wrong with it."""
+    cell = Cell(
+        engine=_text(message, "engine"),
+        framework=_text(message, "framework"),
+        model=_read_model(message.get("model")),
+        model_source=_text(message, "model_source"),
+        device=_text(message, "device"),
+        precision=_word(message, "precision", PRECISIONS),
+        mode=_word(message, "mode", MODES),
+        seq_len=_count(message, "seq_len", 1),
+        batch_size=_count(message, "batch_size", 1),
+        threads=_count(message, "threads", 0),
+        seed=_read_seed(message),
+        data=_word(message, "data", DATA_FORMS),
+        data_path=_text(message, "data_path"),
+        weights_path=_text(message, "weights_path"),
+        model_ref=_text(message, "model_ref", ""),
+        options=_read_options(message),
+    )
+    if cell.seq_len > cell.model.max_seq_len:
+        _fail(
+            f"'seq_len' {cell.seq_len} is over the model's max_seq_len {cell.model.max_seq_len}"
+        )
+    return cell

@@ -1,0 +1,45 @@
+"""Bytes in use on a whole NVIDIA device, whoever holds them: NVML by ctypes; None where there is
+none. The allocator's own figures do not see the driver's context, libraries or other processes."""
+import ctypes
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = [
+        ("total", ctypes.c_ulonglong),
+        ("free", ctypes.c_ulonglong),
+        ("used", ctypes.c_ulonglong),
+    ]
+
+
+class Device:
+    """One device, found by its UUID ("GPU-...") or PCI bus id."""
+
+    def __init__(self, library, handle):
+        self._library = library
+        self._handle = handle
+
+    @classmethod
+    def find(cls, uuid=None, pci_bus_id=None):
+        """None when NVML is absent or does not know the device."""
+        try:
+            library = ctypes.CDLL("libnvidia-ml.so.1")
+            if library.nvmlInit_v2() != 0:
+                return None
+        except (OSError, AttributeError):
+            return None
+        handle = ctypes.c_void_p()
+        for name, value in (
+            ("nvmlDeviceGetHandleByUUID", uuid),
+            ("nvmlDeviceGetHandleByPciBusId_v2", pci_bus_id),
+        ):
+            find = getattr(library, name, None)
+            if value and find and find(value.encode("ascii"), ctypes.byref(handle)) == 0:
+                return cls(library, handle)
+        return None
+
+    def memory(self):
+        """(used, total) bytes; None when NVML does not answer."""
+        memory = _Memory()
+        if self._library.nvmlDeviceGetMemoryInfo(self._handle, ctypes.byref(memory)) != 0:
+            return None
+        return memory.used, memory.total

@@ -1,0 +1,152 @@
+"""The check request: on given tokens, without dropout, what comes out as safetensors, for a
+comparison between engines (struct proto_check). Takes no part in any timing."""
+import torch
+import torch.nn.functional as F
+
+from . import safetensors
+from .errors import model_error
+from .torch_steps import LEARNING_RATE
+
+
+def load_weights(path, model):
+    """Copies a file's tensors into the model's state_dict. Every tensor of the model must be there
+    with its shape (leading dimensions of 1 are taken as absent); more are no error. A longer
+    position table gives its first rows, so that one checkpoint serves every seq_len."""
+    file = safetensors.SafetensorsFile(path)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            given = file.tensor(name)
+            if not given.is_floating_point():
+                raise model_error(f"'{path}': tensor '{name}' is {given.dtype}")
+            shape, wanted = _squeezed(given.shape), _squeezed(tensor.shape)
+            if name == "position_embedding" and shape[1:] == wanted[1:] and shape > wanted:
+                given = given.reshape(shape)[: wanted[0]]
+                shape = wanted
+            if shape != wanted:
+                raise model_error(
+                    f"'{path}': tensor '{name}' has shape {tuple(given.shape)}, the model's is "
+                    f"{tuple(tensor.shape)}"
+                )
+            tensor.copy_(given.reshape(tensor.shape))
+
+
+def _squeezed(shape):
+    shape = tuple(shape)
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def _read_inputs(path, vocab_size, longest, device):
+    file = safetensors.SafetensorsFile(path)
+    both = []
+    for name in ("tokens", "targets"):
+        tensor = file.tensor(name)
+        if tensor.dim() != 2 or tensor.numel() == 0 or tensor.is_floating_point():
+            raise model_error(f"check: the inputs need '{name}' of shape (B, T), whole numbers")
+        tensor = tensor.to(torch.int64)
+        least, most = int(tensor.min()), int(tensor.max())
+        if least < 0 or most >= vocab_size:
+            raise model_error(
+                f"check: {name} holds {least if least < 0 else most}; the vocabulary has "
+                f"{vocab_size}"
+            )
+        both.append(tensor.to(device))
+    if both[0].shape != both[1].shape:
+        raise model_error("check: tokens and targets differ in shape")
+    if longest is not None and both[0].shape[1] > longest:
+        raise model_error(
+            f"check: {both[0].shape[1]} tokens in a row; the most is {longest}"
+        )
+    return both
+
+
+def _decode_logits(model, tokens, precision):
+    """T single-token steps from an empty cache."""
+    B, T = tokens.shape
+    with torch.inference_mode(), precision.autocast():
+        cache = model.new_cache(B, T)
+        steps = [model(tokens[:, at : at + 1], cache, at) for at in range(T)]
+    return torch.cat(steps, dim=1)
+
+
+class Check:
+    """One request against an open cell; the cell's weights are as before when it is done."""
+
+    def __init__(self, cell, source, caller, precision, device):
+        self._cell = cell
+        self._source = source
+        self._model = source.model  # never the compiled one
+        self._caller = caller
+        self._precision = precision
+        self._device = device
+
+    def run(self, inputs_path, output_path, train_steps):
+        longest = self._cell.model.max_seq_len if self._source.is_builtin else None
+        tokens, targets = _read_inputs(
+            inputs_path, self._source.vocab_size, longest, self._device
+        )
+        was_training = self._model.training
+        gradients = [(param, param.grad) for param in self._model.parameters()]
+        saved = None
+        compiled, self._caller.model = self._caller.model, self._model
+        try:
+            self._model.eval()  # no dropout; gradients flow as ever
+            if self._cell.mode != "train":
+                tensors, loss = self._forward_only(tokens, targets)
+            else:
+                if train_steps > 0:
+                    saved = [param.detach().clone() for param in self._model.parameters()]
+                tensors, loss = self._train(tokens, targets, train_steps)
+            safetensors.write(output_path, tensors)
+        finally:
+            self._caller.model = compiled
+            self._model.train(was_training)
+            if saved is not None:
+                with torch.no_grad():
+                    for param, value in zip(self._model.parameters(), saved):
+                        param.copy_(value)
+            for param, gradient in gradients:
+                param.grad = gradient
+        return {"loss": loss, "tensors": len(tensors)}
+
+    def _forward_only(self, tokens, targets):
+        if self._cell.mode == "decode":
+            if not self._source.is_builtin:
+                raise model_error("check: decode is checked for tokmark's own models only")
+            logits = _decode_logits(self._model, tokens, self._precision)
+        else:
+            with torch.inference_mode(), self._precision.autocast():
+                logits = self._caller.full_logits(tokens, targets)
+        self._caller.require_shape(logits, tokens, may_be_last=False)
+        loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+        return _outputs(logits, loss), float(loss)
+
+    def _train(self, tokens, targets, train_steps):
+        params = list(self._model.parameters())
+        optimizer = torch.optim.AdamW(params, lr=LEARNING_RATE)
+        for _ in range(train_steps):
+            self._gradients(tokens, targets)
+            optimizer.step()
+        logits, loss = self._gradients(tokens, targets)
+        tensors = _outputs(logits, loss)
+        for name, param in self._model.named_parameters():
+            gradient = torch.zeros_like(param) if param.grad is None else param.grad
+            tensors.append((f"grad.{name}", gradient.float()))
+        if train_steps > 0:
+            for name, param in self._model.named_parameters():
+                tensors.append((f"param.{name}", param.detach().float()))
+        return tensors, float(loss)
+
+    def _gradients(self, tokens, targets):
+        self._model.zero_grad(set_to_none=True)
+        with self._precision.autocast():
+            logits = self._caller.full_logits(tokens, targets)
+            self._caller.require_shape(logits, tokens, may_be_last=False)
+            loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+        loss.backward()
+        return logits.detach(), loss.detach()
+
+
+def _outputs(logits, loss):
+    return [("logits", logits.float()), ("loss", loss.float().reshape(1))]

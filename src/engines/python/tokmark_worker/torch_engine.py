@@ -1,0 +1,396 @@
+"""The `pytorch` engine: opens a cell, runs blocks of steps, says what it saw.
+
+Timing. A block's batches are on the device before the first stamp, as a loader that runs ahead
+would have them. Losses stay on the device in a list; they, the gradient norm and everything else
+are looked at after the last stamp. Python's garbage collector is off inside a block: a collection
+in a step is the harness's, not the model's. CUDA events stand beside the host's clock.
+"""
+import gc
+import time
+import traceback
+
+import torch
+
+from . import __version__
+from .errors import WorkerError, last_line, model_error, unsupported
+from .tokens import Tokens, TorchArrays
+from .torch_check import Check, load_weights
+from .torch_memory import DeviceMemory, bytes_least, oom_error, require_host
+from .torch_precision import NAMES, Observer, Precision
+from .torch_sources import builtin_spec, choose, make
+from .torch_steps import Caller, DecodeSteps, InferSteps, TrainSteps
+
+# A block's batches are made in parts of at most so many bytes, each timed by itself.
+_BATCHES_BYTES_MAX = 64 << 20
+# On a device they must not show in its peak: at most this part of what the weights take.
+_BATCHES_SHARE = 200
+_COMPILE_CALLS = {"default": 2, "max-autotune": 3}  # CUDA graphs are recorded after a warm-up call
+
+
+def resolve_device(name):
+    """cpu, cuda or cuda:N; unsupported names the nearest."""
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise unsupported(f"pytorch has no device '{name}' here; devices are cpu, cuda, cuda:N")
+    if not torch.cuda.is_available():
+        raise unsupported(
+            f"device {name}: PyTorch {torch.__version__} sees no CUDA device; the nearest is cpu"
+        )
+    count = torch.cuda.device_count()
+    number = int(index) if index else 0
+    if number >= count:
+        raise unsupported(
+            f"device {name}: there are {count} CUDA devices; the nearest is cuda:{count - 1}"
+        )
+    device = torch.device("cuda", number)
+    torch.cuda.set_device(device)
+    return device
+
+
+def recompiles():
+    """How often TorchDynamo has compiled a frame in this process."""
+    from torch._dynamo.utils import counters
+
+    return counters["frames"]["total"]
+
+
+class TorchEngine:
+    """One cell at a time."""
+
+    name = "pytorch"
+    version = f"torch {torch.__version__}, worker {__version__}"
+
+    def __init__(self):
+        self._cell = None
+        self._device = None
+        self._precision = None
+        self._source = None
+        self._caller = None
+        self._steps = None
+        self._tokens = None
+        self._memory = None
+        self._steps_done = 0
+        self._is_compiled = False
+
+    # --- open ------------------------------------------------------------------------------------
+
+    def open(self, cell):
+        try:
+            return self._guard("opening the model", self._open, cell)
+        except WorkerError:
+            self._drop()
+            raise
+
+    def _open(self, cell):
+        self._cell = cell
+        self._device = resolve_device(cell.device)
+        self._precision = Precision(cell.precision, cell.mode, self._device)
+        self._precision.apply()
+        if cell.threads > 0:
+            torch.set_num_threads(cell.threads)
+        self._require_memory_before()
+        begin = time.perf_counter_ns()
+        self._source = make(cell, self._device, self._precision)
+        if cell.weights_path:
+            load_weights(cell.weights_path, self._source.model)
+        self._synchronize()
+        load_ns = time.perf_counter_ns() - begin
+        model = self._source.model
+        model.train(cell.mode == "train")
+        self._require_memory_after()
+        self._tokens = Tokens(cell, self._source.vocab_size, TorchArrays(torch))
+        self._caller = Caller(model, self._source.vocab_size)
+        observer = self._observe_forward()
+        self._make_steps()
+        compile_ns = self._compile()
+        ready = self._describe(observer, load_ns, compile_ns)
+        gc.collect()
+        gc.freeze()  # what is there now is never looked through again
+        self._memory = DeviceMemory(self._device)
+        self._memory.begin()
+        return ready
+
+    def _require_memory_before(self):
+        """On a CPU too large a cell ends in a kernel kill, not in an error: arithmetic first."""
+        if self._device.type == "cpu" and choose(self._cell)[0] in ("package", "builtin"):
+            spec = self._cell.model
+            if choose(self._cell)[0] == "builtin":
+                spec = builtin_spec(self._cell)
+            self._require_memory(spec.params_total(), spec.vocab_size, 0)
+
+    def _require_memory_after(self):
+        """The same with what the model turned out to have, all but its weights still to come."""
+        if self._device.type == "cpu":
+            params = list(self._source.model.parameters())
+            held = sum(param.numel() * param.element_size() for param in params)
+            count = sum(param.numel() for param in params)
+            self._require_memory(count, self._source.vocab_size, held)
+
+    def _require_memory(self, params_count, vocab_size, held_bytes):
+        least = bytes_least(params_count, self._precision, self._cell, vocab_size)
+        what = f"the cell ({params_count / 1e6:.0f} M parameters, {self._cell.mode})"
+        require_host(what, max(0, least - held_bytes))
+
+    def _observe_forward(self):
+        """One forward over one row, watched: which types products run in, which attention kernel,
+        and whether the output is what it must be. It also takes what libraries do once out of the
+        first step."""
+        cell = self._cell
+        inputs, targets = self._tokens.batches(0, 1)
+        rows = [part[0, :1].contiguous().to(self._device) for part in (inputs, targets)]
+        is_train = cell.mode == "train"
+        observer = Observer()
+        # not inference_mode: below it products are not taken apart into what can be watched
+        with torch.set_grad_enabled(is_train), self._precision.autocast(), observer:
+            if is_train:
+                logits = self._caller.full_logits(*rows)
+            else:
+                logits = self._caller.logits(rows[0])
+        self._caller.require_shape(logits, rows[0], may_be_last=not is_train)
+        if logits.shape[1] != cell.seq_len:
+            self._source.notes.append("logits of the last position only")
+        return observer
+
+    def _make_steps(self):
+        cell = self._cell
+        if cell.mode == "train":
+            self._steps = TrainSteps(self._caller, self._precision, self._device)
+        elif cell.mode == "infer":
+            self._steps = InferSteps(self._caller, self._precision)
+        else:
+            inputs, _ = self._tokens.batches(0, 1)
+            prompt = inputs[0, :, :-1].contiguous().to(self._device)
+            self._steps = DecodeSteps(
+                self._caller, self._precision, self._source, cell, prompt
+            )
+
+    def _compile(self):
+        """Time of the first compiled calls at the cell's shape; None without a compiler."""
+        how = self._cell.options.compile
+        if how == "off":
+            return None
+        self._is_compiled = True
+        mode = None if how == "default" else how
+        self._caller.model = torch.compile(self._source.model, mode=mode, dynamic=False)
+        inputs, targets = self._device_batches(0, 1)
+        self._synchronize()
+        begin = time.perf_counter_ns()
+        for _ in range(_COMPILE_CALLS[how]):
+            self._steps.warm_compile(inputs[0], targets[0])
+        self._synchronize()
+        return time.perf_counter_ns() - begin
+
+    def _describe(self, observer, load_ns, compile_ns):
+        source, precision = self._source, self._precision
+        params = list(source.model.parameters())
+        dtypes = {param.dtype: 0 for param in params}
+        for param in params:
+            dtypes[param.dtype] += param.numel()
+        backend = [observer.attention_name()]
+        if source.is_builtin and source.model.experts_way():
+            backend.append(source.model.experts_way())
+        if self._is_compiled:
+            backend.append("compiled")
+        notes = list(source.notes)
+        if self._cell.options.compile != "off":
+            notes.append(f"torch.compile {self._cell.options.compile}")
+        if self._cell.mode == "train":
+            notes.append(self._steps.optimizer_name)
+        if source.vocab_size != self._cell.model.vocab_size:
+            notes.append(f"vocabulary {source.vocab_size} from the model")
+        if self._cell.mode == "decode" and source.is_builtin and not source.model.spec.is_causal:
+            notes.append("decode attends to the past only; the model has no causal mask")
+        names = sorted(dtypes, key=lambda dtype: -dtypes[dtype])
+        return {
+            "params_total": sum(param.numel() for param in params),
+            "params_active": source.params_active,
+            "model_source": source.text,
+            "dtype_param": "+".join(NAMES.get(dtype, str(dtype)) for dtype in names),
+            "dtype_compute": observer.compute_name(precision.tf32),
+            "dtype_accumulate": precision.accumulate_name(),
+            "backend": ", ".join(backend),
+            "tf32": precision.tf32,
+            "threads": torch.get_num_threads(),
+            "load_ns": load_ns,
+            "compile_ns": compile_ns,
+            "tokens_data": self._tokens.text,
+            "notes": "; ".join(notes),
+        }
+
+    # --- run -------------------------------------------------------------------------------------
+
+    def run_block(self, steps_count, sync):
+        return self._guard("a step", self._run_block, steps_count, sync)
+
+    def _run_block(self, steps_count, sync):
+        compiled_before = recompiles() if self._is_compiled else 0
+        block = _Block(self._device, sync, self._cell.mode == "train", self._synchronize)
+        self._memory.begin_steps()
+        gc.collect()
+        gc.disable()
+        try:
+            while block.steps_done < steps_count:
+                part = min(steps_count - block.steps_done, self._part_steps())
+                batches = self._device_batches(self._steps_done, part)
+                block.run(self._steps.step, *batches)
+                self._steps_done += part
+        finally:
+            gc.enable()
+        self._memory.end_of_steps()
+        fields = block.fields()
+        fields.update(self._look(block))
+        if self._is_compiled:
+            fields["recompiles"] = recompiles() - compiled_before
+        return fields
+
+    def _part_steps(self):
+        bytes_max = _BATCHES_BYTES_MAX
+        if self._device.type != "cpu":
+            weights = sum(
+                param.numel() * param.element_size() for param in self._source.model.parameters()
+            )
+            bytes_max = min(bytes_max, weights // _BATCHES_SHARE)
+        step_bytes = 16 * self._cell.batch_size * self._cell.seq_len
+        return max(1, bytes_max // step_bytes)
+
+    def _device_batches(self, first_step, steps_count):
+        """Lists of a step's inputs and targets, contiguous, on the device."""
+        inputs, targets = self._tokens.batches(first_step, steps_count)
+        return tuple(
+            list(part.contiguous().to(self._device).unbind(0)) for part in (inputs, targets)
+        )
+
+    def _look(self, block):
+        """What can be seen of the block's steps, after them."""
+        last = block.results[-1]
+        if self._cell.mode == "train":
+            if last.dim() != 0 and last.numel() != 1:
+                raise model_error(f"the loss has shape {tuple(last.shape)}")
+            losses = torch.stack([loss.reshape(()).float() for loss in block.results])
+            grad_norm = self._steps.grad_norm()
+            nonfinite = int((~torch.isfinite(losses)).sum())
+            if grad_norm is not None:
+                nonfinite += 0 if abs(grad_norm) < float("inf") else 1
+            return {
+                "loss": float(losses[-1]),
+                "grad_norm": grad_norm,
+                "nonfinite": nonfinite,
+            }
+        tokens = block.last_tokens if self._cell.mode == "infer" else block.last_tokens[:, -1:]
+        self._caller.require_shape(last, tokens, may_be_last=True)
+        least, most = torch.aminmax(last)
+        is_finite = bool(torch.isfinite(least) & torch.isfinite(most))
+        return {"nonfinite": 0 if is_finite else 1}
+
+    def _synchronize(self):
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def memory(self):
+        optimizer = getattr(self._steps, "optimizer", None)
+        cache = self._steps.cache_tensors() if self._cell.mode == "decode" else []
+        return self._memory.report(list(self._source.model.parameters()), optimizer, cache)
+
+    def check(self, inputs_path, output_path, train_steps):
+        check = Check(self._cell, self._source, self._caller, self._precision, self._device)
+        return self._guard("check", check.run, inputs_path, output_path, train_steps)
+
+    def close(self):
+        self._drop()
+
+    def _drop(self):
+        self._source = self._caller = self._steps = self._tokens = None
+        gc.collect()
+        if self._device is not None and self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _guard(self, what, function, *args):
+        """Whatever a framework or a user's code raises becomes one clear error."""
+        try:
+            return function(*args)
+        except WorkerError:
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            traceback.print_exc()
+            said = oom_error(error, self._device)
+            if said is None:
+                said = model_error(f"{what}: {last_line(error)}")
+            # the traceback's frames hold tensors
+            traceback.clear_frames(error.__traceback__)
+        raise said
+
+
+class _Block:
+    """Steps timed without interruption, in parts when their batches are large."""
+
+    def __init__(self, device, sync, keeps_all, synchronize):
+        self._is_step = sync == "step"
+        self._keeps_all = keeps_all
+        self._synchronize = synchronize
+        self._events = None
+        if device.type == "cuda":
+            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        self._device_ms = 0.0
+        self._window_ns = 0
+        self._step_ns = []
+        self.steps_done = 0
+        self.results = []  # every step's loss, or the last step's output
+        self.last_tokens = None
+
+    def run(self, step, inputs, targets):
+        self._synchronize()
+        if self._events:
+            self._events[0].record()
+        if self._is_step:
+            self._window_ns += self._synced(step, inputs, targets)
+        else:
+            self._window_ns += self._free(step, inputs, targets)
+        if self._events:
+            self._device_ms += self._events[0].elapsed_time(self._events[1])
+        self.steps_done += len(inputs)
+        self.last_tokens = inputs[-1]
+
+    def _synced(self, step, inputs, targets):
+        """Every step waited for; one stamp a step."""
+        clock, synchronize = time.perf_counter_ns, self._synchronize
+        results, step_ns, keeps_all = self.results, self._step_ns, self._keeps_all
+        first = last = clock()
+        for tokens, wanted in zip(inputs, targets):
+            if not keeps_all:
+                results.clear()  # an output is not held while the next is made
+            results.append(step(tokens, wanted))
+            synchronize()
+            now = clock()
+            step_ns.append(now - last)
+            last = now
+        if self._events:
+            self._events[1].record()
+            synchronize()
+        return last - first
+
+    def _free(self, step, inputs, targets):
+        """Only the end waited for; two stamps."""
+        results, keeps_all = self.results, self._keeps_all
+        first = time.perf_counter_ns()
+        for tokens, wanted in zip(inputs, targets):
+            if not keeps_all:
+                results.clear()
+            results.append(step(tokens, wanted))
+        if self._events:
+            self._events[1].record()
+        self._synchronize()
+        return time.perf_counter_ns() - first
+
+    def fields(self):
+        return {
+            "window_ns": self._window_ns,
+            "step_ns": self._step_ns if self._is_step else None,
+            "device_ns": int(self._device_ms * 1e6) if self._events else None,
+            "recompiles": 0,
+        }

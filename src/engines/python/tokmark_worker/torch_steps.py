@@ -1,0 +1,233 @@
+"""One step of each mode, and what a model's output is.
+
+The steps do what a plain training or inference loop does and nothing else: no item(), no copy to
+the host, no look at a value.
+"""
+import inspect
+
+import torch
+import torch.nn.functional as F
+
+from .errors import model_error, unsupported
+
+LEARNING_RATE = 3e-4
+
+
+def _parameters(module):
+    try:
+        return inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+class Caller:
+    """Calls a model the way its forward wants, and finds the logits in what it gives.
+
+    A forward with a parameter `targets` (nanoGPT's way: logits of every position, and the loss,
+    only where targets are given) gets them when training; its own loss is then the loss. A
+    transformers model is told not to keep a cache it would throw away.
+    """
+
+    def __init__(self, model, vocab_size):
+        self.model = model  # replaced by its compiled form
+        self._vocab_size = vocab_size
+        parameters = _parameters(model)
+        self._has_targets = "targets" in parameters
+        self._kwargs = {"use_cache": False} if "use_cache" in parameters else {}
+
+    def logits(self, tokens):
+        return pick_logits(self.model(tokens, **self._kwargs))
+
+    def full_logits(self, tokens, targets):
+        """Of every position."""
+        if self._has_targets:
+            return pick_logits(self.model(tokens, targets, **self._kwargs))
+        return self.logits(tokens)
+
+    def loss(self, tokens, targets):
+        """Cross-entropy, mean over B T; in fp32, as autocast does it on CUDA."""
+        if self._has_targets:
+            out = self.model(tokens, targets, **self._kwargs)
+            own = out[1] if isinstance(out, (tuple, list)) and len(out) > 1 else None
+            if isinstance(own, torch.Tensor) and own.numel() == 1:
+                return own
+            logits = pick_logits(out)
+        else:
+            logits = pick_logits(self.model(tokens, **self._kwargs))
+        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+
+    def require_shape(self, logits, tokens, may_be_last):
+        """A model error that says what the output should have been."""
+        B, T = tokens.shape
+        wanted = f"(B {B}, T {T}, at least {self._vocab_size})"
+        if not isinstance(logits, torch.Tensor):
+            raise model_error(
+                f"the model's output is a {type(logits).__name__}; wanted are logits {wanted}, "
+                f"a tuple that begins with them, or an object with .logits"
+            )
+        shape = tuple(logits.shape)
+        times = (T, 1) if may_be_last else (T,)
+        fits = len(shape) == 3 and shape[0] == B and shape[1] in times
+        if not fits or shape[2] < self._vocab_size or not logits.is_floating_point():
+            raise model_error(
+                f"the model's output has shape {shape} of {logits.dtype}; wanted are "
+                f"floating-point logits {wanted}"
+            )
+
+
+def pick_logits(out):
+    """Logits, a tuple that begins with them, or an object or dict with `logits`."""
+    if isinstance(out, torch.Tensor):
+        return out
+    if isinstance(out, dict) and "logits" in out:
+        return out["logits"]
+    if hasattr(out, "logits"):
+        return out.logits
+    if isinstance(out, (tuple, list)) and out:
+        return out[0]
+    return out
+
+
+def make_optimizer(params, device):
+    """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults."""
+    params = list(params)
+    try:
+        optimizer = torch.optim.AdamW(params, lr=LEARNING_RATE, fused=True)
+        # older releases take the flag and refuse at the first step
+        probe = torch.nn.Parameter(torch.zeros(8, device=device, dtype=params[0].dtype))
+        probe.grad = torch.zeros_like(probe)
+        torch.optim.AdamW([probe], lr=LEARNING_RATE, fused=True).step()
+        return optimizer, "AdamW fused"
+    except (RuntimeError, TypeError, ValueError):
+        return torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=True), "AdamW foreach"
+
+
+class TrainSteps:
+    """zero_grad, forward, loss, backward, AdamW. Gradients stay until the next step begins."""
+
+    def __init__(self, caller, precision, device):
+        self._caller = caller
+        self._precision = precision
+        self.params = [param for param in caller.model.parameters() if param.requires_grad]
+        if not self.params:
+            raise model_error("the model has no parameters to train")
+        self.optimizer, self.optimizer_name = make_optimizer(self.params, device)
+        self._scaler = None
+        if precision.has_scaler:
+            if hasattr(torch.amp, "GradScaler"):  # since 2.3
+                self._scaler = torch.amp.GradScaler(device.type)
+            else:
+                self._scaler = torch.cuda.amp.GradScaler()
+
+    def step(self, tokens, targets):
+        """The loss, on the device."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision.autocast():
+            loss = self._caller.loss(tokens, targets)
+        if self._scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self._scaler.scale(loss).backward()
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        return loss.detach()
+
+    def warm_compile(self, tokens, targets):
+        """Forward and backward at the cell's shape, without touching the weights."""
+        with self._precision.autocast():
+            loss = self._caller.loss(tokens, targets)
+        loss.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def grad_norm(self):
+        """Global L2 norm of the last step's gradients; None under a scaler, which skips steps whose
+        gradients overflow: no defect."""
+        grads = [param.grad for param in self.params if param.grad is not None]
+        if self._scaler is not None or not grads:
+            return None
+        norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
+        return float(torch.linalg.vector_norm(torch.stack(norms)))
+
+
+class InferSteps:
+    """Forward over every token. The output of a step is dropped before the next begins."""
+
+    def __init__(self, caller, precision):
+        self._caller = caller
+        self._precision = precision
+
+    def step(self, tokens, _targets):
+        with torch.inference_mode(), self._precision.autocast():
+            return self._caller.logits(tokens)
+
+    def warm_compile(self, tokens, targets):
+        self.step(tokens, targets)
+
+
+class DecodeSteps:
+    """One token a row at position seq_len - 1 with everything before it cached: every step costs
+    the same (docs/metrics.md)."""
+
+    def __init__(self, caller, precision, source, cell, prompt):
+        """prompt (B, seq_len - 1): what the cache is filled with."""
+        self._precision = precision
+        self._position = cell.seq_len - 1
+        self._caller = caller
+        self._is_builtin = source.is_builtin
+        if source.is_builtin:
+            self.cache = self._fill_builtin(cell, prompt)
+        elif source.is_hf:
+            self.cache = self._fill_hf(prompt)
+        else:
+            raise unsupported(
+                "decode needs a key and value cache: tokmark's own models and transformers' have "
+                "one that is understood; this model can be measured with train and infer"
+            )
+
+    def _fill_builtin(self, cell, prompt):
+        model = self._caller.model
+        cache = model.new_cache(cell.batch_size, cell.seq_len)
+        if self._position > 0:
+            with torch.inference_mode(), self._precision.autocast():
+                model(prompt, cache, 0)
+        return cache
+
+    def _fill_hf(self, prompt):
+        try:
+            from transformers import DynamicCache
+
+            cache = DynamicCache()
+            if self._position > 0:
+                with torch.inference_mode(), self._precision.autocast():
+                    self._caller.model(prompt, past_key_values=cache, use_cache=True)
+            if not hasattr(cache, "crop") or cache.get_seq_length() != self._position:
+                raise TypeError("it does not fill a DynamicCache")
+            return cache
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise unsupported(f"decode: this transformers model's cache: {error}") from None
+
+    def step(self, tokens, _targets):
+        token = tokens[:, -1:]
+        with torch.inference_mode(), self._precision.autocast():
+            if self._is_builtin:
+                return self._caller.model(token, self.cache, self._position)
+            out = self._caller.model(token, past_key_values=self.cache, use_cache=True)
+            self.cache.crop(-1)  # back to the same depth
+            return out.logits
+
+    def warm_compile(self, tokens, targets):
+        self.step(tokens, targets)
+
+    def cache_tensors(self):
+        """What the cache holds, for counting its bytes."""
+        if self._is_builtin:
+            return [tensor for pair in self.cache for tensor in pair]
+        found = []
+        for layer in getattr(self.cache, "layers", ()):
+            found += [
+                value
+                for value in (getattr(layer, "keys", None), getattr(layer, "values", None))
+                if isinstance(value, torch.Tensor)
+            ]
+        return found

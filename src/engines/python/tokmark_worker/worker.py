@@ -1,0 +1,224 @@
+"""The state machine around one engine: the same as src/engines/worker.c.
+
+PyTorch is imported at hello, so that its libraries are no part of what a model takes.
+
+An engine is an object with `name`, `version`, and
+  open(cell) -> fields of `ready`            close()
+  run_block(steps, sync) -> fields of `block`
+  memory() -> fields of `memory`             check(inputs, output, train_steps) -> fields of `check`
+All but close() may raise WorkerError. An engine never sees the host.
+"""
+import atexit
+import ctypes
+import os
+import signal
+import sys
+import traceback
+
+from . import host_memory, protocol
+from .cell import read_cell
+from .errors import WorkerError, last_line
+
+_PR_SET_PDEATHSIG = 1
+ENGINES = ("pytorch",)
+
+
+def die_with_parent():
+    """Asks the kernel to be killed with the parent; False when it is already gone."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    except (OSError, AttributeError):
+        pass
+    return os.getppid() == parent
+
+
+def load_engine(name):
+    """The engine, or the error that every `open` is then answered with."""
+    if name == "pytorch":
+        _require_torch()
+        from . import torch_engine
+
+        return torch_engine.TorchEngine()
+    raise WorkerError("unsupported", f"this worker has no engine '{name}'")
+
+
+def _require_torch():
+    how = "`tokmark setup pytorch` installs it, --python names another interpreter"
+    try:
+        import torch
+    except ImportError as error:
+        why = "" if error.name == "torch" else f" ({last_line(error)})"
+        raise WorkerError("unsupported", f"no PyTorch in {sys.executable}{why}; {how}") from None
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < (2, 2):
+        old = f"PyTorch {torch.__version__} in {sys.executable} is older than 2.2"
+        raise WorkerError("unsupported", f"{old}; {how}")
+
+
+class Worker:
+    """Reads, does, answers, until close, the end of the stream or a line it cannot understand."""
+
+    def __init__(self, engine_name, stream):
+        self._stream = stream
+        self._engine = None
+        self._engine_name = engine_name
+        self._state = "new"  # new, greeted, open, failed
+        self._rss_baseline = None
+        self._is_done = False
+        self.exit_code = 0
+
+    def serve(self):
+        handlers = {
+            "hello": self._hello,
+            "open": self._open,
+            "run": self._run,
+            "memory": self._memory,
+            "check": self._check,
+            "close": self._close,
+        }
+        while not self._is_done:
+            try:
+                message = self._stream.read()
+                handlers[message["type"]](message)
+            except protocol.EndOfStream:
+                break
+            except protocol.ProtocolError as error:
+                self._send_error(WorkerError("internal", str(error)))
+                self._is_done = True
+                self.exit_code = 1
+            except WorkerError as error:
+                self._send_error(error)
+            except Exception as error:  # whatever went wrong, the host is told
+                traceback.print_exc()
+                self._send_error(WorkerError("internal", last_line(error)))
+
+    def _send(self, message_type, fields):
+        if not self._stream.write(message_type, fields):
+            self._is_done = True  # a host that no longer reads is gone
+
+    def _send_error(self, error):
+        has_bytes = error.needed_bytes is not None and error.available_bytes is not None
+        fields = {
+            "kind": error.kind,
+            "text": protocol.cut(error.text, protocol.ERROR_BYTES_MAX) or error.kind,
+            "needed_bytes": error.needed_bytes if has_bytes else None,
+            "available_bytes": error.available_bytes if has_bytes else None,
+            "scope": error.scope or ("host" if error.kind == "oom" else None),
+        }
+        self._send("error", fields)
+
+    def _require(self, state, request, why):
+        if self._state != state:
+            raise WorkerError("internal", f"'{request}' has no place here: {why}")
+
+    def _hello(self, message):
+        versions = protocol.hello_versions(message)
+        self._require("new", "hello", "it comes once, first of all")
+        self._state = "failed"
+        if protocol.VERSION not in versions:
+            raise WorkerError(
+                "unsupported", f"this worker speaks protocol version {protocol.VERSION} only"
+            )
+        self._engine = load_engine(self._engine_name)
+        self._state = "greeted"
+        self._send(
+            "hello",
+            {
+                "version": protocol.VERSION,
+                "engine": self._engine.name,
+                "engine_version": protocol.cut(self._engine.version, protocol.WORD_BYTES_MAX),
+                "pid": os.getpid(),
+                "synthetic": False,
+            },
+        )
+
+    def _open(self, message):
+        cell = read_cell(message)
+        self._require("greeted", "open", "it comes once, after hello")
+        self._state = "failed"
+        # From here on the peak is the model's: the framework's own libraries are in already.
+        host_memory.reset_peak()
+        rss = host_memory.process_rss()
+        self._rss_baseline = rss[0] if rss else None
+        ready = self._engine.open(cell)
+        self._state = "open"
+        for key in ("tokens_data", "notes"):
+            ready[key] = protocol.cut(ready.get(key) or "", protocol.TEXT_BYTES_MAX) or None
+        for key in ("model_source", "backend", "dtype_param", "dtype_compute", "dtype_accumulate"):
+            ready[key] = protocol.cut(ready.get(key) or "", protocol.WORD_BYTES_MAX) or None
+        self._send("ready", ready)
+
+    def _run(self, message):
+        steps = protocol.whole_number(message, "steps", 1, protocol.BLOCK_STEPS_MAX)
+        sync = message.get("sync")
+        if sync not in ("step", "block"):
+            raise protocol.ProtocolError('message \'run\': \'sync\' must be "step" or "block"')
+        self._require("open", "run", "no model is open")
+        try:
+            block = self._engine.run_block(steps, sync)
+        except WorkerError as error:
+            # a step that broke off leaves a state that nothing may be measured in
+            self._state = "failed" if error.kind in ("oom", "model") else self._state
+            raise
+        self._send("block", {"steps": steps, "sync": sync, **block})
+
+    def _memory(self, _message):
+        fields = self._engine.memory() if self._state == "open" else {}
+        rss = host_memory.process_rss() if self._rss_baseline is not None else None
+        if rss is not None:
+            fields["rss_bytes"], fields["rss_peak_bytes"] = rss
+            fields["rss_baseline_bytes"] = self._rss_baseline
+        self._send("memory", fields)
+
+    def _check(self, message):
+        inputs = protocol.string(message, "inputs", 1023)
+        output = protocol.string(message, "output", 1023)
+        train_steps = protocol.whole_number(message, "train_steps", 0, 1000000, default=0)
+        self._require("open", "check", "no model is open")
+        self._send("check", self._engine.check(inputs, output, train_steps))
+
+    def _close(self, _message):
+        self.close_engine()
+        self._send("bye", {})
+        self._is_done = True
+
+    def close_engine(self):
+        if self._engine is not None:
+            try:
+                self._engine.close()
+            except Exception:
+                traceback.print_exc()
+            self._engine = None
+
+
+def _leave(exit_code):
+    """Ends the process even where a user's threads would keep it."""
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    for file in (sys.stdout, sys.stderr):
+        try:
+            file.flush()
+        except Exception:
+            pass
+    os._exit(exit_code)
+
+
+def main(arguments, stream):
+    if len(arguments) != 1 or arguments[0] not in ENGINES:
+        print(f"usage: python -m tokmark_worker {' | '.join(ENGINES)}", file=sys.stderr)
+        return _leave(2)
+    # as in a C worker: the host decides what an interrupt means
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if not die_with_parent():
+        return _leave(0)
+    worker = Worker(arguments[0], stream)
+    try:
+        worker.serve()
+        worker.close_engine()
+    except BaseException:
+        traceback.print_exc()
+        worker.exit_code = 1
+    return _leave(worker.exit_code)
