@@ -66,7 +66,7 @@ def command(folder=None, python=sys.executable):
 
 class TorchWorker(Worker):
     def __init__(self, folder=None, python=sys.executable):
-        super().__init__("pytorch", command(folder, python))
+        super().__init__("pytorch", command=command(folder, python))
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)

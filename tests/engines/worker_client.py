@@ -28,9 +28,9 @@ class WorkerError(Exception):
 class Worker:
     """`with Worker("native") as worker: worker.open(...)`"""
 
-    def __init__(self, engine, binary=None):
+    def __init__(self, engine, binary=None, command=None):
         self.process = subprocess.Popen(
-            [binary or tokmark_binary(), "worker", engine],
+            command or [binary or tokmark_binary(), "worker", engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
