@@ -55,7 +55,8 @@ if [ ! -e "$venv/.complete" ]; then
     # A CPU build of PyTorch that lies on this machine beats gigabytes of CUDA packages.
     torch=$(sed -n 's/^torch.*/&/p' "$requirements")
     tag=$("$venv/bin/python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
-    for place in ${PIP_FIND_LINKS:-}; do
+    places=$("$venv/bin/python" -m pip config list 2>/dev/null | sed -n "s/.*find-links='\(.*\)'/\1/p")
+    for place in $places; do
         for wheel in "$place"/torch-*+cpu-"$tag"-*.whl; do
             [ -e "$wheel" ] || continue
             version=${wheel##*/torch-}

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,7 +82,7 @@ enum status file_write_fd(int fd, const void *bytes, size_t bytes_count, struct 
     return STATUS_OK;
 }
 
-enum status file_replace(const char *path, const void *bytes, size_t bytes_count, struct err *err)
+enum status file_replace_with(const char *path, file_writer *write, void *context, struct err *err)
 {
     char temporary[FILE_PATH_BYTES];
     int length = snprintf(temporary, sizeof(temporary), "%s.tmp.%d", path, (int)getpid());
@@ -89,7 +91,7 @@ enum status file_replace(const char *path, const void *bytes, size_t bytes_count
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    enum status status = file_write_fd(fd, bytes, bytes_count, err);
+    enum status status = write(context, fd, err);
     if (close(fd) != 0 && status == STATUS_OK)
         status = ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
     if (status == STATUS_OK && rename(temporary, path) != 0)
@@ -97,6 +99,23 @@ enum status file_replace(const char *path, const void *bytes, size_t bytes_count
     if (status != STATUS_OK)
         (void)unlink(temporary);
     return status;
+}
+
+struct given_bytes {
+    const void *bytes;
+    size_t count;
+};
+
+static enum status write_given(void *context, int fd, struct err *err)
+{
+    const struct given_bytes *given = context;
+    return file_write_fd(fd, given->bytes, given->count, err);
+}
+
+enum status file_replace(const char *path, const void *bytes, size_t bytes_count, struct err *err)
+{
+    struct given_bytes given = {bytes, bytes_count};
+    return file_replace_with(path, write_given, &given, err);
 }
 
 bool file_exists(const char *path)
@@ -108,8 +127,18 @@ bool file_exists(const char *path)
 enum status file_self(char path[FILE_PATH_BYTES], struct err *err)
 {
     ssize_t length = readlink("/proc/self/exe", path, FILE_PATH_BYTES - 1);
-    if (length < 0)
+    if (length >= 0) {
+        path[length] = '\0';
+        return STATUS_OK;
+    }
+    /* A root without /proc: the name that execve(2) was given, kept by the kernel. */
+    const char *given = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    char *absolute = given != NULL ? realpath(given, NULL) : NULL;
+    if (absolute == NULL || strlen(absolute) >= FILE_PATH_BYTES) {
+        free(absolute);
         return ERR(err, STATUS_IO, "cannot find the running program: %s", strerror(errno));
-    path[length] = '\0';
+    }
+    memcpy(path, absolute, strlen(absolute) + 1);
+    free(absolute);
     return STATUS_OK;
 }

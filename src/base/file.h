@@ -21,8 +21,14 @@ MUST_CHECK enum status file_read_all(const char *path, struct buf *ret_content, 
 /* Writes all bytes or reports; retries short writes and EINTR. */
 MUST_CHECK enum status file_write_fd(int fd, const void *bytes, size_t bytes_count,
                                      struct err *err);
-/* Replaces the file's content through a temporary file beside it and rename(2): readers see the old
- * or the new content, never a part. */
+/* Writes a file's whole content to `fd`. */
+typedef enum status file_writer(void *context, int fd, struct err *err);
+
+/* Replaces the file's content with what `write` writes, through a temporary file beside it and
+ * rename(2): readers see the old or the new content, never a part; on failure the old stays. */
+MUST_CHECK enum status file_replace_with(const char *path, file_writer *write, void *context,
+                                         struct err *err);
+/* The same with content that is there already. */
 MUST_CHECK enum status file_replace(const char *path, const void *bytes, size_t bytes_count,
                                     struct err *err);
 bool file_exists(const char *path);

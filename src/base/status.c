@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum status err_set(struct err *err, enum status status, const char *file, int line,
-                    const char *format, ...)
+void err_set(struct err *err, enum status status, const char *file, int line, const char *format,
+             ...)
 {
     if (err == NULL || err->status != STATUS_OK)
-        return status;
+        return;
     err->status = status;
     err->file = file;
     err->line = line;
@@ -16,7 +16,6 @@ enum status err_set(struct err *err, enum status status, const char *file, int l
     va_start(args, format);
     (void)vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
-    return status;
 }
 
 const char *status_name(enum status status)

@@ -45,12 +45,15 @@ struct err {
     char text[ERR_TEXT_BYTES];
 };
 
-/* Stores status, place and text in `err` unless it already holds an error; returns `status`.
+/* Stores status, place and text in `err` unless it already holds an error.
  * `err` may be NULL when the caller does not want the text. */
-enum status err_set(struct err *err, enum status status, const char *file, int line,
-                    const char *format, ...) PRINTF_LIKE(5, 6);
+void err_set(struct err *err, enum status status, const char *file, int line, const char *format,
+             ...) PRINTF_LIKE(5, 6);
 
-#define ERR(err, status, ...) err_set((err), (status), __FILE__, __LINE__, __VA_ARGS__)
+/* Records the error and is the status: `return ERR(err, STATUS_INVALID, "..."`). The status stands
+ * outside the call so that compilers and analysers see that it is not STATUS_OK. */
+#define ERR(err, code, ...) \
+    (err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__), (enum status)(code))
 
 /* Stable lower-case name ("nomem") and one-line text ("out of memory") of a status. */
 const char *status_name(enum status status);
@@ -63,6 +66,9 @@ _Noreturn void assert_failed(const char *condition, const char *file, int line);
         if (!(condition))                                  \
             assert_failed(#condition, __FILE__, __LINE__); \
     } while (0)
+
+/* A place that correct code never comes to; `why` says what would have had to be wrong. */
+#define UNREACHABLE(why)   assert_failed((why), __FILE__, __LINE__)
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -20,6 +20,8 @@ int main(int argc, char **argv)
     fill_standard_descriptors();
     /* A reader that goes away (`| head`) must not cost a record: writes report it instead. */
     (void)signal(SIGPIPE, SIG_IGN);
+    /* A file size limit (ulimit -f) is a full disk: the write reports it. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     errno = 0;
     enum exit_code code = command_main(argc, (const char *const *)argv);
     bool is_lost = ferror(stdout) != 0;

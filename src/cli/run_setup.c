@@ -108,7 +108,7 @@ static enum status take_model(const struct run_options *options, struct cell *ce
         (void)snprintf(key, sizeof(key), "%.*s", (int)length, setting);
         status = model_spec_set(&cell->model, key, setting + length + 1, &cause);
         if (status != STATUS_OK)
-            return ERR(err, STATUS_INVALID, "--set: %s", cause.text);
+            return ERR(err, STATUS_INVALID, "--set %s: %s", setting, cause.text);
         add_to_name(&cell->model, setting);
     }
     status = model_spec_validate(&cell->model, &cause);

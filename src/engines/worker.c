@@ -366,7 +366,7 @@ static void handle_message(struct worker *worker, const struct proto_host_messag
     case PROTO_BLOCK:
     case PROTO_BYE:
     case PROTO_ERROR:
-    case PROTO_TYPES_COUNT: ASSERT(!"the decoder lets none of these through");
+    case PROTO_TYPES_COUNT: UNREACHABLE("the decoder lets none of these through");
     }
 }
 

@@ -100,7 +100,7 @@ void proto_encode_host(const struct proto_host_message *message, struct buf *out
     case PROTO_BLOCK:
     case PROTO_BYE:
     case PROTO_ERROR:
-    case PROTO_TYPES_COUNT: ASSERT(!"a host does not send this");
+    case PROTO_TYPES_COUNT: UNREACHABLE("a host does not send this");
     }
     end_line(&writer, out);
 }
@@ -188,7 +188,7 @@ void proto_encode_worker(const struct proto_worker_message *message, struct buf 
     case PROTO_OPEN:
     case PROTO_RUN:
     case PROTO_CLOSE:
-    case PROTO_TYPES_COUNT: ASSERT(!"a worker does not send this");
+    case PROTO_TYPES_COUNT: UNREACHABLE("a worker does not send this");
     }
     end_line(&writer, out);
 }

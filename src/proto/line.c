@@ -100,7 +100,7 @@ enum status line_reader_next(struct line_reader *reader, uint64_t deadline_ns, i
 {
     buf_consume(&reader->data, reader->given_bytes);
     reader->given_bytes = 0;
-    for (bool has_read = false;; has_read = true) {
+    for (;;) {
         char *end = reader->data.length_bytes == 0
                         ? NULL
                         : memchr(reader->data.data, '\n', reader->data.length_bytes);
@@ -113,9 +113,6 @@ enum status line_reader_next(struct line_reader *reader, uint64_t deadline_ns, i
                        reader->data.length_bytes);
         if (reader->at_eof)
             return ERR(err, STATUS_NOT_FOUND, "the stream has ended");
-        /* A peer that drips bytes without ever ending a line must not outlive the deadline. */
-        if (has_read && deadline_ns != 0 && clock_now_ns() >= deadline_ns)
-            return ERR(err, STATUS_TIMEOUT, "no whole line before the deadline");
         enum status status = wait_readable(reader, deadline_ns, wake_fd, err);
         if (status == STATUS_OK)
             status = read_more(reader, err);

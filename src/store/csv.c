@@ -158,14 +158,20 @@ static enum status remake_row(void *context, const char *line, size_t line_bytes
     return is_due ? flush(remake, err) : STATUS_OK;
 }
 
-static enum status write_rows(int fd, int jsonl_fd, const char *jsonl_path, struct err *err)
+struct rows_source {
+    int jsonl_fd;
+    const char *jsonl_path;
+};
+
+static enum status write_rows(void *context, int fd, struct err *err)
 {
+    const struct rows_source *source = context;
     struct remake remake = {.fd = fd};
     buf_init(&remake.pending, CSV_FLUSH_BYTES + RECORD_ROW_BYTES_MAX);
     record_format_csv_header(&remake.pending);
     struct lines_tail tail;
-    enum status status =
-        lines_scan(jsonl_fd, jsonl_path, RECORD_LINE_BYTES_MAX, remake_row, &remake, &tail, err);
+    enum status status = lines_scan(source->jsonl_fd, source->jsonl_path, RECORD_LINE_BYTES_MAX,
+                                    remake_row, &remake, &tail, err);
     if (status == STATUS_OK)
         status = flush(&remake, err);
     buf_release(&remake.pending);
@@ -174,19 +180,6 @@ static enum status write_rows(int fd, int jsonl_fd, const char *jsonl_path, stru
 
 enum status csv_remake(const char *path, int jsonl_fd, const char *jsonl_path, struct err *err)
 {
-    char temporary[FILE_PATH_BYTES];
-    int length = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
-    if (length < 0 || (size_t)length >= sizeof(temporary))
-        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    enum status status = write_rows(fd, jsonl_fd, jsonl_path, err);
-    if (close(fd) != 0 && status == STATUS_OK)
-        status = ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    if (status == STATUS_OK && rename(temporary, path) != 0)
-        status = ERR(err, STATUS_IO, "cannot replace '%s': %s", path, strerror(errno));
-    if (status != STATUS_OK)
-        (void)unlink(temporary);
-    return status;
+    struct rows_source source = {jsonl_fd, jsonl_path};
+    return file_replace_with(path, write_rows, &source, err);
 }

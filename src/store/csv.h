@@ -37,7 +37,8 @@ void csv_check_close(struct csv_check *check);
 /* Renames the file to PATH.orig, or PATH.orig.1 ... when that is taken. */
 MUST_CHECK enum status csv_move_aside(const char *path, struct err *err);
 
-/* Makes the file anew from all records of the JSONL file, through PATH.tmp and rename(2). */
+/* Makes the file anew from all records of the JSONL file, through a temporary file and rename(2).
+ */
 MUST_CHECK enum status csv_remake(const char *path, int jsonl_fd, const char *jsonl_path,
                                   struct err *err);
 

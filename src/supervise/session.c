@@ -252,16 +252,19 @@ static void drain_wake(const struct session *session)
 }
 
 /* A flood on standard error must not fill the disk: over the limit, this trial's part of the log
- * starts anew, because its end says most about what went wrong. */
+ * starts anew with its own last lines, which say most about what goes wrong. */
 static void cap_log(const struct session *session)
 {
-    static const char note[] = "[tokmark: the log grew past 64 MiB; what came before is gone]\n";
     struct stat info;
-    if (fstat(session->log_fd, &info) != 0 ||
+    if (session->log_fd < 0 || fstat(session->log_fd, &info) != 0 ||
         info.st_size - session->log_start_byte <= (off_t)SESSION_LOG_BYTES_MAX)
         return;
+    char tail[SESSION_TAIL_BYTES + 1];
+    session_log_tail(session, tail);
     if (ftruncate(session->log_fd, session->log_start_byte) == 0)
-        (void)!write(session->log_fd, note, sizeof(note) - 1);
+        (void)dprintf(session->log_fd,
+                      "[tokmark: the log grew past %llu MiB; only its end is kept]\n%s\n",
+                      SESSION_LOG_BYTES_MAX >> 20, tail);
 }
 
 /* What is done between two waits. */
@@ -436,10 +439,8 @@ static void close_politely(struct session *session)
         end_by_timeout(session);
 }
 
-void session_finish(struct session *session)
+static void take_down(struct session *session)
 {
-    if (session->spawn.pid <= 0 || session->spawn.is_reaped)
-        return;
     session->phase = EVENT_CLOSING;
     bool is_interrupted = session_is_interrupted(session);
     if ((!session->has_ended || session->is_alive_expected) && !is_interrupted)
@@ -454,6 +455,15 @@ void session_finish(struct session *session)
     uint64_t grace_ns = is_urgent ? 0 : session->options->kill_grace_ns;
     if (!is_idle || !spawn_wait(&session->spawn, clock_now_ns() + grace_ns))
         (void)spawn_end(&session->spawn, grace_ns);
+}
+
+void session_finish(struct session *session)
+{
+    if (session->spawn.pid <= 0)
+        return;
+    if (!session->spawn.is_reaped)
+        take_down(session);
+    cap_log(session);
 }
 
 /* Start of the last SESSION_TAIL_LINES_MAX lines. */

@@ -68,7 +68,6 @@ class Caller:
     def limited(self, file_bytes_max, *args):
         """Like a call, but no file can grow past that size: a disk that is full."""
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
         return subprocess.run([TOKMARK, *args], cwd=self.folder, text=True, capture_output=True,
                               timeout=TIMEOUT_S, check=False, preexec_fn=limit)

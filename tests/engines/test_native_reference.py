@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reference_model import ReferenceModel, loss_of
-from worker_client import Worker, WorkerError
+from worker_client import Worker, WorkerError, release_binary
 
 TOLERANCE = 1e-4
 BATCH, LENGTH = 3, 37
@@ -235,7 +235,7 @@ TINY = {
 @pytest.mark.parametrize("seq_len, batch_size", [(16, 1), (256, 8)])
 def test_memory_grows_by_what_was_predicted(mode, seq_len, batch_size):
     spec = {**TINY, "max_seq_len": seq_len}
-    with Worker("native") as worker:
+    with Worker("native", release_binary()) as worker:
         ready = worker.open(spec, mode, seq_len, batch_size)
         worker.run(2)
         memory = worker.memory()
@@ -249,7 +249,7 @@ def test_a_weights_file_is_not_held_beside_the_weights(tmp_path):
     torch.set_default_dtype(torch.float32)
     path = tmp_path / "weights.safetensors"
     save_file({k: v.detach() for k, v in ReferenceModel(spec).named_parameters()}, path)
-    with Worker("native") as worker:
+    with Worker("native", release_binary()) as worker:
         ready = worker.open(spec, "infer", 16, 1, weights_path=str(path))
         memory = worker.memory()
     grown = memory["rss_peak_bytes"] - memory["rss_baseline_bytes"]

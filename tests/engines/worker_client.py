@@ -12,6 +12,11 @@ def tokmark_binary():
     return os.environ.get("TOKMARK_BINARY", str(REPOSITORY / "build" / "tokmark"))
 
 
+def release_binary():
+    """Without sanitizers, whose own memory would be measured."""
+    return os.environ.get("TOKMARK_RELEASE_BINARY", tokmark_binary())
+
+
 class WorkerError(Exception):
     """The worker answered `error`; `reply` is the whole message."""
 
@@ -23,9 +28,9 @@ class WorkerError(Exception):
 class Worker:
     """`with Worker("native") as worker: worker.open(...)`"""
 
-    def __init__(self, engine, command=None):
+    def __init__(self, engine, binary=None):
         self.process = subprocess.Popen(
-            command or [tokmark_binary(), "worker", engine],
+            [binary or tokmark_binary(), "worker", engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

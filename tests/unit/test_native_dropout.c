@@ -79,6 +79,16 @@ Test(native_dropout, rate_is_met)
     }
 }
 
+/* 0.001 * 65536 = 65.536: the threshold is 66, so a lane of 65 is dropped. */
+Test(native_dropout, threshold_is_rounded)
+{
+    float *values = new_ones(COUNT);
+    dropout_apply(values, COUNT, 12, 0, 0.001);
+    for (size_t i = 0; i < COUNT; i++)
+        cr_assert_eq(values[i] != 0.0f, is_kept(12, i, 0.001));
+    free(values);
+}
+
 /* Neighbours are dropped together as often as chance says, inside a word and across words. */
 Test(native_dropout, neighbours_are_independent)
 {

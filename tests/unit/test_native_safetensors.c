@@ -295,3 +295,39 @@ Test(native_safetensors, metadata_and_padding_are_no_tensors)
     cr_assert_null(safetensors_find(file, "x"));
     safetensors_close(file);
 }
+
+/* What the Python package (safetensors 0.8.0) wrote for
+ *   save_file({'a.weight': torch.tensor([[1.5, -2.], [3., 4.]]), 'b': torch.tensor([1, -2**31, 5]),
+ *              'h': torch.tensor([1.0, -0.5], dtype=torch.float16),
+ *              'bf': torch.tensor([3.140625], dtype=torch.bfloat16)}, path, {'k': 'v'})
+ */
+Test(native_safetensors, file_of_the_python_package)
+{
+    static const char header[] =
+        "{\"__metadata__\":{\"k\":\"v\"},\"b\":{\"dtype\":\"I64\",\"shape\":[3],"
+        "\"data_offsets\":[0,24]},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],"
+        "\"data_offsets\":[24,40]},\"bf\":{\"dtype\":\"BF16\",\"shape\":[1],"
+        "\"data_offsets\":[40,42]},\"h\":{\"dtype\":\"F16\",\"shape\":[2],"
+        "\"data_offsets\":[42,46]}}";
+    static const char data[] = "\x01\0\0\0\0\0\0\0\0\0\0\x80\xff\xff\xff\xff\x05\0\0\0\0\0\0\0"
+                               "\0\0\xc0?\0\0\0\xc0\0\0@@\0\0\x80@I@\0<\0\xb8";
+    char content[310];
+    cr_assert_eq(8 + strlen(header) + sizeof(data) - 1, sizeof(content));
+    memcpy(content, "\0\1\0\0\0\0\0\0", 8);
+    memcpy(content + 8, header, strlen(header));
+    memcpy(content + 8 + strlen(header), data, sizeof(data) - 1);
+    cr_assert_eq(file_replace(path, content, sizeof(content), NULL), STATUS_OK);
+    struct safetensors *file = open_good();
+    cr_assert_eq(safetensors_count(file), 4);
+    float values[4];
+    int32_t integers[3];
+    cr_assert_eq(safetensors_copy_f32(safetensors_find(file, "a.weight"), values, NULL), STATUS_OK);
+    cr_assert(values[0] == 1.5f && values[1] == -2.0f && values[2] == 3.0f && values[3] == 4.0f);
+    cr_assert_eq(safetensors_copy_f32(safetensors_find(file, "h"), values, NULL), STATUS_OK);
+    cr_assert(values[0] == 1.0f && values[1] == -0.5f);
+    cr_assert_eq(safetensors_copy_f32(safetensors_find(file, "bf"), values, NULL), STATUS_OK);
+    cr_assert_eq(values[0], 3.140625f);
+    cr_assert_eq(safetensors_copy_i32(safetensors_find(file, "b"), integers, NULL), STATUS_OK);
+    cr_assert(integers[0] == 1 && integers[1] == INT32_MIN && integers[2] == 5);
+    safetensors_close(file);
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "engines/native/session.h"
 #include "engines/native/transformer.h"
 #include "engines/native/weights.h"
 
@@ -142,4 +143,115 @@ Test(native_transformer, dropout_masks_change_with_the_step)
     cr_assert_neq(first, transformer_loss(&t, 2, NULL));
     cr_assert_eq(first, transformer_loss(&t, 1, NULL));
     transformer_close(&t);
+}
+
+/* All logits of a whole forward, and the same tokens one by one through the cache. */
+static void check_decode(struct model_spec spec)
+{
+    spec.max_seq_len = 9;
+    spec.is_causal = true;
+    struct transformer infer = open_model(&spec, CELL_MODE_INFER, 2);
+    struct transformer decode = open_model(&spec, CELL_MODE_DECODE, 2);
+    size_t B = infer.shape.B;
+    size_t T = infer.shape.T;
+    size_t V = infer.shape.V;
+    float *whole = calloc(B * T * V, sizeof(*whole));
+    float *step = calloc(B * V, sizeof(*step));
+    transformer_infer(&infer, whole);
+    memcpy(decode.buffers.inputs, infer.buffers.inputs, B * T * sizeof(uint32_t));
+    /* the first positions as open() does it, the rest step by step */
+    session_prefill(&decode, 4);
+    for (size_t position = 4; position < T; position++) {
+        session_decode_step(&decode, position, position, step);
+        for (size_t b = 0; b < B; b++)
+            for (size_t i = 0; i < V; i++)
+                cr_assert_float_eq(step[b * V + i], whole[(b * T + position) * V + i], 2e-5,
+                                   "position %zu", position);
+    }
+    free(whole);
+    free(step);
+    transformer_close(&infer);
+    transformer_close(&decode);
+}
+
+Test(native_transformer, decode_equals_infer_position_by_position)
+{
+    check_decode(moe_spec(true));
+    check_decode(gelu_spec(true));
+}
+
+/* Longer than one block of query rows and one block of prefill. */
+Test(native_transformer, blocks_of_rows_join_without_a_seam)
+{
+    struct model_spec spec = moe_spec(true);
+    spec.max_seq_len = 300;
+    struct transformer infer = open_model(&spec, CELL_MODE_INFER, 2);
+    struct transformer decode = open_model(&spec, CELL_MODE_DECODE, 2);
+    size_t V = infer.shape.V;
+    float *whole = calloc(infer.shape.N * V, sizeof(*whole));
+    float *step = calloc(infer.shape.B * V, sizeof(*step));
+    transformer_infer(&infer, whole);
+    memcpy(decode.buffers.inputs, infer.buffers.inputs, infer.shape.N * sizeof(uint32_t));
+    session_prefill(&decode, 299);
+    session_decode_step(&decode, 299, 299, step);
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < V; i++)
+            cr_assert_float_eq(step[b * V + i], whole[(b * 300 + 299) * V + i], 5e-5);
+    free(whole);
+    free(step);
+    transformer_close(&infer);
+    transformer_close(&decode);
+}
+
+/* Gradients do not depend on how rows are cut into blocks of queries or of logits: a long row
+ * against finite differences in one direction through all parameters. */
+static void check_direction(struct model_spec spec)
+{
+    spec.max_seq_len = 150;
+    struct transformer t = open_model(&spec, CELL_MODE_TRAIN, 2);
+    t.shape.logits_rows = 37;
+    (void)transformer_gradients(&t, 1, NULL);
+    size_t count = t.params.elements_count;
+    double slope = 0;
+    for (size_t i = 0; i < count; i++)
+        slope += (double)t.buffers.gradients[i] * (double)t.buffers.gradients[i];
+    double h = 1e-2 / sqrt(slope);
+    double losses[2];
+    for (int side = 0; side < 2; side++) {
+        double move = side == 0 ? h : -2 * h;
+        for (size_t i = 0; i < count; i++)
+            t.buffers.weights[i] += (float)(move * (double)t.buffers.gradients[i]);
+        losses[side] = transformer_loss(&t, 1, NULL);
+    }
+    double difference = (losses[0] - losses[1]) / (2 * h);
+    cr_assert_float_eq(difference / slope, 1.0, 5e-3, "%g is not %g", difference, slope);
+    transformer_close(&t);
+}
+
+Test(native_transformer, gradients_of_long_rows_follow_the_loss)
+{
+    check_direction(gelu_spec(true));
+    check_direction(gelu_spec(false));
+    struct model_spec spec = gelu_spec(true);
+    spec.dropout = 0.2;
+    check_direction(spec);
+    spec.rotary_dim = 8;
+    spec.rotary_base = 100.0;
+    check_direction(spec);
+}
+
+Test(native_transformer, equal_runs_give_equal_bits)
+{
+    struct model_spec spec = moe_spec(false);
+    spec.dropout = 0.1;
+    struct transformer a = open_model(&spec, CELL_MODE_TRAIN, 3);
+    struct transformer b = open_model(&spec, CELL_MODE_TRAIN, 3);
+    for (uint64_t step = 0; step < 3; step++) {
+        double loss = transformer_gradients(&a, step, NULL);
+        cr_assert_eq(loss, transformer_gradients(&b, step, NULL));
+        cr_assert_arr_eq(a.buffers.gradients, b.buffers.gradients,
+                         a.params.elements_count * sizeof(float));
+    }
+    transformer_close(&a);
+    transformer_close(&b);
 }

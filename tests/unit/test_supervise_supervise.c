@@ -407,7 +407,8 @@ Test(supervise_supervise, a_flood_on_standard_error_neither_blocks_nor_fills_the
     cr_assert_eq(store_log_path(bench.store, id, path, sizeof(path), &err), STATUS_OK);
     struct stat info;
     cr_assert_eq(stat(path, &info), 0);
-    cr_expect_lt(info.st_size, 150 << 20, "%ld", (long)info.st_size);
+    /* 146 MiB were written, and at least once 64 MiB of them were dropped */
+    cr_expect_lt(info.st_size, 90 << 20, "%ld", (long)info.st_size);
     tear_down(&bench);
 }
 

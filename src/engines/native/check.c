@@ -97,6 +97,7 @@ static enum status open_copy(const struct session *session, const struct check_i
     if (status != STATUS_OK)
         return status;
     ret->dropout = 0;
+    ASSERT(inputs->tokens != NULL && inputs->targets != NULL);
     memcpy(ret->buffers.weights, from->buffers.weights,
            from->params.elements_count * sizeof(float));
     for (size_t i = 0; i < inputs->B * inputs->T; i++) {

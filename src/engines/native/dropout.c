@@ -51,12 +51,12 @@ TARGET_AVX512 static size_t apply_avx512(float *values, size_t count, uint64_t k
                                          uint64_t first_index, uint32_t threshold, float scale)
 {
     const uint64_t step = 0x9E3779B97F4A7C15ULL;
-    uint64_t first = key + (first_index / LANES_PER_WORD + 1) * step;
-    __m512i state = _mm512_set_epi64((long long)(first + 7 * step), (long long)(first + 6 * step),
-                                     (long long)(first + 5 * step), (long long)(first + 4 * step),
-                                     (long long)(first + 3 * step), (long long)(first + 2 * step),
-                                     (long long)(first + 1 * step), (long long)first);
-    const __m512i advance = _mm512_set1_epi64((long long)(BLOCK_WORDS * step));
+    uint64_t states[BLOCK_WORDS];
+    for (uint64_t i = 0; i < BLOCK_WORDS; i++)
+        states[i] = key + (first_index / LANES_PER_WORD + 1 + i) * step;
+    __m512i state = _mm512_loadu_si512(states);
+    const uint64_t block_step = BLOCK_WORDS * step;
+    const __m512i advance = _mm512_set1_epi64((long long)block_step);
     /* lane >= threshold, written as lane > threshold - 1: threshold is 1 .. 65536 here. */
     const __m512i last_dropped = _mm512_set1_epi16((short)(threshold - 1));
     const __m512 factor = _mm512_set1_ps(scale);

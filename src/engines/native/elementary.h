@@ -17,7 +17,7 @@ typedef int32_t i32x16 __attribute__((vector_size(64)));
 /* Float sums are kept over at most so many elements before they go into a double. */
 #define SUM_BLOCK 1024
 
-/* exp(x) to 2 units in the last place, between 2^-126 and 2^127; NaN stays NaN. Cody-Waite
+/* exp(x) to 2 units in the last place, x first cut to [-87, 88]; NaN stays NaN. Cody-Waite
  * reduction and the polynomial of Cephes (S. Moshier, expf.c). */
 ALWAYS_INLINE float exp_f32(float x)
 {

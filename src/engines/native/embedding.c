@@ -28,7 +28,7 @@ static void drop_row(const struct embedding *e, size_t row, float *values)
         dropout_apply(values, e->dim, e->dropout_key, (uint64_t)row * e->dim, e->dropout);
 }
 
-static CLONES void forward_task(void *context, unsigned thread_index, size_t begin, size_t end)
+static CLONES void look_up_task(void *context, unsigned thread_index, size_t begin, size_t end)
 {
     (void)thread_index;
     const struct embedding_job *job = context;
@@ -54,11 +54,12 @@ void embedding_forward(const struct compute *compute, const struct embedding *em
                                 .token_table = token_table,
                                 .position_table = position_table,
                                 .out = out};
-    pool_run(compute->pool, rows, compute_row_grain(embedding->dim), forward_task, &job);
+    pool_run(compute->pool, rows, compute_row_grain(embedding->dim), look_up_task, &job);
 }
 
 /* Items are blocks of columns: rows with equal tokens are added by one thread, in order. */
-static CLONES void backward_task(void *context, unsigned thread_index, size_t begin, size_t end)
+static CLONES void look_up_backward_task(void *context, unsigned thread_index, size_t begin,
+                                         size_t end)
 {
     (void)thread_index;
     const struct embedding_job *job = context;
@@ -90,7 +91,7 @@ void embedding_backward(const struct compute *compute, const struct embedding *e
                                 .d_position_table = d_position_table};
     embedding_drop(compute, embedding, rows, d_out);
     pool_run(compute->pool, (embedding->dim + EMBEDDING_COLUMNS - 1) / EMBEDDING_COLUMNS, 1,
-             backward_task, &job);
+             look_up_backward_task, &job);
 }
 
 static void drop_task(void *context, unsigned thread_index, size_t begin, size_t end)

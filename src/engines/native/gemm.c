@@ -18,7 +18,7 @@
 
 _Static_assert(THREAD_BYTES % GEMM_WORKSPACE_ALIGNMENT == 0,
                "slices of the workspace stay aligned");
-_Static_assert(FEW_ROWS_K * GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
+_Static_assert(FEW_ROWS_K *GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
 
 /* One product, and how it is spread over threads. */
 struct product {

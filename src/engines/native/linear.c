@@ -7,9 +7,8 @@
 #include "engines/native/elementary.h"
 #include "engines/native/gemm.h"
 
-/* Up to so many rows the weights' way from memory is the whole cost, and packing them doubles it.
- */
-#define FEW_ROWS 4
+/* So few rows are dot products with the weights' rows, bias included, in one loop of the pool. */
+#define FEW_ROWS 2
 /* Columns that one thread sums at a time. */
 #define SUM_COLUMNS 128
 /* Outputs of a thread's share with few rows. */

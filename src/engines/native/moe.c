@@ -48,15 +48,18 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
     float *gates = job->layer->gate_of;
     for (size_t row = begin; row < end; row++) {
         const float *logits = job->work->routing + row * E;
-        uint64_t taken = 0; /* E <= PROTO_EXPERTS_MAX = 64 */
+        uint64_t taken = 0; /* a bit for each of PROTO_EXPERTS_MAX = 64 */
         float sum = 0;
         float max = 0;
         for (size_t k = 0; k < K; k++) {
-            size_t best = SIZE_MAX;
-            for (size_t e = 0; e < E; e++) {
-                if ((taken >> e & 1) == 0 && (best == SIZE_MAX || logits[e] > logits[best]))
+            size_t best = 0;
+            while ((taken >> best & 1) != 0)
+                best++;
+            for (size_t e = best + 1; e < E; e++) {
+                if ((taken >> e & 1) == 0 && logits[e] > logits[best])
                     best = e;
             }
+            ASSERT(best < E && E <= PROTO_EXPERTS_MAX);
             taken |= (uint64_t)1 << best;
             max = k == 0 ? logits[best] : max;
             float weight = exp_f32(logits[best] - max);

@@ -138,6 +138,6 @@ size_t params_offset_of(const struct params_layout *layout, const struct model_t
         return layout->offset[entry->slot] + layer * layout->layer_stride +
                expert * layout->expert_stride;
     }
-    ASSERT(!"a tensor of the model has no slot");
+    UNREACHABLE("a tensor of the model has no slot");
     return 0;
 }

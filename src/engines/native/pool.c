@@ -1,5 +1,7 @@
 #include "engines/native/pool.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -7,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -14,19 +18,18 @@
 #define SPINS_PER_LOOK   64
 #define CACHE_LINE_BYTES 64
 
-/* A waiter first spins on `value`, then sleeps. The writer stores `value` and then looks at
- * `sleepers_count`; the sleeper raises `sleepers_count` and then looks at `value`; both orders are
- * sequentially consistent, so one of them sees the other and no wake-up is lost. */
+/* A waiter first spins on `value`, then sleeps on it. The writer stores `value` and then looks at
+ * `sleepers_count`; the sleeper raises `sleepers_count` and then the kernel looks at `value`; both
+ * orders are sequentially consistent, so no wake-up is lost. */
 struct signal_word {
     _Alignas(CACHE_LINE_BYTES) atomic_uint value;
     atomic_uint sleepers_count;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
 };
 
 struct pool_thread {
     struct pool *pool; /* borrowed: for the thread's life */
     unsigned index;
+    atomic_bool is_asleep;
     pthread_t id;
 };
 
@@ -39,10 +42,11 @@ struct pool {
     size_t items_count;
     unsigned parts_count;
     bool is_stopping;
-    uint64_t spin_ns;
     unsigned threads_count;
     unsigned started_count;      /* workers that exist */
     struct pool_thread *threads; /* owned: threads_count - 1 */
+    cpu_set_t processors;        /* that this process may use */
+    bool has_processor_each;     /* processors >= threads: then, and only then, waiters spin */
 };
 
 static void relax(void)
@@ -54,57 +58,74 @@ static void relax(void)
 #endif
 }
 
-static void signal_init(struct signal_word *word)
-{
-    atomic_init(&word->value, 0);
-    atomic_init(&word->sleepers_count, 0);
-    ASSERT(pthread_mutex_init(&word->mutex, NULL) == 0);
-    ASSERT(pthread_cond_init(&word->cond, NULL) == 0);
-}
-
-static void signal_release(struct signal_word *word)
-{
-    (void)pthread_cond_destroy(&word->cond);
-    (void)pthread_mutex_destroy(&word->mutex);
-}
-
-static void signal_wake(struct signal_word *word)
-{
-    if (atomic_load(&word->sleepers_count) == 0)
-        return;
-    (void)pthread_mutex_lock(&word->mutex);
-    (void)pthread_cond_broadcast(&word->cond);
-    (void)pthread_mutex_unlock(&word->mutex);
-}
-
 static bool is_reached(unsigned value, unsigned wanted, bool is_wanted)
 {
     return (value == wanted) == is_wanted;
 }
 
 /* Waits until the word is `wanted` (is_wanted) or no longer is (!is_wanted). */
-static void signal_wait(struct signal_word *word, unsigned wanted, bool is_wanted, uint64_t spin_ns)
+static bool signal_spin(struct signal_word *word, unsigned wanted, bool is_wanted)
 {
     uint64_t limit_ns = 0;
-    while (spin_ns > 0) {
+    for (;;) {
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
-            if (is_reached(atomic_load_explicit(&word->value, memory_order_acquire), wanted,
-                           is_wanted))
-                return;
+            unsigned value = atomic_load_explicit(&word->value, memory_order_acquire);
+            if (is_reached(value, wanted, is_wanted))
+                return true;
             relax();
         }
         uint64_t now_ns = clock_now_ns();
         if (limit_ns == 0)
-            limit_ns = now_ns + spin_ns;
+            limit_ns = now_ns + SPIN_NS;
         else if (now_ns > limit_ns)
-            break;
+            return false;
     }
-    (void)pthread_mutex_lock(&word->mutex);
+}
+
+static void signal_sleep(struct signal_word *word, unsigned wanted, bool is_wanted)
+{
     atomic_fetch_add(&word->sleepers_count, 1);
-    while (!is_reached(atomic_load(&word->value), wanted, is_wanted))
-        (void)pthread_cond_wait(&word->cond, &word->mutex);
+    for (;;) {
+        unsigned value = atomic_load(&word->value);
+        if (is_reached(value, wanted, is_wanted))
+            break;
+        (void)syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    }
     atomic_fetch_sub(&word->sleepers_count, 1);
-    (void)pthread_mutex_unlock(&word->mutex);
+}
+
+static void signal_wake(struct signal_word *word)
+{
+    if (atomic_load(&word->sleepers_count) > 0)
+        (void)syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* A kernel likes to wake a thread on the processor of its waker, and it can take a few milliseconds
+ * until it moves it to an idle one: as long as whole loops. So a sleeper is kept off the caller's
+ * processor while it is being woken; once awake it may go anywhere again (worker_sleep()). */
+static void wake_workers(struct pool *pool)
+{
+    int here = sched_getcpu();
+    bool can_move = pool->has_processor_each && here >= 0 && here < CPU_SETSIZE &&
+                    CPU_ISSET((size_t)here, &pool->processors);
+    if (can_move && atomic_load(&pool->start.sleepers_count) > 0) {
+        cpu_set_t others = pool->processors;
+        CPU_CLR((size_t)here, &others);
+        for (unsigned i = 0; i < pool->started_count; i++)
+            if (atomic_load(&pool->threads[i].is_asleep))
+                (void)pthread_setaffinity_np(pool->threads[i].id, sizeof(others), &others);
+    }
+    signal_wake(&pool->start);
+}
+
+static void worker_sleep(struct pool_thread *thread, unsigned seen)
+{
+    struct pool *pool = thread->pool;
+    atomic_store(&thread->is_asleep, true);
+    signal_sleep(&pool->start, seen, false);
+    atomic_store(&thread->is_asleep, false);
+    if (pool->has_processor_each)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof(pool->processors), &pool->processors);
 }
 
 /* Part `index` of items_count in parts_count nearly equal ranges: the first `rest` are one longer.
@@ -127,25 +148,17 @@ static void run_part(const struct pool *pool, unsigned index)
 
 static void *worker_main_loop(void *argument)
 {
-    const struct pool_thread *thread = argument;
+    struct pool_thread *thread = argument;
     struct pool *pool = thread->pool;
     for (unsigned seen = 0;; seen++) {
-        signal_wait(&pool->start, seen, false, pool->spin_ns);
+        if (!pool->has_processor_each || !signal_spin(&pool->start, seen, false))
+            worker_sleep(thread, seen);
         if (pool->is_stopping)
             return NULL;
         run_part(pool, thread->index);
         if (atomic_fetch_sub(&pool->busy.value, 1) == 1)
             signal_wake(&pool->busy);
     }
-}
-
-/* Spinning helps only when every thread has a processor to itself. */
-static uint64_t choose_spin_ns(unsigned threads_count)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return SPIN_NS;
-    return (unsigned)CPU_COUNT(&set) >= threads_count ? SPIN_NS : 0;
 }
 
 /* Signals are the main thread's; workers are born with all of them blocked. */
@@ -184,10 +197,10 @@ enum status pool_new(unsigned threads_count, struct pool **ret_pool, struct err 
     if (pool == NULL)
         return ERR(err, STATUS_NOMEM, "out of memory for the thread pool");
     *pool = (struct pool){.threads_count = threads_count,
-                          .spin_ns = choose_spin_ns(threads_count),
                           .threads = calloc(threads_count, sizeof(struct pool_thread))};
-    signal_init(&pool->start);
-    signal_init(&pool->busy);
+    pool->has_processor_each =
+        sched_getaffinity(0, sizeof(pool->processors), &pool->processors) == 0 &&
+        (unsigned)CPU_COUNT(&pool->processors) >= threads_count;
     enum status status = STATUS_OK;
     if (pool->threads == NULL)
         status = ERR(err, STATUS_NOMEM, "out of memory for the thread pool");
@@ -210,8 +223,6 @@ void pool_free(struct pool *pool)
     signal_wake(&pool->start);
     for (unsigned i = 0; i < pool->started_count; i++)
         (void)pthread_join(pool->threads[i].id, NULL);
-    signal_release(&pool->start);
-    signal_release(&pool->busy);
     free(pool->threads);
     free(pool);
 }
@@ -240,7 +251,8 @@ void pool_run(struct pool *pool, size_t items_count, size_t grain, pool_task *ta
      * the fields above when the next loop is written. */
     atomic_store(&pool->busy.value, pool->started_count);
     atomic_fetch_add(&pool->start.value, 1);
-    signal_wake(&pool->start);
+    wake_workers(pool);
     run_part(pool, 0);
-    signal_wait(&pool->busy, 0, true, pool->spin_ns);
+    if (!pool->has_processor_each || !signal_spin(&pool->busy, 0, true))
+        signal_sleep(&pool->busy, 0, true);
 }

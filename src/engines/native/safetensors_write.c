@@ -1,9 +1,5 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json_write.h"
@@ -81,19 +77,24 @@ static enum status make_header(const struct safetensors_entry *entries, size_t e
     return STATUS_OK;
 }
 
-static enum status write_content(int fd, const struct buf *header,
-                                 const struct safetensors_entry *entries, size_t entries_count,
-                                 struct err *err)
+struct content {
+    struct buf header;
+    const struct safetensors_entry *entries;
+    size_t entries_count;
+};
+
+static enum status write_content(void *context, int fd, struct err *err)
 {
-    uint64_t header_bytes = header->length_bytes;
+    const struct content *content = context;
+    uint64_t header_bytes = content->header.length_bytes;
     enum status status = file_write_fd(fd, &header_bytes, sizeof(header_bytes), err);
     if (status == STATUS_OK)
-        status = file_write_fd(fd, header->data, header->length_bytes, err);
-    for (size_t i = 0; i < entries_count && status == STATUS_OK; i++) {
+        status = file_write_fd(fd, content->header.data, content->header.length_bytes, err);
+    for (size_t i = 0; i < content->entries_count && status == STATUS_OK; i++) {
         uint64_t bytes = 0;
-        status = entry_bytes(&entries[i], &bytes, err);
+        status = entry_bytes(&content->entries[i], &bytes, err);
         if (status == STATUS_OK)
-            status = file_write_fd(fd, entries[i].data, (size_t)bytes, err);
+            status = file_write_fd(fd, content->entries[i].data, (size_t)bytes, err);
     }
     return status;
 }
@@ -101,29 +102,11 @@ static enum status write_content(int fd, const struct buf *header,
 enum status safetensors_write(const char *path, const struct safetensors_entry *entries,
                               size_t entries_count, struct err *err)
 {
-    char temporary[FILE_PATH_BYTES];
-    int length = snprintf(temporary, sizeof(temporary), "%s.tmp.%d", path, (int)getpid());
-    if (length < 0 || (size_t)length >= sizeof(temporary))
-        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
-    struct buf header;
-    buf_init(&header, SAFETENSORS_HEADER_BYTES_MAX);
-    enum status status = make_header(entries, entries_count, &header, err);
-    if (status != STATUS_OK) {
-        buf_release(&header);
-        return status;
-    }
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        buf_release(&header);
-        return ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    }
-    status = write_content(fd, &header, entries, entries_count, err);
-    buf_release(&header);
-    if (close(fd) != 0 && status == STATUS_OK)
-        status = ERR(err, STATUS_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    if (status == STATUS_OK && rename(temporary, path) != 0)
-        status = ERR(err, STATUS_IO, "cannot replace '%s': %s", path, strerror(errno));
-    if (status != STATUS_OK)
-        (void)unlink(temporary);
+    struct content content = {.entries = entries, .entries_count = entries_count};
+    buf_init(&content.header, SAFETENSORS_HEADER_BYTES_MAX);
+    enum status status = make_header(entries, entries_count, &content.header, err);
+    if (status == STATUS_OK)
+        status = file_replace_with(path, write_content, &content, err);
+    buf_release(&content.header);
     return status;
 }

@@ -130,6 +130,16 @@ static enum status copy_tensor(const struct safetensors_tensor *found, uint64_t 
     return STATUS_OK;
 }
 
+static enum status load_tensor(const char *path, const struct safetensors *file,
+                               const struct model_tensor *wanted, float *to, struct err *err)
+{
+    const struct safetensors_tensor *found = safetensors_find(file, wanted->name);
+    if (found == NULL)
+        return ERR(err, STATUS_INVALID, "%s: there is no tensor %s", path, wanted->name);
+    enum status status = check_shape(path, wanted, found, err);
+    return status == STATUS_OK ? copy_tensor(found, wanted->elements_count, to, err) : status;
+}
+
 enum status weights_load(const char *path, const struct model_spec *spec,
                          const struct params_layout *params, float *weights, struct err *err)
 {
@@ -139,14 +149,7 @@ enum status weights_load(const char *path, const struct model_spec *spec,
     for (uint32_t index = 0; status == STATUS_OK && index < count; index++) {
         struct model_tensor wanted;
         model_tensor_at(spec, index, &wanted);
-        const struct safetensors_tensor *found = safetensors_find(file, wanted.name);
-        if (found == NULL)
-            status = ERR(err, STATUS_INVALID, "%s: there is no tensor %s", path, wanted.name);
-        else
-            status = check_shape(path, &wanted, found, err);
-        if (status == STATUS_OK)
-            status = copy_tensor(found, wanted.elements_count,
-                                 weights + params_offset_of(params, &wanted), err);
+        status = load_tensor(path, file, &wanted, weights + params_offset_of(params, &wanted), err);
     }
     safetensors_close(file);
     return status;

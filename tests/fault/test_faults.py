@@ -1,0 +1,155 @@
+"""Faults, seen from outside: the whole program against workers, disks and kills that go wrong.
+
+Unit tests take each part to every byte and phase (test_store_*, test_supervise_*); here a sweep of several
+cells must keep every finished record, leave no half line and no process, and go on where it can.
+"""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
+HOSTILE = os.path.join(ROOT, "tests", "protocol", "hostile_worker.py")
+
+
+def hostile(fault, phase, argument="x", marker=""):
+    return f"exec:{sys.executable} '{HOSTILE}' {fault} {phase} {argument} {marker}"
+
+
+def run(folder, *args, timeout=60):
+    return subprocess.run([TOKMARK, "run", *args], cwd=folder, text=True, stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=timeout, check=False)
+
+
+def records(out):
+    """Every record; JSONL and CSV must be whole and agree."""
+    text = (out / "bench_results.jsonl").read_text(encoding="utf-8")
+    assert text == "" or text.endswith("\n")
+    found = [json.loads(line) for line in text.splitlines()]
+    with open(out / "bench_results.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cell_id"] for row in rows] == [record["cell_id"] for record in found]
+    return found
+
+
+def processes_with(marker):
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                if entry.isdigit() and marker.encode() in file.read() and int(entry) != os.getpid():
+                    found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("fault, phase, argument, verdict", [
+    ("hang", "hello", "x", "timeout"),
+    ("hang", "run", "x", "timeout"),
+    ("garbage", "open", "x", "protocol_error"),
+    ("garbage", "run", "x", "protocol_error"),
+    ("signal", "run", "9", "crashed"),
+    ("exit", "open", "3", "crashed"),
+])
+def test_a_worker_gone_wrong_is_a_record_and_the_sweep_goes_on(tmp_path, fault, phase, argument, verdict):
+    done = run(tmp_path, "--engine", hostile(fault, phase, argument), "--steps", "5", "--warmup", "1",
+               "--timeout", "1s", "--mode", "infer", "--seq", "16", "32")
+    found = records(tmp_path / "_bench")
+    assert [record["verdict"] for record in found] == [verdict] * 2, done.stderr
+    assert all(record["reasons"] for record in found)
+    assert done.returncode == 4, done.stderr
+
+
+def test_a_worker_that_allocates_without_end_is_oom(tmp_path):
+    done = run(tmp_path, "--engine", hostile("eat", "run"), "--steps", "5", "--warmup", "1",
+               "--memory-limit", "200M", "--mode", "infer", "--seq", "16", "32")
+    found = records(tmp_path / "_bench")
+    assert [record["verdict"] for record in found] == ["oom"] * 2, done.stderr
+    assert found[0]["reasons"][0]["code"] == "memory_limit"
+
+
+def test_kill_9_of_a_worker_from_outside(tmp_path):
+    marker = f"marker-{os.getpid()}-worker"
+    process = subprocess.Popen(
+        [TOKMARK, "run", "--engine", hostile("hang", "run", "x", marker), "--steps", "5",
+         "--warmup", "0", "--mode", "infer", "--seq", "16"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def workers():
+        return [pid for pid in processes_with(marker) if pid != process.pid]
+
+    wait_until(workers)
+    os.kill(workers()[0], signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode in (3, 4)
+    assert records(tmp_path / "_bench")[0]["verdict"] == "crashed"
+    assert "signal 9" in records(tmp_path / "_bench")[0]["worker_exit"]
+
+
+def test_kill_9_of_the_harness_leaves_no_worker_and_no_half_line(tmp_path):
+    marker = f"marker-{os.getpid()}-harness"
+    arguments = ["--engine", "native", "--model", "superintelligence-tiny", "--set", "layers_count=1",
+                 "--steps", "3", "--warmup", "0", "--mode", "infer", "--batch", "1",
+                 "--seq", "8-40", "--out", marker]
+    process = subprocess.Popen([TOKMARK, "run", *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lines = tmp_path / marker / "bench_results.jsonl"
+    wait_until(lambda: lines.exists() and lines.read_bytes().count(b"\n") >= 3)
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], text=True,
+                              capture_output=True, check=False).stdout.split()
+    process.kill()
+    process.wait()
+    finished = lines.read_bytes().count(b"\n")
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
+    done = run(tmp_path, *arguments, "--resume")
+    found = records(tmp_path / marker)
+    assert len(found) == 33 and len({record["cell_id"] for record in found}) == 33, done.stderr
+    assert f"{finished} " in done.stderr  # it says how many it skipped
+    assert all(record["verdict"] == "ok" for record in found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_really_full_file_system(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)],
+                           capture_output=True, text=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip("mounting is not allowed here: " + mount.stderr)
+    try:
+        done = run(tmp_path, "--engine", "null", "--steps", "5", "--warmup", "0", "--seq", "1-64",
+                   "--mode", "infer", "--out", str(disk / "out"))
+        assert done.returncode == 5, done.stderr
+        assert "disk full" in done.stderr
+        found = records(disk / "out")
+        assert 0 < len(found) < 64
+        printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert [record["seq_len"] for record in found + printed] == list(range(1, len(found) + 2))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_read_only_folder(tmp_path):
+    if os.geteuid() == 0:
+        # root writes anywhere but below a file or on a file system that is read-only
+        target = "/proc/tokmark-cannot-write-here"
+    else:
+        target = tmp_path / "locked"
+        target.mkdir(mode=0o500)
+    done = run(tmp_path, "--engine", "null", "--steps", "5", "--out", str(target))
+    assert done.returncode == 5
+    assert done.stderr.count("\n") == 1 and str(target) in done.stderr
