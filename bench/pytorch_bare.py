@@ -13,6 +13,10 @@ allocator's, or on a CPU the growth of the process. Rows:
     worker / bare       what the worker costs: the loop below does nothing but the work
     routed / published  both by the worker: chosen experts only against every expert
 
+On a CPU both sides get glibc's thresholds fixed (MALLOC below): by itself glibc gives memory back
+and takes it again in every step or in none, as the heap happens to lie, and the same program's
+training step then differs by 10 % from one start to the next. --plain-malloc leaves it so.
+
 Before it, on the same device: do the routed and the published form give the same numbers?
 Needs torch only; no network.
 """
@@ -27,6 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "engines" / "python"
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
 PAUSE_S = 0.3  # until the other side's threads have stopped spinning
 
 
@@ -325,6 +330,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="of ABBA")
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--no-moe", action="store_true", help="leave out routed / published")
+    parser.add_argument("--plain-malloc", action="store_true", help="CPU: see above")
     parser.add_argument("--json", metavar="FILE", help="rows, for later")
     parser.add_argument("--bare", metavar="CASE", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -335,6 +341,8 @@ def main():
     has_cuda = torch.cuda.is_available()
     options.device = options.device or ("cuda:0" if has_cuda else "cpu")
     on_cuda = options.device.startswith("cuda")
+    if not on_cuda and not options.plain_malloc:
+        os.environ.update(MALLOC)  # of the two sides, which are yet to be started
     options.precision = options.precision or ("bf16" if on_cuda else "fp32")
     default = ["gpt2-124m:16x1024", "superintelligence-1b:8x512"]
     cells = options.cells or (default if on_cuda else ["superintelligence-tiny:4x128"])

@@ -5,6 +5,7 @@ would have them. Losses stay on the device in a list; they, the gradient norm an
 are looked at after the last stamp. Python's garbage collector is off inside a block: a collection
 in a step is the harness's, not the model's. CUDA events stand beside the host's clock.
 """
+import contextlib
 import gc
 import time
 import traceback
@@ -306,7 +307,8 @@ class TorchEngine:
         self._source = self._caller = self._steps = self._tokens = None
         gc.collect()
         if self._device is not None and self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # a context that an assertion has broken
+                torch.cuda.empty_cache()
 
     def _guard(self, what, function, *args):
         """Whatever a framework or a user's code raises becomes one clear error."""

@@ -62,9 +62,13 @@ class Precision:
 
     @property
     def tf32(self):
-        """As the process's switch stands now."""
-        on_cuda = self._device.type == "cuda"
-        return on_cuda and torch.get_float32_matmul_precision() != "highest"
+        """As the process's switch stands now: a user's code may have moved it."""
+        if self._device.type != "cuda":
+            return False
+        try:
+            return torch.get_float32_matmul_precision() != "highest"
+        except RuntimeError:  # moved by the newer switches, which the old one cannot say
+            return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
     def autocast(self):
         """A new context, to be entered for every step: the casts of the weights are kept until its
