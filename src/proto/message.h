@@ -145,6 +145,7 @@ struct proto_check {
     char inputs_path[CELL_PATH_BYTES];
     char output_path[CELL_PATH_BYTES];
     uint32_t train_steps;
+    bool wants_weights; /* also `weight.<name>`: the parameters in use, before any step */
 };
 
 struct proto_check_result {
