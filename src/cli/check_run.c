@@ -41,14 +41,6 @@ struct check {
     size_t rows_count;
 };
 
-static void note(const struct check *check, const char *text, const struct check_side *side,
-                 enum cell_precision precision)
-{
-    if (!check->setup->options.is_quiet)
-        command_complain(check->call, "%s%s%.200s %s", text, text[0] != '\0' ? " " : "",
-                         side->engine, cell_precision_name(precision));
-}
-
 /* --- the files that are compared --- */
 
 static enum status path_in(const struct check *check, const char *name, char path[FILE_PATH_BYTES],
@@ -91,14 +83,12 @@ static void remove_folder(const struct check *check)
 }
 
 /* The weights of sides that were given none, and the batch. */
-static enum status make_files(struct check *check, struct err *err)
+static enum status write_files(struct check *check, struct err *err)
 {
     struct check_setup *setup = check->setup;
     char weights_path[FILE_PATH_BYTES];
     char hash[HASH_ID_BYTES] = "";
-    enum status status = make_folder(check, err);
-    if (status == STATUS_OK)
-        status = path_in(check, "inputs.safetensors", check->inputs_path, err);
+    enum status status = path_in(check, "inputs.safetensors", check->inputs_path, err);
     if (status == STATUS_OK)
         status = path_in(check, "weights.safetensors", weights_path, err);
     if (status == STATUS_OK)
@@ -116,6 +106,18 @@ static enum status make_files(struct check *check, struct err *err)
         memcpy(cell->weights_hash, hash, sizeof(hash));
     }
     return status;
+}
+
+static enum status make_files(struct check *check, struct err *err)
+{
+    struct err why = {0};
+    enum status status = make_folder(check, err);
+    if (status != STATUS_OK)
+        return status;
+    status = write_files(check, &why);
+    return status == STATUS_OK ? status
+                               : ERR(err, status, "cannot write what is compared to '%s': %s",
+                                     check->folder, why.text);
 }
 
 static enum status prepare(struct check *check, struct err *err)
@@ -142,12 +144,23 @@ static enum status prepare(struct check *check, struct err *err)
 
 /* --- one engine in one precision --- */
 
-static void output_name(const struct check *check, const struct check_row *row,
-                        char name[FILE_NAME_BYTES])
+/* The files of one engine in one precision. */
+struct places {
+    struct cell cell;
+    char output_path[FILE_PATH_BYTES];
+    char steps_path[FILE_PATH_BYTES];
+    char log_path[FILE_PATH_BYTES];
+    struct check_job job; /* points into the others */
+};
+
+static enum status output_path(const struct check *check, const struct check_row *row,
+                               const char *suffix, char path[FILE_PATH_BYTES], struct err *err)
 {
-    size_t number = (size_t)(row->side - check->setup->sides);
-    (void)snprintf(name, FILE_NAME_BYTES, "%zu.%s.safetensors", number,
-                   cell_precision_name(row->precision));
+    char name[FILE_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "%zu.%s%s.safetensors",
+                   (size_t)(row->side - check->setup->sides), cell_precision_name(row->precision),
+                   suffix);
+    return path_in(check, name, path, err);
 }
 
 static enum status log_path(const struct check *check, const struct check_row *row,
@@ -164,6 +177,34 @@ static enum status log_path(const struct check *check, const struct check_row *r
     return status == STATUS_OK ? file_join(folder, name, path, err) : status;
 }
 
+static enum status places_make(const struct check *check, const struct check_row *row,
+                               struct places *ret, struct err *err)
+{
+    uint32_t train_steps = (uint32_t)check->setup->options.train_steps;
+    ret->cell = row->side->cell;
+    ret->cell.precision = row->precision;
+    enum status status = output_path(check, row, "", ret->output_path, err);
+    if (status == STATUS_OK)
+        status = output_path(check, row, ".steps", ret->steps_path, err);
+    if (status == STATUS_OK)
+        status = log_path(check, row, ret->log_path, err);
+    ret->job = (struct check_job){.cell = &ret->cell,
+                                  .inputs_path = check->inputs_path,
+                                  .output_path = ret->output_path,
+                                  .steps_path = train_steps > 0 ? ret->steps_path : NULL,
+                                  .log_path = ret->log_path,
+                                  .train_steps = train_steps};
+    return status;
+}
+
+static void places_clean(const struct check *check, const struct places *places)
+{
+    if (check->setup->options.is_kept)
+        return;
+    (void)unlink(places->output_path);
+    (void)unlink(places->steps_path);
+}
+
 static enum status run_worker(const struct check *check, struct check_row *row,
                               const struct check_job *job, struct err *err)
 {
@@ -178,7 +219,9 @@ static enum status run_worker(const struct check *check, struct check_row *row,
         .wake_fd = check->wake_fd,
         .run_id = check->run_id,
     };
-    note(check, "", row->side, row->precision);
+    if (!options->is_quiet)
+        command_complain(check->call, "%.200s %s", row->side->engine,
+                         cell_precision_name(row->precision));
     return check_worker_run(job, &supervise, &row->run, err);
 }
 
@@ -186,8 +229,6 @@ static enum status run_worker(const struct check *check, struct check_row *row,
 static enum status judge(const struct check *check, const struct check_row *reference,
                          const struct check_job *job, struct check_row *row, struct err *err)
 {
-    char name[FILE_NAME_BYTES];
-    char path[FILE_PATH_BYTES];
     if (row->reference == NULL || row->verdict != VERDICT_OK)
         return STATUS_OK;
     if (reference->run.verdict != VERDICT_OK) {
@@ -197,11 +238,11 @@ static enum status judge(const struct check *check, const struct check_row *refe
                     verdict_name(reference->run.verdict));
         return STATUS_OK;
     }
-    output_name(check, reference, name);
-    enum status status = path_in(check, name, path, err);
+    struct places due;
+    enum status status = places_make(check, reference, &due, err);
     bool has_weights = row->run.has_weights && reference->run.has_weights;
     if (status == STATUS_OK)
-        status = check_output_compare(job, path, has_weights, &row->comparison, err);
+        status = check_output_compare(job, &due.job, has_weights, &row->comparison, err);
     if (status != STATUS_OK)
         return status;
     row->is_compared = true;
@@ -248,30 +289,18 @@ static enum status run_row(struct check *check, const struct check_side *side,
     *row = (struct check_row){.side = side,
                               .reference = reference != NULL ? reference->side : NULL,
                               .precision = precision};
-    struct cell cell = side->cell;
-    cell.precision = precision;
-    char name[FILE_NAME_BYTES];
-    char output_path[FILE_PATH_BYTES];
-    char log[FILE_PATH_BYTES];
-    output_name(check, row, name);
-    enum status status = path_in(check, name, output_path, err);
+    struct places places;
+    enum status status = places_make(check, row, &places, err);
     if (status == STATUS_OK)
-        status = log_path(check, row, log, err);
+        status = run_worker(check, row, &places.job, err);
     if (status != STATUS_OK)
         return status;
-    const struct check_job job = {.cell = &cell,
-                                  .inputs_path = check->inputs_path,
-                                  .output_path = output_path,
-                                  .log_path = log,
-                                  .train_steps = (uint32_t)check->setup->options.train_steps};
-    status = run_worker(check, row, &job, err);
     row->verdict = row->run.verdict;
     row->reasons = row->run.reasons;
-    if (status == STATUS_OK)
-        status = judge(check, reference, &job, row, err);
+    status = judge(check, reference, &places.job, row, err);
     /* The lower precisions' outputs are not needed again; fp32's are. */
-    if (precision != CELL_PRECISION_FP32 && !check->setup->options.is_kept)
-        (void)unlink(output_path);
+    if (precision != CELL_PRECISION_FP32)
+        places_clean(check, &places);
     if (status == STATUS_OK)
         status = store_row(check, row, err);
     if (status == STATUS_OK)
@@ -310,13 +339,9 @@ static enum status run_sides(struct check *check, struct err *err)
         if (*signals_interrupt() != 0)
             break;
         status = run_side(check, &setup->sides[i], first, &fp32, err);
-        char name[FILE_NAME_BYTES];
-        char path[FILE_PATH_BYTES];
-        if (first != NULL && status == STATUS_OK && !setup->options.is_kept) {
-            output_name(check, fp32, name);
-            if (path_in(check, name, path, NULL) == STATUS_OK)
-                (void)unlink(path);
-        }
+        struct places places;
+        if (i > 0 && status == STATUS_OK && places_make(check, fp32, &places, err) == STATUS_OK)
+            places_clean(check, &places);
         if (i == 0)
             first = fp32;
     }

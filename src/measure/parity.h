@@ -34,6 +34,7 @@ struct parity_sums {
     double difference_max;    /* max |a - b| */
     double reference_max;     /* max |b| */
     double element_max;       /* max |a - b| / |b|; infinite where b alone is 0 */
+    double difference_squares, reference_squares;
 };
 
 /* Adds `count` values and what they should be. */
@@ -42,9 +43,11 @@ void parity_add(struct parity_sums *sums, const float *values, const float *refe
 
 /* The error of a whole tensor of that kind.
  *   weights:    max over elements of |a - b| / |b|: they are read, not computed
- *   all others: max |a - b| / max |b|, both over the whole tensor; where b is zero throughout,
- *               max |a - b| / `scale_max`, the largest |b| of all tensors of the kind
- * Infinite when a value is not finite, or when there is no scale at all and the two differ. */
+ *   parameters: |a - b| / |b| in the Euclidean norm: AdamW turns the rounding noise of a gradient
+ * near zero into a step of any size, so single elements say nothing all others: max |a - b| / max
+ * |b|, both over the whole tensor Where b is zero throughout: max |a - b| / `scale_max`, the
+ * largest |b| of all tensors of the kind. Infinite when a value is not finite, or when there is no
+ * scale at all and the two differ. */
 double parity_error(const struct parity_sums *sums, enum parity_kind kind, double scale_max);
 
 /* Largest error that passes: of two engines in fp32, or of a lower precision against the same

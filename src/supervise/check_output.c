@@ -36,9 +36,15 @@ static const char *prefix_of(enum parity_kind kind)
 static bool is_due(const struct check_job *job, enum parity_kind kind)
 {
     bool is_train = job->cell->mode == CELL_MODE_TRAIN;
-    return kind == PARITY_PARAMETERS  ? is_train && job->train_steps > 0
+    return kind == PARITY_PARAMETERS  ? is_train && job->steps_path != NULL
            : kind == PARITY_GRADIENTS ? is_train
                                       : true;
+}
+
+/* Parameters are compared after the steps, everything else before any. */
+static const char *path_of(const struct check_job *job, enum parity_kind kind)
+{
+    return kind == PARITY_PARAMETERS ? job->steps_path : job->output_path;
 }
 
 static bool is_per_tensor(enum parity_kind kind)
@@ -181,12 +187,14 @@ static bool has_any_weight(const struct check_job *job, const struct safetensors
     return false;
 }
 
-enum status check_output_verify(const struct check_job *job, bool *ret_has_weights,
-                                struct reasons *reasons, struct err *err)
+/* What was written before any step, or after them. */
+static enum status verify_file(const struct check_job *job, bool is_after, bool *has_weights,
+                               struct reasons *reasons, struct err *err)
 {
     struct safetensors *file = NULL;
     struct err why = {0};
-    enum status status = safetensors_open(job->output_path, &file, &why);
+    enum status status =
+        safetensors_open(is_after ? job->steps_path : job->output_path, &file, &why);
     if (status == STATUS_NOMEM)
         return ERR(err, status, "%s", why.text);
     if (status != STATUS_OK) {
@@ -195,12 +203,26 @@ enum status check_output_verify(const struct check_job *job, bool *ret_has_weigh
     }
     float *values = malloc(PART_ELEMENTS * sizeof(*values));
     status = values == NULL ? ERR(err, STATUS_NOMEM, "out of memory") : STATUS_OK;
-    bool has_weights = has_any_weight(job, file);
-    for (int kind = 0; status == STATUS_OK && kind < PARITY_KINDS_COUNT; kind++)
-        if (is_due(job, (enum parity_kind)kind) && (kind != PARITY_WEIGHTS || has_weights))
-            status = verify_kind(job, file, (enum parity_kind)kind, values, reasons, err);
+    if (!is_after)
+        *has_weights = has_any_weight(job, file);
+    for (int i = 0; status == STATUS_OK && i < PARITY_KINDS_COUNT; i++) {
+        enum parity_kind kind = (enum parity_kind)i;
+        bool is_here = is_due(job, kind) && (kind == PARITY_PARAMETERS) == is_after;
+        if (is_here && (kind != PARITY_WEIGHTS || *has_weights))
+            status = verify_kind(job, file, kind, values, reasons, err);
+    }
     free(values);
     safetensors_close(file);
+    return status;
+}
+
+enum status check_output_verify(const struct check_job *job, bool *ret_has_weights,
+                                struct reasons *reasons, struct err *err)
+{
+    bool has_weights = false;
+    enum status status = verify_file(job, false, &has_weights, reasons, err);
+    if (status == STATUS_OK && job->steps_path != NULL)
+        status = verify_file(job, true, &has_weights, reasons, err);
     if (status == STATUS_OK)
         *ret_has_weights = has_weights;
     return status;
@@ -313,19 +335,29 @@ static enum status pair_open(struct pair *pair, const char *path, const char *re
     return STATUS_OK;
 }
 
-enum status check_output_compare(const struct check_job *job, const char *reference_path,
+static void pair_close(struct pair *pair)
+{
+    safetensors_close(pair->file);
+    safetensors_close(pair->reference);
+    free(pair->values);
+    free(pair->wanted);
+}
+
+enum status check_output_compare(const struct check_job *job, const struct check_job *reference,
                                  bool has_weights, struct check_comparison *ret, struct err *err)
 {
-    struct pair pair = {.job = job};
     struct check_comparison comparison = {0};
-    enum status status = pair_open(&pair, job->output_path, reference_path, err);
-    for (int kind = 0; status == STATUS_OK && kind < PARITY_KINDS_COUNT; kind++)
-        if (is_due(job, (enum parity_kind)kind) && (kind != PARITY_WEIGHTS || has_weights))
-            status = compare_kind(&pair, (enum parity_kind)kind, &comparison.kinds[kind], err);
-    safetensors_close(pair.file);
-    safetensors_close(pair.reference);
-    free(pair.values);
-    free(pair.wanted);
+    enum status status = STATUS_OK;
+    for (int i = 0; status == STATUS_OK && i < PARITY_KINDS_COUNT; i++) {
+        enum parity_kind kind = (enum parity_kind)i;
+        if (!is_due(job, kind) || (kind == PARITY_WEIGHTS && !has_weights))
+            continue;
+        struct pair pair = {.job = job};
+        status = pair_open(&pair, path_of(job, kind), path_of(reference, kind), err);
+        if (status == STATUS_OK)
+            status = compare_kind(&pair, kind, &comparison.kinds[i], err);
+        pair_close(&pair);
+    }
     if (status == STATUS_OK)
         *ret = comparison;
     return status;

@@ -39,9 +39,9 @@ MUST_CHECK enum status check_output_verify(const struct check_job *job, bool *re
                                            struct reasons *reasons, struct err *err);
 
 /* Both have been verified. `has_weights`: both have the weights in use. */
-MUST_CHECK enum status check_output_compare(const struct check_job *job, const char *reference_path,
-                                            bool has_weights, struct check_comparison *ret,
-                                            struct err *err);
+MUST_CHECK enum status check_output_compare(const struct check_job *job,
+                                            const struct check_job *reference, bool has_weights,
+                                            struct check_comparison *ret, struct err *err);
 
 /* Is any tensor of any kind over its tolerance? */
 bool check_comparison_has_failed(const struct check_comparison *comparison);

@@ -28,6 +28,19 @@ static bool can_go_on(const struct session *session)
     return !session->has_ended && !session_is_interrupted(session);
 }
 
+static bool ask_check(struct session *session, const struct check_job *job, uint32_t train_steps,
+                      const char *output_path)
+{
+    struct proto_worker_message reply;
+    struct proto_host_message request = {
+        .type = PROTO_CHECK,
+        .as.check = {.train_steps = train_steps, .wants_weights = train_steps == 0}};
+    struct proto_check *check = &request.as.check;
+    (void)snprintf(check->inputs_path, sizeof(check->inputs_path), "%s", job->inputs_path);
+    (void)snprintf(check->output_path, sizeof(check->output_path), "%s", output_path);
+    return session_ask(session, &request, PROTO_CHECK, &reply);
+}
+
 /* False: the session has ended, or was interrupted. */
 static bool converse(struct session *session, const struct check_job *job, struct check_run *run)
 {
@@ -44,13 +57,9 @@ static bool converse(struct session *session, const struct check_job *job, struc
     if (!can_go_on(session))
         return false;
     session->phase = EVENT_CHECKING;
-    struct proto_host_message check = {
-        .type = PROTO_CHECK, .as.check = {.train_steps = job->train_steps, .wants_weights = true}};
-    (void)snprintf(check.as.check.inputs_path, sizeof(check.as.check.inputs_path), "%s",
-                   job->inputs_path);
-    (void)snprintf(check.as.check.output_path, sizeof(check.as.check.output_path), "%s",
-                   job->output_path);
-    return session_ask(session, &check, PROTO_CHECK, &reply);
+    return ask_check(session, job, 0, job->output_path) &&
+           (job->steps_path == NULL ||
+            (can_go_on(session) && ask_check(session, job, job->train_steps, job->steps_path)));
 }
 
 /* Made-up figures must not pass for computed ones, and another model is not the one asked for. */

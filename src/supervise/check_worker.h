@@ -20,6 +20,7 @@ struct check_job {
     const struct cell *cell; /* borrowed; dropout 0 */
     const char *inputs_path; /* borrowed, absolute; shorter than CELL_PATH_BYTES */
     const char *output_path; /* the same */
+    const char *steps_path;  /* the same: written after `train_steps`; NULL when that is 0 */
     const char *log_path;    /* borrowed */
     uint32_t train_steps;
 };
