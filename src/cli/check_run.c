@@ -229,7 +229,7 @@ static enum status run_worker(const struct check *check, struct check_row *row,
 static enum status judge(const struct check *check, const struct check_row *reference,
                          const struct check_job *job, struct check_row *row, struct err *err)
 {
-    if (row->reference == NULL || row->verdict != VERDICT_OK)
+    if (reference == NULL || row->verdict != VERDICT_OK)
         return STATUS_OK;
     if (reference->run.verdict != VERDICT_OK) {
         row->verdict = VERDICT_UNSUPPORTED;

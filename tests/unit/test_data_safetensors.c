@@ -331,3 +331,42 @@ Test(data_safetensors, file_of_the_python_package)
     cr_assert(integers[0] == 1 && integers[1] == INT32_MIN && integers[2] == 5);
     safetensors_close(file);
 }
+
+/* Element i of entry e is 1000000 e + i. */
+static void make_elements(void *context, size_t index, uint64_t first, size_t count,
+                          void *ret_elements)
+{
+    float *elements = ret_elements;
+    unsigned *calls = context;
+    (*calls)++;
+    for (size_t i = 0; i < count; i++)
+        elements[i] = (float)(1000000 * index + first + i);
+}
+
+Test(data_safetensors, tensors_can_be_made_and_read_in_parts)
+{
+    const struct safetensors_entry entries[] = {
+        {.name = "small", .dtype = "F32", .dims_count = 1, .dims = {3}},
+        {.name = "large", .dtype = "F32", .dims_count = 2, .dims = {3, 50000}},
+        {.name = "none", .dtype = "F32", .dims_count = 1, .dims = {0}},
+    };
+    unsigned calls = 0;
+    struct err err = {0};
+    cr_assert_eq(safetensors_write_made(path, entries, 3, make_elements, &calls, &err), STATUS_OK,
+                 "%s", err.text);
+    cr_assert_gt(calls, 2);
+    struct safetensors *file = open_good();
+    const struct safetensors_tensor *large = safetensors_find(file, "large");
+    static float values[150000];
+    cr_assert_eq(safetensors_copy_f32(large, values, &err), STATUS_OK);
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++)
+        cr_assert_eq(values[i], (float)(1000000 + i));
+    struct safetensors_tensor part = safetensors_part(large, 99999, 7);
+    cr_assert_eq(part.bytes, 28);
+    cr_assert_eq(safetensors_copy_f32(&part, values, &err), STATUS_OK);
+    for (size_t i = 0; i < 7; i++)
+        cr_assert_eq(values[i], (float)(1099999 + i));
+    part = safetensors_part(safetensors_find(file, "none"), 0, 0);
+    cr_assert_eq(part.elements_count, 0);
+    safetensors_close(file);
+}
