@@ -17,6 +17,7 @@
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
+#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define RUN_ID_BYTES          32
@@ -126,6 +127,31 @@ static enum status open_store(struct run *run, struct err *err)
     return STATUS_OK;
 }
 
+/* The interpreter and its packages become part of the environment: other ones are another
+ * measurement. An engine that is not there is told at once, not cell by cell. */
+static enum status probe_engine(struct run *run, struct err *err)
+{
+    const struct run_options *options = &run->setup.options;
+    const struct engine_ops *ops = run->setup.ops;
+    if (ops == NULL || ops->become == NULL)
+        return STATUS_OK;
+    const struct supervise_options supervise = {
+        .launch_prefix = options->launch,
+        .self_path = run->self_path,
+        .python = options->python,
+        .phase_timeout_ns = options->timeout_ns,
+    };
+    struct buf json;
+    buf_init(&json, ENVIRONMENT_BYTES_MAX);
+    enum status status = probe_worker(&supervise, ops->name, &json, err);
+    if (status == STATUS_OK)
+        status = probe_check(json.data, ops->name, err);
+    if (status == STATUS_OK)
+        status = environment_add(&run->environment, "worker", json.data, err);
+    buf_release(&json);
+    return status;
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
@@ -133,10 +159,13 @@ static enum status prepare(struct run *run, struct err *err)
     write_command(run->call, &run->command);
     make_run_id(run->run_id);
     enum status status = environment_write(&run->environment, err);
+    if (status == STATUS_OK)
+        status = file_self(run->self_path, err);
+    if (status == STATUS_OK)
+        status = probe_engine(run, err);
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
-    status = file_self(run->self_path, err);
     if (status == STATUS_OK)
         status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
@@ -152,6 +181,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .policy = run->setup.policy,
         .launch_prefix = options->launch,
         .self_path = run->self_path,
+        .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
         .kill_grace_ns = KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
@@ -234,6 +264,10 @@ static enum exit_code run_sweep(struct run *run)
     record_free(lost);
     if (run->store != NULL)
         print_results(run);
+    if (status != STATUS_OK && run->store == NULL && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
+        (void)fail(run, &err);
+        return EXIT_CODE_NOTHING;
+    }
     if (status != STATUS_OK)
         return fail(run, &err);
     enum exit_code code = judge(&run->sweep);
