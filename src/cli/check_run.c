@@ -14,7 +14,9 @@
 #include "cli/signals.h"
 #include "data/check_files.h"
 #include "data/tokens.h"
+#include "engines/engine.h"
 #include "store/checks.h"
+#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define KILL_GRACE_NS         (2 * NS_PER_S)
@@ -120,6 +122,45 @@ static enum status make_files(struct check *check, struct err *err)
                                      check->folder, why.text);
 }
 
+static struct supervise_options supervise_options(const struct check *check,
+                                                  const struct check_side *side)
+{
+    const struct check_options *options = &check->setup->options;
+    const struct engine_ops *ops = engine_find(side->engine);
+    bool is_python = ops != NULL && ops->become != NULL;
+    return (struct supervise_options){
+        .launch_prefix = options->launch,
+        .self_path = check->self_path,
+        .python = is_python ? options->python : NULL,
+        .phase_timeout_ns = options->timeout_ns,
+        .kill_grace_ns = KILL_GRACE_NS,
+        .memory_limit_bytes = options->memory_limit_bytes,
+        .interrupt = signals_interrupt(),
+        .wake_fd = check->wake_fd,
+        .run_id = check->run_id,
+    };
+}
+
+/* An engine in Python whose interpreter or packages are not there is told at once, as in a run. */
+static enum status probe_engines(const struct check *check, struct err *err)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < check->setup->sides_count; i++) {
+        const struct check_side *side = &check->setup->sides[i];
+        const struct engine_ops *ops = engine_find(side->engine);
+        if (ops == NULL || ops->become == NULL)
+            continue;
+        const struct supervise_options supervise = supervise_options(check, side);
+        struct buf json;
+        buf_init(&json, ENVIRONMENT_BYTES_MAX);
+        status = probe_worker(&supervise, ops->name, &json, err);
+        if (status == STATUS_OK)
+            status = probe_check(json.data, ops->name, err);
+        buf_release(&json);
+    }
+    return status;
+}
+
 static enum status prepare(struct check *check, struct err *err)
 {
     buf_init(&check->environment, ENVIRONMENT_BYTES_MAX);
@@ -134,6 +175,8 @@ static enum status prepare(struct check *check, struct err *err)
         return status;
     environment_fingerprint(check->environment.data, check->environment_id);
     status = file_self(check->self_path, err);
+    if (status == STATUS_OK)
+        status = probe_engines(check, err);
     if (status == STATUS_OK)
         status = signals_open(&check->wake_fd, err);
     if (status == STATUS_OK)
@@ -208,18 +251,8 @@ static void places_clean(const struct check *check, const struct places *places)
 static enum status run_worker(const struct check *check, struct check_row *row,
                               const struct check_job *job, struct err *err)
 {
-    const struct check_options *options = &check->setup->options;
-    const struct supervise_options supervise = {
-        .launch_prefix = options->launch,
-        .self_path = check->self_path,
-        .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = KILL_GRACE_NS,
-        .memory_limit_bytes = options->memory_limit_bytes,
-        .interrupt = signals_interrupt(),
-        .wake_fd = check->wake_fd,
-        .run_id = check->run_id,
-    };
-    if (!options->is_quiet)
+    const struct supervise_options supervise = supervise_options(check, row->side);
+    if (!check->setup->options.is_quiet)
         command_complain(check->call, "%.200s %s", row->side->engine,
                          cell_precision_name(row->precision));
     return check_worker_run(job, &supervise, &row->run, err);
@@ -401,7 +434,9 @@ enum exit_code check_run_all(const struct invocation *call, struct check_setup *
         status = run_sides(&check, &err);
     if (check.rows_count > 0)
         print_results(&check);
-    enum exit_code code = EXIT_CODE_IO;
+    /* As in a run: an engine that is not there is nothing measured, not a failure of the disk. */
+    bool is_missing = !check.is_open && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT);
+    enum exit_code code = is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
     if (status == STATUS_OK)
         code = exit_code_of(&check);
     else

@@ -132,6 +132,7 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
         ASSERT(made.plan.cells_count == 1);
         side->cell = made.plan.cells[0];
         side->cell.model.dropout = 0.0;
+        side->cell.options.keeps_defaults = false; /* a preset is always named here */
         memcpy(setup->out, made.out, sizeof(setup->out));
         if (strcmp(side->cell.model_source, "preset") != 0)
             status = ERR(err, STATUS_INVALID,

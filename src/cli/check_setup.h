@@ -17,6 +17,7 @@ struct check_options {
     struct option_texts settings; /* key=value */
     struct option_texts weights;  /* FILE, or ENGINE=FILE */
     uint64_t seed;
+    const char *python;          /* NULL = the engine chooses */
     struct option_texts devices; /* DEVICE, or ENGINE=DEVICE */
     struct option_picks precisions;
     uint64_t mode; /* enum cell_mode */

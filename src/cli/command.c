@@ -13,8 +13,9 @@
 #include "cli/run_options.h"
 
 const struct command *const command_list[] = {
-    &command_run,  &command_check,   &command_models,     &command_engines, &command_env,
-    &command_help, &command_version, &command_completion, &command_man,     &command_worker,
+    &command_run,        &command_check, &command_models, &command_engines,
+    &command_env,        &command_setup, &command_help,   &command_version,
+    &command_completion, &command_man,   &command_worker,
 };
 const unsigned command_list_count = ARRAY_COUNT(command_list);
 
@@ -26,8 +27,8 @@ const struct program program_list[] = {
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
 /* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"ab",  "compare", "report", "export", "registry",
-                                               "hud", "serve",   "peak",   "setup"};
+static const char *const planned_commands[] = {"ab",       "compare", "report", "export",
+                                               "registry", "hud",     "serve",  "peak"};
 
 const struct command *command_find(const char *name)
 {

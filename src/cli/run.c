@@ -16,6 +16,7 @@
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
+#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define KILL_GRACE_NS         (2 * NS_PER_S)
@@ -101,6 +102,31 @@ static enum status open_store(struct run *run, struct err *err)
     return STATUS_OK;
 }
 
+/* The interpreter and its packages become part of the environment: other ones are another
+ * measurement. An engine that is not there is told at once, not cell by cell. */
+static enum status probe_engine(struct run *run, struct err *err)
+{
+    const struct run_options *options = &run->setup.options;
+    const struct engine_ops *ops = run->setup.ops;
+    if (ops == NULL || ops->become == NULL)
+        return STATUS_OK;
+    const struct supervise_options supervise = {
+        .launch_prefix = options->launch,
+        .self_path = run->self_path,
+        .python = options->python,
+        .phase_timeout_ns = options->timeout_ns,
+    };
+    struct buf json;
+    buf_init(&json, ENVIRONMENT_BYTES_MAX);
+    enum status status = probe_worker(&supervise, ops->name, &json, err);
+    if (status == STATUS_OK)
+        status = probe_check(json.data, ops->name, err);
+    if (status == STATUS_OK)
+        status = environment_add(&run->environment, "worker", json.data, err);
+    buf_release(&json);
+    return status;
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
@@ -108,10 +134,13 @@ static enum status prepare(struct run *run, struct err *err)
     command_write_words(run->call, &run->command);
     run_id_make(run->run_id);
     enum status status = environment_write(&run->environment, err);
+    if (status == STATUS_OK)
+        status = file_self(run->self_path, err);
+    if (status == STATUS_OK)
+        status = probe_engine(run, err);
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
-    status = file_self(run->self_path, err);
     if (status == STATUS_OK)
         status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
@@ -127,6 +156,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .policy = run->setup.policy,
         .launch_prefix = options->launch,
         .self_path = run->self_path,
+        .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
         .kill_grace_ns = KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
@@ -209,6 +239,10 @@ static enum exit_code run_sweep(struct run *run)
     record_free(lost);
     if (run->store != NULL)
         print_results(run);
+    if (status != STATUS_OK && run->store == NULL && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
+        (void)fail(run, &err);
+        return EXIT_CODE_NOTHING;
+    }
     if (status != STATUS_OK)
         return fail(run, &err);
     enum exit_code code = judge(&run->sweep);

@@ -4,10 +4,12 @@
 #include "engines/engine.h"
 #include "engines/native/native.h"
 #include "engines/null/null.h"
+#include "engines/python/python.h"
 #include "engines/sandbox/sandbox.h"
 
 const struct engine_ops *const engine_list[] = {
     &native_engine,
+    &pytorch_engine,
     &null_engine,
     &sandbox_engine,
 };

@@ -68,7 +68,7 @@ double parity_tolerance(enum parity_kind kind, enum cell_precision precision)
         [CELL_PRECISION_FP32] = {0x1p-24, 0, FP32_UNITS, FP32_UNITS, FP32_UNITS, FP32_UNITS},
         [CELL_PRECISION_TF32] = {0x1p-11, 0, 16, 2, 64, 8},
         [CELL_PRECISION_BF16] = {0x1p-8, 0, 16, 2, 64, 8},
-        [CELL_PRECISION_BF16_PURE] = {0x1p-8, 1, 32, 8, 128, 8},
+        [CELL_PRECISION_BF16_PURE] = {0x1p-8, 1, 32, 2, 128, 8},
         [CELL_PRECISION_FP16] = {0x1p-11, 0, 16, 2, 64, 8},
         [CELL_PRECISION_INT8] = {(double)NAN, 0, 0, 0, 0, 0},
     };

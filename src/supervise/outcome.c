@@ -22,6 +22,18 @@ static void add_verdict(struct trial *trial, enum verdict verdict, const char *c
     reasons_add(&trial->reasons, code, "%s", text);
 }
 
+static bool is_preset(const struct cell *cell)
+{
+    return strcmp(cell->model_source, "preset") == 0;
+}
+
+/* Did the worker take the user's own package for the preset? */
+static bool is_own_package(const struct trial *trial)
+{
+    static const char prefix[] = "package ";
+    return strncmp(trial->ready.model_source, prefix, sizeof(prefix) - 1) == 0;
+}
+
 /* Figures that cannot be right, whatever else happened. */
 static void judge_validity(struct trial *trial)
 {
@@ -41,8 +53,9 @@ static void judge_validity(struct trial *trial)
         add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
                     "the worker reported a longer block than the host saw pass");
     uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
-    bool is_preset = strcmp(trial->cell->model_source, "preset") == 0;
-    if (is_preset && params_total != 0 && params_total != model_params_total(&trial->cell->model)) {
+    /* A package of the user's own is measured as it is; a preset must be the preset. */
+    if (is_preset(trial->cell) && !is_own_package(trial) && params_total != 0 &&
+        params_total != model_params_total(&trial->cell->model)) {
         (void)snprintf(text, sizeof(text),
                        "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
                        params_total, model_params_total(&trial->cell->model));
@@ -310,26 +323,15 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
 
-static void put_model(const struct trial *trial, struct record *record)
+/* Only where the figures are the model's: a user's own is known by its parameters alone. */
+static void put_spec(const struct cell *cell, bool is_known, struct record *record)
 {
-    const struct cell *cell = trial->cell;
-    const struct proto_ready *ready = &trial->ready;
-    bool is_preset = strcmp(cell->model_source, "preset") == 0;
-    uint64_t total = ready->params_total;
-    uint64_t active = ready->params_active;
-    /* A preset is known without a worker. */
-    if (total == 0 && is_preset)
-        total = model_params_total(&cell->model);
-    if (active == 0 && is_preset)
-        active = model_params_active(&cell->model);
-    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
-    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
-    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
-    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
-    record_set_string(record, RECORD_MODEL, cell->model.name);
-    set_text(record, RECORD_MODEL_SOURCE,
-             ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
-             NOT_REPORTED);
+    static const char why_not[] = "model_of_its_own";
+    if (!is_known) {
+        record_set_null(record, RECORD_MODEL_SPEC, why_not);
+        record_set_null(record, RECORD_STEP_FLOPS, why_not);
+        return;
+    }
     struct buf json;
     struct json_writer writer;
     buf_init(&json, JSON_BYTES_MAX);
@@ -340,6 +342,29 @@ static void put_model(const struct trial *trial, struct record *record)
     double flops = model_forward_flops(&cell->model, (double)cell_tokens_per_step(cell),
                                        (double)cell->seq_len);
     record_set_double(record, RECORD_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
+}
+
+static void put_model(const struct trial *trial, struct record *record)
+{
+    const struct cell *cell = trial->cell;
+    const struct proto_ready *ready = &trial->ready;
+    uint64_t total = ready->params_total;
+    uint64_t active = ready->params_active;
+    /* A preset is known without a worker. */
+    if (total == 0 && is_preset(cell))
+        total = model_params_total(&cell->model);
+    if (active == 0 && is_preset(cell) && !is_own_package(trial))
+        active = model_params_active(&cell->model);
+    bool is_spec = is_preset(cell) && total == model_params_total(&cell->model);
+    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
+    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
+    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
+    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
+    record_set_string(record, RECORD_MODEL, cell->model.name);
+    set_text(record, RECORD_MODEL_SOURCE,
+             ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
+             NOT_REPORTED);
+    put_spec(cell, is_spec, record);
 }
 
 static void put_provenance(const struct trial *trial, struct record *record)

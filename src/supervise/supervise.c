@@ -277,31 +277,70 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
     trial->last.grad_norm = NAN;
 }
 
+/* The verdict and the record, told to listeners. */
+static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
+{
+    const struct event_listener *events = trial->options->events;
+    outcome_judge(trial);
+    enum status status = outcome_record(trial, ret_record, err);
+    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
+        events->cell_finished(events->context, *ret_record);
+    return status;
+}
+
+static struct trial *trial_new(const struct cell *cell, uint32_t number,
+                               const struct supervise_options *options)
+{
+    const struct event_listener *events = options->events;
+    struct trial *trial = calloc(1, sizeof(*trial));
+    if (trial == NULL)
+        return NULL;
+    begin_trial(trial, cell, number, options);
+    if (events != NULL && events->cell_started != NULL)
+        events->cell_started(events->context, cell, number);
+    return trial;
+}
+
+static void trial_free(struct trial *trial)
+{
+    session_release(&trial->session);
+    measure_release(&trial->measure);
+    free(trial);
+}
+
 enum status supervise_trial(const struct cell *cell, uint32_t trial_number,
                             const struct supervise_options *options, struct store *store,
                             struct record **ret_record, struct err *err)
 {
     uint64_t before_ns = clock_now_ns();
-    const struct event_listener *events = options->events;
-    struct trial *trial = calloc(1, sizeof(*trial));
+    struct trial *trial = trial_new(cell, trial_number, options);
     if (trial == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a trial");
-    begin_trial(trial, cell, trial_number, options);
-    if (events != NULL && events->cell_started != NULL)
-        events->cell_started(events->context, cell, trial_number);
     struct record *record = NULL;
     enum status status = run_phases(trial, store, err);
     trial->total_ns = clock_now_ns() - before_ns;
-    if (status == STATUS_OK) {
-        outcome_judge(trial);
-        status = outcome_record(trial, &record, err);
-    }
-    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
-        events->cell_finished(events->context, record);
-    session_release(&trial->session);
-    measure_release(&trial->measure);
-    free(trial);
+    if (status == STATUS_OK)
+        status = finish_trial(trial, &record, err);
+    trial_free(trial);
     if (status == STATUS_OK)
         *ret_record = record;
+    return status;
+}
+
+enum status supervise_dominated(const struct cell *cell, uint32_t trial_number,
+                                const struct supervise_options *options,
+                                const struct record *smaller, struct record **ret_record,
+                                struct err *err)
+{
+    struct trial *trial = trial_new(cell, trial_number, options);
+    if (trial == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a trial");
+    session_end(&trial->session, VERDICT_OOM, "dominated",
+                "not run: it needs at least the memory of %s seq %" PRIu64 " batch %" PRIu64
+                ", which did not fit; --try-all runs it",
+                record_string(smaller, RECORD_MODE), record_u64(smaller, RECORD_SEQ_LEN),
+                record_u64(smaller, RECORD_BATCH_SIZE));
+    enum status status = finish_trial(trial, ret_record, err);
+    trial_free(trial);
     return status;
 }

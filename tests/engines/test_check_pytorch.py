@@ -32,12 +32,13 @@ def verdicts(lines):
 
 
 def test_native_and_pytorch_agree_on_the_preset(tmp_path):
-    _, lines = check(tmp_path, "--precision", "fp32", "bf16", small={})
+    _, lines = check(tmp_path, "--precision", "fp32", "bf16", "--python", sys.executable, small={},
+                     engines=["native,pytorch"])
     assert [line["model"] for line in lines] == ["superintelligence-tiny"] * 4
     assert verdicts(lines) == {("native", "fp32"): "ok", ("native", "bf16"): "unsupported",
                                ("pytorch", "fp32"): "ok", ("pytorch", "bf16"): "ok"}
     fp32, bf16 = lines[2], lines[3]
-    assert fp32["reference"]["engine"] == "native" and bf16["reference"]["engine"] == PYTORCH
+    assert fp32["reference"]["engine"] == "native" and bf16["reference"]["engine"] == "pytorch"
     assert fp32["kinds"]["weights"]["error"] == 0 == bf16["kinds"]["weights"]["error"]
     assert 0 < fp32["kinds"]["gradients"]["error"] < 1e-4
     assert fp32["kinds"]["gradients"]["tensors"] == fp32["kinds"]["weights"]["tensors"] == 224
@@ -74,6 +75,13 @@ def test_an_engine_alone_in_a_lower_precision(tmp_path):
     _, lines = check(tmp_path, "--precision", "bf16", engines=[PYTORCH])
     assert [(line["precision"], line["verdict"]) for line in lines] == [("fp32", "ok"), ("bf16", "ok")]
     assert lines[0]["reference"] is None
+
+
+def test_no_interpreter_is_nothing_compared(tmp_path):
+    done = subprocess.run([tokmark_binary(), "check", "--engines", "native,pytorch", "--python", "/nonexistent"],
+                          cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 4 and done.stderr.count("\n") == 1 and "/nonexistent" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("is_element", [False, True], ids=["a tensor", "one element"])

@@ -116,9 +116,13 @@ class TorchEngine:
 
     def _require_memory_before(self):
         """On a CPU too large a cell ends in a kernel kill, not in an error: arithmetic first."""
-        if self._device.type == "cpu" and choose(self._cell)[0] in ("package", "builtin"):
+        source = choose(self._cell)[0]
+        is_known = source == "builtin" or (
+            source == "package" and self._cell.options.figures == "preset"
+        )
+        if self._device.type == "cpu" and is_known:
             spec = self._cell.model
-            if choose(self._cell)[0] == "builtin":
+            if source == "builtin":
                 spec = builtin_spec(self._cell)
             self._require_memory(spec.params_total(), spec.vocab_size, 0)
 
