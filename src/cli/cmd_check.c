@@ -114,7 +114,7 @@ static const struct option check_rows[] = {
      .min = 1,
      .max = BATCH_MAX,
      .group = GROUP_BATCH,
-     .help = "rows"},
+     .help = "rows in the batch"},
     {.name = "seed",
      .type = OPTION_NUMBER,
      TARGET(seed),

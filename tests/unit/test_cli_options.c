@@ -22,6 +22,8 @@ static void check_row(const struct command *command, const struct option *row)
     cr_assert_leq(row->min, row->max, "%s --%s", command->name, row->name);
     if (row->type == OPTION_CHOICE || row->type == OPTION_CHOICES)
         cr_assert_not_null(row->choices, "%s --%s", command->name, row->name);
+    if (row->type == OPTION_WORDS)
+        cr_assert_null(row->def, "%s --%s", command->name, row->name);
     if (row->type == OPTION_AXIS)
         cr_assert(row->max > 0 && row->max <= UINT32_MAX, "%s --%s", command->name, row->name);
 }
