@@ -339,6 +339,10 @@ static void read_memory(struct fields *fields, struct proto_memory *memory)
     memory->has_allocated = may_u64(fields, "allocated_bytes", BYTES_MAX, &memory->allocated_bytes);
     memory->has_reserved = may_u64(fields, "reserved_bytes", BYTES_MAX, &memory->reserved_bytes);
     memory->has_peak = may_u64(fields, "peak_bytes", BYTES_MAX, &memory->peak_bytes);
+    memory->has_device =
+        may_u64(fields, "device_used_bytes", BYTES_MAX, &memory->device_used_bytes);
+    if (memory->has_device)
+        memory->device_total_bytes = need_u64(fields, "device_total_bytes", 0, BYTES_MAX);
     memory->has_rss = may_u64(fields, "rss_bytes", BYTES_MAX, &memory->rss_bytes);
     if (memory->has_rss) {
         memory->rss_baseline_bytes = need_u64(fields, "rss_baseline_bytes", 0, BYTES_MAX);

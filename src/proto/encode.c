@@ -156,6 +156,8 @@ static void put_memory(struct json_writer *writer, const struct proto_memory *me
     put_u64_if(writer, "allocated_bytes", memory->allocated_bytes, memory->has_allocated);
     put_u64_if(writer, "reserved_bytes", memory->reserved_bytes, memory->has_reserved);
     put_u64_if(writer, "peak_bytes", memory->peak_bytes, memory->has_peak);
+    put_u64_if(writer, "device_used_bytes", memory->device_used_bytes, memory->has_device);
+    put_u64_if(writer, "device_total_bytes", memory->device_total_bytes, memory->has_device);
     put_u64_if(writer, "rss_bytes", memory->rss_bytes, memory->has_rss);
     put_u64_if(writer, "rss_baseline_bytes", memory->rss_baseline_bytes, memory->has_rss);
     put_u64_if(writer, "rss_peak_bytes", memory->rss_peak_bytes, memory->has_rss);

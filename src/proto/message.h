@@ -129,6 +129,9 @@ struct proto_memory {
     uint64_t allocated_bytes; /* held by the engine's allocator now */
     uint64_t reserved_bytes;  /* taken from the system by it */
     uint64_t peak_bytes;      /* engine's own peak, if it has one (device allocators) */
+    bool has_device;          /* of the whole device, whoever holds it, by its driver */
+    uint64_t device_used_bytes;
+    uint64_t device_total_bytes;
     bool has_rss;
     uint64_t rss_bytes;
     uint64_t rss_baseline_bytes; /* at the worker's hello, before the model */

@@ -112,9 +112,9 @@ Test(spec_cell, options_round_trip_and_are_left_out_where_there_are_none)
 Test(spec_cell, broken_options_are_refused)
 {
     static const char *const broken[] = {
-        "{\"options\":[]}",         "{\"options\":{\"moe\":\"all\"}}",
+        "{\"options\":[]}",          "{\"options\":{\"moe\":\"all\"}}",
         "{\"options\":{\"moe\":1}}", "{\"options\":{\"compile\":\"on\"}}",
-        "{\"model_ref\":7}",        "{\"options\":{\"set\":\"a=b\"}}",
+        "{\"model_ref\":7}",         "{\"options\":{\"set\":\"a=b\"}}",
     };
     struct cell cell = make_cell();
     struct buf out;
