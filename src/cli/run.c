@@ -264,7 +264,8 @@ static enum exit_code run_sweep(struct run *run)
     record_free(lost);
     if (run->store != NULL)
         print_results(run);
-    if (status != STATUS_OK && run->store == NULL && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
+    if (status != STATUS_OK && run->store == NULL &&
+        (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
         (void)fail(run, &err);
         return EXIT_CODE_NOTHING;
     }
