@@ -210,7 +210,7 @@ class JaxEngine:
             "params_active": source.params_active,
             "model_source": source.text,
             "dtype_param": "+".join(sorted(types, key=lambda name: -types[name])),
-            "dtype_compute": provenance.compute_name(),
+            "dtype_compute": self._compute_name(program),
             "dtype_accumulate": "fp32",
             "backend": ", ".join(self._backend(program)),
             "tf32": tf32,
@@ -224,6 +224,14 @@ class JaxEngine:
             "tokens_data": self._tokens.text,
             "notes": "; ".join(self._notes(program)),
         }
+
+    def _compute_name(self, program):
+        """As traced; and where XLA has made other products of it, as those."""
+        traced = program.provenance.compute_name()
+        made = program.executable.types
+        if traced in ("bf16", "fp16") and made and traced not in made:
+            return f"{traced}, run as {program.executable.text()}"
+        return traced
 
     def _backend(self, program):
         words = [f"xla {_platform(self._device)}"]

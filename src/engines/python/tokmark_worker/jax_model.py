@@ -161,7 +161,7 @@ class Model:
     """forward() and decode() are pure functions of the parameters.
 
     compute_dtype is what products and the residual stream run in; parameters are cast where they
-    are used. experts_way: published, tiles or rounds. attention: xla, or cudnn.
+    are used. experts_way: published, tiles or ranks. attention: xla, or cudnn.
     """
 
     spec: ModelSpec

@@ -9,11 +9,13 @@ routed     each expert works on its own tokens only. Shapes are fixed when a pro
 tiles   Tokens sorted by expert are laid out in tiles of M rows, every expert's padded to whole
         tiles; a scan takes a tile and that expert's weights at a time. The work is the chosen
         experts' alone. For CPUs, where a copy of the weights per tile costs little beside it.
-rounds  One product for all experts at once, over the next C tokens of each; as many rounds as the
-        fullest expert needs. Few large products, which is what an accelerator wants; the work is
-        that of E times the fullest expert, rounded up to C.
+ranks   Experts are put in order of how many tokens they have: the n-th fullest of them cannot have
+        more than k N / n, so that each can work on a slice of fixed size. With 8 experts, 2 of
+        them chosen, that is 55 % of every expert's work, in large products, without a loop and
+        without the host waiting for a count; a step costs the same however uneven the gate is.
+        For accelerators.
 
-What AD would make of a scan is a sum over whole gradients a tile; the backward passes here add to
+What AD would make of a scan is a sum over whole gradients a tile; the backward pass here adds to
 one expert's in place.
 """
 import functools
@@ -24,7 +26,6 @@ from jax import lax
 
 NAMES = ("w1.weight", "w1.bias", "w2.weight", "w2.bias", "w3.weight", "w3.bias")
 _TILE_ROWS_MAX = 128
-_ROUND_SLACK = 1.25
 _ROWS_ALIGN = 8
 
 
@@ -61,7 +62,7 @@ def every_expert(x, chosen, weights, params, key, rate):
 
 
 def routed(x, chosen, weights, params, key, rate, way):
-    """The same from the chosen experts only. way: tiles or rounds."""
+    """The same from the chosen experts only. way: tiles or ranks."""
     N, active = chosen.shape
     slots = chosen.reshape(-1)
     order = jnp.argsort(slots)
@@ -70,7 +71,7 @@ def routed(x, chosen, weights, params, key, rate, way):
     )
     counts = (slots[:, None] == jnp.arange(params[0].shape[0])).sum(0).astype(jnp.int32)
     sorted_rows = _spread(x, order // active, place)
-    run = _run_tiles if way == "tiles" else _run_rounds
+    run = _run_tiles if way == "tiles" else _run_ranks
     out = run(sorted_rows, counts, params, key, rate, N)
     out = _gather_back(out, place, order).reshape(N, active, -1)
     return (out * weights[..., None].astype(out.dtype)).sum(1)
@@ -119,11 +120,10 @@ _gather_back.defvjp(_gather_back_forward, _gather_back_backward)
 # --- products ------------------------------------------------------------------------------------
 
 
-def _dot(a, b, a_dim, b_dim, is_batched, out_type=None):
-    """Product over one dimension of each, the first being a batch of experts or not there."""
-    batch = ((0,), (0,)) if is_batched else ((), ())
+def _dot(a, b, a_dim, b_dim, out_type=None):
+    """Product over one dimension of each."""
     return lax.dot_general(
-        a, b, (((a_dim,), (b_dim,)), batch), preferred_element_type=out_type or a.dtype
+        a, b, (((a_dim,), (b_dim,)), ((), ())), preferred_element_type=out_type or a.dtype
     )
 
 
@@ -132,27 +132,23 @@ def _hidden(a, b, key, rate):
 
 
 def _forward(rows, params, key, rate):
-    """rows (M, D) and one expert's params, or (E, C, D) and all of them; (result, a, b)."""
-    w1, b1, w2, b2, w3, b3 = (part.astype(rows.dtype) for part in params)
-    at, is_batched = rows.ndim - 1, rows.ndim == 3
-    a = _dot(rows, w1, at, at, is_batched) + b1[..., None, :]
-    b = _dot(rows, w2, at, at, is_batched) + b2[..., None, :]
-    out = _dot(_hidden(a, b, key, rate), w3, at, at, is_batched) + b3[..., None, :]
-    return out, a, b
+    """rows (M, D) through one expert: (result, and what w1 and w2 gave)."""
+    w1, b1, w2, b2, w3, b3 = params
+    a = _dot(rows, w1, 1, 1) + b1
+    b = _dot(rows, w2, 1, 1) + b2
+    return _dot(_hidden(a, b, key, rate), w3, 1, 1) + b3, a, b
 
 
 def _backward(rows, params, key, rate, a, b, grad, types):
     """Gradients of the rows, and of the params in the types that their own have."""
-    w1, _, w2, _, w3, _ = (part.astype(rows.dtype) for part in params)
-    at, is_batched = rows.ndim - 1, rows.ndim == 3
-    row = at - 1
+    w1, _, w2, _, w3, _ = params
     hidden, pull = jax.vjp(lambda a, b: _hidden(a, b, key, rate), a, b)
-    grad_a, grad_b = pull(_dot(grad, w3, at, row, is_batched))
-    grad_rows = _dot(grad_a, w1, at, row, is_batched) + _dot(grad_b, w2, at, row, is_batched)
+    grad_a, grad_b = pull(_dot(grad, w3, 1, 0))
+    grad_rows = _dot(grad_a, w1, 1, 0) + _dot(grad_b, w2, 1, 0)
     grads = []
     for index, (left, right) in enumerate(((grad_a, rows), (grad_b, rows), (grad, hidden))):
-        grads.append(_dot(left, right, row, row, is_batched, types[2 * index]))
-        grads.append(left.astype(jnp.float32).sum(row).astype(types[2 * index + 1]))
+        grads.append(_dot(left, right, 0, 0, types[2 * index]))
+        grads.append(left.astype(jnp.float32).sum(0).astype(types[2 * index + 1]))
     return grad_rows, grads
 
 
@@ -266,94 +262,72 @@ def _tiles_backward(rate, saved, grad):
 _tiles.defvjp(_tiles_forward, _tiles_backward)
 
 
-# --- rounds --------------------------------------------------------------------------------------
+# --- ranks --------------------------------------------------------------------------------------
 
 
-def round_rows(slots_count, experts_count, tokens_count):
-    """Tokens of an expert in one round: somewhat over an even share, at most all there are."""
-    rows = int(slots_count / experts_count * _ROUND_SLACK)
-    return min(tokens_count, -(-max(1, rows) // _ROWS_ALIGN) * _ROWS_ALIGN)
+def rank_rows(slots_count, experts_count, tokens_count):
+    """The most slots that the fullest expert, the second fullest ... can have: n of them with x each
+    make n x slots, and an expert has a token once."""
+    most = [min(tokens_count, slots_count // (index + 1)) for index in range(experts_count)]
+    return tuple(max(1, -(-rows // _ROWS_ALIGN) * _ROWS_ALIGN) for rows in most)
 
 
-def _run_rounds(rows, counts, params, key, rate, tokens_count):
-    C = round_rows(rows.shape[0], counts.shape[0], tokens_count)
-    return _rounds((rate, C, tokens_count), rows, counts, key, tuple(params))
+def _run_ranks(rows, counts, params, key, rate, tokens_count):
+    """rows (S, D) sorted by expert -> their results, in the same order."""
+    slots_count, experts_count = rows.shape[0], counts.shape[0]
+    sizes = rank_rows(slots_count, experts_count, tokens_count)
+    fullest = jnp.argsort(-counts)
+    rank = jnp.argsort(fullest)
+    ends = jnp.cumsum(counts)
+    starts = ends - counts
+    at = jnp.arange(slots_count, dtype=jnp.int32)
+    expert = (at[:, None] >= ends).sum(1)
+    offsets = jnp.asarray([sum(sizes[:index]) for index in range(experts_count)], jnp.int32)
+    place = offsets[rank[expert]] + at - starts[expert]
+    ranked = (starts[fullest], counts[fullest])
+    taken = _take_ranks(sizes, rows, ranked, place)
+    cast = [_gather_back(part.astype(rows.dtype), fullest, rank) for part in params]
+    outs, first = [], 0
+    for index, size in enumerate(sizes):
+        part = lax.slice_in_dim(taken, first, first + size)
+        of_expert = [whole[index] for whole in cast]
+        outs.append(_forward(part, of_expert, _key_at(key, index), rate)[0])
+        first += size
+    return _put_ranks(sizes, jnp.concatenate(outs), ranked, place)
 
 
-def _round(rows, counts, index, C):
-    """Where the index-th round's rows are: (E, C), and where they go: outside for padding."""
-    at = index * C + jnp.arange(C, dtype=jnp.int32)
-    places = (jnp.cumsum(counts) - counts)[:, None] + at
-    slots_count = rows.shape[0]
-    return (
-        jnp.minimum(places, slots_count - 1),
-        jnp.where(at < counts[:, None], places, slots_count),
-    )
-
-
-def _set(whole, places, part):
-    flat = part.reshape(-1, part.shape[-1]).astype(whole.dtype)
-    return whole.at[places.reshape(-1)].set(flat, mode="drop")
+def _slices(sizes, rows, starts, counts=None):
+    """Rows of each rank, one behind the other; zeros behind the first counts[i], if given."""
+    padded = jnp.pad(rows, ((0, max(sizes)), (0, 0)))
+    parts = []
+    for index, size in enumerate(sizes):
+        part = lax.dynamic_slice_in_dim(padded, starts[index], size)
+        if counts is not None:
+            part = jnp.where(jnp.arange(size)[:, None] < counts[index], part, 0)
+        parts.append(part)
+    return jnp.concatenate(parts)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _rounds(how, rows, counts, key, params):
-    """rows (S, D) sorted by expert -> (S, D)"""
-    return _rounds_forward(how, rows, counts, key, params)[0]
+def _take_ranks(sizes, rows, ranked, place):
+    """What stands behind a rank's own rows is another's: nobody reads what comes of it."""
+    del place
+    return _slices(sizes, rows, ranked[0])
 
 
-def _more_rounds(how, counts, run, first):
-    """Rounds 1 ... as long as any expert has rows left; none are compiled where none can be."""
-    _, C, tokens_count = how
-    if C >= tokens_count:
-        return first
-    most = counts.max()
-    index, carry = jnp.int32(1), first
-    return lax.while_loop(
-        lambda state: state[0] * C < most,
-        lambda state: (state[0] + 1, run(state[0], state[1])),
-        (index, carry),
-    )[1]
+_take_ranks.defvjp(
+    lambda sizes, rows, ranked, place: (_slices(sizes, rows, ranked[0]), place),
+    lambda sizes, place, grad: (grad[place], None, None),
+)
 
 
-def _rounds_forward(how, rows, counts, key, params):
-    rate, C, _ = how
-    cast = [part.astype(rows.dtype) for part in params]
-
-    def one(index, out):
-        source, target = _round(rows, counts, index, C)
-        part, a, b = _forward(rows[source], cast, _key_at(key, index), rate)
-        return _set(out, target, part), a, b
-
-    out, a, b = one(jnp.int32(0), jnp.zeros_like(rows))
-    out = _more_rounds(how, counts, lambda index, out: one(index, out)[0], out)
-    return out, (rows, counts, key, params, a, b)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _put_ranks(sizes, rows, ranked, place):
+    del sizes, ranked
+    return rows[place]
 
 
-def _rounds_backward(how, saved, grad):
-    rate, C, _ = how
-    rows, counts, key, params, a, b = saved
-    cast = [part.astype(rows.dtype) for part in params]
-
-    def one(index, grad_rows, a, b):
-        source, target = _round(rows, counts, index, C)
-        taken = rows[source]
-        if a is None:  # only the first round's are kept
-            _, a, b = _forward(taken, cast, _key_at(key, index), rate)
-        # padding rows have no gradient
-        part = jnp.where((target < rows.shape[0])[..., None], grad[source], 0)
-        types = [param.dtype for param in params]
-        grad_taken, grads = _backward(taken, cast, _key_at(key, index), rate, a, b, part, types)
-        return _set(grad_rows, target, grad_taken), grads
-
-    def more(index, carry):
-        grad_rows, sums = carry
-        grad_rows, grads = one(index, grad_rows, None, None)
-        return grad_rows, [whole + part for whole, part in zip(sums, grads)]
-
-    first = one(jnp.int32(0), jnp.zeros_like(rows), a, b)
-    grad_rows, sums = _more_rounds(how, counts, more, first)
-    return grad_rows, None, None, tuple(sums)
-
-
-_rounds.defvjp(_rounds_forward, _rounds_backward)
+_put_ranks.defvjp(
+    lambda sizes, rows, ranked, place: (rows[place], ranked),
+    lambda sizes, ranked, grad: (_slices(sizes, grad, *ranked), None, None),
+)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from . import jax_model
 from .errors import model_error, unsupported
 from .model_config import arguments, builtin_spec
-from .user_code import call_user, find_target, pick_logits, shorten
+from .user_code import call_parameters, call_user, find_target, pick_logits, shorten
 
 _KEY_NAMES = ("key", "rng", "rng_key", "prng_key", "dropout_key")
 _TRAIN_NAMES = ("train", "training", "is_training", "is_train")
@@ -88,7 +88,7 @@ def _builtin(cell, device, precision, key):
     spec = builtin_spec(cell)
     way = "published"
     if cell.options.moe == "routed":
-        way = "tiles" if device.platform == "cpu" else "rounds"
+        way = "tiles" if device.platform == "cpu" else "ranks"
     has_dropout = cell.mode == "train" and spec.dropout > 0
     attention = "xla"
     if not has_dropout and cudnn_attention_works(device, precision.compute_dtype, spec):
@@ -152,7 +152,7 @@ def _pair(value):
 
 def _parameters(function):
     try:
-        return inspect.signature(function).parameters
+        return call_parameters(function)
     except (TypeError, ValueError):
         return {}
 

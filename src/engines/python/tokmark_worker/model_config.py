@@ -2,13 +2,12 @@
 arguments of a user's factory found in its signature. No framework is named here."""
 import contextlib
 import dataclasses
-import inspect
 import sys
 import types
 
 from .cell import nearest, parse_text
 from .errors import model_error
-from .user_code import call_user
+from .user_code import call_parameters, call_user
 
 # What dataclasses call the fields of a model, compared in lower case and without underscores. A
 # name in two rows belongs to the first whose figure has no other home.
@@ -184,7 +183,7 @@ def arguments(cell, function, ref, offered=None):
     what an engine gives beside the figures, by name."""
     offered = offered or {}
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = call_parameters(function)
     except (TypeError, ValueError):
         raise model_error(f"{ref}: cannot see what it takes") from None
     kwargs, config, vocab_size = {}, None, None

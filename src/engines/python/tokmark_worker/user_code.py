@@ -1,5 +1,6 @@
 """A user's code: imported, looked up and called. Whatever it raises becomes one clear error."""
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -41,6 +42,15 @@ def find_target(ref):
             )
         target = getattr(target, part)
     return target
+
+
+def call_parameters(function):
+    """What a call of a function or class takes, by name; ValueError or TypeError where it cannot be
+    seen. A metaclass that passes everything on (Flax nnx has one) would hide it."""
+    if isinstance(function, type) and "__call__" in vars(type(function)):
+        items = list(inspect.signature(function.__init__).parameters.items())[1:]
+        return dict(items)
+    return inspect.signature(function).parameters
 
 
 def pick_logits(out, is_array):
