@@ -53,7 +53,16 @@ def host_oom(what, needed_bytes, available_bytes):
 
 
 _UNITS = {"B": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_ASKED = re.compile(r"[Tt]ried to allocate ([0-9.]+) (bytes|B|KiB|MiB|GiB|TiB)")
+_ASKED = re.compile(r"allocat(?:e|ing) ([0-9.]+) ?(bytes|B|KiB|MiB|GiB|TiB)")
+_MEMORY_WORDS = ("out of memory", "out_of_memory", "can't allocate", "resource_exhausted")
+
+
+def is_memory_error(error):
+    """Whether any framework's exception means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+    )
 
 
 def asked_bytes(text):

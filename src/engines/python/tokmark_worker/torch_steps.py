@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import model_error, unsupported
+from .user_code import pick_logits, require_logits
 
 LEARNING_RATE = 3e-4
 
@@ -36,12 +37,12 @@ class Caller:
         self._kwargs = {"use_cache": False} if "use_cache" in parameters else {}
 
     def logits(self, tokens):
-        return pick_logits(self.model(tokens, **self._kwargs))
+        return _pick(self.model(tokens, **self._kwargs))
 
     def full_logits(self, tokens, targets):
         """Of every position."""
         if self._has_targets:
-            return pick_logits(self.model(tokens, targets, **self._kwargs))
+            return _pick(self.model(tokens, targets, **self._kwargs))
         return self.logits(tokens)
 
     def loss(self, tokens, targets):
@@ -54,39 +55,22 @@ class Caller:
                 return own, out
         else:
             out = self.model(tokens, **self._kwargs)
-        logits = pick_logits(out)
+        logits = _pick(out)
         return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1)), out
 
     def require_shape(self, logits, tokens, may_be_last):
-        """A model error that says what the output should have been."""
-        B, T = tokens.shape
-        wanted = f"(B {B}, T {T}, at least {self._vocab_size})"
-        if not isinstance(logits, torch.Tensor):
-            raise model_error(
-                f"the model's output is a {type(logits).__name__}; wanted are logits {wanted}, "
-                f"a tuple that begins with them, or an object with .logits"
-            )
-        shape = tuple(logits.shape)
-        times = (T, 1) if may_be_last else (T,)
-        fits = len(shape) == 3 and shape[0] == B and shape[1] in times
-        if not fits or shape[2] < self._vocab_size or not logits.is_floating_point():
-            raise model_error(
-                f"the model's output has shape {shape} of {logits.dtype}; wanted are "
-                f"floating-point logits {wanted}"
-            )
+        require_logits(
+            logits,
+            torch.is_tensor,
+            torch.is_floating_point,
+            tuple(tokens.shape),
+            self._vocab_size,
+            may_be_last,
+        )
 
 
-def pick_logits(out):
-    """Logits, a tuple that begins with them, or an object or dict with `logits`."""
-    if isinstance(out, torch.Tensor):
-        return out
-    if isinstance(out, dict) and "logits" in out:
-        return out["logits"]
-    if hasattr(out, "logits"):
-        return out.logits
-    if isinstance(out, (tuple, list)) and out:
-        return out[0]
-    return out
+def _pick(out):
+    return pick_logits(out, torch.is_tensor)
 
 
 def make_optimizer(params, device):
