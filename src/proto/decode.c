@@ -262,6 +262,8 @@ static void read_ready(struct fields *fields, struct proto_ready *ready)
     ready->threads_count = (uint32_t)threads;
     read_parts(fields, "memory_predicted", &ready->memory_predicted);
     (void)may_u64(fields, "load_ns", PROTO_NS_MAX, &ready->load_ns);
+    (void)may_u64(fields, "trace_ns", PROTO_NS_MAX, &ready->trace_ns);
+    ready->compiler_flops = may_double(fields, "compiler_flops");
     (void)may_u64(fields, "compile_ns", PROTO_NS_MAX, &ready->compile_ns);
     (void)may_text(fields, "tokens_data", ready->tokens_data, sizeof(ready->tokens_data),
                    TEXT_MAY_BE_CUT);

@@ -128,6 +128,9 @@ static void put_ready(struct json_writer *writer, const struct proto_ready *read
     put_u64_if(writer, "threads", ready->threads_count, ready->threads_count != 0);
     put_parts(writer, "memory_predicted", &ready->memory_predicted);
     put_u64_if(writer, "load_ns", ready->load_ns, ready->load_ns != 0);
+    put_u64_if(writer, "trace_ns", ready->trace_ns, ready->trace_ns != 0);
+    if (ready->compiler_flops > 0) /* a zeroed message knows nothing */
+        put_double_if(writer, "compiler_flops", ready->compiler_flops);
     put_u64_if(writer, "compile_ns", ready->compile_ns, ready->compile_ns != 0);
     put_text_if(writer, "tokens_data", ready->tokens_data);
     put_text_if(writer, "notes", ready->notes);

@@ -319,8 +319,13 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)ready->load_ns / 1e6, unsaid);
     set_double(record, RECORD_COMPILE_MS, has_ready && ready->compile_ns > 0,
                (double)ready->compile_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_TRACE_MS, has_ready && ready->trace_ns > 0,
+               (double)ready->trace_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_COMPILER_FLOPS, has_ready && ready->compiler_flops > 0,
+               ready->compiler_flops, has_ready ? "none_reported" : missing);
     /* What opening took beyond loading and compiling is the harness's, if the worker says. */
-    uint64_t opening_ns = ready->load_ns > 0 ? ready->load_ns + ready->compile_ns : trial->open_ns;
+    uint64_t opening_ns =
+        ready->load_ns > 0 ? ready->load_ns + ready->trace_ns + ready->compile_ns : trial->open_ns;
     uint64_t work_ns =
         trial->start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
     set_double(record, RECORD_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
