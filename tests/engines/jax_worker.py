@@ -1,13 +1,24 @@
 """Starts the Python worker of the `jax` engine; what its tests share."""
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
 from worker_client import REPOSITORY, Worker  # noqa: F401
 
-# of the tests' own process: no accelerator is looked for
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
+# rather than well, and what two tests compile alike is compiled once.
+FAST_COMPILING = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_COMPILATION_CACHE_DIR": tempfile.gettempdir() + f"/tokmark-jax-tests-{os.getpid()}",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+os.environ.update(FAST_COMPILING)
+atexit.register(shutil.rmtree, FAST_COMPILING["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def command(folder=None, python=sys.executable):

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,9 +22,19 @@ TINY = {**MOE, "max_seq_len": 8, "layers_count": 1}
 PLAIN = {**GELU, "max_seq_len": 8, "layers_count": 1}
 
 
+@pytest.fixture(name="transcripts", scope="module")
+def transcripts_fixture():
+    """All of them, two at a time: most of each is the start of a worker."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(TRANSCRIPTS.run_transcript, name, command())
+            for name in TRANSCRIPTS.names()
+        }
+
+
 @pytest.mark.parametrize("name", TRANSCRIPTS.names())
-def test_transcript(name):
-    TRANSCRIPTS.run_transcript(name, command())
+def test_transcript(name, transcripts):
+    transcripts[name].result()
 
 
 def refusal(model=TINY, folder=None, **changes):

@@ -29,6 +29,8 @@ def model_error(text):
 def last_line(error):
     """The last line of a traceback, and where in the user's code it was raised."""
     line = "".join(traceback.format_exception_only(type(error), error)).strip()
+    for note in reversed(getattr(error, "__notes__", None) or ()):
+        line = line.removesuffix(str(note).strip()).strip()  # a framework's, not the error's own
     line = line.splitlines()[-1] if line else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

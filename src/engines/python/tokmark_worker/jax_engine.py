@@ -251,6 +251,8 @@ class JaxEngine:
         notes = list(source.notes)
         notes.append(f"trace {program.trace_ns / 1e9:.3g} s")
         notes.append(f"compile {program.compile_ns / 1e9:.3g} s")
+        if jax.config.jax_compilation_cache_dir:
+            notes.append("JAX's compilation cache is on")
         if program.flops:
             notes.append(f"XLA counts {program.flops:.4g} FLOPs a step, a loop's body once")
         matmul = jax.config.jax_default_matmul_precision

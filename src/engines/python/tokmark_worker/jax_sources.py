@@ -190,7 +190,7 @@ def _offered(function, cell, precision, key):
 
 
 def _target(cell, precision, key):
-    """(a model of one of the kinds, its vocabulary or None)"""
+    """(a model of one of the kinds, its vocabulary or None, whether a call took what --set names)"""
     ref = cell.model_ref
     target = find_target(ref)
     if inspect.isfunction(target) and next(iter(_parameters(target)), "") == "params":
@@ -199,14 +199,14 @@ def _target(cell, precision, key):
             raise model_error(
                 f"{ref} takes params: its module needs a function init(key, ...) that makes them"
             )
-        return (init, target), None
+        return (init, target), None, False
     is_model = not isinstance(target, type) and (
         _pair(target) is not None
         or _class_in(target, "flax.nnx")
         or _class_in(target, "equinox")
     )
     if is_model:
-        return target, None
+        return target, None, False
     if not callable(target):
         raise model_error(
             f"{ref} is a {type(target).__name__}, not a class, a function or a pair of init and "
@@ -218,7 +218,7 @@ def _target(cell, precision, key):
     for holder in (config, getattr(model, "config", None)):
         if vocab_size is None and isinstance(getattr(holder, "vocab_size", None), int):
             vocab_size = holder.vocab_size
-    return model, vocab_size
+    return model, vocab_size, True
 
 
 def _from_pair(pair, cell, precision, key, sample):
@@ -324,7 +324,10 @@ def _make_kind(model, ref):
 
 
 def _factory(cell, device, precision, key):
-    model, vocab_size = _target(cell, precision, key)
+    model, vocab_size, is_set = _target(cell, precision, key)
+    if is_set:
+        options = dataclasses.replace(cell.options, set={})
+        cell = dataclasses.replace(cell, options=options)
     vocab_size = cell.model.vocab_size if vocab_size is None else vocab_size
     kind, take_apart = _make_kind(model, cell.model_ref)
     sample = jnp.zeros((1, cell.seq_len), jnp.int32)

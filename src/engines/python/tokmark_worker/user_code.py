@@ -47,7 +47,7 @@ def find_target(ref):
 def call_parameters(function):
     """What a call of a function or class takes, by name; ValueError or TypeError where it cannot be
     seen. A metaclass that passes everything on (Flax nnx has one) would hide it."""
-    if isinstance(function, type) and "__call__" in vars(type(function)):
+    if isinstance(function, type) and type(function).__call__ is not type.__call__:
         items = list(inspect.signature(function.__init__).parameters.items())[1:]
         return dict(items)
     return inspect.signature(function).parameters
