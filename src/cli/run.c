@@ -6,21 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
 #include "cli/dry_run.h"
+#include "cli/run_id.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define RUN_ID_BYTES          32
 #define KILL_GRACE_NS         (2 * NS_PER_S)
 #define COMMAND_BYTES_MAX     (256 * 1024)
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
@@ -40,29 +38,6 @@ struct run {
     struct table table;
     struct sweep sweep;
 };
-
-/* Sorts by time: 20261122T150405Z-3f9a1c. */
-static void make_run_id(char id[RUN_ID_BYTES])
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    unsigned char random[3] = {0};
-    (void)gmtime_r(&now, &utc);
-    (void)!getrandom(random, sizeof(random), 0);
-    size_t length = strftime(id, RUN_ID_BYTES, "%Y%m%dT%H%M%SZ", &utc);
-    (void)snprintf(id + length, RUN_ID_BYTES - length, "-%02x%02x%02x", random[0], random[1],
-                   random[2]);
-}
-
-static void write_command(const struct invocation *call, struct buf *out)
-{
-    struct json_writer writer;
-    json_writer_init(&writer, out);
-    json_begin_array(&writer);
-    for (int i = 0; i < call->full_argc; i++)
-        json_put_string(&writer, call->full_argv[i]);
-    json_end_array(&writer);
-}
 
 static bool resolve_when(uint64_t when, int fd)
 {
@@ -156,8 +131,8 @@ static enum status prepare(struct run *run, struct err *err)
 {
     buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
     buf_init(&run->command, COMMAND_BYTES_MAX);
-    write_command(run->call, &run->command);
-    make_run_id(run->run_id);
+    command_write_words(run->call, &run->command);
+    run_id_make(run->run_id);
     enum status status = environment_write(&run->environment, err);
     if (status == STATUS_OK)
         status = file_self(run->self_path, err);

@@ -211,6 +211,7 @@ static void read_check(struct fields *fields, struct proto_check *check)
     uint64_t train_steps = 0;
     (void)may_u64(fields, "train_steps", 1000000, &train_steps);
     check->train_steps = (uint32_t)train_steps;
+    (void)may_bool(fields, "weights", &check->wants_weights);
 }
 
 static void read_host_body(struct fields *fields, struct proto_host_message *message)

@@ -93,6 +93,8 @@ void proto_encode_host(const struct proto_host_message *message, struct buf *out
         json_field_string(&writer, "inputs", message->as.check.inputs_path);
         json_field_string(&writer, "output", message->as.check.output_path);
         json_field_u64(&writer, "train_steps", message->as.check.train_steps);
+        if (message->as.check.wants_weights)
+            json_field_bool(&writer, "weights", true);
         break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;

@@ -145,11 +145,13 @@ struct proto_memory {
  * inputs: a safetensors file with `tokens` and `targets`, int32 (B, T).
  * Written: `logits` (B, T, V), `loss` (1), and for train cells `grad.<name>` for every parameter;
  * with train_steps > 0 that many AdamW steps on the same batch are done first and `param.<name>` is
- * written. For decode cells logits come from T single-token steps. All fp32. */
+ * written; with wants_weights `weight.<name>`, the parameters in use before any step, if the engine
+ * can. For decode cells logits come from T single-token steps. All fp32. */
 struct proto_check {
     char inputs_path[CELL_PATH_BYTES];
     char output_path[CELL_PATH_BYTES];
     uint32_t train_steps;
+    bool wants_weights; /* also `weight.<name>`: the parameters in use, before any step */
 };
 
 struct proto_check_result {

@@ -29,6 +29,7 @@ const char *session_phase_name(enum event_phase phase)
     case EVENT_OPENING: return "open";
     case EVENT_WARMUP: return "warmup";
     case EVENT_MEASURING: return "measure";
+    case EVENT_CHECKING: return "check";
     case EVENT_CLOSING: return "close";
     }
     return "unknown";

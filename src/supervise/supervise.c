@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/version.h"
+#include "supervise/greet.h"
 #include "supervise/outcome.h"
 #include "supervise/session.h"
 
@@ -89,21 +89,10 @@ static enum status start_worker(struct trial *trial, struct store *store, struct
     words_release(&command);
     if (status != STATUS_OK)
         return status;
-    struct proto_host_message request = {
-        .type = PROTO_HELLO, .as.hello = {.versions_count = 1, .versions = {PROTO_VERSION}}};
-    (void)snprintf(request.as.hello.host, sizeof(request.as.hello.host), "tokmark %s",
-                   version_text());
-    struct proto_worker_message reply;
-    if (!session_ask(&trial->session, &request, PROTO_HELLO, &reply))
+    if (!greet_worker(&trial->session, &trial->hello))
         return STATUS_OK;
     trial->start_ns = clock_now_ns() - before_ns;
-    trial->hello = reply.as.hello;
     trial->has_hello = true;
-    if (trial->hello.version != PROTO_VERSION)
-        session_end(&trial->session, VERDICT_PROTOCOL_ERROR, "wrong_version",
-                    "the worker answered with protocol version %" PRIu32 "; this tokmark speaks %d",
-                    trial->hello.version, PROTO_VERSION);
-    watch_set_worker(&trial->session.watch, trial->hello.pid);
     return STATUS_OK;
 }
 

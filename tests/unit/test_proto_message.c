@@ -362,6 +362,13 @@ Test(proto_message, host_messages_survive_the_wire)
     cr_assert_eq(proto_decode_host(line.data, line.length_bytes, &got, &err), STATUS_OK);
     cr_assert_str_eq(got.as.check.inputs_path, "/a b\"");
     cr_assert_eq(got.as.check.train_steps, 3);
+    cr_assert_not(got.as.check.wants_weights);
+    cr_assert_null(strstr(line.data, "weights"), "not asked for, not said: older workers");
+    check.as.check.wants_weights = true;
+    buf_reset(&line);
+    proto_encode_host(&check, &line);
+    cr_assert_eq(proto_decode_host(line.data, line.length_bytes, &got, &err), STATUS_OK);
+    cr_assert(got.as.check.wants_weights);
     buf_release(&line);
 }
 
@@ -380,6 +387,7 @@ Test(proto_message, host_lines_that_break_a_rule_are_refused)
         "{\"type\":\"open\"}",
         "{\"type\":\"check\",\"inputs\":\"\",\"output\":\"x\"}",
         "{\"type\":\"check\",\"inputs\":\"x\",\"output\":\"x\",\"train_steps\":-3}",
+        "{\"type\":\"check\",\"inputs\":\"x\",\"output\":\"x\",\"weights\":1}",
         "{\"type\":\"bye\"}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {

@@ -61,6 +61,7 @@ class TorchEngine:
 
     name = "pytorch"
     version = f"torch {torch.__version__}, worker {__version__}"
+    writes_weights = True
 
     def __init__(self):
         self._cell = None
@@ -299,9 +300,9 @@ class TorchEngine:
         cache = self._steps.cache_tensors() if self._cell.mode == "decode" else []
         return self._memory.report(list(self._source.model.parameters()), optimizer, cache)
 
-    def check(self, inputs_path, output_path, train_steps):
+    def check(self, inputs_path, output_path, train_steps, with_weights=False):
         check = Check(self._cell, self._source, self._caller, self._precision, self._device)
-        return self._guard("check", check.run, inputs_path, output_path, train_steps)
+        return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
 
     def close(self):
         self._drop()
