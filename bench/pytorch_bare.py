@@ -121,9 +121,11 @@ def bare_side(case):
 
 
 class BareSide:
+    script = os.path.abspath(__file__)
+
     def __init__(self, case):
         self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "--bare", json.dumps(case)],
+            [sys.executable, self.script, "--bare", json.dumps(case)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         self._read()
@@ -153,9 +155,11 @@ class BareSide:
 
 
 class WorkerSide:
+    engine = "pytorch"
+
     def __init__(self, case):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tokmark_worker", "pytorch"],
+            [sys.executable, "-m", "tokmark_worker", self.engine],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": str(SOURCES)}, cwd="/",
         )
@@ -163,7 +167,7 @@ class WorkerSide:
         self.ask({"type": "hello", "versions": [1], "host": "bench"})
         ready = self.ask(
             {
-                "type": "open", "engine": "pytorch", "framework": "pytorch",
+                "type": "open", "engine": self.engine, "framework": self.engine,
                 "model": read_spec(case["model"], case["seq_len"]), "model_source": "preset",
                 "device": case["device"], "precision": case["precision"], "mode": case["mode"],
                 "seq_len": case["seq_len"], "batch_size": case["batch_size"], "threads": 0,

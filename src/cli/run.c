@@ -287,9 +287,7 @@ enum exit_code run_command(const struct invocation *call)
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         run_setup_release(&run.setup);
-        return status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
-               : status == STATUS_NOMEM     ? EXIT_CODE_IO
-                                            : EXIT_CODE_USAGE;
+        return status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     }
     progress_init(&run.progress, progress_style(&options),
                   run.setup.plan.cells_count * options.trials);

@@ -6,7 +6,7 @@
 #include "engines/engine.h"
 
 /* Fills the cell's model, model_source, model_ref and options.settings_json. `ops` is the engine;
- * NULL for exec: and engines this build does not have. STATUS_INVALID names the flag and the
+ * NULL for exec:. STATUS_INVALID names the flag and the
  * nearest valid value. */
 MUST_CHECK enum status run_model_take(const struct run_options *options,
                                       const struct engine_ops *ops, struct cell *cell,

@@ -94,24 +94,11 @@ static const struct option_choice source_choices[] = {
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
 static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
-/* Engines that the design names; those that no build has yet are known, so that asking for them
- * gets a plain answer (run_setup.c). */
-static const char *const designed_engines[] = {"native", "pytorch", "jax"};
-
 const char *run_engine_at(unsigned index)
 {
-    unsigned count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(designed_engines); i++)
-        if (count++ == index)
-            return designed_engines[i];
-    for (unsigned i = 0; i < engine_list_count; i++) {
-        bool is_listed = false;
-        for (size_t j = 0; j < ARRAY_COUNT(designed_engines); j++)
-            is_listed |= strcmp(designed_engines[j], engine_list[i]->name) == 0;
-        if (!is_listed && count++ == index)
-            return engine_list[i]->name;
-    }
-    return count == index ? "exec:" : NULL;
+    if (index < engine_list_count)
+        return engine_list[index]->name;
+    return index == engine_list_count ? "exec:" : NULL;
 }
 
 static enum status check_word(const char *what, const char *text,

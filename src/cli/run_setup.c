@@ -109,19 +109,6 @@ static void take_engine(const struct run_options *options, struct cell *cell)
                    is_sandbox ? "-sandbox" : "");
 }
 
-/* Last of all, so that every fault of the command line is told before it. */
-static enum status find_engine(const struct cell *cell, const struct engine_ops **ret_ops,
-                               struct err *err)
-{
-    *ret_ops = engine_find(cell->engine);
-    if (*ret_ops == NULL && strncmp(cell->engine, EXEC_PREFIX, strlen(EXEC_PREFIX)) != 0)
-        return ERR(err, STATUS_UNSUPPORTED,
-                   "this build does not have the engine '%s' yet; --sandbox makes up its figures, "
-                   "--engine native measures on the CPU",
-                   cell->engine);
-    return STATUS_OK;
-}
-
 static void take_axes(const struct run_options *options, struct plan_axes *axes)
 {
     for (size_t i = 0; i < options->modes.count; i++)
@@ -202,8 +189,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     take_policy(options, &given, &setup.policy);
     supervise_policy_id(&setup.policy, options->launch, setup.policy_id);
     status = plan_make(&axes, &setup.plan, err);
-    if (status == STATUS_OK)
-        status = find_engine(cell, &setup.ops, err);
+    setup.ops = engine_find(cell->engine);
     *ret_setup = setup;
     return status;
 }

@@ -295,6 +295,10 @@ static void put_warmup(const struct trial *trial, struct record *record)
     const struct measure_state *state = &trial->measure;
     const char *missing = why_missing(trial);
     bool has_run = trial->blocks_count > 0;
+    uint64_t steps = state->steady_steps_done;
+    set_double(record, RECORD_DEVICE_MS_PER_STEP, steps > 0 && !trial->lacks_device_ns,
+               (double)trial->device_ns / (double)(steps > 0 ? steps : 1) / 1e6,
+               steps > 0 ? NOT_REPORTED : missing);
     set_u64(record, RECORD_WARMUP_STEPS, has_run, state->warmup_steps_done, missing);
     set_double(record, RECORD_WARMUP_MS, has_run, (double)state->warmup_ns / 1e6, missing);
     set_bool(record, RECORD_WARMUP_STEADY, has_run && state->policy.is_warmup_auto,
@@ -315,8 +319,13 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)ready->load_ns / 1e6, unsaid);
     set_double(record, RECORD_COMPILE_MS, has_ready && ready->compile_ns > 0,
                (double)ready->compile_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_TRACE_MS, has_ready && ready->trace_ns > 0,
+               (double)ready->trace_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_COMPILER_FLOPS, has_ready && ready->compiler_flops > 0,
+               ready->compiler_flops, has_ready ? "none_reported" : missing);
     /* What opening took beyond loading and compiling is the harness's, if the worker says. */
-    uint64_t opening_ns = ready->load_ns > 0 ? ready->load_ns + ready->compile_ns : trial->open_ns;
+    uint64_t opening_ns =
+        ready->load_ns > 0 ? ready->load_ns + ready->trace_ns + ready->compile_ns : trial->open_ns;
     uint64_t work_ns =
         trial->start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
     set_double(record, RECORD_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
@@ -428,6 +437,10 @@ static void put_memory(const struct trial *trial, struct record *record)
                    missing);
     else
         set_double(record, RECORD_PEAK_MEM_MB, has_growth, growth_mb, missing);
+    set_double(record, RECORD_MEM_DEVICE_USED_MB, memory->has_device,
+               (double)memory->device_used_bytes / MIB, missing);
+    set_double(record, RECORD_MEM_DEVICE_TOTAL_MB, memory->has_device,
+               (double)memory->device_total_bytes / MIB, missing);
     set_double(record, RECORD_RSS_PEAK_MB, has_growth, growth_mb,
                is_synthetic(trial) ? "synthetic" : missing);
     set_double(record, RECORD_MEM_PREDICTED_MB, predicted->is_known,

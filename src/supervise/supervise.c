@@ -156,6 +156,8 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
         trial->loss_first = seen->loss;
     }
     trial->recompiles_count += block->recompiles_count;
+    trial->lacks_device_ns |= !block->has_device_ns;
+    trial->device_ns += block->has_device_ns ? block->device_ns : 0;
     trial->last = *seen;
 }
 

@@ -247,3 +247,13 @@ def test_a_second_trial_of_what_did_not_fit_is_not_run(call):
     call("run", "--engine", worker("--oom-seq 64"), "--steps", "3", "--warmup", "0", "--seq", "64",
          "--mode", "infer", "--trials", "2", code=4)
     assert [reason(r) for r in call.records()] == ["memory_does_not_fit", "dominated"]
+
+
+def test_what_a_device_says_of_itself_is_recorded(call):
+    call("run", "--engine", worker("--device-ns 500000"), "--mode", "infer", "--steps", "7", code=0)
+    call("run", "--engine", worker(), "--mode", "infer", "--steps", "7", code=0)
+    said, silent = call.records()
+    assert said["device_ms_per_step"] == 0.5
+    assert (said["mem_device_used_mb"], said["mem_device_total_mb"]) == (3.0, 8.0)
+    for field in ("device_ms_per_step", "mem_device_used_mb", "mem_device_total_mb"):
+        assert silent[field] is None and silent["null_reasons"][field] == "not_reported"

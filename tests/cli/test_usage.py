@@ -228,16 +228,6 @@ def test_very_long_words_are_refused(call):
         assert len(done.stderr) < 2200
 
 
-@pytest.mark.parametrize("engine", ["jax"])
-def test_engines_to_come_are_a_plain_answer(call, engine):
-    done = call("run", "--engine", engine)
-    assert done.returncode == 4
-    assert done.stderr.count("\n") == 1
-    for word in (f"'{engine}'", "--sandbox", "--engine native"):
-        assert word in done.stderr
-    assert call.files() == []
-
-
 def test_last_scalar_counts_and_lists_add(call):
     done = call("run", "--sandbox", "--dry-run", "--seed", "1", "--steps", "5", "--steps", "7",
                 "--seq", "32", "--seq", "64", "--mode", "infer", code=0)

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import pytorch_worker  # noqa: F401  puts the worker on the path
-from tokmark_worker import safetensors as ours
+from tokmark_worker import torch_tensors as ours
 from tokmark_worker.errors import WorkerError
 
 

@@ -3,12 +3,13 @@ constants that the C tests hold."""
 import struct
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 
 import pytorch_worker  # noqa: F401  puts the worker on the path
 from tokmark_worker.errors import WorkerError
-from tokmark_worker.tokens import Tokens, TorchArrays
+from tokmark_worker.tokens import NumpyArrays, Tokens, TorchArrays
 
 MASK = 2**64 - 1
 
@@ -64,6 +65,21 @@ def test_a_block_holds_the_steps_of_its_own():
     for index in range(5):
         one = tokens.batches(3 + index, 1)
         assert torch.equal(inputs[index], one[0][0]) and torch.equal(targets[index], one[1][0])
+
+
+@pytest.mark.parametrize("seed", [0, 2**64 - 1])
+@pytest.mark.parametrize("data", ["synthetic", "uint16", "uint32"])
+def test_numpy_gives_the_same_tokens(tmp_path, seed, data):
+    path = tmp_path / "data"
+    numpy.random.default_rng(1).integers(0, 2**16, 900).astype(data if data != "synthetic" else
+                                                              "uint16").tofile(path)
+    cell = SimpleNamespace(seed=seed, seq_len=9, batch_size=3, data=data, data_path=str(path))
+    both = [Tokens(cell, 65536, arrays) for arrays in (TorchArrays(torch), NumpyArrays(numpy))]
+    assert both[0].text == both[1].text
+    for step in (0, 2**33):
+        wanted, found = (tokens.batches(step, 2) for tokens in both)
+        for one, other in zip(wanted, found):
+            assert other.dtype == numpy.int64 and (one.numpy() == other).all()
 
 
 VALUES = [3 * i for i in range(100)]

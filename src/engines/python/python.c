@@ -59,6 +59,18 @@ static enum status become_pytorch(const struct engine_start *start, struct err *
     return become("pytorch", start, err);
 }
 
+static enum status become_jax(const struct engine_start *start, struct err *err)
+{
+    return become("jax", start, err);
+}
+
+const struct engine_ops jax_engine = {
+    .name = "jax",
+    .summary = "JAX models, your own or ours, in your own Python",
+    .version = "",
+    .become = become_jax,
+};
+
 const struct engine_ops pytorch_engine = {
     .name = "pytorch",
     .summary = "PyTorch models, your own or ours, in your own Python",

@@ -9,7 +9,7 @@
 
 #include "engines/engine.h"
 
-extern const struct engine_ops pytorch_engine;
+extern const struct engine_ops pytorch_engine, jax_engine;
 
 /* Becomes the interpreter, running the package with `arguments` (NULL ends them). Returns only with
  * the reason why not. `path` is the interpreter. */

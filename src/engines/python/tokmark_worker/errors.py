@@ -29,6 +29,8 @@ def model_error(text):
 def last_line(error):
     """The last line of a traceback, and where in the user's code it was raised."""
     line = "".join(traceback.format_exception_only(type(error), error)).strip()
+    for note in reversed(getattr(error, "__notes__", None) or ()):
+        line = line.removesuffix(str(note).strip()).strip()  # a framework's, not the error's own
     line = line.splitlines()[-1] if line else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
@@ -53,7 +55,16 @@ def host_oom(what, needed_bytes, available_bytes):
 
 
 _UNITS = {"B": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_ASKED = re.compile(r"[Tt]ried to allocate ([0-9.]+) (bytes|B|KiB|MiB|GiB|TiB)")
+_ASKED = re.compile(r"allocat(?:e|ing) ([0-9.]+) ?(bytes|B|KiB|MiB|GiB|TiB)")
+_MEMORY_WORDS = ("out of memory", "out_of_memory", "can't allocate", "resource_exhausted")
+
+
+def is_memory_error(error):
+    """Whether any framework's exception means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+    )
 
 
 def asked_bytes(text):

@@ -43,3 +43,19 @@ class Device:
         if self._library.nvmlDeviceGetMemoryInfo(self._handle, ctypes.byref(memory)) != 0:
             return None
         return memory.used, memory.total
+
+
+def cuda_bus_id(ordinal):
+    """PCI bus id of a CUDA device as this process counts them; None without a driver. For
+    frameworks that do not say it: the driver must have been started by them."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        device = ctypes.c_int()
+        text = ctypes.create_string_buffer(32)
+        if driver.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal)) != 0:
+            return None
+        if driver.cuDeviceGetPCIBusId(text, ctypes.c_int(32), device) != 0:
+            return None
+        return text.value.decode("ascii")
+    except (OSError, AttributeError):
+        return None

@@ -1,35 +1,32 @@
-"""safetensors files, read by mapping and written in one pass; torch and the standard library only.
+"""safetensors files, read by mapping and written in one pass; the standard library only. What a
+type or a tensor is in a framework is said beside that framework (torch_tensors, jax_tensors).
 
 Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}
 with offsets from the header's end, then the data. Every field of a header is checked.
 """
-import ctypes
 import json
 import mmap
 import os
 
-import torch
-
 from .errors import model_error
 
 _HEADER_BYTES_MAX = 100 << 20
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+_ITEM_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-class SafetensorsFile:
-    """A mapped file; tensors are views of the mapping, read from disk when touched."""
+class MappedFile:
+    """A mapped file; data are views of the mapping, read from disk when touched."""
 
     def __init__(self, path):
         self.path = path
@@ -58,9 +55,9 @@ class SafetensorsFile:
         }
 
     def _entry(self, name, value):
-        """(dtype, shape, offset, elements)"""
+        """(name of the type, shape, offset, elements)"""
         try:
-            dtype = _DTYPES[value["dtype"]]
+            item_bytes = _ITEM_BYTES[value["dtype"]]
             shape = tuple(value["shape"])
             begin, end = value["data_offsets"]
             elements = 1
@@ -72,43 +69,39 @@ class SafetensorsFile:
                 raise ValueError
             if not 0 <= begin <= end <= len(self._data) - self._first:
                 raise ValueError
-            if end - begin != elements * dtype.itemsize:
+            if end - begin != elements * item_bytes:
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             raise model_error(
                 f"'{self.path}': tensor '{name}' is of a type or place that cannot be read"
             ) from None
-        return dtype, shape, self._first + begin, elements
+        return value["dtype"], shape, self._first + begin, elements
 
     def names(self):
         return list(self._entries)
 
-    def tensor(self, name):
-        """model error when there is none."""
+    def entry(self, name):
+        """(name of the type, shape, bytes); a model error when there is none."""
         if name not in self._entries:
             raise model_error(f"'{self.path}' has no tensor '{name}'")
-        dtype, shape, offset, elements = self._entries[name]
-        if elements == 0:
-            return torch.empty(shape, dtype=dtype)
-        if offset % dtype.itemsize == 0:
-            flat = torch.frombuffer(self._data, dtype=dtype, count=elements, offset=offset)
-        else:  # a header of odd length
-            raw = self._data[offset : offset + elements * dtype.itemsize]
-            flat = torch.frombuffer(bytearray(raw), dtype=dtype)
-        return flat.reshape(shape)
+        kind, shape, offset, elements = self._entries[name]
+        item_bytes = _ITEM_BYTES[kind]
+        data = memoryview(self._data)[offset : offset + elements * item_bytes]
+        if offset % item_bytes != 0:  # a header of odd length
+            data = memoryview(bytearray(data))
+        return kind, shape, data
 
 
-def write(path, tensors):
-    """tensors: list of (name, tensor on any device). A file of that name is replaced whole."""
+def write(path, tensors, write_data):
+    """tensors: list of (name, name of the type, shape, tensor); write_data(file, tensor) writes the
+    bytes of one. A file of that name is replaced whole."""
     header = {}
     offset = 0
-    for name, tensor in tensors:
-        end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": _NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
+    for name, kind, shape, _ in tensors:
+        end = offset + _ITEM_BYTES[kind]
+        for size in shape:
+            end = offset + (end - offset) * size
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
@@ -116,8 +109,8 @@ def write(path, tensors):
     try:
         with open(partial, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
-            for _, tensor in tensors:
-                _write_data(file, tensor)
+            for *_, tensor in tensors:
+                write_data(file, tensor)
         os.replace(partial, path)
     except OSError as error:
         if os.path.exists(partial):
@@ -125,9 +118,22 @@ def write(path, tensors):
         raise model_error(f"cannot write '{path}': {error.strerror or error}") from None
 
 
-def _write_data(file, tensor):
-    """The tensor's bytes from where they lie, without NumPy."""
-    tensor = tensor.detach().to("cpu").contiguous()
-    size = tensor.numel() * tensor.element_size()
-    if size > 0:
-        file.write((ctypes.c_char * size).from_address(tensor.data_ptr()))
+def squeezed(shape):
+    """A shape without its leading dimensions of 1: those are taken as absent."""
+    shape = tuple(shape)
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def fitting_shape(path, name, given, wanted):
+    """The shape to read a file's tensor with, of whose rows the first wanted[0] serve. A longer
+    position table gives its first rows, so that one checkpoint serves every seq_len."""
+    shape, needed = squeezed(given), squeezed(wanted)
+    if shape == needed:
+        return tuple(wanted)
+    if name == "position_embedding" and shape[1:] == needed[1:] and shape > needed:
+        return shape
+    raise model_error(
+        f"'{path}': tensor '{name}' has shape {tuple(given)}, the model's is {tuple(wanted)}"
+    )

@@ -179,3 +179,21 @@ class TorchArrays:
         """values[places] as int64, unsigned."""
         taken = values[places.reshape(-1)].to(self._torch.int64)
         return (taken & ((1 << (8 * item_bytes)) - 1)).reshape(places.shape)
+
+
+class NumpyArrays:
+    """The same as NumPy arrays."""
+
+    def __init__(self, numpy):
+        self._numpy = numpy
+
+    def arange(self, count):
+        return self._numpy.arange(count, dtype=self._numpy.int64)
+
+    def from_buffer(self, data, first, count, item_bytes):
+        dtype = f"<u{item_bytes}"
+        return self._numpy.frombuffer(data, dtype=dtype, count=count, offset=first)
+
+    def take(self, values, places, _item_bytes):
+        """values[places] as int64."""
+        return values[places].astype(self._numpy.int64)

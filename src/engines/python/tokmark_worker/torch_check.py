@@ -3,8 +3,9 @@ comparison between engines (struct proto_check). Takes no part in any timing."""
 import torch
 import torch.nn.functional as F
 
-from . import safetensors
+from . import torch_tensors
 from .errors import model_error
+from .safetensors import fitting_shape
 from .torch_steps import LEARNING_RATE
 
 
@@ -12,33 +13,19 @@ def load_weights(path, model):
     """Copies a file's tensors into the model's state_dict. Every tensor of the model must be there
     with its shape (leading dimensions of 1 are taken as absent); more are no error. A longer
     position table gives its first rows, so that one checkpoint serves every seq_len."""
-    file = safetensors.SafetensorsFile(path)
+    file = torch_tensors.SafetensorsFile(path)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             given = file.tensor(name)
             if not given.is_floating_point():
                 raise model_error(f"'{path}': tensor '{name}' is {given.dtype}")
-            shape, wanted = _squeezed(given.shape), _squeezed(tensor.shape)
-            if name == "position_embedding" and shape[1:] == wanted[1:] and shape > wanted:
-                given = given.reshape(shape)[: wanted[0]]
-                shape = wanted
-            if shape != wanted:
-                raise model_error(
-                    f"'{path}': tensor '{name}' has shape {tuple(given.shape)}, the model's is "
-                    f"{tuple(tensor.shape)}"
-                )
-            tensor.copy_(given.reshape(tensor.shape))
-
-
-def _squeezed(shape):
-    shape = tuple(shape)
-    while len(shape) > 1 and shape[0] == 1:
-        shape = shape[1:]
-    return shape
+            shape = fitting_shape(path, name, given.shape, tensor.shape)
+            rows = given.reshape(shape)[: tensor.shape[0]]
+            tensor.copy_(rows.reshape(tensor.shape))
 
 
 def _read_inputs(path, vocab_size, longest, device):
-    file = safetensors.SafetensorsFile(path)
+    file = torch_tensors.SafetensorsFile(path)
     both = []
     for name in ("tokens", "targets"):
         tensor = file.tensor(name)
@@ -100,7 +87,7 @@ class Check:
                 tensors, loss = self._train(tokens, targets, train_steps)
             if with_weights:
                 tensors += self._weights(saved)
-            safetensors.write(output_path, tensors)
+            torch_tensors.write(output_path, tensors)
         finally:
             self._caller.model = compiled
             self._model.train(was_training)

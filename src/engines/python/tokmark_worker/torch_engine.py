@@ -13,18 +13,17 @@ import traceback
 import torch
 
 from . import __version__
+from .blocks import Block, part_steps
+from .cell_memory import bytes_least, describe_cell, require_host
 from .errors import WorkerError, last_line, model_error, unsupported
+from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
 from .torch_check import Check, load_weights
-from .torch_memory import DeviceMemory, bytes_least, oom_error, require_host
+from .torch_memory import DeviceMemory, oom_error
 from .torch_precision import NAMES, Observer, Precision
-from .torch_sources import builtin_spec, choose, make
+from .torch_sources import choose, make
 from .torch_steps import Caller, DecodeSteps, InferSteps, TrainSteps
 
-# A block's batches are made in parts of at most so many bytes, each timed by itself.
-_BATCHES_BYTES_MAX = 64 << 20
-# On a device they must not show in its peak: at most this part of what the weights take.
-_BATCHES_SHARE = 200
 _COMPILE_CALLS = {"default": 2, "max-autotune": 3}  # CUDA graphs are recorded after a warm-up call
 
 
@@ -135,9 +134,9 @@ class TorchEngine:
             self._require_memory(count, self._source.vocab_size, held)
 
     def _require_memory(self, params_count, vocab_size, held_bytes):
-        least = bytes_least(params_count, self._precision, self._cell, vocab_size)
-        what = f"the cell ({params_count / 1e6:.0f} M parameters, {self._cell.mode})"
-        require_host(what, max(0, least - held_bytes))
+        types = [NAMES[self._precision.param_dtype], NAMES[self._precision.compute_dtype]]
+        least = bytes_least(params_count, self._cell, vocab_size, *types)
+        require_host(describe_cell(self._cell, params_count), max(0, least - held_bytes))
 
     def _observe_forward(self):
         """One forward over one row, watched: which types products run in, which attention kernel,
@@ -232,13 +231,15 @@ class TorchEngine:
 
     def _run_block(self, steps_count, sync):
         compiled_before = recompiles() if self._is_compiled else 0
-        block = _Block(self._device, sync, self._cell.mode == "train", self._synchronize)
+        timer = _EventTimer() if self._device.type == "cuda" else None
+        block = Block(sync, self._cell.mode == "train", self._wait, timer)
+        held = None if self._device.type == "cpu" else self._weights_bytes()
         self._memory.begin_steps()
         gc.collect()
         gc.disable()
         try:
             while block.steps_done < steps_count:
-                part = min(steps_count - block.steps_done, self._part_steps())
+                part = min(steps_count - block.steps_done, part_steps(self._cell, held))
                 batches = self._device_batches(self._steps_done, part)
                 block.run(self._steps.step, *batches)
                 self._steps_done += part
@@ -251,15 +252,10 @@ class TorchEngine:
             fields["recompiles"] = recompiles() - compiled_before
         return fields
 
-    def _part_steps(self):
-        bytes_max = _BATCHES_BYTES_MAX
-        if self._device.type != "cpu":
-            weights = sum(
-                param.numel() * param.element_size() for param in self._source.model.parameters()
-            )
-            bytes_max = min(bytes_max, weights // _BATCHES_SHARE)
-        step_bytes = 16 * self._cell.batch_size * self._cell.seq_len
-        return max(1, bytes_max // step_bytes)
+    def _weights_bytes(self):
+        return sum(
+            param.numel() * param.element_size() for param in self._source.model.parameters()
+        )
 
     def _device_batches(self, first_step, steps_count):
         """Lists of a step's inputs and targets, contiguous, on the device."""
@@ -289,6 +285,9 @@ class TorchEngine:
         least, most = torch.aminmax(last)
         is_finite = bool(torch.isfinite(least) & torch.isfinite(most))
         return {"nonfinite": 0 if is_finite else 1}
+
+    def _wait(self, _result):
+        self._synchronize()
 
     def _synchronize(self):
         if self._device.type == "cuda":
@@ -333,71 +332,18 @@ class TorchEngine:
         raise said
 
 
-class _Block:
-    """Steps timed without interruption, in parts when their batches are large."""
+class _EventTimer:
+    """CUDA events beside the host's clock."""
 
-    def __init__(self, device, sync, keeps_all, synchronize):
-        self._is_step = sync == "step"
-        self._keeps_all = keeps_all
-        self._synchronize = synchronize
-        self._events = None
-        if device.type == "cuda":
-            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
-        self._device_ms = 0.0
-        self._window_ns = 0
-        self._step_ns = []
-        self.steps_done = 0
-        self.results = []  # every step's loss, or the last step's output
-        self.last_tokens = None
+    def __init__(self):
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
 
-    def run(self, step, inputs, targets):
-        self._synchronize()
-        if self._events:
-            self._events[0].record()
-        if self._is_step:
-            self._window_ns += self._synced(step, inputs, targets)
-        else:
-            self._window_ns += self._free(step, inputs, targets)
-        if self._events:
-            self._device_ms += self._events[0].elapsed_time(self._events[1])
-        self.steps_done += len(inputs)
-        self.last_tokens = inputs[-1]
+    def start(self):
+        self._events[0].record()
 
-    def _synced(self, step, inputs, targets):
-        """Every step waited for; one stamp a step."""
-        clock, synchronize = time.perf_counter_ns, self._synchronize
-        results, step_ns, keeps_all = self.results, self._step_ns, self._keeps_all
-        first = last = clock()
-        for tokens, wanted in zip(inputs, targets):
-            if not keeps_all:
-                results.clear()  # an output is not held while the next is made
-            results.append(step(tokens, wanted))
-            synchronize()
-            now = clock()
-            step_ns.append(now - last)
-            last = now
-        if self._events:
-            self._events[1].record()
-            synchronize()
-        return last - first
+    def stop(self):
+        self._events[1].record()
 
-    def _free(self, step, inputs, targets):
-        """Only the end waited for; two stamps."""
-        results, keeps_all = self.results, self._keeps_all
-        first = time.perf_counter_ns()
-        for tokens, wanted in zip(inputs, targets):
-            if not keeps_all:
-                results.clear()
-            results.append(step(tokens, wanted))
-        if self._events:
-            self._events[1].record()
-        self._synchronize()
-        return time.perf_counter_ns() - first
-
-    def fields(self):
-        return {
-            "window_ns": self._window_ns,
-            "step_ns": self._step_ns if self._is_step else None,
-            "device_ns": int(self._device_ms * 1e6) if self._events else None,
-            "recompiles": 0,
-        }
+    def elapsed_ns(self):
+        """Between the two; the second has been waited for."""
+        return int(self._events[0].elapsed_time(self._events[1]) * 1e6)

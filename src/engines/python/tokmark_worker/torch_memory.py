@@ -1,9 +1,8 @@
-"""Memory of one cell: what must fit before anything is allocated, what is held, what the peak was,
-and what running out of it looks like."""
+"""Memory of one cell: what is held, what the peak was, and what running out of it looks like."""
 import torch
 
 from . import host_memory, nvml
-from .errors import WorkerError, asked_bytes, format_bytes, host_oom
+from .errors import WorkerError, asked_bytes, format_bytes
 
 
 def _tensor_bytes(tensors):
@@ -13,29 +12,6 @@ def _tensor_bytes(tensors):
         storage = tensor.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
-
-
-def bytes_least(params_count, precision, cell, vocab_size):
-    """What a cell cannot do without: weights, the casts autocast keeps during a step, for training
-    gradients and AdamW's two moments, and the logits with, for training, their log-softmax and
-    gradient. Activations come on top: a cell this lets through may still not fit."""
-    item = torch.empty(0, dtype=precision.param_dtype).element_size()
-    total = params_count * item
-    if precision.autocast_dtype is not None:
-        total += params_count * 2
-    if cell.mode == "train":
-        total += params_count * 3 * item
-    rows = cell.batch_size * (1 if cell.mode == "decode" else cell.seq_len)
-    logits = rows * vocab_size
-    compute_item = torch.empty(0, dtype=precision.compute_dtype).element_size()
-    return total + logits * (compute_item + (8 if cell.mode == "train" else 0))
-
-
-def require_host(what, needed_bytes):
-    """Raises oom when the host cannot give so much: the kernel would kill the process instead."""
-    usable = host_memory.usable_bytes()
-    if usable is not None and needed_bytes > usable:
-        raise host_oom(what, needed_bytes, usable)
 
 
 def oom_error(error, device):

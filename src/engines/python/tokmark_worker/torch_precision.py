@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .errors import unsupported
+from .type_names import mixture_name
 
 NAMES = {
     torch.float64: "fp64",
@@ -149,17 +150,11 @@ class Observer(TorchDispatchMode):
     def compute_name(self, has_tf32):
         """"bf16", or "bf16 81 %, fp32 19 %" by work where it is mixed; None when nothing was
         multiplied."""
-        total = sum(self._work.values())
-        if total == 0:
-            return None
         names = dict(NAMES)
         if has_tf32:
             names[torch.float32] = "tf32"
-        shares = sorted(self._work.items(), key=lambda item: -item[1])
-        if shares[0][1] >= 0.99 * total:
-            return names.get(shares[0][0], str(shares[0][0]))
-        return ", ".join(
-            f"{names.get(dtype, dtype)} {100 * work / total:.0f} %" for dtype, work in shares[:3]
+        return mixture_name(
+            {names.get(dtype, str(dtype)): work for dtype, work in self._work.items()}
         )
 
     def attention_name(self):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import model_error, unsupported
+from .user_code import pick_logits, require_logits
 
 LEARNING_RATE = 3e-4
 
@@ -36,56 +37,40 @@ class Caller:
         self._kwargs = {"use_cache": False} if "use_cache" in parameters else {}
 
     def logits(self, tokens):
-        return pick_logits(self.model(tokens, **self._kwargs))
+        return _pick(self.model(tokens, **self._kwargs))
 
     def full_logits(self, tokens, targets):
         """Of every position."""
         if self._has_targets:
-            return pick_logits(self.model(tokens, targets, **self._kwargs))
+            return _pick(self.model(tokens, targets, **self._kwargs))
         return self.logits(tokens)
 
     def loss(self, tokens, targets):
-        """Cross-entropy, mean over B T; in fp32, as autocast does it on CUDA."""
+        """(loss, model's output). Cross-entropy, mean over B T; in fp32, as autocast does it on
+        CUDA."""
         if self._has_targets:
             out = self.model(tokens, targets, **self._kwargs)
             own = out[1] if isinstance(out, (tuple, list)) and len(out) > 1 else None
             if isinstance(own, torch.Tensor) and own.numel() == 1:
-                return own
-            logits = pick_logits(out)
+                return own, out
         else:
-            logits = pick_logits(self.model(tokens, **self._kwargs))
-        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+            out = self.model(tokens, **self._kwargs)
+        logits = _pick(out)
+        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1)), out
 
     def require_shape(self, logits, tokens, may_be_last):
-        """A model error that says what the output should have been."""
-        B, T = tokens.shape
-        wanted = f"(B {B}, T {T}, at least {self._vocab_size})"
-        if not isinstance(logits, torch.Tensor):
-            raise model_error(
-                f"the model's output is a {type(logits).__name__}; wanted are logits {wanted}, "
-                f"a tuple that begins with them, or an object with .logits"
-            )
-        shape = tuple(logits.shape)
-        times = (T, 1) if may_be_last else (T,)
-        fits = len(shape) == 3 and shape[0] == B and shape[1] in times
-        if not fits or shape[2] < self._vocab_size or not logits.is_floating_point():
-            raise model_error(
-                f"the model's output has shape {shape} of {logits.dtype}; wanted are "
-                f"floating-point logits {wanted}"
-            )
+        require_logits(
+            logits,
+            torch.is_tensor,
+            torch.is_floating_point,
+            tuple(tokens.shape),
+            self._vocab_size,
+            may_be_last,
+        )
 
 
-def pick_logits(out):
-    """Logits, a tuple that begins with them, or an object or dict with `logits`."""
-    if isinstance(out, torch.Tensor):
-        return out
-    if isinstance(out, dict) and "logits" in out:
-        return out["logits"]
-    if hasattr(out, "logits"):
-        return out.logits
-    if isinstance(out, (tuple, list)) and out:
-        return out[0]
-    return out
+def _pick(out):
+    return pick_logits(out, torch.is_tensor)
 
 
 def make_optimizer(params, device):
@@ -120,10 +105,11 @@ class TrainSteps:
                 self._scaler = torch.cuda.amp.GradScaler()
 
     def step(self, tokens, targets):
-        """The loss, on the device."""
+        """The loss, on the device. The output lives as long as in a loop written by hand, where it
+        has a name: to the end of the step, through the peak of memory."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision.autocast():
-            loss = self._caller.loss(tokens, targets)
+            loss, _output = self._caller.loss(tokens, targets)
         if self._scaler is None:
             loss.backward()
             self.optimizer.step()
@@ -136,7 +122,7 @@ class TrainSteps:
     def warm_compile(self, tokens, targets):
         """Forward and backward at the cell's shape, without touching the weights."""
         with self._precision.autocast():
-            loss = self._caller.loss(tokens, targets)
+            loss, _output = self._caller.loss(tokens, targets)
         loss.backward()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -1,6 +1,6 @@
 """The state machine around one engine: the same as src/engines/worker.c.
 
-PyTorch is imported at hello, so that its libraries are no part of what a model takes.
+The framework is imported at hello, so that its libraries are no part of what a model takes.
 
 An engine is an object with `name`, `version`, and
   open(cell) -> fields of `ready`            close()
@@ -11,7 +11,9 @@ All but close() may raise WorkerError. An engine never sees the host.
 """
 import atexit
 import ctypes
+import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -21,7 +23,7 @@ from .cell import read_cell
 from .errors import WorkerError, last_line
 
 _PR_SET_PDEATHSIG = 1
-ENGINES = ("pytorch",)
+ENGINES = ("pytorch", "jax")
 
 
 def die_with_parent():
@@ -35,25 +37,37 @@ def die_with_parent():
 
 
 def load_engine(name):
-    """The engine, or the error that every `open` is then answered with."""
+    """The engine, or the error that every `open` is then answered with. A framework is imported for
+    its own engine only."""
     if name == "pytorch":
-        _require_torch()
+        _require(name, "PyTorch", "torch", (2, 2))
         from . import torch_engine
 
         return torch_engine.TorchEngine()
+    if name == "jax":
+        # memory taken all at once says nothing about a cell; read when the first device is used
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+        _require(name, "JAX", "jax", (0, 4, 30))
+        _require(name, "optax", "optax", (0, 1))
+        from . import jax_engine
+
+        return jax_engine.JaxEngine()
     raise WorkerError("unsupported", f"this worker has no engine '{name}'")
 
 
-def _require_torch():
-    how = "`tokmark setup pytorch` installs it, --python names another interpreter"
+def _require(engine, title, module_name, least):
+    """A package in a version that serves, or an error that says how to come by it."""
+    how = f"`tokmark setup {engine}` installs it, --python names another interpreter"
     try:
-        import torch
+        module = importlib.import_module(module_name)
     except ImportError as error:
-        why = "" if error.name == "torch" else f" ({last_line(error)})"
-        raise WorkerError("unsupported", f"no PyTorch in {sys.executable}{why}; {how}") from None
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < (2, 2):
-        old = f"PyTorch {torch.__version__} in {sys.executable} is older than 2.2"
+        why = "" if error.name == module_name else f" ({last_line(error)})"
+        raise WorkerError("unsupported", f"no {title} in {sys.executable}{why}; {how}") from None
+    numbers = re.findall(r"\d+", module.__version__.split("+")[0])
+    if tuple(int(part) for part in numbers[: len(least)]) < least:
+        wanted = ".".join(map(str, least))
+        old = f"{title} {module.__version__} in {sys.executable} is older than {wanted}"
         raise WorkerError("unsupported", f"{old}; {how}")
 
 

@@ -1,0 +1,31 @@
+"""What must fit before anything is allocated: arithmetic, the same for every framework."""
+from . import host_memory
+from .errors import host_oom
+
+_ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+def bytes_least(params_count, cell, vocab_size, param_type, compute_type):
+    """What a cell cannot do without: weights, their casts during a step, for training gradients and
+    AdamW's two moments, and the logits with, for training, their log-softmax and gradient.
+    Activations come on top: a cell this lets through may still not fit."""
+    item = _ITEM_BYTES[param_type]
+    compute_item = _ITEM_BYTES[compute_type]
+    total = params_count * item
+    if compute_type != param_type:
+        total += params_count * compute_item
+    if cell.mode == "train":
+        total += params_count * 3 * item
+    rows = cell.batch_size * (1 if cell.mode == "decode" else cell.seq_len)
+    return total + rows * vocab_size * (compute_item + (8 if cell.mode == "train" else 0))
+
+
+def require_host(what, needed_bytes):
+    """Raises oom when the host cannot give so much: the kernel would kill the process instead."""
+    usable = host_memory.usable_bytes()
+    if usable is not None and needed_bytes > usable:
+        raise host_oom(what, needed_bytes, usable)
+
+
+def describe_cell(cell, params_count):
+    return f"the cell ({params_count / 1e6:.0f} M parameters, {cell.mode})"

@@ -1,0 +1,132 @@
+"""The check request: on given tokens, without dropout, what comes out as safetensors, for a
+comparison between engines (struct proto_check). Takes no part in any timing."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from . import jax_tensors
+from .errors import model_error
+from .jax_sources import is_array, is_floating, logits_of
+from .jax_steps import loss_of, make_optimizer
+from .user_code import require_logits
+
+
+def load_weights(path, source, precision, device):
+    """Parameters from a file's tensors, by name. Every one of the model must be there with its
+    shape; more are no error."""
+    from . import jax_model
+
+    file = jax_tensors.SafetensorsFile(path)
+
+    def put(array):
+        return jax.device_put(np.asarray(array).astype(precision.param_dtype), device)
+
+    if source.model is not None:
+        return jax_model.stacked(source.model.spec, file.weight, put)
+    leaves = [put(file.weight(name, leaf.shape)) for name, leaf in source.named(source.params)]
+    return jax.tree_util.tree_unflatten(
+        jax.tree_util.tree_structure(source.params), leaves
+    )
+
+
+def _read_inputs(path, vocab_size, longest):
+    file = jax_tensors.SafetensorsFile(path)
+    both = []
+    for name in ("tokens", "targets"):
+        tensor = file.tensor(name)
+        if tensor.ndim != 2 or tensor.size == 0 or tensor.dtype.kind not in "iu":
+            raise model_error(f"check: the inputs need '{name}' of shape (B, T), whole numbers")
+        least, most = int(tensor.min()), int(tensor.max())
+        if least < 0 or most >= vocab_size:
+            raise model_error(
+                f"check: {name} holds {least if least < 0 else most}; the vocabulary has "
+                f"{vocab_size}"
+            )
+        both.append(jnp.asarray(tensor.astype(np.int32)))
+    if both[0].shape != both[1].shape:
+        raise model_error("check: tokens and targets differ in shape")
+    if longest is not None and both[0].shape[1] > longest:
+        raise model_error(f"check: {both[0].shape[1]} tokens in a row; the most is {longest}")
+    return both
+
+
+class Check:
+    """One request against an open cell, whose weights it leaves as they are."""
+
+    def __init__(self, cell, source, params, state):
+        self._cell = cell
+        self._source = source
+        self._params = params
+        self._state = state
+
+    def run(self, inputs_path, output_path, train_steps, with_weights):
+        spec = None if self._source.model is None else self._source.model.spec
+        longest = None if spec is None else spec.max_seq_len
+        tokens, targets = _read_inputs(inputs_path, self._source.vocab_size, longest)
+        if self._cell.mode == "train":
+            tensors, loss = self._train(tokens, targets, train_steps)
+        else:
+            tensors, loss = self._forward_only(tokens, targets)
+        if with_weights:
+            named = self._source.named(self._params)
+            tensors += [(f"weight.{name}", _fp32(param)) for name, param in named]
+        jax_tensors.write(output_path, tensors)
+        return {"loss": loss, "tensors": len(tensors)}
+
+    def _logits(self, params, tokens):
+        out, _ = self._source.apply(params, self._state, tokens, None, False)
+        logits = logits_of(out)
+        require_logits(
+            logits, is_array, is_floating, tokens.shape, self._source.vocab_size, False
+        )
+        return logits
+
+    def _forward_only(self, tokens, targets):
+        if self._cell.mode == "decode":
+            logits = self._decode_logits(tokens)
+        else:
+            logits = jax.jit(self._logits)(self._params, tokens)
+        return _outputs(logits, loss_of(logits, targets))
+
+    def _decode_logits(self, tokens):
+        """T single-token steps from an empty cache."""
+        model = self._source.model
+        step = jax.jit(model.decode, donate_argnums=(2,))
+        cache = model.new_cache(*tokens.shape)
+        parts = []
+        for at in range(tokens.shape[1]):
+            logits, cache = step(self._params, tokens[:, at : at + 1], cache, jnp.int32(at))
+            parts.append(logits)
+        return jnp.concatenate(parts, axis=1)
+
+    def _train(self, tokens, targets, train_steps):
+        def loss_and_logits(params):
+            logits = self._logits(params, tokens)
+            return loss_of(logits, targets), logits
+
+        both = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
+        optimizer = make_optimizer()
+        params = self._params
+        if train_steps > 0:
+            update = jax.jit(optimizer.update)
+            moments = jax.jit(optimizer.init)(params)
+            for _ in range(train_steps):
+                _, grads = both(params)
+                updates, moments = update(grads, moments, params)
+                params = optax.apply_updates(params, updates)
+        (loss, logits), grads = both(params)
+        tensors, loss = _outputs(logits, loss)
+        named = self._source.named
+        tensors += [(f"grad.{name}", _fp32(grad)) for name, grad in named(grads)]
+        if train_steps > 0:
+            tensors += [(f"param.{name}", _fp32(param)) for name, param in named(params)]
+        return tensors, loss
+
+
+def _fp32(array):
+    return np.asarray(array.astype(jnp.float32))
+
+
+def _outputs(logits, loss):
+    return [("logits", _fp32(logits)), ("loss", _fp32(loss).reshape(1))], float(loss)

@@ -1,0 +1,380 @@
+"""The `jax` engine: opens a cell, runs blocks of steps, says what it saw.
+
+Order of opening. The step is compiled from descriptions of its arguments before the weights are
+made, so that XLA's own plan of its memory says whether the cell fits, and so that what kernels take
+while they are tried out lies beside no weights.
+
+Timing. A block's batches are on the device before the first stamp. A step is one call of a compiled
+program; everything it gave is waited for (block_until_ready). Losses and norms stay on the device
+until after the last stamp. Python's collector is off inside a block.
+"""
+import gc
+import os
+import time
+import traceback
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from . import __version__
+from .blocks import Block, part_steps
+from .cell_memory import bytes_least, describe_cell, require_host
+from .errors import WorkerError, last_line, model_error, unsupported
+from .jax_check import Check, load_weights
+from .jax_memory import DeviceMemory, oom_error, require_plan, tree_bytes
+from .jax_precision import Precision, type_name
+from .jax_sources import is_array, is_floating, make
+from .jax_steps import make_steps
+from .model_config import builtin_spec
+from .tokens import NumpyArrays, Tokens
+from .user_code import require_logits
+
+_COMPILED_EVENT = "/jax/core/compile/backend_compile_duration"
+_TOKEN_BYTES = 4
+_KINDS = {"gpu": ("cuda", "rocm"), "cuda": ("cuda",), "tpu": ("tpu",)}
+
+
+class _Compilations:
+    """How often XLA has compiled in this process, whoever asked for it."""
+
+    def __init__(self):
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event, _seconds, **_more):
+        if event == _COMPILED_EVENT:
+            self.count += 1
+
+
+def use_threads(count):
+    """Threads of XLA on a CPU: taken from here when its client starts, and never changed after."""
+    if count > 0:
+        os.environ["NPROC"] = str(count)
+    return count or len(os.sched_getaffinity(0))
+
+
+def resolve_device(name):
+    """cpu, gpu, cuda, tpu, each with :N; unsupported names the nearest."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", *_KINDS) or (index and not index.isdigit()) or name == "cpu:":
+        raise unsupported(
+            f"jax has no device '{name}' here; devices are cpu, gpu, cuda, cuda:N, tpu"
+        )
+    if kind == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+        devices = jax.devices("cpu")
+    else:
+        devices = _accelerators(name, kind)
+    number = int(index) if index else 0
+    if number >= len(devices):
+        raise unsupported(
+            f"device {name}: there are {len(devices)} of them; the nearest is "
+            f"{kind}{f':{len(devices) - 1}' if len(devices) > 1 else ''}"
+        )
+    device = devices[number]
+    jax.config.update("jax_default_device", device)
+    return device
+
+
+def _accelerators(name, kind):
+    for backend in _KINDS[kind]:
+        try:
+            return jax.devices(backend)
+        except RuntimeError:
+            continue
+    try:
+        known = {device.platform for device in jax.devices()}
+    except RuntimeError:
+        known = set()
+    nearest = "gpu" if "gpu" in known else "tpu" if "tpu" in known else "cpu"
+    raise unsupported(f"device {name}: JAX {jax.__version__} sees none; the nearest is {nearest}")
+
+
+def _platform(device):
+    """cpu, cuda, rocm, tpu."""
+    if device.platform != "gpu":
+        return device.platform
+    return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
+
+
+class JaxEngine:
+    """One cell at a time."""
+
+    name = "jax"
+    writes_weights = True
+    version = f"jax {jax.__version__}, optax {optax.__version__}, worker {__version__}"
+
+    def __init__(self):
+        self._compilations = _Compilations()
+        self._cell = None
+        self._device = None
+        self._precision = None
+        self._source = None
+        self._state = None
+        self._steps = None
+        self._tokens = None
+        self._memory = None
+        self._steps_done = 0
+
+    # --- open ------------------------------------------------------------------------------------
+
+    def open(self, cell):
+        try:
+            return self._guard("opening the model", self._open, cell)
+        except WorkerError:
+            self._drop()
+            raise
+
+    def _open(self, cell):
+        self._cell = cell
+        if cell.options.compile == "max-autotune":
+            raise unsupported("compile max-autotune is PyTorch's; jax always compiles")
+        threads = use_threads(cell.threads)
+        self._device = resolve_device(cell.device)
+        self._precision = Precision(cell.precision, cell.mode, _platform(self._device))
+        self._precision.apply()
+        self._require_memory_before()
+        model_key, step_key = jax.random.split(self._key())
+        begin = time.perf_counter_ns()
+        self._source = make(cell, self._device, self._precision, model_key)
+        make_ns = time.perf_counter_ns() - begin
+        self._tokens = Tokens(cell, self._source.vocab_size, NumpyArrays(np))
+        self._steps = make_steps(cell, self._source, self._precision, self._device)
+        positions = self._steps.require_output(cell.mode == "train")
+        if positions != cell.seq_len:
+            self._source.notes.append("logits of the last position only")
+        self._steps.compile(step_key)
+        program = self._steps.program
+        counted = self._params_count()
+        is_made = self._source.make is None
+        held = tree_bytes((self._source.params, self._source.state)) if is_made else 0
+        require_plan(cell, counted, program.plan, held, self._device)
+        load_ns = make_ns + self._load(model_key, step_key)
+        ready = self._describe(program, threads, load_ns)
+        self._source.params = self._source.state = None  # the steps have them
+        gc.collect()
+        gc.freeze()  # what is there now is never looked through again
+        self._memory = DeviceMemory(self._device, program.plan)
+        return ready
+
+    def _key(self):
+        """Threefry, JAX's default, is made for reproducing everywhere, and slow where many numbers
+        are drawn: our own model draws from the device's generator, a user's gets the default."""
+        kind = None if self._cell.model_ref else "rbg"
+        low, high = self._cell.seed & 0x7FFFFFFF, (self._cell.seed >> 31) & 0x7FFFFFFF
+        return jax.random.fold_in(jax.random.key(low, impl=kind), high)
+
+    def _require_memory_before(self):
+        """On a CPU too large a cell ends in a kernel kill, not in an error: arithmetic first."""
+        cell = self._cell
+        if self._device.platform != "cpu" or cell.model_ref:
+            return
+        spec = builtin_spec(cell)
+        types = [type_name(self._precision.param_dtype), type_name(self._precision.compute_dtype)]
+        least = bytes_least(spec.params_total(), cell, spec.vocab_size, *types)
+        require_host(describe_cell(cell, spec.params_total()), least)
+
+    def _load(self, model_key, step_key):
+        """Makes or reads the weights and what else a step needs; the time it took."""
+        begin = time.perf_counter_ns()
+        source, cell = self._source, self._cell
+        if cell.weights_path:
+            params = load_weights(cell.weights_path, source, self._precision, self._device)
+            state = () if source.make is not None else source.state
+        elif source.make is not None:
+            params, state = source.make()
+        else:
+            params, state = source.params, source.state
+        self._state = state
+        self._steps.begin(params, state, step_key)
+        if cell.mode == "decode":
+            inputs, _ = self._tokens.batches(0, 1)
+            self._steps.fill(jnp.asarray(inputs[0, :, :-1].astype(np.int32)))
+        jax.block_until_ready(jax.tree_util.tree_leaves(self._steps.parts()))
+        return time.perf_counter_ns() - begin
+
+    def _params_count(self):
+        return sum(leaf.size for leaf in jax.tree_util.tree_leaves(self._source.params))
+
+    def _describe(self, program, threads, load_ns):
+        source, cell = self._source, self._cell
+        types = {}
+        for leaf in jax.tree_util.tree_leaves(source.params):
+            name = type_name(leaf.dtype)
+            types[name] = types.get(name, 0) + leaf.size
+        provenance = program.provenance
+        tf32 = provenance.tf32
+        return {
+            "params_total": self._params_count(),
+            "params_active": source.params_active,
+            "model_source": source.text,
+            "dtype_param": "+".join(sorted(types, key=lambda name: -types[name])),
+            "dtype_compute": self._compute_name(program),
+            "dtype_accumulate": "fp32",
+            "backend": ", ".join(self._backend(program)),
+            "tf32": tf32,
+            "threads": threads if self._device.platform == "cpu" else None,
+            "load_ns": load_ns,
+            "compile_ns": program.compile_ns,
+            "trace_ns": program.trace_ns,
+            "compiler_flops": program.flops,
+            "compiler_bytes": program.bytes_accessed,
+            "memory_predicted": self._predicted(program.plan),
+            "tokens_data": self._tokens.text,
+            "notes": "; ".join(self._notes(program)),
+        }
+
+    def _compute_name(self, program):
+        """As traced; and where XLA has made other products of it, as those."""
+        traced = program.provenance.compute_name()
+        made = program.executable.types
+        if traced in ("bf16", "fp16") and made and traced not in made:
+            return f"{traced}, run as {program.executable.text()}"
+        return traced
+
+    def _backend(self, program):
+        words = [f"xla {_platform(self._device)}"]
+        made = program.executable.text()
+        if made:
+            words.append(f"products {made}")
+        model = self._source.model
+        if program.executable.has_cudnn_attention:
+            words.append("attention cudnn")
+        if model is not None and model.spec.ffn == "moe_swiglu":
+            way = model.experts_way
+            words.append("every expert" if way == "published" else f"experts {way}")
+        return words
+
+    def _notes(self, program):
+        cell, source = self._cell, self._source
+        notes = list(source.notes)
+        notes.append(f"trace {program.trace_ns / 1e9:.3g} s")
+        notes.append(f"compile {program.compile_ns / 1e9:.3g} s")
+        if jax.config.jax_compilation_cache_dir:
+            notes.append("JAX's compilation cache is on")
+        if program.flops:
+            notes.append(f"XLA counts {program.flops:.4g} FLOPs a step, a loop's body once")
+        matmul = jax.config.jax_default_matmul_precision
+        notes.append(f"matmul precision {matmul or 'default'}")
+        if self._steps.result_text:
+            notes.append(self._steps.result_text)
+        if source.vocab_size != cell.model.vocab_size:
+            notes.append(f"vocabulary {source.vocab_size} from the model")
+        model = source.model
+        if cell.mode == "decode" and not model.spec.is_causal:
+            notes.append("decode attends to the past only; the model has no causal mask")
+        has_dropout = model is not None and cell.mode == "train" and model.spec.dropout > 0
+        if has_dropout and model.remakes_attention(cell.batch_size, cell.seq_len):
+            notes.append("attention computed again in the backward pass")
+        return notes
+
+    def _predicted(self, plan):
+        if not plan.is_known:
+            return None
+        parts = {"other_bytes": plan.arguments_bytes, "activations_bytes": plan.step_bytes}
+        return {**parts, "total_bytes": sum(parts.values())}
+
+    # --- run -------------------------------------------------------------------------------------
+
+    def run_block(self, steps_count, sync):
+        return self._guard("a step", self._run_block, steps_count, sync)
+
+    def _run_block(self, steps_count, sync):
+        weights = None
+        if self._device.platform != "cpu":
+            weights = tree_bytes(self._steps.parts()["weights"])
+        block = Block(sync, self._cell.mode == "train", self._wait)
+        recompiles = 0
+        gc.collect()
+        gc.disable()
+        try:
+            while block.steps_done < steps_count:
+                part = min(
+                    steps_count - block.steps_done, part_steps(self._cell, weights, _TOKEN_BYTES)
+                )
+                batches = self._device_batches(self._steps_done, part)
+                before = self._compilations.count
+                block.run(self._steps.step, *batches)
+                recompiles += self._compilations.count - before
+                self._steps_done += part
+        finally:
+            gc.enable()
+        return {**block.fields(), **self._look(block), "recompiles": recompiles}
+
+    def _wait(self, result):
+        self._steps.wait(result)
+
+    def _device_batches(self, first_step, steps_count):
+        """Lists of a step's inputs and targets on the device; for decode the last token of each."""
+        both = self._tokens.batches(first_step, steps_count)
+        columns = slice(-1, None) if self._cell.mode == "decode" else slice(None)
+        made = tuple(
+            [
+                jax.device_put(np.ascontiguousarray(step[:, columns], np.int32), self._device)
+                for step in part
+            ]
+            for part in both
+        )
+        jax.block_until_ready(made)
+        return made
+
+    def _look(self, block):
+        """What can be seen of the block's steps, after them."""
+        if self._cell.mode == "train":
+            losses = np.array([np.asarray(loss) for loss, _ in block.results], np.float64)
+            norm = float(block.results[-1][1])
+            nonfinite = int((~np.isfinite(losses)).sum())
+            if self._precision.has_scaler:
+                norm = None  # steps whose gradients overflow are skipped: no defect
+            elif not np.isfinite(norm):
+                nonfinite += 1
+            return {"loss": float(losses[-1]), "grad_norm": norm, "nonfinite": nonfinite}
+        last = block.results[-1]
+        require_logits(
+            last, is_array, is_floating, block.last_tokens.shape, self._source.vocab_size, True
+        )
+        return {"nonfinite": 0 if bool(jnp.isfinite(last).all()) else 1}
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def memory(self):
+        parts = {f"{name}_bytes": tree_bytes(tree) for name, tree in self._steps.parts().items()}
+        return self._memory.report(parts)
+
+    def check(self, inputs_path, output_path, train_steps, with_weights=False):
+        state = self._steps.state["model"] if self._cell.mode == "train" else self._state
+        check = Check(self._cell, self._source, self._steps.params, state)
+        return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
+
+    def close(self):
+        self._drop()
+
+    def _drop(self):
+        self._source = self._steps = self._tokens = self._state = None
+        gc.collect()
+
+    def _guard(self, what, function, *args):
+        """Whatever a framework or a user's code raises becomes one clear error."""
+        try:
+            return function(*args)
+        except WorkerError:
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            traceback.print_exc()
+            said = oom_error(error, self._device)
+            if said is None:
+                said = self._said_of(what, error)
+            # the traceback's frames hold arrays
+            traceback.clear_frames(error.__traceback__)
+        raise said
+
+    def _said_of(self, what, error):
+        """A user's model may be at fault for anything; ours never is."""
+        text = f"{what}: {last_line(error)}"
+        if self._cell is not None and self._cell.model_ref:
+            return model_error(text)
+        return WorkerError("internal", text)

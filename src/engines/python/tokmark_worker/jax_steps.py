@@ -1,0 +1,309 @@
+"""One step of each mode as one compiled program, and what compiling it took.
+
+A program is traced, lowered and compiled ahead of time for the cell's shapes; running it compiles
+nothing. Weights, tokens, keys and the cache are its arguments, so that XLA can fold none of them;
+what a step replaces (weights and moments, the cache) is donated. Nothing here looks at a value.
+"""
+import time
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .errors import model_error, unsupported
+from .jax_memory import Plan
+from .jax_precision import Executable, Provenance, uses
+from .jax_sources import is_array, is_floating, logits_of
+from .user_code import require_logits
+
+LEARNING_RATE = 3e-4
+# of torch.cuda.amp.GradScaler
+_SCALE_FIRST = 2.0**16
+_SCALE_GROWTH_STEPS = 2000
+
+
+def make_optimizer():
+    """torch.optim.AdamW's defaults, spelled out: optax has others."""
+    return optax.adamw(LEARNING_RATE, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01)
+
+
+def loss_of(logits, targets):
+    """Cross-entropy, mean over B T, in fp32."""
+    return optax.softmax_cross_entropy_with_integer_labels(
+        logits.astype(jnp.float32), targets
+    ).mean()
+
+
+def global_norm(grads):
+    """In fp32, whatever the gradients are in."""
+    leaves = jax.tree_util.tree_leaves(grads)
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves))
+
+
+def shapes_of(tree, device):
+    """Descriptions of a tree's arrays, on the device."""
+    place = jax.sharding.SingleDeviceSharding(device)
+    return jax.tree_util.tree_map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree
+    )
+
+
+class Program:
+    """A function compiled for given arguments, and what was seen of it."""
+
+    def __init__(self, function, arguments, donated, platform):
+        jitted = jax.jit(function, donate_argnums=donated)
+        begin = time.perf_counter_ns()
+        if hasattr(jitted, "trace"):  # since 0.4.31
+            traced = jitted.trace(*arguments)
+            jaxpr, lowered = traced.jaxpr, traced.lower()
+        else:
+            jaxpr = jax.make_jaxpr(function)(*arguments)
+            lowered = jitted.lower(*arguments)
+        middle = time.perf_counter_ns()
+        self.run = lowered.compile()
+        self.trace_ns = middle - begin
+        self.compile_ns = time.perf_counter_ns() - middle
+        self.provenance = Provenance(jaxpr.jaxpr, platform)
+        self.plan = Plan(self.run)
+        self.flops, self.bytes_accessed = _costs(self.run)
+        self.executable = Executable(self.run.as_text() or "")
+
+
+def _costs(compiled):
+    """(FLOPs, bytes) by XLA's cost analysis; None where it gives none. It counts the body of a
+    loop once."""
+    costs = compiled.cost_analysis()
+    if isinstance(costs, (list, tuple)):  # before 0.5: one a device
+        costs = costs[0] if costs else None
+    costs = costs or {}
+    found = [costs.get(name) for name in ("flops", "bytes accessed")]
+    return [int(value) if value and value > 0 else None for value in found]
+
+
+class Steps:
+    """What the three modes share: the state between steps, and the program."""
+
+    def __init__(self, cell, source, precision, device):
+        self._cell = cell
+        self._source = source
+        self._precision = precision
+        self._device = device
+        self.program = None
+
+    def _tokens(self, columns=None):
+        shape = (self._cell.batch_size, columns or self._cell.seq_len)
+        return shapes_of(jax.ShapeDtypeStruct(shape, jnp.int32), self._device)
+
+    def require_output(self, is_train):
+        """Traces the model once without compiling: what it gives must be logits, and must depend
+        on the tokens and the parameters. Gives how many positions it gives logits of."""
+        source, tokens = self._source, self._tokens()
+        out = []
+
+        def forward(params, state, tokens, key):
+            logits = logits_of(source.apply(params, state, tokens, key, is_train)[0])
+            out.append(logits)
+            require_logits(
+                logits, is_array, is_floating, tokens.shape, source.vocab_size, not is_train
+            )
+            return logits
+
+        key = jax.random.key(0)
+        jaxpr = jax.make_jaxpr(forward)(source.params, source.state, tokens, key).jaxpr
+        params_count = len(jax.tree_util.tree_leaves(source.params))
+        state_count = len(jax.tree_util.tree_leaves(source.state))
+        if not uses(jaxpr, jaxpr.invars[params_count + state_count]):
+            raise model_error("the logits do not depend on the tokens: there is nothing to time")
+        if params_count and not any(uses(jaxpr, var) for var in jaxpr.invars[:params_count]):
+            raise model_error("the logits do not depend on the parameters")
+        return out[0].shape[1]
+
+    def _compile(self, function, arguments, donated):
+        arguments = shapes_of(arguments, self._device)
+        self.program = Program(function, arguments, donated, _product_platform(self._device))
+
+
+def _product_platform(device):
+    """What fp32 products may be on it: only CUDA has TF32."""
+    kind = getattr(device.client, "platform_version", "").lower()
+    if device.platform == "gpu":
+        return "rocm" if "rocm" in kind else "cuda"
+    return device.platform
+
+
+class TrainSteps(Steps):
+    """Forward, loss, backward, AdamW. The state goes through every step and is donated to it."""
+
+    result_text = "optax adamw"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        if not jax.tree_util.tree_leaves(self._source.params):
+            raise model_error("the model has no parameters to train")
+        self._optimizer = make_optimizer()
+        self.state = None
+
+    def _new_state(self, params, state, key):
+        made = {
+            "params": params,
+            "model": state,
+            "optimizer": self._optimizer.init(params),
+            "key": key,
+        }
+        if self._precision.has_scaler:
+            made["scale"] = (jnp.float32(_SCALE_FIRST), jnp.int32(0))
+        return made
+
+    def compile(self, key):
+        source = self._source
+        state = jax.eval_shape(self._new_state, source.params, source.state, key)
+        self._compile(self._step, (state, self._tokens(), self._tokens()), (0,))
+
+    def begin(self, params, state, key):
+        """Takes the weights; the optimizer's moments are made."""
+        made = jax.jit(lambda params: self._optimizer.init(params))(params)
+        self.state = jax.device_put(
+            {**self._new_state_without_optimizer(params, state, key), "optimizer": made},
+            self._device,
+        )
+
+    def _new_state_without_optimizer(self, params, state, key):
+        made = {"params": params, "model": state, "key": key}
+        if self._precision.has_scaler:
+            made["scale"] = (jnp.float32(_SCALE_FIRST), jnp.int32(0))
+        return made
+
+    def _step(self, state, tokens, targets):
+        """(next state, loss, norm of the gradients)"""
+        next_key, key = jax.random.split(state["key"])
+        scale = state["scale"][0] if self._precision.has_scaler else None
+
+        def scaled_loss(params):
+            out, own = self._source.apply(params, state["model"], tokens, key, True)
+            loss = loss_of(logits_of(out), targets)
+            return loss if scale is None else loss * scale, (loss, own)
+
+        grads, (loss, own) = jax.grad(scaled_loss, has_aux=True)(state["params"])
+        if scale is not None:
+            grads = jax.tree_util.tree_map(lambda grad: grad / scale, grads)
+        norm = global_norm(grads)
+        updates, optimizer = self._optimizer.update(grads, state["optimizer"], state["params"])
+        params = optax.apply_updates(state["params"], updates)
+        made = {"params": params, "model": own, "optimizer": optimizer, "key": next_key}
+        if scale is not None:
+            made = self._kept_if_finite(state, made, norm)
+        return made, loss, norm
+
+    def _kept_if_finite(self, before, after, norm):
+        """A gradient that overflowed changes nothing but the scale."""
+        is_finite = jnp.isfinite(norm)
+        scale, good_steps = before["scale"]
+        good_steps = jnp.where(is_finite, good_steps + 1, 0)
+        grows = good_steps >= _SCALE_GROWTH_STEPS
+        scale = jnp.where(is_finite, jnp.where(grows, scale * 2, scale), scale * 0.5)
+        kept = {
+            name: jax.tree_util.tree_map(
+                lambda new, old: jnp.where(is_finite, new, old), after[name], before[name]
+            )
+            for name in ("params", "optimizer")
+        }
+        return {**after, **kept, "scale": (scale, jnp.where(grows, 0, good_steps))}
+
+    @property
+    def params(self):
+        return self.state["params"]
+
+    def step(self, tokens, targets):
+        """(loss, norm), on the device."""
+        self.state, loss, norm = self.program.run(self.state, tokens, targets)
+        return loss, norm
+
+    def wait(self, result):
+        jax.block_until_ready((self.state, result))
+
+    def parts(self):
+        return {"weights": self.state["params"], "optimizer": self.state["optimizer"]}
+
+
+class InferSteps(Steps):
+    """Forward over every token."""
+
+    result_text = None
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.params = self._state = None
+
+    def compile(self, _key):
+        source = self._source
+        self._compile(self._step, (source.params, source.state, self._tokens()), ())
+
+    def begin(self, params, state, _key):
+        self.params, self._state = params, state
+
+    def _step(self, params, state, tokens):
+        return logits_of(self._source.apply(params, state, tokens, None, False)[0])
+
+    def step(self, tokens, _targets):
+        return self.program.run(self.params, self._state, tokens)
+
+    def wait(self, result):
+        jax.block_until_ready(result)
+
+    def parts(self):
+        return {"weights": self.params}
+
+
+class DecodeSteps(Steps):
+    """One token a row at position seq_len - 1 with everything before it cached; the cache is of
+    fixed size, is donated to a step and comes back from it. Every step costs the same."""
+
+    result_text = None
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        if self._source.model is None:
+            raise unsupported(
+                "decode needs a key and value cache: tokmark's own models have one that is "
+                "understood; this model can be measured with train and infer"
+            )
+        self._position = self._cell.seq_len - 1
+        self.params = self.cache = None
+        self._prefill = None
+
+    def _empty_cache(self):
+        return self._source.model.new_cache(self._cell.batch_size, self._cell.seq_len)
+
+    def compile(self, _key):
+        cache = jax.eval_shape(self._empty_cache)
+        position = jax.ShapeDtypeStruct((), jnp.int32)
+        arguments = (self._source.params, self._tokens(1), cache, position)
+        self._compile(self._source.model.decode, arguments, (2,))
+
+    def begin(self, params, _state, _key):
+        self.params = params
+        self.cache = jax.device_put(self._empty_cache(), self._device)
+        self._place = jax.device_put(jnp.int32(self._position), self._device)
+
+    def fill(self, prompt):
+        """prompt (B, seq_len - 1)"""
+        if prompt.shape[1] > 0:
+            fill = jax.jit(self._source.model.decode, donate_argnums=(2,))
+            _, self.cache = fill(self.params, prompt, self.cache, jnp.int32(0))
+        jax.block_until_ready(self.cache)
+
+    def step(self, tokens, _targets):
+        logits, self.cache = self.program.run(self.params, tokens, self.cache, self._place)
+        return logits
+
+    def wait(self, result):
+        jax.block_until_ready((self.cache, result))
+
+    def parts(self):
+        return {"weights": self.params, "kv_cache": self.cache}
+
+
+def make_steps(cell, source, precision, device):
+    kind = {"train": TrainSteps, "infer": InferSteps, "decode": DecodeSteps}[cell.mode]
+    return kind(cell, source, precision, device)

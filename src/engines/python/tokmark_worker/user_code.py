@@ -1,0 +1,94 @@
+"""A user's code: imported, looked up and called. Whatever it raises becomes one clear error."""
+import importlib
+import inspect
+import os
+import sys
+import traceback
+
+from .cell import nearest
+from .errors import is_memory_error, last_line, model_error
+
+
+def call_user(what, function, *args, **kwargs):
+    """A user's code may raise anything, or leave: each becomes a model error with the last line."""
+    try:
+        return function(*args, **kwargs)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        if is_memory_error(error):
+            raise
+        traceback.print_exc()
+        raise model_error(f"{what}: {last_line(error)}") from None
+
+
+def import_module(name):
+    return call_user(f"import {name}", importlib.import_module, name)
+
+
+def find_target(ref):
+    """What `pkg.module:name` means, found from the working directory too."""
+    module_name, colon, name = ref.partition(":")
+    if not colon:
+        raise model_error(f"'{ref}' is no pkg.module:factory")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    target = import_module(module_name)
+    for part in name.split("."):
+        if not hasattr(target, part):
+            raise model_error(
+                f"module {module_name} has no '{name}'; did you mean "
+                f"'{nearest(part, [n for n in dir(target) if not n.startswith('_')])}'?"
+            )
+        target = getattr(target, part)
+    return target
+
+
+def call_parameters(function):
+    """What a call of a function or class takes, by name; ValueError or TypeError where it cannot be
+    seen. A metaclass that passes everything on (Flax nnx has one) would hide it."""
+    if isinstance(function, type) and type(function).__call__ is not type.__call__:
+        items = list(inspect.signature(function.__init__).parameters.items())[1:]
+        return dict(items)
+    return inspect.signature(function).parameters
+
+
+def pick_logits(out, is_array):
+    """Logits, a tuple that begins with them, or an object or dict with `logits`."""
+    if is_array(out):
+        return out
+    if isinstance(out, dict) and "logits" in out:
+        return out["logits"]
+    if hasattr(out, "logits"):
+        return out.logits
+    if isinstance(out, (tuple, list)) and out:
+        return out[0]
+    return out
+
+
+def require_logits(logits, is_array, is_floating, tokens_shape, vocab_size, may_be_last):
+    """A model error that says what the output should have been."""
+    B, T = tokens_shape
+    wanted = f"(B {B}, T {T}, at least {vocab_size})"
+    if not is_array(logits):
+        raise model_error(
+            f"the model's output is a {type(logits).__name__}; wanted are logits {wanted}, "
+            f"a tuple that begins with them, or an object with .logits"
+        )
+    shape = tuple(logits.shape)
+    times = (T, 1) if may_be_last else (T,)
+    fits = len(shape) == 3 and shape[0] == B and shape[1] in times
+    if not fits or shape[2] < vocab_size or not is_floating(logits):
+        raise model_error(
+            f"the model's output has shape {shape} of {logits.dtype}; wanted are "
+            f"floating-point logits {wanted}"
+        )
+
+
+def shorten(before, middle, after):
+    """At most 63 bytes; the end of a path says more than its beginning."""
+    room = 63 - len(before.encode()) - len(after.encode())
+    data = middle.encode("utf-8", "replace")
+    if len(data) > room:
+        middle = "..." + data[len(data) - room + 3 :].decode("utf-8", "ignore")
+    return before + middle + after

@@ -1,0 +1,43 @@
+"""Starts the Python worker of the `jax` engine; what its tests share."""
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
+from worker_client import REPOSITORY, Worker  # noqa: F401
+
+# Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
+# rather than well, and what two tests compile alike is compiled once.
+FAST_COMPILING = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_COMPILATION_CACHE_DIR": tempfile.gettempdir() + f"/tokmark-jax-tests-{os.getpid()}",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+os.environ.update(FAST_COMPILING)
+atexit.register(shutil.rmtree, FAST_COMPILING["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def command(folder=None, python=sys.executable):
+    """The worker's words, started in `folder`."""
+    return [
+        "env",
+        "-C",
+        str(folder or Path.cwd()),
+        f"PYTHONPATH={PYTHON_SOURCES}",
+        python,
+        "-m",
+        "tokmark_worker",
+        "jax",
+    ]
+
+
+class JaxWorker(Worker):
+    def __init__(self, folder=None, python=sys.executable):
+        super().__init__("jax", command=command(folder, python))
+
+    def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
+        return super().open(model, mode, seq_len, batch_size, **changes)
