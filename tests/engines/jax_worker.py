@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
-from worker_client import REPOSITORY, Worker  # noqa: F401
+from worker_client import REPOSITORY, Worker, open_message  # noqa: F401
 
 # Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
 # rather than well, and what two tests compile alike is compiled once.
@@ -41,3 +41,21 @@ class JaxWorker(Worker):
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)
+
+
+def refusal(model, folder=None, mode="infer", **changes):
+    """The error that this cell is answered with; here, without the start of a worker for each."""
+    from tokmark_worker.cell import read_cell
+    from tokmark_worker.errors import WorkerError
+    from tokmark_worker.jax_engine import JaxEngine
+
+    message = open_message("jax", model, mode, **{"seq_len": 8, "batch_size": 2, **changes})
+    before = os.getcwd()
+    os.chdir(folder or before)
+    try:
+        JaxEngine().open(read_cell(message))
+    except WorkerError as error:
+        return vars(error)
+    finally:
+        os.chdir(before)
+    raise AssertionError("the cell was opened")

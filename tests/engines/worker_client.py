@@ -25,6 +25,29 @@ class WorkerError(Exception):
         self.reply = reply
 
 
+def open_message(engine, model, mode, seq_len, batch_size, **changes):
+    message = {
+        "type": "open",
+        "engine": engine,
+        "framework": engine,
+        "model": model,
+        "model_source": "preset",
+        "device": "cpu",
+        "precision": "fp32",
+        "mode": mode,
+        "seq_len": seq_len,
+        "batch_size": batch_size,
+        "threads": 2,
+        "seed": "1",
+        "data": "synthetic",
+        "data_hash": "",
+        "weights_hash": "",
+        "data_path": "",
+        "weights_path": "",
+    }
+    return {**message, **changes}
+
+
 class Worker:
     """`with Worker("native") as worker: worker.open(...)`"""
 
@@ -50,26 +73,7 @@ class Worker:
         return reply
 
     def open(self, model, mode, seq_len, batch_size, **changes):
-        message = {
-            "type": "open",
-            "engine": self.engine,
-            "framework": self.engine,
-            "model": model,
-            "model_source": "preset",
-            "device": "cpu",
-            "precision": "fp32",
-            "mode": mode,
-            "seq_len": seq_len,
-            "batch_size": batch_size,
-            "threads": 2,
-            "seed": "1",
-            "data": "synthetic",
-            "data_hash": "",
-            "weights_hash": "",
-            "data_path": "",
-            "weights_path": "",
-        }
-        return self.ask({**message, **changes})
+        return self.ask(open_message(self.engine, model, mode, seq_len, batch_size, **changes))
 
     def run(self, steps, sync="step"):
         return self.ask({"type": "run", "steps": steps, "sync": sync})

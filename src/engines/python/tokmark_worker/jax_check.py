@@ -109,12 +109,16 @@ class Check:
         optimizer = make_optimizer()
         params = self._params
         if train_steps > 0:
-            update = jax.jit(optimizer.update)
+
+            @jax.jit
+            def update(grads, moments, params):
+                updates, moments = optimizer.update(grads, moments, params)
+                return optax.apply_updates(params, updates), moments
+
             moments = jax.jit(optimizer.init)(params)
             for _ in range(train_steps):
                 _, grads = both(params)
-                updates, moments = update(grads, moments, params)
-                params = optax.apply_updates(params, updates)
+                params, moments = update(grads, moments, params)
         (loss, logits), grads = both(params)
         tensors, loss = _outputs(logits, loss)
         named = self._source.named

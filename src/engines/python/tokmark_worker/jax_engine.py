@@ -55,6 +55,13 @@ def use_threads(count):
     return count or len(os.sched_getaffinity(0))
 
 
+def run_in_order(cell):
+    """Inference steps do not depend on one another, and a CPU's client may run several at a time:
+    waiting for the last would then not be waiting for all. Before JAX's client starts."""
+    if cell.mode == "infer" and "jax_cpu_enable_async_dispatch" in jax.config.values:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def resolve_device(name):
     """cpu, gpu, cuda, tpu, each with :N; unsupported names the nearest."""
     kind, _, index = name.partition(":")
@@ -132,6 +139,7 @@ class JaxEngine:
         if cell.options.compile == "max-autotune":
             raise unsupported("compile max-autotune is PyTorch's; jax always compiles")
         threads = use_threads(cell.threads)
+        run_in_order(cell)
         self._device = resolve_device(cell.device)
         self._precision = Precision(cell.precision, cell.mode, _platform(self._device))
         self._precision.apply()

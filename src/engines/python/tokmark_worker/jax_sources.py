@@ -268,6 +268,8 @@ def _from_nnx(model, cell, precision, key, sample):
         graphs[is_train], params, state = nnx.split(model, nnx.Param, ...)
 
     def run(params, state, tokens, key, is_train):
+        # made anew here: nnx lets nobody change a variable of an outer trace
+        state = jax.tree_util.tree_map(lambda leaf: leaf, state)
         merged = nnx.merge(graphs[is_train], params, state)
         out = merged(tokens, **_switches(type(model).__call__, is_train))
         return out, nnx.split(merged, nnx.Param, ...)[2]
