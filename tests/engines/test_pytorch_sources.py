@@ -604,3 +604,32 @@ def test_a_model_that_hangs_can_be_ended(folder):
     assert worker.process.wait(10) == -15
     worker.process.stdin.close()
     worker.process.stdout.close()
+
+
+def test_the_output_lives_to_the_end_of_a_training_step(tmp_path):
+    """As in a loop that gives it a name: it is part of the peak of memory."""
+    write(tmp_path, "watched.py", """
+        import weakref
+        import torch
+        from torch import nn
+
+
+        class Watched(nn.Module):
+            def __init__(self, vocab_size):
+                super().__init__()
+                self.table = nn.Embedding(vocab_size, 4)
+                self.head = nn.Linear(4, vocab_size)
+                self.table.weight.register_post_accumulate_grad_hook(self.look)
+
+            def forward(self, ids):
+                out = self.head(self.table(ids))
+                self.output = weakref.ref(out)
+                return out
+
+            def look(self, _parameter):
+                if self.output() is None:
+                    raise RuntimeError("the output is gone")
+    """)
+    with TorchWorker(tmp_path) as worker:
+        worker.open(SPEC, "train", 8, model_ref="watched:Watched")
+        assert worker.run(2)["nonfinite"] == 0
