@@ -9,6 +9,7 @@ import math
 
 import numpy
 import scipy
+from scipy import special, stats
 from scipy.stats import binom
 
 COUNTS = [1, 2, 5, 6, 7, 10, 15, 16, 17, 29, 59, 100, 299, 1000, 2995, 12345, 100000, 1000000]
@@ -76,7 +77,41 @@ def summary_case(key, n):
     ]
 
 
+PROBABILITIES = [1e-300, 1e-100, 1e-20, 1e-9, 1e-4, 0.0125, 0.025, 0.05, 0.2, 0.3, 0.4999, 0.5,
+                 0.5001, 0.7, 0.75, 0.9, 0.95, 0.975, 0.995, 0.999999]
+SHAPES = [(0.5, 0.5), (1, 1), (0.5, 7), (2.5, 0.5), (1, 29), (3.7, 12.25), (20, 20), (55.5, 46.5),
+          (100, 3), (500.5, 500.5), (9000, 1001), (5e5, 5e5 + 1), (999001, 1000)]
+FREEDOMS = [0.5, 1, 2, 3, 4.5, 9, 10.25, 30, 99, 1000, 1e6]
+
+
+def special_cases():
+    """Rows {function, p or x, parameters, value}; parameters that a function lacks are 0."""
+    for x in (-37, -12.5, -6, -1.96, -0.3, 0, 1e-9, 0.7, 1.645, 5, 8):
+        yield "normal_cdf", x, 0, 0, special.ndtr(x)
+    for p in PROBABILITIES:
+        yield "normal_quantile", p, 0, 0, special.ndtri(p)
+    for x in (1e-8, 0.1, 0.5, 1, 1.5, 2, 3.3, 15.99, 16, 50.5, 1e3, 1e6):
+        yield "log_gamma", x, 0, 0, special.gammaln(x)
+    for a, b in SHAPES:
+        for p in PROBABILITIES:
+            x = special.betaincinv(a, b, p)
+            # In far tails SciPy's inverse may stop early or underflow: it must give p back.
+            if abs(special.betainc(a, b, x) - p) <= 1e-12 * p:
+                yield "beta_quantile", p, a, b, x
+            if 1e-300 < x < 1:
+                yield "beta_cdf", x, a, b, special.betainc(a, b, x)
+    for freedom in FREEDOMS:
+        for t in (-300, -12, -2.5, -0.7, -1e-6, 0, 0.4, 1.96, 4):
+            yield "student_cdf", t, freedom, 0, stats.t.cdf(t, freedom)
+        for p in PROBABILITIES[2:]:
+            yield "student_quantile", p, freedom, 0, special.stdtrit(freedom, p)
+
+
 def cases():
+    yield "special", (
+        dict(zip(("function", "x", "a", "b", "value"), (name, float(x), float(a), float(b), float(v))))
+        for name, x, a, b, v in special_cases()
+    )
     yield "cdf", (
         {"count": n, "q": q, "successes": k, "cdf": float(value)}
         for n, q, k, value in cdf_cases()
