@@ -7,19 +7,8 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "measure/interval.h"
 #include "measure/policy.h"
-
-/* The value, when n is large enough for it. */
-struct measure_figure {
-    bool is_known;
-    double value;
-};
-
-struct measure_interval {
-    bool is_known;
-    double low;
-    double high;
-};
 
 struct measure_summary {
     uint64_t samples_count;

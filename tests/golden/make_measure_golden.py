@@ -9,7 +9,7 @@ import math
 
 import numpy
 import scipy
-from scipy import special, stats
+from scipy import integrate, optimize, special, stats
 from scipy.stats import binom
 
 COUNTS = [1, 2, 5, 6, 7, 10, 15, 16, 17, 29, 59, 100, 299, 1000, 2995, 12345, 100000, 1000000]
@@ -107,7 +107,155 @@ def special_cases():
             yield "student_quantile", p, freedom, 0, special.stdtrit(freedom, p)
 
 
+def series(key, n, phi):
+    """x_i = phi x_{i-1} + unit(key, i): the same operations in the same order as in the test."""
+    values, x = [], 0.0
+    for i in range(n):
+        x = phi * x + sample(key, i)
+        values.append(x)
+    return numpy.array(values)
+
+
+def initial_positive_sequence(values):
+    centered = values - values.mean()
+    sums = numpy.correlate(centered, centered, "full")[len(values) - 1 :]
+    if sums[0] <= 0:
+        return 1.0, 1
+    total, lag = 0.0, 0
+    while lag + 1 < len(sums):
+        pair = sums[lag] + sums[lag + 1]
+        if lag > 0 and pair <= 0:
+            break
+        total += pair
+        lag += 2
+    return 2 * total / sums[0] - 1, max(lag - 1, 1)
+
+
+def gaussian_indicator_time(rho, q):
+    """Lag by lag: the correlation of two indicators is an integral over the bivariate normal's."""
+    z = special.ndtri(q)
+    total, k = 0.0, 1
+    while rho**k > 1e-13:
+        joint, _ = integrate.quad(
+            lambda t: math.exp(-z * z / (1 + math.sin(t))) / (2 * math.pi),
+            0, math.asin(rho**k), epsabs=0, epsrel=1e-13)
+        total += joint / (q * (1 - q))
+        k += 1
+    return 1 + 2 * total
+
+
+def lag1(values):
+    centered = values - values.mean()
+    squares = (centered**2).sum()
+    return (centered[1:] * centered[:-1]).sum() / squares if squares > 0 else 0.0
+
+
+def score_rho(values):
+    n = len(values)
+    rho = lag1(special.ndtri((stats.rankdata(values) - 0.5) / n))
+    return min(max(rho + (1 + 3 * rho) / n, 0), 0.99)
+
+
+def finish(time, window, n):
+    time = min(max(time, 1), n)
+    excess = 1 - 1 / time**2
+    freedom = max(n / ((2 * window - 1) * excess), 1) if excess > 0 else math.inf
+    return time, freedom
+
+
+def quantile_time(values, q, threshold):
+    time, window = initial_positive_sequence((values <= threshold).astype(float))
+    return finish(max(time, gaussian_indicator_time(score_rho(values), q)), window, len(values))
+
+
+def mean_time(values):
+    time, window = initial_positive_sequence(values)
+    rho = score_rho(values)
+    return finish(max(time, (1 + rho) / (1 - rho)), window, len(values))
+
+
+def widened(risk, freedom):
+    return risk if math.isinf(freedom) else special.ndtr(special.stdtrit(freedom, risk))
+
+
+def real_rank(n, q, probability):
+    """r with P(X_(r) <= x_q) = probability; F(X_(r)) is beta(r, n + 1 - r)."""
+    return optimize.brentq(lambda r: special.betainc(r, n + 1 - r, q) - probability,
+                           1e-9, n + 1 - 1e-9, xtol=1e-14, rtol=1e-14, maxiter=1000)
+
+
+def real_ranks(n, q, confidence, freedom):
+    risk = widened((1 - confidence) / 2, freedom)
+    if n < 1 or (1 - q) ** n > risk or q**n > risk:
+        return 0.0, 0.0
+    return real_rank(n, q, 1 - risk), real_rank(n, q, risk)
+
+
+def upper_rank(n, q, confidence, freedom):
+    risk = widened(1 - confidence, freedom)
+    if n < 1 or q**n > risk * (1 + 1e-12):
+        return 0.0
+    return min(real_rank(n, q, risk), n)
+
+
+def value_at(ordered, effective, rank):
+    n = len(ordered)
+    place = min(max(rank * (n + 1) / (effective + 1), 1), n)
+    return numpy.interp(place, numpy.arange(1, n + 1), ordered)
+
+
+SERIES = [(1, 2, 0), (2, 9, 0), (3, 10, 0.5), (4, 30, 0), (5, 31, 0.3), (6, 60, 0.6), (7, 100, 0),
+          (8, 300, 0.3), (9, 512, 0.9), (10, 513, 0.95), (11, 2000, 0.6), (12, 4000, 0.99),
+          (13, 4000, -0.7)]
+
+
+def series_case(key, n, phi):
+    values = series(key, n, phi)
+    ordered = numpy.sort(values)
+    row = {"key": key, "count": n, "phi": phi, "lag1": lag1(values), "mean": values.mean()}
+    for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        threshold = (numpy.median(values) if q == 0.5
+                     else numpy.quantile(values, q, method="inverted_cdf"))
+        time, freedom = quantile_time(values, q, threshold)
+        low, high = real_ranks(n / time, q, 0.95, freedom)
+        upper = upper_rank(n / time, q, 0.95, freedom)
+        row[name] = [threshold, n / time] + [
+            value_at(ordered, n / time, rank) if rank else -1e9 for rank in (low, high, upper)]
+    time, _ = mean_time(values)
+    row["mean_effective"] = n / time if n >= 10 else 1.0
+    row["batches"] = batch_case(values, time)
+    return json.loads(json.dumps(row, default=float))
+
+
+def batch_case(values, time):
+    n = len(values)
+    if n < 10:
+        return [0, -1e9, -1e9, 0]
+    excess = time - 1 / time
+    length = int(min(max(math.ceil(10 * excess), -(-n // 1000)), n // 10))
+    batches = values[n % length :].reshape(-1, length).mean(axis=1)
+    low, high = -1e9, -1e9
+    if length >= 5 * excess:
+        low, high = stats.t.interval(0.95, len(batches) - 1, loc=values.mean(),
+                                     scale=stats.sem(batches))
+    return [len(batches), low, high, lag1(batches)]
+
+
 def cases():
+    yield "gaussian_time", (
+        {"rho": rho, "q": q, "time": gaussian_indicator_time(rho, q)}
+        for rho in (0, 0.01, 0.3, 0.6, 0.9, 0.99) for q in (0.5, 0.1, 0.9, 0.99)
+    )
+    yield "real_ranks", (
+        dict(zip(("count", "q", "freedom", "low", "high", "upper"),
+                 map(float, (n, q, freedom if freedom else -1,
+                             *real_ranks(n, q, 0.95, freedom or math.inf),
+                             upper_rank(n, q, 0.95, freedom or math.inf)))))
+        for n in (1, 4.9, 6, 10, 29, 33.3, 59, 100, 299, 1234.5, 50000)
+        for q in (0.5, 0.9, 0.99)
+        for freedom in (0, 3, 25.5)
+    )
+    yield "series", (series_case(*row) for row in SERIES)
     yield "special", (
         dict(zip(("function", "x", "a", "b", "value"), (name, float(x), float(a), float(b), float(v))))
         for name, x, a, b, v in special_cases()
