@@ -164,11 +164,12 @@ void study_intervals(const struct study_options *options)
 static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
-} parts[] = {{"intervals", study_intervals}};
+} parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup}};
 
 int main(int argc, char **argv)
 {
-    struct study_options options = {.series_count = 2000, .seed = 20};
+    struct study_options options = {
+        .series_count = 2000, .seed = 20, .recorded_dir = TOKMARK_BENCH_DATA_DIR};
     const char *wished = argc > 1 ? argv[1] : "all";
     if (argc > 2)
         options.series_count = strtoul(argv[2], NULL, 10);

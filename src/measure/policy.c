@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "measure/quantile.h"
+#include "measure/steady.h"
 
 #define CONFIDENCE            0.95
-#define WARMUP_WINDOW_MIN     5
-#define WARMUP_WINDOW_MAX     50
+#define WARMUP_WINDOW         5
 #define WARMUP_SHORT_WINDOW   3
 #define EXACT_BLOCKS_MIN      10 /* synced per block: enough blocks for an interval of the median */
 #define STEP_ESTIMATE_SAMPLES 3
@@ -71,11 +71,11 @@ static enum status samples_reserve(struct measure_samples *samples, size_t more,
     return STATUS_OK;
 }
 
-/* Median of `count` values from `first` on; count <= WARMUP_WINDOW_MAX. */
+/* Median of `count` values from `first` on; count <= WARMUP_WINDOW. */
 static double window_median(const struct measure_samples *samples, size_t first, size_t count)
 {
-    double sorted[WARMUP_WINDOW_MAX];
-    ASSERT(count <= WARMUP_WINDOW_MAX && first + count <= samples->count);
+    double sorted[WARMUP_WINDOW];
+    ASSERT(count <= WARMUP_WINDOW && first + count <= samples->count);
     memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
     quantile_sort(sorted, count);
     return quantile_median(sorted, count);
@@ -203,44 +203,29 @@ static bool is_within(double value, double reference)
     return fabs(value - reference) <= MEASURE_STEADY_PERCENT / 100 * reference;
 }
 
-static size_t warmup_window(size_t count)
-{
-    size_t window = count / 4;
-    if (window < WARMUP_WINDOW_MIN)
-        return WARMUP_WINDOW_MIN;
-    return window > WARMUP_WINDOW_MAX ? WARMUP_WINDOW_MAX : window;
-}
-
-static bool is_warmup_steady_now(const struct measure_samples *samples)
-{
-    size_t window = warmup_window(samples->count);
-    if (samples->count < 2 * window)
-        return false;
-    double last = window_median(samples, samples->count - window, window);
-    double before = window_median(samples, samples->count - 2 * window, window);
-    return is_within(last, before);
-}
-
-/* At the cap, for steps so slow that ten do not fit. */
+/* At the cap, for steps so slow that too few fit: medians of the last five and the five before, or
+ * of fewer than ten the last three, the first step not among them. */
 static bool is_short_warmup_steady(const struct measure_samples *samples)
 {
-    if (samples->count <= WARMUP_SHORT_WINDOW || samples->count >= 2 * WARMUP_WINDOW_MIN)
+    size_t count = samples->count;
+    if (count <= WARMUP_SHORT_WINDOW || count >= STEADY_SAMPLES_MIN)
         return false;
-    size_t first = samples->count - WARMUP_SHORT_WINDOW;
+    if (count >= 2 * WARMUP_WINDOW)
+        return is_within(window_median(samples, count - WARMUP_WINDOW, WARMUP_WINDOW),
+                         window_median(samples, count - 2 * WARMUP_WINDOW, WARMUP_WINDOW));
+    size_t first = count - WARMUP_SHORT_WINDOW;
     double median = window_median(samples, first, WARMUP_SHORT_WINDOW);
-    for (size_t i = first; i < samples->count; i++)
+    for (size_t i = first; i < count; i++)
         if (!is_within(samples->values[i], median))
             return false;
     return true;
 }
 
-static void add_warmup_reason(struct measure_state *state)
+static void add_warmup_reason(struct measure_state *state, const struct steady_look *look)
 {
-    const struct measure_samples *samples = &state->warmup;
-    size_t window = warmup_window(samples->count);
     char total[NUM_TEXT_BYTES];
     num_format_duration(state->warmup_ns, total);
-    if (samples->count < 2 * window) {
+    if (look->window == 0) {
         reasons_add(&state->reasons, "warmup_not_steady",
                     "warm-up was capped after %" PRIu64 " steps, %s: too few or too uneven to see "
                     "whether the step time had settled",
@@ -249,14 +234,15 @@ static void add_warmup_reason(struct measure_state *state)
     }
     char last[NUM_TEXT_BYTES];
     char before[NUM_TEXT_BYTES];
-    num_format_duration((uint64_t)window_median(samples, samples->count - window, window), last);
-    num_format_duration((uint64_t)window_median(samples, samples->count - 2 * window, window),
-                        before);
+    num_format_duration((uint64_t)look->last, last);
+    num_format_duration((uint64_t)look->before, before);
     reasons_add(&state->reasons, "warmup_not_steady",
                 "warm-up was capped after %" PRIu64 " steps, %s: the median of its last %zu "
-                "samples was %s, of the %zu before %s, over %g %% apart",
-                state->warmup_steps_done, total, window, last, window, before,
-                MEASURE_STEADY_PERCENT);
+                "samples was %s, of the %zu before %s (%+.2g %%; accepted %.2g %%), trend %+.1f "
+                "standard deviations (accepted %g)",
+                state->warmup_steps_done, total, look->window / 2, last, look->window / 2, before,
+                100 * (look->last / look->before - 1), 100 * look->accepted / look->before,
+                look->trend_z, STEADY_TREND_Z);
 }
 
 static void update_warmup(struct measure_state *state)
@@ -269,12 +255,13 @@ static void update_warmup(struct measure_state *state)
     }
     bool is_capped = state->warmup_steps_done >= policy->warmup_steps_max ||
                      warmup_counted_ns(state) >= policy->warmup_time_max_ns;
-    state->is_warmup_steady = is_warmup_steady_now(&state->warmup) ||
-                              (is_capped && is_short_warmup_steady(&state->warmup));
+    struct steady_look look = steady_look_at(state->warmup.values, state->warmup.count);
+    state->is_warmup_steady =
+        look.is_settled || (is_capped && is_short_warmup_steady(&state->warmup));
     if (!state->is_warmup_steady && !is_capped)
         return;
     if (!state->is_warmup_steady)
-        add_warmup_reason(state);
+        add_warmup_reason(state, &look);
     state->phase = MEASURE_STEADY;
 }
 
@@ -405,8 +392,8 @@ static double warmup_remaining_ns(const struct measure_state *state, double step
     const struct measure_policy *policy = &state->policy;
     if (!policy->is_warmup_auto)
         return (double)(policy->warmup_steps - state->warmup_steps_done) * step_ns;
-    /* Auto can end at any block from ten samples on. */
-    size_t least = 2 * WARMUP_WINDOW_MIN;
+    /* Auto can end at any block from then on. */
+    size_t least = STEADY_SAMPLES_MIN;
     double needed = state->warmup.count < least ? (double)(least - state->warmup.count) : 1;
     return fmin(needed * step_ns,
                 time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));

@@ -10,10 +10,10 @@
  * last, rounded up), or when time_max_ns of measuring has passed or MEASURE_SAMPLES_MAX samples are
  * there (then the unmet condition is a reason). A time_min_ns over time_max_ns is time_max_ns.
  *
- * Warm-up, when auto, ends once the median of its last w samples is within MEASURE_STEADY_PERCENT
- * of the median of the w before, w = a quarter of them, 5 to 50; or at its caps, where fewer than
- * ten samples count as steady if the last three (the first step not among them) lie within that
- * percentage of their median. Otherwise the reason warmup_not_steady is kept.
+ * Warm-up, when auto, ends at the first block's end where the samples have settled (steady.h); or
+ * at its caps, where with fewer than STEADY_SAMPLES_MIN samples it counts as steady if the medians
+ * of the last five and the five before (with fewer than ten: the last three, the first step not
+ * among them) lie within MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
  *
  * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
  */

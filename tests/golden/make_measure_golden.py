@@ -241,7 +241,43 @@ def batch_case(values, time):
     return [len(batches), low, high, lag1(batches)]
 
 
+def trend_z(values):
+    """Mann-Kendall by its definition; ties by the groups' sizes."""
+    n = len(values)
+    later = numpy.sign(values[None, :] - values[:, None])
+    score = numpy.triu(later, 1).sum()
+    _, groups = numpy.unique(values, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - (groups * (groups - 1) * (2 * groups + 5)).sum()) / 18
+    if n > 1:  # SciPy's tau-b has the same score
+        tau = stats.kendalltau(numpy.arange(n), values).statistic
+        pairs = math.sqrt(n * (n - 1) / 2 * (n * (n - 1) - (groups * (groups - 1)).sum()) / 2)
+        assert abs(tau * pairs - score) < 1e-6 * n * n
+    return 0.0 if score == 0 or variance <= 0 else (score - numpy.sign(score)) / math.sqrt(variance)
+
+
+def steady_case(key, n, phi, steps):
+    values = series(key, n, phi)
+    if steps:
+        values = numpy.round(values * steps) / steps
+    half = min(n // 4, 200)
+    window = values[n - 2 * half :]
+    before, last = numpy.median(window[:half]), numpy.median(window[half:])
+    spread = numpy.median(numpy.abs(window - numpy.repeat([before, last], half)))
+    error = 1.2533 * 1.4826 * spread * math.sqrt(2 / half)
+    change, accepted, z = abs(last - before), max(before / 100, error / 2), trend_z(window)
+    is_settled = change + 2 * error <= before / 200 or (change <= accepted and abs(z) <= 1)
+    row = dict(zip(("key", "count", "phi", "steps", "before", "last", "accepted", "trend_z"),
+                   map(float, (key, n, phi, steps, before, last, accepted, z))))
+    return row | {"is_settled": bool(is_settled)}
+
+
 def cases():
+    yield "steady", (
+        steady_case(*row)
+        for row in [(21, 20, 0, 0), (22, 33, 0.5, 0), (23, 100, 0.9, 0), (24, 801, 0, 0),
+                    (25, 3000, 0.5, 0), (26, 64, 0.9, 4), (27, 400, 0, 8), (28, 40, 0, 0),
+                    (29, 90, 0, 0), (30, 120, 0, 0)]
+    )
     yield "gaussian_time", (
         {"rho": rho, "q": q, "time": gaussian_indicator_time(rho, q)}
         for rho in (0, 0.01, 0.3, 0.6, 0.9, 0.99) for q in (0.5, 0.1, 0.9, 0.99)
