@@ -164,7 +164,10 @@ void study_intervals(const struct study_options *options)
 static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
-} parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup}};
+} parts[] = {{"intervals", study_intervals},
+             {"warmup", study_warmup},
+             {"stop", study_stop},
+             {"compare", study_compare}};
 
 int main(int argc, char **argv)
 {

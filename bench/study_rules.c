@@ -59,16 +59,6 @@ static bool fio_slope(const double *samples, size_t count, size_t *ret_start)
 /* --- pyperf's calibration of warm-ups: 20 values against the 20 before, by mean, quartiles and
  * median absolute deviation, and the first of them no outlier --- */
 
-/* Linear between order statistics, at (count - 1) q. */
-static double linear_quantile(const double *sorted, size_t count, double q)
-{
-    double place = (double)(count - 1) * q;
-    size_t below = (size_t)place;
-    if (below + 1 >= count)
-        return sorted[count - 1];
-    return sorted[below] + (place - (double)below) * (sorted[below + 1] - sorted[below]);
-}
-
 struct pyperf_facts {
     double mean, q1, q3, mad;
 };
@@ -79,8 +69,8 @@ static struct pyperf_facts pyperf_facts_of(const double *values, size_t count)
     memcpy(sorted, values, count * sizeof(sorted[0]));
     quantile_sort(sorted, count);
     struct pyperf_facts facts = {.mean = window_mean(values, count),
-                                 .q1 = linear_quantile(sorted, count, 0.25),
-                                 .q3 = linear_quantile(sorted, count, 0.75)};
+                                 .q1 = quantile_linear(sorted, count, 0.25),
+                                 .q3 = quantile_linear(sorted, count, 0.75)};
     double median = quantile_median(sorted, count);
     for (size_t i = 0; i < count; i++)
         sorted[i] = fabs(values[i] - median);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "measure/interval.h"
 #include "measure/quantile.h"
 #include "measure/steady.h"
 
@@ -34,12 +35,24 @@ struct measure_policy measure_policy_default(void)
     };
 }
 
+/* --- the schedule of looks --- */
+
+static size_t first_look(const struct measure_policy *policy)
+{
+    return policy->samples_min > 0 ? policy->samples_min : 1;
+}
+
+static size_t look_after(size_t look)
+{
+    return look + (look + 3) / 4;
+}
+
 void measure_init(struct measure_state *state, const struct measure_policy *policy)
 {
     *state = (struct measure_state){.policy = *policy};
     bool has_warmup = policy->is_warmup_auto || policy->warmup_steps > 0;
     state->phase = has_warmup ? MEASURE_WARMUP : MEASURE_STEADY;
-    state->next_look = policy->samples_min > 0 ? policy->samples_min : 1;
+    state->next_look = first_look(policy);
     state->ci_percent = INFINITY;
 }
 
@@ -123,11 +136,6 @@ static uint64_t warmup_counted_ns(const struct measure_state *state)
 static double time_left_ns(uint64_t limit_ns, uint64_t used_ns)
 {
     return used_ns < limit_ns ? (double)(limit_ns - used_ns) : 0;
-}
-
-static size_t look_after(size_t look)
-{
-    return look + (look + 3) / 4;
 }
 
 static uint64_t time_min_ns(const struct measure_policy *policy)
@@ -272,33 +280,46 @@ struct look {
     double median_ns;
     double low_ns;
     double high_ns;
+    double effective_count;
+    double ci_percent; /* the wider side; infinite without an interval */
 };
 
-static enum status take_look(struct measure_state *state, struct look *ret_look, struct err *err)
+/* At the first `count` samples. */
+static enum status take_look(const struct measure_state *state, size_t count, struct look *ret_look,
+                             struct err *err)
 {
-    size_t count = state->steady.count;
-    size_t low = 0;
-    size_t high = 0;
-    struct look look = {0};
-    look.has_interval = quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high);
+    const double *samples = state->steady.values;
+    double *sorted = calloc(count, sizeof(*sorted));
+    if (sorted == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
+    memcpy(sorted, samples, count * sizeof(*sorted));
+    quantile_sort(sorted, count);
+    struct interval_quantile median;
+    enum status status =
+        interval_of_quantile(samples, sorted, count, 0.5, CONFIDENCE, &median, err);
+    free(sorted);
+    if (status != STATUS_OK)
+        return status;
+    struct look look = {.has_interval = median.two_sided.is_known,
+                        .median_ns = median.value,
+                        .low_ns = median.two_sided.low,
+                        .high_ns = median.two_sided.high,
+                        .effective_count = median.effective_count,
+                        .ci_percent = INFINITY};
     if (look.has_interval) {
-        double *sorted = calloc(count, sizeof(*sorted));
-        if (sorted == NULL)
-            return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
-        memcpy(sorted, state->steady.values, count * sizeof(*sorted));
-        quantile_sort(sorted, count);
-        look.median_ns = quantile_median(sorted, count);
-        look.low_ns = sorted[low - 1];
-        look.high_ns = sorted[high - 1];
-        free(sorted);
         double side = fmax(look.high_ns - look.median_ns, look.median_ns - look.low_ns);
         if (side == 0)
-            state->ci_percent = 0;
-        else
-            state->ci_percent = look.median_ns > 0 ? 100 * side / look.median_ns : INFINITY;
+            look.ci_percent = 0;
+        else if (look.median_ns > 0)
+            look.ci_percent = 100 * side / look.median_ns;
     }
     *ret_look = look;
     return STATUS_OK;
+}
+
+static bool is_within_target(const struct measure_state *state, const struct look *look)
+{
+    return look->has_interval && look->ci_percent <= state->policy.target_ci_percent;
 }
 
 static void add_target_reason(struct measure_state *state, const struct look *look)
@@ -308,16 +329,53 @@ static void add_target_reason(struct measure_state *state, const struct look *lo
     double target = state->policy.target_ci_percent;
     if (!look->has_interval) {
         reasons_add(&state->reasons, "target_ci_not_met",
-                    "%zu samples in %s are too few for a 95 %% interval of the median (target "
-                    "+-%g %%)",
-                    state->steady.count, measured, target);
+                    "%zu samples in %s, worth %.3g independent ones, are too few for a 95 %% "
+                    "interval of the median (target +-%g %%)",
+                    state->steady.count, measured, look->effective_count, target);
         return;
     }
-    reasons_add(&state->reasons, "target_ci_not_met",
-                "after %zu samples in %s the median is %.6g ms, 95 %% interval %.6g to %.6g ms: "
-                "+-%.3g %%, the target is +-%g %%",
-                state->steady.count, measured, look->median_ns / 1e6, look->low_ns / 1e6,
-                look->high_ns / 1e6, state->ci_percent, target);
+    reasons_add(
+        &state->reasons, "target_ci_not_met",
+        "after %zu samples in %s, worth %.3g independent ones, the median is %.6g ms, 95 %% "
+        "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
+        state->steady.count, measured, look->effective_count, look->median_ns / 1e6,
+        look->low_ns / 1e6, look->high_ns / 1e6, look->ci_percent, target);
+}
+
+/* Few samples do not show how much they resemble their neighbours: then only an interval well
+ * within the target ends the run. */
+static double effective_needed(const struct measure_policy *policy, const struct look *look)
+{
+    double least = policy->samples_min;
+    bool is_well_within = look->ci_percent <= policy->target_ci_percent / 2;
+    return is_well_within ? least : fmax(least, MEASURE_EFFECTIVE_MIN);
+}
+
+/* The scheduled n before `count`, which is one itself; 0 before the first. */
+static size_t look_before(const struct measure_policy *policy, size_t count)
+{
+    size_t before = 0;
+    for (size_t look = first_look(policy); look < count; look = look_after(look))
+        before = look;
+    return before;
+}
+
+/* Does the run end at this look? The one before must have met the target, too: one alone is met as
+ * soon as chance makes an interval narrow. It need not have been taken then; its samples are here.
+ */
+static enum status look_and_before(const struct measure_state *state, const struct look *look,
+                                   bool *ret_can_end, struct err *err)
+{
+    size_t before = look_before(&state->policy, state->steady.count);
+    *ret_can_end = false;
+    if (before == 0 || !is_within_target(state, look) ||
+        look->effective_count < effective_needed(&state->policy, look))
+        return STATUS_OK;
+    struct look earlier = {0};
+    enum status status = take_look(state, before, &earlier, err);
+    if (status == STATUS_OK)
+        *ret_can_end = is_within_target(state, &earlier);
+    return status;
 }
 
 /* By precision: ends at a look that meets every condition, or at a cap. */
@@ -336,11 +394,15 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         return STATUS_OK;
 
     struct look look = {0};
-    enum status status = take_look(state, &look, err);
+    bool is_met = false;
+    enum status status = take_look(state, count, &look, err);
+    if (status == STATUS_OK && can_end)
+        status = look_and_before(state, &look, &is_met, err);
     if (status != STATUS_OK)
         return status;
-    bool is_met = look.has_interval && state->ci_percent <= policy->target_ci_percent;
-    if (is_capped && !is_met)
+    state->ci_percent = look.ci_percent;
+    state->effective_count = look.effective_count;
+    if (is_capped && !is_within_target(state, &look))
         add_target_reason(state, &look);
     if (is_capped && count < policy->samples_min)
         reasons_add(&state->reasons, "samples_min_not_reached",

@@ -42,6 +42,16 @@ double quantile_nearest_rank(const double *sorted, size_t count, double q)
     return sorted[(size_t)rank - 1];
 }
 
+double quantile_linear(const double *sorted, size_t count, double q)
+{
+    ASSERT(count >= 1 && q >= 0 && q <= 1);
+    double place = (double)(count - 1) * q;
+    size_t below = (size_t)place;
+    if (below + 1 >= count)
+        return sorted[count - 1];
+    return sorted[below] + (place - (double)below) * (sorted[below + 1] - sorted[below]);
+}
+
 size_t quantile_samples_min(double q, double confidence)
 {
     ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1);

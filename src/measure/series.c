@@ -253,8 +253,12 @@ static enum status score_lag1(const double *values, size_t count, double *work, 
     enum status status = normal_scores(values, count, work, err);
     if (status != STATUS_OK)
         return status;
+    bool has_spread = false;
+    for (size_t i = 1; i < count; i++)
+        has_spread = has_spread || values[i] != values[0];
     double rho = series_lag1(work, count);
-    rho += (1 + 3 * rho) / (double)count;
+    /* What never varies has nothing to resemble. */
+    rho += has_spread ? (1 + 3 * rho) / (double)count : 0;
     *ret_rho = fmin(fmax(rho, 0), RHO_MAX);
     return STATUS_OK;
 }

@@ -15,7 +15,9 @@ from scipy.stats import binom
 COUNTS = [1, 2, 5, 6, 7, 10, 15, 16, 17, 29, 59, 100, 299, 1000, 2995, 12345, 100000, 1000000]
 QUANTILES = [0.1, 0.5, 0.9, 0.95, 0.99, 0.999]
 MASK = (1 << 64) - 1
-SUMMARY = "key count min max stddev median low high p90 p95 p99 p999".split()
+UNKNOWN = -1e9
+SUMMARY = ("key count min max stddev median low high p90 p95 p99 p999 effective mean mean_low "
+           "mean_high p90_upper p95_upper p99_upper p999_upper").split()
 
 
 def sample(key, counter):
@@ -57,8 +59,9 @@ def ranks(n, q, confidence):
 
 def summary_case(key, n):
     values = numpy.array([1e6 + 4e5 * (sample(key, i) * sample(key, i)) ** 2 for i in range(n)])
-    low, high, _ = ranks(n, 0.5, 0.95)
-    ordered = numpy.sort(values)
+    effective, low, high = median_interval(values)[1:] if n > 1 else (1.0, UNKNOWN, UNKNOWN)
+    mean = values.mean()
+    batches = batch_case(values, mean_time(values)[0]) if n > 1 else [0, UNKNOWN, UNKNOWN, 0]
 
     def quantile(q, least):
         return numpy.quantile(values, q, method="inverted_cdf") if n >= least else -1.0
@@ -68,12 +71,16 @@ def summary_case(key, n):
         values.max(),
         values.std(ddof=1) if n > 1 else -1.0,
         numpy.median(values),
-        ordered[low - 1] if low else -1.0,
-        ordered[high - 1] if high else -1.0,
+        low if low != UNKNOWN else -1.0,
+        high if high != UNKNOWN else -1.0,
         quantile(0.9, 29),
         quantile(0.95, 59),
         quantile(0.99, 299),
         quantile(0.999, 2995),
+        effective,
+        mean,
+        *(bound if bound != UNKNOWN else -1.0 for bound in batches[1:3]),
+        *(upper_bound(values, q) if n > 1 else -1.0 for q in (0.9, 0.95, 0.99, 0.999)),
     ]
 
 
@@ -152,6 +159,8 @@ def lag1(values):
 
 def score_rho(values):
     n = len(values)
+    if values.min() == values.max():
+        return 0.0
     rho = lag1(special.ndtri((stats.rankdata(values) - 0.5) / n))
     return min(max(rho + (1 + 3 * rho) / n, 0), 0.99)
 
@@ -202,6 +211,13 @@ def value_at(ordered, effective, rank):
     n = len(ordered)
     place = min(max(rank * (n + 1) / (effective + 1), 1), n)
     return numpy.interp(place, numpy.arange(1, n + 1), ordered)
+
+
+def upper_bound(values, q):
+    threshold = numpy.quantile(values, q, method="inverted_cdf")
+    time, freedom = quantile_time(values, q, threshold)
+    rank = upper_rank(len(values) / time, q, 0.95, freedom)
+    return value_at(numpy.sort(values), len(values) / time, rank) if rank else -1.0
 
 
 SERIES = [(1, 2, 0), (2, 9, 0), (3, 10, 0.5), (4, 30, 0), (5, 31, 0.3), (6, 60, 0.6), (7, 100, 0),
@@ -271,7 +287,59 @@ def steady_case(key, n, phi, steps):
     return row | {"is_settled": bool(is_settled)}
 
 
+def median_interval(values):
+    median = numpy.median(values)
+    time, freedom = quantile_time(values, 0.5, median)
+    effective = len(values) / time
+    low, high = real_ranks(effective, 0.5, 0.95, freedom)
+    ordered = numpy.sort(values)
+    if not low:
+        return median, effective, UNKNOWN, UNKNOWN
+    return median, effective, value_at(ordered, effective, low), value_at(ordered, effective, high)
+
+
+def drift_case(key, n, phi):
+    values = series(key, n, phi)
+    points = min(n, 200)
+    edges = [i * n // points for i in range(points + 1)]
+    medians = [numpy.median(values[a:b]) for a, b in zip(edges, edges[1:])]
+    places = [(a + b - 1) / 2 for a, b in zip(edges, edges[1:])]
+    slope = stats.theilslopes(medians, places)[0]
+    first, second = median_interval(values[: n // 2]), median_interval(values[n - n // 2 :])
+    change = math.log(second[0] / first[0])
+    low = high = UNKNOWN
+    if first[2] > 0 and second[2] > 0:
+        low = change - math.hypot(math.log(second[0] / second[2]), math.log(first[3] / first[0]))
+        high = change + math.hypot(math.log(second[3] / second[0]), math.log(first[0] / first[2]))
+        low, high = 100 * math.expm1(low), 100 * math.expm1(high)
+    q1, q3 = numpy.percentile(values, [25, 75])
+    fences = [q1 - 3 * (q3 - q1), q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1), q3 + 3 * (q3 - q1)]
+    within = values[(values >= fences[1]) & (values <= fences[2])]
+    return {
+        "key": key, "count": n, "phi": phi, "slope": 100 * slope * n / numpy.median(values),
+        "change": 100 * math.expm1(change), "low": low, "high": high, "q1": q1, "q3": q3,
+        "outliers": [int((values < fences[0]).sum()),
+                     int(((values >= fences[0]) & (values < fences[1])).sum()),
+                     int(((values > fences[2]) & (values <= fences[3])).sum()),
+                     int((values > fences[3]).sum())],
+        "mean_within": within.mean()}
+
+
+def compare_case(key, n, phi, shift):
+    """Rounds: a series about 0.5 of which `shift` is taken."""
+    ratios = series(key, n, phi) - shift
+    median, effective, low, high = median_interval(ratios)
+    below, above = int((ratios < 0).sum()), int((ratios > 0).sum())
+    return {"key": key, "count": n, "phi": phi, "shift": shift, "median": median,
+            "effective": effective, "low": low, "high": high,
+            "sign_p": stats.binomtest(below, below + above).pvalue}
+
+
 def cases():
+    yield "drift", (drift_case(*row) for row in SERIES if row[2] >= 0 or row[1] > 9)
+    yield "compare", (
+        compare_case(*row) for row in [(41, 10, 0, 0.5), (42, 40, 0, 0.5), (43, 40, 0, 0.3),
+                                       (44, 100, 0.5, 1.1), (45, 5, 0, 0.2), (46, 300, 0.9, 4.9)])
     yield "steady", (
         steady_case(*row)
         for row in [(21, 20, 0, 0), (22, 33, 0.5, 0), (23, 100, 0.9, 0), (24, 801, 0, 0),
