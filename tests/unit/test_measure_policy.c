@@ -218,32 +218,41 @@ static struct interval_quantile noisy_median(uint64_t first, size_t n, uint64_t 
     return median;
 }
 
-/* Independent check of the stopping rule: ends at the first scheduled n where all conditions hold,
- * there and at the one before, and at none earlier. */
+/* The first scheduled n where all conditions hold, there and at the one before. */
+static size_t noisy_end(uint64_t first, double target_percent)
+{
+    size_t within = 0;
+    for (size_t n = 10;; n = (size_t)ceil(1.25 * (double)n)) {
+        uint64_t sum = 0;
+        struct interval_quantile median = noisy_median(first, n, &sum);
+        double side =
+            fmax(median.two_sided.high - median.value, median.value - median.two_sided.low);
+        double percent = 100 * side / median.value;
+        within = median.two_sided.is_known && percent <= target_percent ? within + 1 : 0;
+        double least = percent <= target_percent / 2 ? 10 : 20;
+        if (within >= 2 && sum >= 12 * NS_PER_MS && median.effective_count >= least)
+            return n;
+    }
+}
+
+/* Independent check of the stopping rule. */
 Test(measure_policy, noisy_steps_stop_at_the_second_look_within_the_target)
 {
-    struct measure_policy policy = measure_policy_default();
-    policy.time_min_ns = 20 * NS_PER_MS;
-    struct drive *drive = drive_run(&policy, step_noisy);
-    size_t wanted = 0;
-    size_t within = 0;
-    for (size_t n = 10; wanted == 0; n = (size_t)ceil(1.25 * (double)n)) {
-        uint64_t sum = 0;
-        struct interval_quantile median = noisy_median(drive->state.warmup_steps_done, n, &sum);
-        bool is_within = median.two_sided.is_known &&
-                         median.two_sided.high <= 1.01 * median.value &&
-                         median.two_sided.low >= 0.99 * median.value;
-        within = is_within ? within + 1 : 0;
-        if (within >= 2 && sum >= 20 * NS_PER_MS && median.effective_count >= 10)
-            wanted = n;
+    const double targets[] = {1, 5, 7, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 50};
+    for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+        struct measure_policy policy = measure_policy_default();
+        policy.time_min_ns = 12 * NS_PER_MS;
+        policy.target_ci_percent = targets[i];
+        struct drive *drive = drive_run(&policy, step_noisy);
+        size_t wanted = noisy_end(drive->state.warmup_steps_done, targets[i]);
+        cr_assert_eq(drive->state.steady.count, wanted, "target %g: %zu, wanted %zu", targets[i],
+                     drive->state.steady.count, wanted);
+        cr_assert_eq(drive->state.reasons.count, 0);
+        cr_assert_leq(drive->state.ci_percent, targets[i]);
+        cr_assert_geq(drive->state.effective_count, 10);
+        cr_assert_leq(drive->state.effective_count, (double)wanted);
+        drive_free(drive);
     }
-    cr_assert_eq(drive->state.steady.count, wanted, "%zu, wanted %zu", drive->state.steady.count,
-                 wanted);
-    cr_assert_eq(drive->state.reasons.count, 0);
-    cr_assert_leq(drive->state.ci_percent, 1.0);
-    cr_assert_geq(drive->state.effective_count, 10);
-    cr_assert_lt(drive->state.effective_count, (double)wanted);
-    drive_free(drive);
 }
 
 static uint64_t step_sticky(uint64_t index)
