@@ -44,7 +44,7 @@ static const struct study_kind kinds[] = {
 /* clang-format on */
 static const size_t counts[] = {30, 60, 100, 200, 500, 1000, 2000};
 
-enum estimator { MEDIAN, P90, UPPER_P90, UPPER_P99, MEAN, ESTIMATOR_COUNT };
+enum estimator { MEDIAN, P90, UPPER_P90, UPPER_P99, MEAN, NAIVE_MEDIAN, ESTIMATOR_COUNT };
 
 struct tally {
     size_t known;
@@ -77,6 +77,16 @@ static void take_quantile(struct tally *two_sided, struct tally *upper, const do
              found.effective_count);
 }
 
+/* The exact interval of independent samples, for comparison. */
+static void take_naive(struct tally *tally, const double *sorted, size_t count, double truth)
+{
+    size_t low = 0;
+    size_t high = 0;
+    if (quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high))
+        take(tally, (struct measure_interval){true, sorted[low - 1], sorted[high - 1]}, truth,
+             (double)count);
+}
+
 static void study_cell(const struct study_options *options, size_t kind_index, size_t count,
                        struct tally tallies[ESTIMATOR_COUNT])
 {
@@ -94,6 +104,7 @@ static void study_cell(const struct study_options *options, size_t kind_index, s
         memcpy(sorted, samples, count * sizeof(sorted[0]));
         quantile_sort(sorted, count);
         take_quantile(&tallies[MEDIAN], NULL, samples, sorted, count, 0.5, median);
+        take_naive(&tallies[NAIVE_MEDIAN], sorted, count, median);
         take_quantile(&tallies[P90], &tallies[UPPER_P90], samples, sorted, count, 0.9, p90);
         take_quantile(NULL, &tallies[UPPER_P99], samples, sorted, count, 0.99, p99);
         struct interval_mean found;
@@ -132,9 +143,11 @@ void study_intervals(const struct study_options *options)
 {
     static const char *const titles[ESTIMATOR_COUNT] = {
         "Median: coverage of the 95 % interval in % (in brackets: share of series with one)",
-        "p90: coverage of the two-sided 95 % interval", "p90: coverage of the one-sided 95 % bound",
+        "p90: coverage of the two-sided 95 % interval",
+        "p90: coverage of the one-sided 95 % bound",
         "p99: coverage of the one-sided 95 % bound",
-        "Mean: coverage of the 95 % interval by batch means"};
+        "Mean: coverage of the 95 % interval by batch means",
+        "Median, were the samples taken as independent: coverage of the exact 95 % interval"};
     struct tally(*tallies)[ARRAY_COUNT(counts)][ESTIMATOR_COUNT] =
         calloc(ARRAY_COUNT(kinds), sizeof(*tallies));
     if (tallies == NULL)
