@@ -61,7 +61,7 @@ static void swap(double *a, double *b)
 }
 
 /* In place, `size` a power of two: Cooley and Tukey's. */
-static void fourier_transform(double *real, double *imaginary, size_t size)
+static void fourier_transform(double *real, double *imaginary, const double *roots, size_t size)
 {
     for (size_t i = 1, j = 0; i < size; i++) {
         size_t bit = size >> 1;
@@ -73,13 +73,13 @@ static void fourier_transform(double *real, double *imaginary, size_t size)
             swap(&imaginary[i], &imaginary[j]);
         }
     }
-    const double two_pi = 6.28318530717958647693;
     for (size_t half = 1; half < size; half *= 2) {
-        for (size_t k = 0; k < half; k++) {
-            double angle = -two_pi * (double)k / (double)(2 * half);
-            double c = cos(angle);
-            double s = sin(angle);
-            for (size_t i = k; i < size; i += 2 * half) {
+        size_t stride = size / (2 * half); /* of this stage's roots among all */
+        for (size_t first = 0; first < size; first += 2 * half) {
+            for (size_t k = 0; k < half; k++) {
+                size_t i = first + k;
+                double c = roots[2 * k * stride];
+                double s = roots[2 * k * stride + 1];
                 double re = real[i + half] * c - imaginary[i + half] * s;
                 double im = real[i + half] * s + imaginary[i + half] * c;
                 real[i + half] = real[i] - re;
@@ -88,6 +88,17 @@ static void fourier_transform(double *real, double *imaginary, size_t size)
                 imaginary[i] += im;
             }
         }
+    }
+}
+
+/* exp(-2 pi i k / size) for k < size / 2: real part, imaginary part. */
+static void fill_roots(size_t size, double *ret_roots)
+{
+    const double two_pi = 6.28318530717958647693;
+    for (size_t k = 0; k < size / 2; k++) {
+        double angle = -two_pi * (double)k / (double)size;
+        ret_roots[2 * k] = cos(angle);
+        ret_roots[2 * k + 1] = sin(angle);
     }
 }
 
@@ -100,20 +111,24 @@ static enum status product_sums(const double *centered, size_t count, double **r
         size *= 2;
     double *real = calloc(size, sizeof(*real));
     double *imaginary = calloc(size, sizeof(*imaginary));
-    if (real == NULL || imaginary == NULL) {
+    double *roots = calloc(size, sizeof(*roots));
+    if (real == NULL || imaginary == NULL || roots == NULL) {
         free(real);
         free(imaginary);
+        free(roots);
         return ERR(err, STATUS_NOMEM, "no memory for the autocorrelations of %zu samples", count);
     }
     for (size_t i = 0; i < count; i++)
         real[i] = centered[i];
-    fourier_transform(real, imaginary, size);
+    fill_roots(size, roots);
+    fourier_transform(real, imaginary, roots, size);
     for (size_t i = 0; i < size; i++) {
         real[i] = (real[i] * real[i] + imaginary[i] * imaginary[i]) / (double)size;
         imaginary[i] = 0;
     }
-    fourier_transform(real, imaginary, size);
+    fourier_transform(real, imaginary, roots, size);
     free(imaginary);
+    free(roots);
     *ret_sums = real;
     return STATUS_OK;
 }
