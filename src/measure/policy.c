@@ -7,11 +7,12 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "measure/interval.h"
 #include "measure/quantile.h"
+#include "measure/steady.h"
 
 #define CONFIDENCE            0.95
-#define WARMUP_WINDOW_MIN     5
-#define WARMUP_WINDOW_MAX     50
+#define WARMUP_WINDOW         5
 #define WARMUP_SHORT_WINDOW   3
 #define EXACT_BLOCKS_MIN      10 /* synced per block: enough blocks for an interval of the median */
 #define STEP_ESTIMATE_SAMPLES 3
@@ -34,12 +35,24 @@ struct measure_policy measure_policy_default(void)
     };
 }
 
+/* --- the schedule of looks --- */
+
+static size_t first_look(const struct measure_policy *policy)
+{
+    return policy->samples_min > 0 ? policy->samples_min : 1;
+}
+
+static size_t look_after(size_t look)
+{
+    return look + (look + 3) / 4;
+}
+
 void measure_init(struct measure_state *state, const struct measure_policy *policy)
 {
     *state = (struct measure_state){.policy = *policy};
     bool has_warmup = policy->is_warmup_auto || policy->warmup_steps > 0;
     state->phase = has_warmup ? MEASURE_WARMUP : MEASURE_STEADY;
-    state->next_look = policy->samples_min > 0 ? policy->samples_min : 1;
+    state->next_look = first_look(policy);
     state->ci_percent = INFINITY;
 }
 
@@ -71,11 +84,11 @@ static enum status samples_reserve(struct measure_samples *samples, size_t more,
     return STATUS_OK;
 }
 
-/* Median of `count` values from `first` on; count <= WARMUP_WINDOW_MAX. */
+/* Median of `count` values from `first` on; count <= WARMUP_WINDOW. */
 static double window_median(const struct measure_samples *samples, size_t first, size_t count)
 {
-    double sorted[WARMUP_WINDOW_MAX];
-    ASSERT(count <= WARMUP_WINDOW_MAX && first + count <= samples->count);
+    double sorted[WARMUP_WINDOW];
+    ASSERT(count <= WARMUP_WINDOW && first + count <= samples->count);
     memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
     quantile_sort(sorted, count);
     return quantile_median(sorted, count);
@@ -123,11 +136,6 @@ static uint64_t warmup_counted_ns(const struct measure_state *state)
 static double time_left_ns(uint64_t limit_ns, uint64_t used_ns)
 {
     return used_ns < limit_ns ? (double)(limit_ns - used_ns) : 0;
-}
-
-static size_t look_after(size_t look)
-{
-    return look + (look + 3) / 4;
 }
 
 static uint64_t time_min_ns(const struct measure_policy *policy)
@@ -203,44 +211,29 @@ static bool is_within(double value, double reference)
     return fabs(value - reference) <= MEASURE_STEADY_PERCENT / 100 * reference;
 }
 
-static size_t warmup_window(size_t count)
-{
-    size_t window = count / 4;
-    if (window < WARMUP_WINDOW_MIN)
-        return WARMUP_WINDOW_MIN;
-    return window > WARMUP_WINDOW_MAX ? WARMUP_WINDOW_MAX : window;
-}
-
-static bool is_warmup_steady_now(const struct measure_samples *samples)
-{
-    size_t window = warmup_window(samples->count);
-    if (samples->count < 2 * window)
-        return false;
-    double last = window_median(samples, samples->count - window, window);
-    double before = window_median(samples, samples->count - 2 * window, window);
-    return is_within(last, before);
-}
-
-/* At the cap, for steps so slow that ten do not fit. */
+/* At the cap, for steps so slow that too few fit: medians of the last five and the five before, or
+ * of fewer than ten the last three, the first step not among them. */
 static bool is_short_warmup_steady(const struct measure_samples *samples)
 {
-    if (samples->count <= WARMUP_SHORT_WINDOW || samples->count >= 2 * WARMUP_WINDOW_MIN)
+    size_t count = samples->count;
+    if (count <= WARMUP_SHORT_WINDOW || count >= STEADY_SAMPLES_MIN)
         return false;
-    size_t first = samples->count - WARMUP_SHORT_WINDOW;
+    if (count >= 2 * WARMUP_WINDOW)
+        return is_within(window_median(samples, count - WARMUP_WINDOW, WARMUP_WINDOW),
+                         window_median(samples, count - 2 * WARMUP_WINDOW, WARMUP_WINDOW));
+    size_t first = count - WARMUP_SHORT_WINDOW;
     double median = window_median(samples, first, WARMUP_SHORT_WINDOW);
-    for (size_t i = first; i < samples->count; i++)
+    for (size_t i = first; i < count; i++)
         if (!is_within(samples->values[i], median))
             return false;
     return true;
 }
 
-static void add_warmup_reason(struct measure_state *state)
+static void add_warmup_reason(struct measure_state *state, const struct steady_look *look)
 {
-    const struct measure_samples *samples = &state->warmup;
-    size_t window = warmup_window(samples->count);
     char total[NUM_TEXT_BYTES];
     num_format_duration(state->warmup_ns, total);
-    if (samples->count < 2 * window) {
+    if (look->window == 0) {
         reasons_add(&state->reasons, "warmup_not_steady",
                     "warm-up was capped after %" PRIu64 " steps, %s: too few or too uneven to see "
                     "whether the step time had settled",
@@ -249,14 +242,15 @@ static void add_warmup_reason(struct measure_state *state)
     }
     char last[NUM_TEXT_BYTES];
     char before[NUM_TEXT_BYTES];
-    num_format_duration((uint64_t)window_median(samples, samples->count - window, window), last);
-    num_format_duration((uint64_t)window_median(samples, samples->count - 2 * window, window),
-                        before);
+    num_format_duration((uint64_t)look->last, last);
+    num_format_duration((uint64_t)look->before, before);
     reasons_add(&state->reasons, "warmup_not_steady",
                 "warm-up was capped after %" PRIu64 " steps, %s: the median of its last %zu "
-                "samples was %s, of the %zu before %s, over %g %% apart",
-                state->warmup_steps_done, total, window, last, window, before,
-                MEASURE_STEADY_PERCENT);
+                "samples was %s, of the %zu before %s (%+.2g %%; accepted %.2g %%), trend %+.1f "
+                "standard deviations (accepted %g)",
+                state->warmup_steps_done, total, look->window / 2, last, look->window / 2, before,
+                100 * (look->last / look->before - 1), 100 * look->accepted / look->before,
+                look->trend_z, STEADY_TREND_Z);
 }
 
 static void update_warmup(struct measure_state *state)
@@ -269,12 +263,13 @@ static void update_warmup(struct measure_state *state)
     }
     bool is_capped = state->warmup_steps_done >= policy->warmup_steps_max ||
                      warmup_counted_ns(state) >= policy->warmup_time_max_ns;
-    state->is_warmup_steady = is_warmup_steady_now(&state->warmup) ||
-                              (is_capped && is_short_warmup_steady(&state->warmup));
+    struct steady_look look = steady_look_at(state->warmup.values, state->warmup.count);
+    state->is_warmup_steady =
+        look.is_settled || (is_capped && is_short_warmup_steady(&state->warmup));
     if (!state->is_warmup_steady && !is_capped)
         return;
     if (!state->is_warmup_steady)
-        add_warmup_reason(state);
+        add_warmup_reason(state, &look);
     state->phase = MEASURE_STEADY;
 }
 
@@ -285,33 +280,46 @@ struct look {
     double median_ns;
     double low_ns;
     double high_ns;
+    double effective_count;
+    double ci_percent; /* the wider side; infinite without an interval */
 };
 
-static enum status take_look(struct measure_state *state, struct look *ret_look, struct err *err)
+/* At the first `count` samples. */
+static enum status take_look(const struct measure_state *state, size_t count, struct look *ret_look,
+                             struct err *err)
 {
-    size_t count = state->steady.count;
-    size_t low = 0;
-    size_t high = 0;
-    struct look look = {0};
-    look.has_interval = quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high);
+    const double *samples = state->steady.values;
+    double *sorted = calloc(count, sizeof(*sorted));
+    if (sorted == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
+    memcpy(sorted, samples, count * sizeof(*sorted));
+    quantile_sort(sorted, count);
+    struct interval_quantile median;
+    enum status status =
+        interval_of_quantile(samples, sorted, count, 0.5, CONFIDENCE, &median, err);
+    free(sorted);
+    if (status != STATUS_OK)
+        return status;
+    struct look look = {.has_interval = median.two_sided.is_known,
+                        .median_ns = median.value,
+                        .low_ns = median.two_sided.low,
+                        .high_ns = median.two_sided.high,
+                        .effective_count = median.effective_count,
+                        .ci_percent = INFINITY};
     if (look.has_interval) {
-        double *sorted = calloc(count, sizeof(*sorted));
-        if (sorted == NULL)
-            return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
-        memcpy(sorted, state->steady.values, count * sizeof(*sorted));
-        quantile_sort(sorted, count);
-        look.median_ns = quantile_median(sorted, count);
-        look.low_ns = sorted[low - 1];
-        look.high_ns = sorted[high - 1];
-        free(sorted);
         double side = fmax(look.high_ns - look.median_ns, look.median_ns - look.low_ns);
         if (side == 0)
-            state->ci_percent = 0;
-        else
-            state->ci_percent = look.median_ns > 0 ? 100 * side / look.median_ns : INFINITY;
+            look.ci_percent = 0;
+        else if (look.median_ns > 0)
+            look.ci_percent = 100 * side / look.median_ns;
     }
     *ret_look = look;
     return STATUS_OK;
+}
+
+static bool is_within_target(const struct measure_state *state, const struct look *look)
+{
+    return look->has_interval && look->ci_percent <= state->policy.target_ci_percent;
 }
 
 static void add_target_reason(struct measure_state *state, const struct look *look)
@@ -321,16 +329,53 @@ static void add_target_reason(struct measure_state *state, const struct look *lo
     double target = state->policy.target_ci_percent;
     if (!look->has_interval) {
         reasons_add(&state->reasons, "target_ci_not_met",
-                    "%zu samples in %s are too few for a 95 %% interval of the median (target "
-                    "+-%g %%)",
-                    state->steady.count, measured, target);
+                    "%zu samples in %s, worth %.3g independent ones, are too few for a 95 %% "
+                    "interval of the median (target +-%g %%)",
+                    state->steady.count, measured, look->effective_count, target);
         return;
     }
-    reasons_add(&state->reasons, "target_ci_not_met",
-                "after %zu samples in %s the median is %.6g ms, 95 %% interval %.6g to %.6g ms: "
-                "+-%.3g %%, the target is +-%g %%",
-                state->steady.count, measured, look->median_ns / 1e6, look->low_ns / 1e6,
-                look->high_ns / 1e6, state->ci_percent, target);
+    reasons_add(
+        &state->reasons, "target_ci_not_met",
+        "after %zu samples in %s, worth %.3g independent ones, the median is %.6g ms, 95 %% "
+        "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
+        state->steady.count, measured, look->effective_count, look->median_ns / 1e6,
+        look->low_ns / 1e6, look->high_ns / 1e6, look->ci_percent, target);
+}
+
+/* Few samples do not show how much they resemble their neighbours: then only an interval well
+ * within the target ends the run. */
+static double effective_needed(const struct measure_policy *policy, const struct look *look)
+{
+    double least = policy->samples_min;
+    bool is_well_within = look->ci_percent <= policy->target_ci_percent / 2;
+    return is_well_within ? least : fmax(least, MEASURE_EFFECTIVE_MIN);
+}
+
+/* The scheduled n before `count`, which is one itself; 0 before the first. */
+static size_t look_before(const struct measure_policy *policy, size_t count)
+{
+    size_t before = 0;
+    for (size_t look = first_look(policy); look < count; look = look_after(look))
+        before = look;
+    return before;
+}
+
+/* Does the run end at this look? The one before must have met the target, too: one alone is met as
+ * soon as chance makes an interval narrow. It need not have been taken then; its samples are here.
+ */
+static enum status look_and_before(const struct measure_state *state, const struct look *look,
+                                   bool *ret_can_end, struct err *err)
+{
+    size_t before = look_before(&state->policy, state->steady.count);
+    *ret_can_end = false;
+    if (before == 0 || !is_within_target(state, look) ||
+        look->effective_count < effective_needed(&state->policy, look))
+        return STATUS_OK;
+    struct look earlier = {0};
+    enum status status = take_look(state, before, &earlier, err);
+    if (status == STATUS_OK)
+        *ret_can_end = is_within_target(state, &earlier);
+    return status;
 }
 
 /* By precision: ends at a look that meets every condition, or at a cap. */
@@ -349,11 +394,15 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         return STATUS_OK;
 
     struct look look = {0};
-    enum status status = take_look(state, &look, err);
+    bool is_met = false;
+    enum status status = take_look(state, count, &look, err);
+    if (status == STATUS_OK && can_end)
+        status = look_and_before(state, &look, &is_met, err);
     if (status != STATUS_OK)
         return status;
-    bool is_met = look.has_interval && state->ci_percent <= policy->target_ci_percent;
-    if (is_capped && !is_met)
+    state->ci_percent = look.ci_percent;
+    state->effective_count = look.effective_count;
+    if (is_capped && !is_within_target(state, &look))
         add_target_reason(state, &look);
     if (is_capped && count < policy->samples_min)
         reasons_add(&state->reasons, "samples_min_not_reached",
@@ -405,8 +454,8 @@ static double warmup_remaining_ns(const struct measure_state *state, double step
     const struct measure_policy *policy = &state->policy;
     if (!policy->is_warmup_auto)
         return (double)(policy->warmup_steps - state->warmup_steps_done) * step_ns;
-    /* Auto can end at any block from ten samples on. */
-    size_t least = 2 * WARMUP_WINDOW_MIN;
+    /* Auto can end at any block from then on. */
+    size_t least = STEADY_SAMPLES_MIN;
     double needed = state->warmup.count < least ? (double)(least - state->warmup.count) : 1;
     return fmin(needed * step_ns,
                 time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));

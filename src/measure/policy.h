@@ -4,16 +4,20 @@
  * The driver (supervise/) asks measure_next() what to do, runs that many steps, hands the block to
  * measure_add_block(), and asks again.
  *
- * Stopping: with steps_exact, exactly that many measured steps. Otherwise when n >= samples_min AND
- * measured time >= time_min_ns AND the 95 % interval of the median is within target_ci_percent of
- * the median on both sides, looked at only at predeclared n (samples_min, then each 1.25 times the
- * last, rounded up), or when time_max_ns of measuring has passed or MEASURE_SAMPLES_MAX samples are
- * there (then the unmet condition is a reason). A time_min_ns over time_max_ns is time_max_ns.
+ * Stopping: with steps_exact, exactly that many measured steps. Otherwise at a look where
+ *  - the measured time is at least time_min_ns,
+ *  - the 95 % interval of the median (interval.h) is within target_ci_percent of the median on both
+ *    sides, as it was at the look before, and
+ *  - the samples are worth at least MEASURE_EFFECTIVE_MIN independent ones, and samples_min; the
+ *    latter alone is enough where the interval is within half the target.
+ * Looks are at predeclared n only: samples_min, then each 1.25 times the last, rounded up.
+ * Measuring also ends when time_max_ns has passed or MEASURE_SAMPLES_MAX samples are there (then
+ * the unmet condition is a reason). A time_min_ns over time_max_ns is time_max_ns.
  *
- * Warm-up, when auto, ends once the median of its last w samples is within MEASURE_STEADY_PERCENT
- * of the median of the w before, w = a quarter of them, 5 to 50; or at its caps, where fewer than
- * ten samples count as steady if the last three (the first step not among them) lie within that
- * percentage of their median. Otherwise the reason warmup_not_steady is kept.
+ * Warm-up, when auto, ends at the first block's end where the samples have settled (steady.h); or
+ * at its caps, where with fewer than STEADY_SAMPLES_MIN samples it counts as steady if the medians
+ * of the last five and the five before (with fewer than ten: the last three, the first step not
+ * among them) lie within MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
  *
  * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
  */
@@ -28,6 +32,7 @@
 #include "spec/verdict.h"
 
 #define MEASURE_STEADY_PERCENT 5.0
+#define MEASURE_EFFECTIVE_MIN  20.0
 /* By precision no more samples are taken than this; steps_exact is the caller's to bound. */
 #define MEASURE_SAMPLES_MAX 1000000
 
@@ -75,6 +80,7 @@ struct measure_state {
     uint64_t steady_ns;     /* sum of the blocks' windows */
     size_t next_look;       /* the n at which the interval is looked at next */
     double ci_percent;      /* wider side of the interval at the last look; infinite before one */
+    double effective_count; /* independent samples that the last look's were worth; 0 before one */
     bool is_warmup_steady;  /* auto: its end was detected, not capped */
     struct reasons reasons; /* unmet conditions, in the order found */
 };

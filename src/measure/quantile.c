@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/status.h"
+#include "measure/special.h"
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -41,6 +42,16 @@ double quantile_nearest_rank(const double *sorted, size_t count, double q)
     return sorted[(size_t)rank - 1];
 }
 
+double quantile_linear(const double *sorted, size_t count, double q)
+{
+    ASSERT(count >= 1 && q >= 0 && q <= 1);
+    double place = (double)(count - 1) * q;
+    size_t below = (size_t)place;
+    if (below + 1 >= count)
+        return sorted[count - 1];
+    return sorted[below] + (place - (double)below) * (sorted[below + 1] - sorted[below]);
+}
+
 size_t quantile_samples_min(double q, double confidence)
 {
     ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1);
@@ -54,59 +65,12 @@ size_t quantile_samples_min(double q, double confidence)
     return (size_t)count;
 }
 
-/* ln(n!) less Stirling's ln(sqrt(2 pi n) (n / e)^n). */
-static double stirling_error(double n)
-{
-    if (n < 16) {
-        int sign = 0;
-        const double half_log_two_pi = 0.91893853320467274178;
-        return lgamma_r(n + 1, &sign) - (half_log_two_pi + (n + 0.5) * log(n) - n);
-    }
-    double square = n * n;
-    double series = 1.0 / 1680 - 1.0 / 1188 / square;
-    series = 1.0 / 1260 - series / square;
-    series = 1.0 / 360 - series / square;
-    return (1.0 / 12 - series / square) / n;
-}
-
-/* x ln(x / mean) + mean - x, without the cancellation near x = mean. */
-static double deviance(double x, double mean)
-{
-    if (fabs(x - mean) >= 0.1 * (x + mean))
-        return x * log(x / mean) + mean - x;
-    double v = (x - mean) / (x + mean);
-    double sum = (x - mean) * v;
-    double term = 2 * x * v;
-    v *= v;
-    for (int j = 1; j < 1000; j++) {
-        term *= v;
-        double next = sum + term / (2 * j + 1);
-        if (next == sum)
-            break;
-        sum = next;
-    }
-    return sum;
-}
-
-/* P(B = k). */
-static double binomial_mass(double k, double n, double q)
-{
-    if (k == 0)
-        return exp(n * log1p(-q));
-    if (k == n)
-        return exp(n * log(q));
-    const double two_pi = 6.28318530717958647693;
-    double log_mass = stirling_error(n) - stirling_error(k) - stirling_error(n - k) -
-                      deviance(k, n * q) - deviance(n - k, n * (1 - q));
-    return exp(log_mass) * sqrt(n / (two_pi * k * (n - k)));
-}
-
 /* P(B <= k) for k below the mean: the masses shrink with each step down, so the sum is short and
  * without cancellation. */
 static double lower_tail(double k, double n, double q)
 {
     double odds = (1 - q) / q;
-    double term = binomial_mass(k, n, q);
+    double term = special_binomial_mass(k, n, q);
     double sum = term;
     for (double i = k; i >= 1; i--) {
         term *= i / (n - i + 1) * odds;
@@ -122,7 +86,7 @@ static double lower_tail(double k, double n, double q)
 static double upper_tail(double k, double n, double q)
 {
     double odds = q / (1 - q);
-    double term = binomial_mass(k, n, q);
+    double term = special_binomial_mass(k, n, q);
     double sum = term;
     for (double i = k; i < n; i++) {
         term *= (n - i) / (i + 1) * odds;
@@ -193,8 +157,8 @@ bool quantile_interval_ranks(size_t count, double q, double confidence, size_t *
     if (count < 2)
         return false;
     double risk = 1 - confidence;
-    double below_all = binomial_mass(0, (double)count, q);
-    double above_all = binomial_mass((double)count, (double)count, q);
+    double below_all = special_binomial_mass(0, (double)count, q);
+    double above_all = special_binomial_mass((double)count, (double)count, q);
     if (below_all + above_all > risk)
         return false;
     double low_risk = risk / 2;

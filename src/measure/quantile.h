@@ -9,6 +9,9 @@
 double quantile_median(const double *sorted, size_t count);
 /* Nearest rank: the ceil(q * count)-th smallest, 0 < q <= 1. count >= 1. */
 double quantile_nearest_rank(const double *sorted, size_t count, double q);
+/* Linear between order statistics, at (count - 1) q: for labels and rules of others, not for what
+ * is reported. count >= 1, 0 <= q <= 1. */
+double quantile_linear(const double *sorted, size_t count, double q);
 /* Smallest n for which the largest of n samples bounds quantile q from above with `confidence`:
  * 1 - q^n >= confidence. 29, 59, 299, 2995 for q = .9 .95 .99 .999 at 0.95. */
 size_t quantile_samples_min(double q, double confidence);

@@ -5,15 +5,9 @@
 #include <string.h>
 
 #include "measure/quantile.h"
+#include "measure/series.h"
 
 #define CONFIDENCE 0.95
-
-static struct measure_figure quantile_figure(const double *sorted, size_t count, double q)
-{
-    if (count < quantile_samples_min(q, CONFIDENCE))
-        return (struct measure_figure){0};
-    return (struct measure_figure){true, quantile_nearest_rank(sorted, count, q)};
-}
 
 /* Welford's recurrence: no cancellation when the spread is tiny beside the mean. */
 static struct measure_figure sample_stddev(const double *samples, size_t count)
@@ -30,13 +24,50 @@ static struct measure_figure sample_stddev(const double *samples, size_t count)
     return (struct measure_figure){true, sqrt(squares / (double)(count - 1))};
 }
 
-static struct measure_interval median_interval(const double *sorted, size_t count)
+/* The quantile and its bound from above. */
+static enum status add_tail(const double *samples, const double *sorted, size_t count, double q,
+                            struct measure_figure *ret_value, struct measure_figure *ret_upper,
+                            struct err *err)
 {
-    size_t low = 0;
-    size_t high = 0;
-    if (!quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high))
-        return (struct measure_interval){0};
-    return (struct measure_interval){true, sorted[low - 1], sorted[high - 1]};
+    if (count < quantile_samples_min(q, CONFIDENCE))
+        return STATUS_OK;
+    struct interval_quantile found;
+    enum status status = interval_of_quantile(samples, sorted, count, q, CONFIDENCE, &found, err);
+    if (status != STATUS_OK)
+        return status;
+    *ret_value = (struct measure_figure){true, found.value};
+    *ret_upper = found.upper;
+    return STATUS_OK;
+}
+
+/* Everything that needs to know how much the samples resemble their neighbours. */
+static enum status add_intervals(const double *samples, const double *sorted, size_t count,
+                                 struct measure_summary *summary, struct err *err)
+{
+    struct interval_quantile median;
+    struct interval_mean mean;
+    enum status status =
+        interval_of_quantile(samples, sorted, count, 0.5, CONFIDENCE, &median, err);
+    if (status == STATUS_OK)
+        status = interval_of_mean(samples, count, CONFIDENCE, &mean, err);
+    if (status != STATUS_OK)
+        return status;
+    summary->median_ns = median.value;
+    summary->median_95 = median.two_sided;
+    summary->effective_count = median.effective_count;
+    summary->samples_mean_ns = mean.value;
+    summary->mean_95 = mean.two_sided;
+    const struct {
+        double q;
+        struct measure_figure *value;
+        struct measure_figure *upper;
+    } tails[] = {{0.9, &summary->p90_ns, &summary->p90_upper_95_ns},
+                 {0.95, &summary->p95_ns, &summary->p95_upper_95_ns},
+                 {0.99, &summary->p99_ns, &summary->p99_upper_95_ns},
+                 {0.999, &summary->p999_ns, &summary->p999_upper_95_ns}};
+    for (size_t i = 0; i < ARRAY_COUNT(tails) && status == STATUS_OK; i++)
+        status = add_tail(samples, sorted, count, tails[i].q, tails[i].value, tails[i].upper, err);
+    return status;
 }
 
 enum status measure_summarize(const double *samples, size_t samples_count, uint64_t steps_count,
@@ -61,17 +92,16 @@ enum status measure_summarize(const double *samples, size_t samples_count, uint6
         .min_ns = sorted[0],
         .max_ns = sorted[samples_count - 1],
         .stddev_ns = sample_stddev(samples, samples_count),
-        .median_ns = quantile_median(sorted, samples_count),
-        .median_95 = median_interval(sorted, samples_count),
-        .p90_ns = quantile_figure(sorted, samples_count, 0.9),
-        .p95_ns = quantile_figure(sorted, samples_count, 0.95),
-        .p99_ns = quantile_figure(sorted, samples_count, 0.99),
-        .p999_ns = quantile_figure(sorted, samples_count, 0.999),
+        .lag1 = series_lag1(samples, samples_count),
+        .outliers = outliers_of(sorted, samples_count),
     };
+    enum status status = add_intervals(samples, sorted, samples_count, &summary, err);
+    free(sorted);
+    if (status != STATUS_OK)
+        return status;
     if (summary.median_95.is_known && summary.median_95.low > 0)
         summary.tokens_per_second_95 = (struct measure_interval){
             true, tokens * 1e9 / summary.median_95.high, tokens * 1e9 / summary.median_95.low};
-    free(sorted);
     *ret_summary = summary;
     return STATUS_OK;
 }

@@ -7,19 +7,9 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "measure/drift.h"
+#include "measure/interval.h"
 #include "measure/policy.h"
-
-/* The value, when n is large enough for it. */
-struct measure_figure {
-    bool is_known;
-    double value;
-};
-
-struct measure_interval {
-    bool is_known;
-    double low;
-    double high;
-};
 
 struct measure_summary {
     uint64_t samples_count;
@@ -33,11 +23,21 @@ struct measure_summary {
     double max_ns;
     struct measure_figure stddev_ns; /* n >= 2 */
     double median_ns;
-    struct measure_interval median_95; /* exact order statistics, n >= 6 */
-    struct measure_figure p90_ns;      /* n >= 29 */
-    struct measure_figure p95_ns;      /* n >= 59 */
-    struct measure_figure p99_ns;      /* n >= 299 */
-    struct measure_figure p999_ns;     /* n >= 2995 */
+    struct measure_interval median_95; /* order statistics among effective_count, needs 6 of them */
+    double effective_count;          /* independent samples that these are worth, for the median */
+    double samples_mean_ns;          /* of the samples; mean_ns where a sample is a step */
+    struct measure_interval mean_95; /* batch means, about samples_mean_ns */
+    double lag1;                     /* autocorrelation of neighbouring samples */
+    struct measure_figure p90_ns;    /* n >= 29 */
+    struct measure_figure p95_ns;    /* n >= 59 */
+    struct measure_figure p99_ns;    /* n >= 299 */
+    struct measure_figure p999_ns;   /* n >= 2995 */
+    /* One-sided: the quantile is not over this, with 95 %; needs as many independent samples. */
+    struct measure_figure p90_upper_95_ns;
+    struct measure_figure p95_upper_95_ns;
+    struct measure_figure p99_upper_95_ns;
+    struct measure_figure p999_upper_95_ns;
+    struct outliers outliers; /* labelled; every figure above is of all samples */
 };
 
 /* `samples`: ns per step, in time order; not changed. samples_count >= 1. STATUS_NOMEM only. */

@@ -1,0 +1,89 @@
+#include "measure/compare.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/quantile.h"
+
+#define FIRST_LOOK 10
+
+double compare_round(double a_first, double a_second, double b_first, double b_second)
+{
+    return (log(b_first / a_first) + log(b_second / a_second)) / 2;
+}
+
+const char *compare_outcome_name(enum compare_outcome outcome)
+{
+    switch (outcome) {
+    case COMPARE_UNDECIDED: return "undecided";
+    case COMPARE_SAME: return "same";
+    case COMPARE_FASTER: return "faster";
+    case COMPARE_SLOWER: return "slower";
+    }
+    return "undecided";
+}
+
+enum compare_outcome compare_decide(struct measure_interval log_ratio, double threshold)
+{
+    if (!log_ratio.is_known)
+        return COMPARE_UNDECIDED;
+    if (log_ratio.low >= -threshold && log_ratio.high <= threshold)
+        return COMPARE_SAME;
+    if (log_ratio.high < -threshold)
+        return COMPARE_FASTER;
+    if (log_ratio.low > threshold)
+        return COMPARE_SLOWER;
+    return COMPARE_UNDECIDED;
+}
+
+double compare_sign_test(const double *values, size_t count)
+{
+    size_t below = 0;
+    size_t above = 0;
+    for (size_t i = 0; i < count; i++) {
+        below += values[i] < 0;
+        above += values[i] > 0;
+    }
+    size_t fewer = below < above ? below : above;
+    if (below + above == 0)
+        return 1;
+    return fmin(1, 2 * quantile_binomial_cdf(fewer, below + above, 0.5));
+}
+
+enum status compare_rounds(const double *log_ratios, size_t rounds_count, double threshold,
+                           double confidence, struct compare_result *ret_result, struct err *err)
+{
+    ASSERT(rounds_count >= 1 && threshold >= 0);
+    double *sorted = calloc(rounds_count, sizeof(*sorted));
+    if (sorted == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to sort %zu rounds", rounds_count);
+    memcpy(sorted, log_ratios, rounds_count * sizeof(*sorted));
+    quantile_sort(sorted, rounds_count);
+    struct interval_quantile median;
+    enum status status =
+        interval_of_quantile(log_ratios, sorted, rounds_count, 0.5, confidence, &median, err);
+    free(sorted);
+    if (status != STATUS_OK)
+        return status;
+    struct measure_interval interval = median.two_sided;
+    *ret_result = (struct compare_result){
+        .rounds_count = rounds_count,
+        .effective_count = median.effective_count,
+        .log_ratio = median.value,
+        .log_ratio_ci = interval,
+        .sign_p = compare_sign_test(log_ratios, rounds_count),
+        .threshold = threshold,
+        .outcome = compare_decide(interval, threshold),
+        .is_precise = interval.is_known && interval.high - interval.low <= threshold,
+    };
+    return STATUS_OK;
+}
+
+size_t compare_look_after(size_t rounds_count)
+{
+    size_t look = FIRST_LOOK;
+    while (look <= rounds_count)
+        look += (look + 3) / 4;
+    return look;
+}

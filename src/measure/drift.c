@@ -1,0 +1,165 @@
+#include "measure/drift.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/quantile.h"
+#include "measure/series.h"
+
+#define CONFIDENCE       0.95
+#define CORRELATED_COUNT 30 /* independent samples would have an interval by far */
+
+/* --- slope --- */
+
+/* Medians of `points` nearly equal stretches. `work` holds `count` values. */
+static void stretch_medians(const double *samples, size_t count, size_t points, double *work,
+                            double *ret_medians, double *ret_places)
+{
+    for (size_t i = 0; i < points; i++) {
+        size_t first = i * count / points;
+        size_t end = (i + 1) * count / points;
+        memcpy(work, samples + first, (end - first) * sizeof(*work));
+        quantile_sort(work, end - first);
+        ret_medians[i] = quantile_median(work, end - first);
+        ret_places[i] = ((double)first + (double)end - 1) / 2;
+    }
+}
+
+static enum status theil_sen(const double *samples, size_t count, double *ret_slope,
+                             struct err *err)
+{
+    size_t points = count < DRIFT_POINTS_MAX ? count : DRIFT_POINTS_MAX;
+    size_t pairs = points * (points - 1) / 2;
+    double medians[DRIFT_POINTS_MAX];
+    double places[DRIFT_POINTS_MAX];
+    double *work = calloc(count > pairs ? count : pairs, sizeof(*work));
+    if (work == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for the slope of %zu samples", count);
+    stretch_medians(samples, count, points, work, medians, places);
+    size_t slopes = 0;
+    for (size_t i = 0; i < points; i++)
+        for (size_t j = i + 1; j < points; j++)
+            work[slopes++] = (medians[j] - medians[i]) / (places[j] - places[i]);
+    quantile_sort(work, slopes);
+    *ret_slope = quantile_median(work, slopes);
+    free(work);
+    return STATUS_OK;
+}
+
+/* --- halves --- */
+
+static enum status median_of(const double *samples, size_t count, double *work,
+                             struct interval_quantile *ret_median, struct err *err)
+{
+    memcpy(work, samples, count * sizeof(*work));
+    quantile_sort(work, count);
+    return interval_of_quantile(samples, work, count, 0.5, CONFIDENCE, ret_median, err);
+}
+
+static double percent_of_log(double log_ratio)
+{
+    return 100 * expm1(log_ratio);
+}
+
+static void compare_halves(const struct interval_quantile *first,
+                           const struct interval_quantile *second, struct drift *drift)
+{
+    if (!(first->value > 0) || !(second->value > 0))
+        return;
+    double change = log(second->value / first->value);
+    drift->half_change_percent = (struct measure_figure){true, percent_of_log(change)};
+    if (!first->two_sided.is_known || !second->two_sided.is_known || first->two_sided.low <= 0 ||
+        second->two_sided.low <= 0)
+        return;
+    double down = hypot(log(second->value / second->two_sided.low),
+                        log(first->two_sided.high / first->value));
+    double up = hypot(log(second->two_sided.high / second->value),
+                      log(first->value / first->two_sided.low));
+    drift->half_change_95 =
+        (struct measure_interval){true, percent_of_log(change - down), percent_of_log(change + up)};
+    drift->has_drifted = drift->half_change_95.low > drift->limit_percent ||
+                         drift->half_change_95.high < -drift->limit_percent;
+}
+
+enum status drift_of(const double *samples, size_t count, double limit_percent,
+                     struct drift *ret_drift, struct err *err)
+{
+    struct drift drift = {.limit_percent = limit_percent, .lag1 = series_lag1(samples, count)};
+    if (count < 2) {
+        *ret_drift = drift;
+        return STATUS_OK;
+    }
+    double *work = calloc(count, sizeof(*work));
+    if (work == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
+    struct interval_quantile whole;
+    struct interval_quantile first;
+    struct interval_quantile second;
+    double slope = 0;
+    size_t half = count / 2;
+    enum status status = median_of(samples, count, work, &whole, err);
+    if (status == STATUS_OK)
+        status = median_of(samples, half, work, &first, err);
+    if (status == STATUS_OK)
+        status = median_of(samples + count - half, half, work, &second, err);
+    free(work);
+    if (status == STATUS_OK)
+        status = theil_sen(samples, count, &slope, err);
+    if (status != STATUS_OK)
+        return status;
+    if (whole.value > 0)
+        drift.slope_percent =
+            (struct measure_figure){true, 100 * slope * (double)count / whole.value};
+    compare_halves(&first, &second, &drift);
+    drift.is_correlated = count >= CORRELATED_COUNT && !whole.two_sided.is_known;
+    *ret_drift = drift;
+    return STATUS_OK;
+}
+
+void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons)
+{
+    if (drift->has_drifted)
+        reasons_add(
+            reasons, "drift",
+            "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g to "
+            "%+.3g %%; %g %% is allowed), the slope over the run %+.3g %%: wait until the "
+            "machine is warm and idle, or measure longer",
+            drift->half_change_percent.value, drift->half_change_95.low, drift->half_change_95.high,
+            drift->limit_percent, drift->slope_percent.value);
+    if (drift->is_correlated)
+        reasons_add(reasons, "correlated",
+                    "%zu samples resemble their neighbours so much (autocorrelation %.2f at lag 1) "
+                    "that they allow no interval: measure longer, or stop what else is running",
+                    count, drift->lag1);
+}
+
+/* --- outliers --- */
+
+struct outliers outliers_of(const double *sorted, size_t count)
+{
+    ASSERT(count >= 1);
+    struct outliers found = {.q1 = quantile_linear(sorted, count, 0.25),
+                             .q3 = quantile_linear(sorted, count, 0.75)};
+    double range = found.q3 - found.q1;
+    double sum = 0;
+    size_t within = 0;
+    for (size_t i = 0; i < count; i++) {
+        double value = sorted[i];
+        if (value < found.q1 - 3 * range)
+            found.low_severe++;
+        else if (value < found.q1 - 1.5 * range)
+            found.low_mild++;
+        else if (value > found.q3 + 3 * range)
+            found.high_severe++;
+        else if (value > found.q3 + 1.5 * range)
+            found.high_mild++;
+        else {
+            sum += value - found.q1;
+            within++;
+        }
+    }
+    /* The quartiles' neighbours are inside, so there is one. */
+    found.mean_within = found.q1 + sum / (double)within;
+    return found;
+}

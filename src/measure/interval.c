@@ -1,0 +1,178 @@
+#include "measure/interval.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "measure/quantile.h"
+#include "measure/series.h"
+#include "measure/special.h"
+
+#define RANK_STEPS_MAX 200
+/* Batch length in units of t - 1 / t: wished, and still borne. */
+#define BATCH_WISHED 10.0
+#define BATCH_BORNE  5.0
+
+/* --- ranks --- */
+
+/* The risk of one side, made smaller for a number of samples that is itself only estimated. */
+static double widened_risk(double risk, double freedom)
+{
+    if (!isfinite(freedom))
+        return risk;
+    return special_normal_cdf(special_student_quantile(risk, freedom));
+}
+
+/* The rank r in (0, n + 1) with P(X_(r) <= x_q) = probability, which falls as r grows. */
+static double rank_of(double n, double q, double probability)
+{
+    double low = 0;
+    double high = n + 1;
+    /* The normal approximation is close; a narrow bracket around it saves half of the steps. */
+    double deviation = sqrt(n * q * (1 - q)) + 1;
+    double guess = (n + 1) * q - special_normal_quantile(probability) * deviation;
+    double edges[] = {guess - deviation, guess + deviation};
+    for (size_t i = 0; i < ARRAY_COUNT(edges); i++) {
+        double edge = edges[i];
+        if (!(edge > low && edge < high))
+            continue;
+        if (special_beta_cdf(q, edge, n + 1 - edge) >= probability)
+            low = edge;
+        else
+            high = edge;
+    }
+    for (int i = 0; i < RANK_STEPS_MAX && high - low > 1e-13 * high; i++) {
+        double middle = low + (high - low) / 2;
+        if (special_beta_cdf(q, middle, n + 1 - middle) >= probability)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low + (high - low) / 2;
+}
+
+bool interval_ranks(double effective_count, double q, double confidence, double freedom,
+                    double *ret_low, double *ret_high)
+{
+    ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1 && freedom > 0);
+    double n = effective_count;
+    double risk = widened_risk((1 - confidence) / 2, freedom);
+    /* Even the smallest and the largest sample must be far enough out. */
+    if (!(n >= 1) || pow(1 - q, n) > risk || pow(q, n) > risk)
+        return false;
+    *ret_low = fmax(rank_of(n, q, 1 - risk), 1);
+    *ret_high = fmin(rank_of(n, q, risk), n);
+    return true;
+}
+
+bool interval_upper_rank(double effective_count, double q, double confidence, double freedom,
+                         double *ret_high)
+{
+    ASSERT(q > 0 && q < 1 && confidence > 0 && confidence < 1 && freedom > 0);
+    double n = effective_count;
+    double risk = widened_risk(1 - confidence, freedom);
+    /* As quantile_samples_min() counts: 0.95^59 and the like may round across. */
+    if (!(n >= 1) || pow(q, n) > risk * (1 + 1e-12))
+        return false;
+    *ret_high = fmin(rank_of(n, q, risk), n);
+    return true;
+}
+
+/* The sample at a rank among `effective_count`, by the same relative place, between neighbours in
+ * proportion. */
+static double value_at(const double *sorted, size_t count, double effective_count, double rank)
+{
+    double n = (double)count;
+    double place = rank * (n + 1) / (effective_count + 1);
+    place = fmin(fmax(place, 1), n);
+    double whole = floor(place);
+    size_t index = (size_t)whole - 1;
+    if (index + 1 >= count)
+        return sorted[count - 1];
+    return sorted[index] + (place - whole) * (sorted[index + 1] - sorted[index]);
+}
+
+/* --- quantiles --- */
+
+enum status interval_of_quantile(const double *samples, const double *sorted, size_t count,
+                                 double q, double confidence,
+                                 struct interval_quantile *ret_quantile, struct err *err)
+{
+    ASSERT(count >= 1);
+    struct interval_quantile quantile = {.effective_count = 1};
+    quantile.value =
+        q == 0.5 ? quantile_median(sorted, count) : quantile_nearest_rank(sorted, count, q);
+    struct series_time time = {.effective_count = 1, .freedom = 1};
+    if (count >= 2) {
+        enum status status = series_quantile_time(samples, count, q, quantile.value, &time, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    double n = time.effective_count;
+    quantile.effective_count = n;
+    double low = 0;
+    double high = 0;
+    if (interval_ranks(n, q, confidence, time.freedom, &low, &high))
+        quantile.two_sided = (struct measure_interval){true, value_at(sorted, count, n, low),
+                                                       value_at(sorted, count, n, high)};
+    if (interval_upper_rank(n, q, confidence, time.freedom, &high))
+        quantile.upper = (struct measure_figure){true, value_at(sorted, count, n, high)};
+    *ret_quantile = quantile;
+    return STATUS_OK;
+}
+
+/* --- mean --- */
+
+static double mean_of(const double *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] - values[0];
+    return values[0] + sum / (double)count;
+}
+
+static double stddev_of(const double *values, size_t count)
+{
+    double mean = mean_of(values, count);
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += (values[i] - mean) * (values[i] - mean);
+    return sqrt(squares / (double)(count - 1));
+}
+
+enum status interval_of_mean(const double *samples, size_t count, double confidence,
+                             struct interval_mean *ret_mean, struct err *err)
+{
+    ASSERT(count >= 1 && confidence > 0 && confidence < 1);
+    struct interval_mean mean = {.value = mean_of(samples, count), .effective_count = 1};
+    if (count < INTERVAL_BATCHES_MIN) {
+        *ret_mean = mean;
+        return STATUS_OK;
+    }
+    struct series_time time;
+    enum status status = series_mean_time(samples, count, &time, err);
+    if (status != STATUS_OK)
+        return status;
+    mean.effective_count = time.effective_count;
+    double excess = time.time - 1 / time.time;
+    size_t longest = count / INTERVAL_BATCHES_MIN;
+    size_t shortest = (count + INTERVAL_BATCHES_MAX - 1) / INTERVAL_BATCHES_MAX;
+    size_t length =
+        (size_t)fmin(fmax(ceil(BATCH_WISHED * excess), (double)shortest), (double)longest);
+    mean.batches_count = count / length;
+    double *batches = calloc(mean.batches_count, sizeof(*batches));
+    if (batches == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for %zu batches", mean.batches_count);
+    const double *first = samples + count % length;
+    for (size_t i = 0; i < mean.batches_count; i++)
+        batches[i] = mean_of(first + i * length, length);
+    mean.batches_lag1 = series_lag1(batches, mean.batches_count);
+    if ((double)length >= BATCH_BORNE * excess) {
+        double batches_count = (double)mean.batches_count;
+        double error = stddev_of(batches, mean.batches_count) / sqrt(batches_count);
+        double side = error * special_student_quantile((1 + confidence) / 2, batches_count - 1);
+        mean.two_sided = (struct measure_interval){true, mean.value - side, mean.value + side};
+    }
+    free(batches);
+    *ret_mean = mean;
+    return STATUS_OK;
+}

@@ -1,0 +1,74 @@
+/* measure/interval.h - how far an estimate may be from the truth, for samples that resemble their
+ * neighbours. Pure. Samples are in time order. What the intervals cover, and where they do not,
+ * is in docs/metrics.md; bench/statistics_study.c measures it.
+ */
+#ifndef MEASURE_INTERVAL_H
+#define MEASURE_INTERVAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+
+#define INTERVAL_BATCHES_MIN 10
+#define INTERVAL_BATCHES_MAX 1000
+
+/* The value, when n is large enough for it. */
+struct measure_figure {
+    bool is_known;
+    double value;
+};
+
+struct measure_interval {
+    bool is_known;
+    double low;
+    double high;
+};
+
+/* Ranks of order statistics that bound quantile q from both sides, among `effective_count`
+ * independent samples: low with P(X_(low) <= x_q) = 1 - a and high with P(X_(high) < x_q) = a,
+ * where a is half of 1 - confidence. Neither count nor ranks need be whole: F(X_(r)) is beta
+ * distributed with r and n - r + 1 (Hutson, "Calculating nonparametric confidence intervals for
+ * quantiles using fractional order statistics", 1999), so the coverage is `confidence` itself and
+ * not at least that. `freedom` is how well effective_count is known (series.h): a is made as much
+ * smaller as Student's t is wider than the normal. False, nothing set, where a rank would be under
+ * 1 or over the count.
+ */
+bool interval_ranks(double effective_count, double q, double confidence, double freedom,
+                    double *ret_low, double *ret_high);
+/* One-sided: the rank high with P(X_(high) < x_q) = 1 - confidence. */
+bool interval_upper_rank(double effective_count, double q, double confidence, double freedom,
+                         double *ret_high);
+
+struct interval_quantile {
+    double value;                      /* median, or nearest rank */
+    double effective_count;            /* of independent samples, for this quantile */
+    struct measure_interval two_sided; /* the interval at `confidence` */
+    struct measure_figure upper;       /* x_q is not over it, with `confidence`: one-sided */
+};
+
+/* Quantile q of `samples` with its interval and bound. `sorted` are the same samples in ascending
+ * order; count >= 1. STATUS_NOMEM only. */
+MUST_CHECK enum status interval_of_quantile(const double *samples, const double *sorted,
+                                            size_t count, double q, double confidence,
+                                            struct interval_quantile *ret_quantile,
+                                            struct err *err);
+
+struct interval_mean {
+    double value;
+    double effective_count;
+    size_t batches_count;
+    double batches_lag1; /* autocorrelation of neighbouring batches: near 0 when they are long
+                            enough */
+    struct measure_interval two_sided;
+};
+
+/* Mean by batch means: batches long beside the autocorrelation time t (10 (t - 1 / t) samples,
+ * which leaves an AR(1) series 5 % of variance too little), at least INTERVAL_BATCHES_MIN of them,
+ * Student's t with one degree of freedom less than batches. Samples that do not fill the last batch
+ * are left out of the batches (from the front), not of the mean. Not known where ten batches are
+ * shorter than a quarter of that. count >= 1. STATUS_NOMEM only. */
+MUST_CHECK enum status interval_of_mean(const double *samples, size_t count, double confidence,
+                                        struct interval_mean *ret_mean, struct err *err);
+
+#endif

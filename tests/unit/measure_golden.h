@@ -1,0 +1,59 @@
+/* tests/unit/measure_golden.h - reference values by SciPy and NumPy, for the tests of measure/. */
+#ifndef TESTS_MEASURE_GOLDEN_H
+#define TESTS_MEASURE_GOLDEN_H
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/random.h"
+
+/* What the golden file writes for a value that is not known. */
+#define GOLDEN_UNKNOWN (-1e9)
+
+/* The array `name`, which has at least `least` rows; the document is released by *ret_root. */
+static inline json_t *golden_rows(const char *name, size_t least, json_t **ret_root)
+{
+    *ret_root = json_load_file(TOKMARK_SOURCE_DIR "/tests/golden/measure_golden.json", 0, NULL);
+    json_t *array = json_object_get(*ret_root, name);
+    cr_assert_geq(json_array_size(array), least, "no golden values: %s", name);
+    return array;
+}
+
+static inline double golden_number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    cr_assert(json_is_number(value), "%s", key);
+    return json_number_value(value);
+}
+
+static inline double golden_item(const json_t *object, const char *key, size_t index)
+{
+    const json_t *value = json_array_get(json_object_get(object, key), index);
+    cr_assert(json_is_number(value), "%s[%zu]", key, index);
+    return json_number_value(value);
+}
+
+/* Within 1e-10 of the reference's size; `scale` for values that may be near 0. */
+static inline void golden_near(double got, double wanted, double scale, const char *what)
+{
+    cr_expect_leq(fabs(got - wanted), 1e-10 * fmax(fabs(wanted), scale),
+                  "%s: %.17g, reference %.17g", what, got, wanted);
+}
+
+/* x_i = phi x_{i-1} + unit(key, i), as the script makes it. */
+static inline double *golden_series(uint64_t key, size_t count, double phi)
+{
+    double *values = calloc(count, sizeof(*values));
+    cr_assert_not_null(values);
+    double x = 0;
+    for (size_t i = 0; i < count; i++) {
+        x = phi * x + random_unit(random_at(key, i));
+        values[i] = x;
+    }
+    return values;
+}
+
+#endif

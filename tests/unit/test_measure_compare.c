@@ -1,0 +1,103 @@
+#include "measure/compare.h"
+#include "measure_golden.h"
+
+Test(measure_compare, rounds_agree_with_scipy)
+{
+    json_t *root = NULL;
+    const json_t *rows = golden_rows("compare", 6, &root);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        size_t n = (size_t)golden_number(row, "count");
+        double *values =
+            golden_series((uint64_t)golden_number(row, "key"), n, golden_number(row, "phi"));
+        for (size_t j = 0; j < n; j++)
+            values[j] -= golden_number(row, "shift");
+        struct compare_result result;
+        cr_assert_eq(compare_rounds(values, n, 0.1, 0.95, &result, NULL), STATUS_OK);
+        cr_expect_eq(result.rounds_count, n);
+        golden_near(result.log_ratio, golden_number(row, "median"), 0.1, "median");
+        golden_near(result.effective_count, golden_number(row, "effective"), 0, "effective n");
+        golden_near(result.sign_p, golden_number(row, "sign_p"), 0, "sign test");
+        cr_expect_eq(result.log_ratio_ci.is_known, golden_number(row, "low") != GOLDEN_UNKNOWN);
+        if (result.log_ratio_ci.is_known) {
+            golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
+            golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
+        }
+        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, 0.1));
+        free(values);
+    }
+    json_decref(root);
+}
+
+static enum compare_outcome decide(double low, double high)
+{
+    return compare_decide((struct measure_interval){true, low, high}, 0.01);
+}
+
+Test(measure_compare, decisions_by_hand)
+{
+    cr_assert_eq(decide(-0.005, 0.005), COMPARE_SAME);
+    cr_assert_eq(decide(-0.01, 0.01), COMPARE_SAME);
+    cr_assert_eq(decide(0.002, 0.009), COMPARE_SAME, "certain, and too small to matter");
+    cr_assert_eq(decide(0.002, 0.02), COMPARE_UNDECIDED);
+    cr_assert_eq(decide(-0.02, 0.02), COMPARE_UNDECIDED);
+    cr_assert_eq(decide(0.011, 0.02), COMPARE_SLOWER);
+    cr_assert_eq(decide(-0.02, -0.011), COMPARE_FASTER);
+    cr_assert_eq(decide(0.01, 0.02), COMPARE_UNDECIDED, "beyond, not at, the threshold");
+    cr_assert_eq(compare_decide((struct measure_interval){0}, 0.01), COMPARE_UNDECIDED);
+    cr_assert_str_eq(compare_outcome_name(COMPARE_FASTER), "faster");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_SLOWER), "slower");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_SAME), "same");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_UNDECIDED), "undecided");
+}
+
+Test(measure_compare, even_drift_cancels_in_a_round)
+{
+    /* A B B A while everything slows down by the same factor a block; B takes 3 % more. */
+    const double slower = 1.02;
+    double a_first = 1;
+    double b_first = 1.03 * slower;
+    double b_second = 1.03 * slower * slower;
+    double a_second = slower * slower * slower;
+    cr_assert_float_eq(compare_round(a_first, a_second, b_first, b_second), log(1.03), 1e-15);
+}
+
+Test(measure_compare, sign_test_by_hand)
+{
+    const double values[] = {-1, 2, 3, 0, 4, 5};
+    /* One of five below: 2 (1 + 5) / 32. Zeros say nothing. */
+    cr_assert_float_eq(compare_sign_test(values, 6), 12.0 / 32, 1e-15);
+    const double even[] = {-1, 1};
+    cr_assert_eq(compare_sign_test(even, 2), 1);
+    const double zero[] = {0};
+    cr_assert_eq(compare_sign_test(zero, 1), 1);
+}
+
+Test(measure_compare, a_true_difference_is_found_and_none_is_not)
+{
+    double rounds[60];
+    struct compare_result result;
+    for (int percent = -3; percent <= 3; percent += 3) {
+        for (size_t i = 0; i < 60; i++)
+            rounds[i] = percent / 100.0 + 0.02 * (random_unit(random_at(11, i)) - 0.5);
+        cr_assert_eq(compare_rounds(rounds, 60, 0.01, 0.95, &result, NULL), STATUS_OK);
+        cr_assert(result.is_precise);
+        cr_assert_eq(result.outcome, percent < 0   ? COMPARE_FASTER
+                                     : percent > 0 ? COMPARE_SLOWER
+                                                   : COMPARE_SAME);
+        cr_assert_eq(result.sign_p < 0.001, percent != 0);
+    }
+    cr_assert_eq(compare_rounds(rounds, 3, 0.01, 0.95, &result, NULL), STATUS_OK);
+    cr_assert_eq(result.outcome, COMPARE_UNDECIDED, "three rounds decide nothing");
+}
+
+Test(measure_compare, looks_are_fixed_beforehand)
+{
+    const size_t wanted[] = {10, 13, 17, 22, 28, 35, 44};
+    size_t look = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(wanted); i++) {
+        look = compare_look_after(look);
+        cr_assert_eq(look, wanted[i]);
+    }
+    cr_assert_eq(compare_look_after(11), 13);
+}
