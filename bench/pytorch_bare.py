@@ -21,6 +21,7 @@ Before it, on the same device: do the routed and the published form give the sam
 Needs torch only; no network.
 """
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -102,6 +103,9 @@ def bare_side(case):
     if on_cuda:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
+    if case["gc"] == "off":
+        gc.collect()
+        gc.disable()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         times = []
@@ -272,7 +276,7 @@ def run_cell(text, mode, options):
     case = {
         "model": model, "batch_size": batch_size, "seq_len": seq_len, "mode": mode,
         "device": options.device, "precision": options.precision, "moe": "routed",
-        "compile": options.compile,
+        "compile": options.compile, "gc": options.bare_gc,
     }
     what = {"model": model, "mode": mode, "shape": f"{batch_size}x{seq_len}"}
     rows = [run_pair(what, (case, case), (WorkerSide, BareSide), ("worker", "bare"), options)]
@@ -335,6 +339,8 @@ def main():
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--no-moe", action="store_true", help="leave out routed / published")
     parser.add_argument("--plain-malloc", action="store_true", help="CPU: see above")
+    parser.add_argument("--bare-gc", default="on", choices=["on", "off"],
+                        help="Python's collector in the bare loop; on, as in a script")
     parser.add_argument("--json", metavar="FILE", help="rows, for later")
     parser.add_argument("--bare", metavar="CASE", help=argparse.SUPPRESS)
     options = parser.parse_args()

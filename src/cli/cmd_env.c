@@ -1,13 +1,18 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/num.h"
 #include "cli/command.h"
+#include "engines/engine.h"
+#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
 #define OUTPUT_BYTES_MAX      (256 * 1024)
 #define NAME_COLUMNS          30
+#define PROBE_TIMEOUT_NS      (30 * NS_PER_S)
 
 struct env_options {
     bool is_json;
@@ -100,6 +105,31 @@ static void append_object(const json_t *object, const char *prefix, int depth, s
     }
 }
 
+/* Which interpreter each engine in Python would run in, and why; or why none. */
+static enum status add_engines(struct buf *json, struct err *err)
+{
+    char self_path[FILE_PATH_BYTES];
+    enum status status = file_self(self_path, err);
+    const struct supervise_options options = {.self_path = self_path,
+                                              .phase_timeout_ns = PROBE_TIMEOUT_NS};
+    for (unsigned i = 0; i < engine_list_count && status == STATUS_OK; i++) {
+        if (engine_list[i]->become == NULL)
+            continue;
+        struct err cause = {0};
+        struct buf found;
+        buf_init(&found, ENVIRONMENT_BYTES_MAX);
+        if (probe_worker(&options, engine_list[i]->name, &found, &cause) != STATUS_OK) {
+            struct json_writer writer;
+            buf_reset(&found);
+            json_writer_init(&writer, &found);
+            json_put_string(&writer, cause.text);
+        }
+        status = environment_add(json, engine_list[i]->name, found.data, err);
+        buf_release(&found);
+    }
+    return status;
+}
+
 static enum exit_code run_env(const struct invocation *call)
 {
     struct env_options options = {0};
@@ -110,7 +140,13 @@ static enum exit_code run_env(const struct invocation *call)
     struct buf json, out;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
     buf_init(&out, OUTPUT_BYTES_MAX);
-    if (environment_write(&json, &err) != STATUS_OK) {
+    char id[HASH_ID_BYTES] = "";
+    enum status status = environment_write(&json, &err);
+    if (status == STATUS_OK) {
+        environment_fingerprint(json.data, id);
+        status = add_engines(&json, &err);
+    }
+    if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         buf_release(&json);
         return EXIT_CODE_IO;
@@ -119,8 +155,6 @@ static enum exit_code run_env(const struct invocation *call)
     if (options.is_json) {
         buf_appendf(&out, "%s\n", json.data);
     } else {
-        char id[HASH_ID_BYTES];
-        environment_fingerprint(json.data, id);
         append_object(object, "", 0, &out);
         buf_appendf(&out, "%-*s  %s\n", NAME_COLUMNS, "fingerprint", id);
     }
@@ -132,7 +166,8 @@ static enum exit_code run_env(const struct invocation *call)
 const struct command command_env = {
     .name = "env",
     .summary = "Prints the machine and build as records hold them.",
-    .description = "Records with equal fingerprints come from equal machines and builds; --resume "
+    .description = "Also which Python each engine that needs one would run in, and why.\n\n"
+                   "Records with equal fingerprints come from equal machines and builds; --resume "
                    "measures again where the fingerprint is another.",
     .examples = "\n--json",
     .options = env_rows,

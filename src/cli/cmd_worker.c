@@ -1,12 +1,28 @@
+#include "base/file.h"
 #include "base/nearest.h"
 #include "cli/command.h"
 #include "engines/worker.h"
 
 struct worker_options {
-    bool unused;
+    const char *python;
+    bool is_probe;
 };
 
-static const struct option worker_rows[] = {COMMAND_HELP_ROW};
+static const struct option worker_rows[] = {
+    {.name = "python",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct worker_options, python),
+     .arg = "PATH",
+     .max = FILE_PATH_BYTES - 1,
+     .group = "Engines in Python",
+     .help = "the interpreter, or a virtual environment's folder; other engines take no notice"},
+    {.name = "probe",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct worker_options, is_probe),
+     .group = "Engines in Python",
+     .help = "print one line of JSON, which interpreter it is and what it has, and stop"},
+    COMMAND_HELP_ROW,
+};
 
 static const char *engine_at(unsigned index)
 {
@@ -30,7 +46,13 @@ static enum exit_code run_worker(const struct invocation *call)
                          nearest_word(seen.operands[0], names, count));
         return EXIT_CODE_USAGE;
     }
-    return (enum exit_code)worker_main(ops);
+    if (ops->become == NULL)
+        return (enum exit_code)worker_main(ops);
+    const struct engine_start start = {.python = options.python, .is_probe = options.is_probe};
+    struct err err = {0};
+    if (ops->become(&start, &err) != STATUS_OK)
+        command_complain(call, "%s", err.text);
+    return EXIT_CODE_NOTHING;
 }
 
 const struct command command_worker = {

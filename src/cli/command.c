@@ -7,13 +7,15 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json_write.h"
 #include "base/nearest.h"
 #include "cli/help.h"
 #include "cli/run_options.h"
 
 const struct command *const command_list[] = {
-    &command_run,     &command_models,     &command_engines, &command_env,    &command_help,
-    &command_version, &command_completion, &command_man,     &command_worker,
+    &command_run,        &command_check, &command_models, &command_engines,
+    &command_env,        &command_setup, &command_help,   &command_version,
+    &command_completion, &command_man,   &command_worker,
 };
 const unsigned command_list_count = ARRAY_COUNT(command_list);
 
@@ -25,8 +27,8 @@ const struct program program_list[] = {
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
 /* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"ab",  "compare", "report", "export", "registry",
-                                               "hud", "serve",   "peak",   "check",  "setup"};
+static const char *const planned_commands[] = {"ab",       "compare", "report", "export",
+                                               "registry", "hud",     "serve",  "peak"};
 
 const struct command *command_find(const char *name)
 {
@@ -89,6 +91,16 @@ void command_complain(const struct invocation *call, const char *format, ...)
     (void)snprintf(title, sizeof(title), "%s", out.data);
     buf_release(&out);
     print_one_line(title, text);
+}
+
+void command_write_words(const struct invocation *call, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_array(&writer);
+    for (int i = 0; i < call->full_argc; i++)
+        json_put_string(&writer, call->full_argv[i]);
+    json_end_array(&writer);
 }
 
 enum exit_code command_print(const struct invocation *call, struct buf *out)

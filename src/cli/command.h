@@ -11,6 +11,7 @@
 /* Printed by --help and in the man page. */
 #define EXIT_CODE_MAP(X)                                                         \
     X(OK, 0, "all cells are ok (or --resume had nothing left to do)")            \
+    X(GATE_FAILED, 1, "a gate failed: `check` found engines that differ")        \
     X(USAGE, 2, "the command line is wrong; nothing was started or written")     \
     X(SOME_NOT_OK, 3, "finished, but some cells are not ok; the table says why") \
     X(NOTHING, 4, "nothing was measured: no cell produced a figure")             \
@@ -66,7 +67,7 @@ extern const unsigned program_list_count;
 
 /* One per file cmd_*.c. */
 extern const struct command command_run, command_env, command_models, command_engines, command_man,
-    command_completion, command_version, command_help, command_worker;
+    command_completion, command_version, command_help, command_worker, command_check, command_setup;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \
@@ -92,6 +93,8 @@ bool command_parse(const struct invocation *call, void *options, struct options_
 
 /* One line on stderr, "tokmark run: TEXT", with control characters made visible. */
 void command_complain(const struct invocation *call, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The whole command line as a JSON array, for records. */
+void command_write_words(const struct invocation *call, struct buf *out);
 /* Writes the buffer to stdout. */
 enum exit_code command_print(const struct invocation *call, struct buf *out);
 

@@ -36,7 +36,8 @@ static void look_ahead(const struct run_setup *setup, const struct cell *cell,
 {
     *outlook = (struct outlook){.is_supported = true};
     double step_ns = 0;
-    if (setup->ops != NULL) {
+    /* What only a worker can say is unknown here: nothing is started. */
+    if (setup->ops != NULL && setup->ops->supports != NULL) {
         struct err why = {0};
         if (setup->ops->supports(cell, &why) != STATUS_OK) {
             outlook->is_supported = false;

@@ -160,7 +160,7 @@ void help_command(const struct command *command, const struct program *program, 
     append_options(&table, out);
     if (command->examples != NULL)
         append_examples(command, program, out);
-    if (command == &command_run)
+    if (command == &command_run || command == &command_check)
         append_exit_codes(out);
 }
 

@@ -15,7 +15,7 @@ bool option_is_known(const struct options_table *table, const struct option *row
 
 bool option_is_list(const struct option *row)
 {
-    return row->type == OPTION_AXIS || row->type == OPTION_CHOICES;
+    return row->type == OPTION_AXIS || row->type == OPTION_CHOICES || row->type == OPTION_WORDS;
 }
 
 const char *option_default_text(const struct options_table *table, const struct option *row)
@@ -139,8 +139,8 @@ static enum status set_value(const struct option *row, const char *text, void *t
 {
     void *field = (char *)target + row->offset;
     enum status status = STATUS_OK;
-    if (row->type == OPTION_TEXT || row->type == OPTION_TEXTS || text[0] == '\0' ||
-        strlen(text) > OPTION_VALUE_BYTES)
+    if (row->type == OPTION_TEXT || row->type == OPTION_TEXTS || row->type == OPTION_WORDS ||
+        text[0] == '\0' || strlen(text) > OPTION_VALUE_BYTES)
         status = check_text(row, text, err);
     if (status != STATUS_OK)
         return status;
@@ -148,7 +148,8 @@ static enum status set_value(const struct option *row, const char *text, void *t
     case OPTION_HELP: break;
     case OPTION_FLAG: *(bool *)field = true; break;
     case OPTION_TEXT: *(const char **)field = text; break;
-    case OPTION_TEXTS: return set_texts(text, field, err);
+    case OPTION_TEXTS:
+    case OPTION_WORDS: return set_texts(text, field, err);
     case OPTION_CHOICE: {
         struct option_picks one = {0};
         status = pick(row, text, &one, err);
@@ -184,6 +185,7 @@ static enum status set_default(const struct option *row, const char *def, void *
 {
     if (!option_is_list(row))
         return set_value(row, def, target, err);
+    ASSERT(row->type != OPTION_WORDS); /* it borrows its words */
     for (const char *word = def; *word != '\0';) {
         size_t length = strcspn(word, " ");
         char text[OPTION_WORD_BYTES];

@@ -28,6 +28,7 @@ enum option_type {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char *, borrowed from argv; `max` = most bytes */
     OPTION_TEXTS,    /* struct option_texts; one value each time, repeatable */
+    OPTION_WORDS,    /* struct option_texts; a list. Has no default */
     OPTION_CHOICE,   /* uint64_t: the choice's value */
     OPTION_CHOICES,  /* struct option_picks; a list */
     OPTION_NUMBER,   /* uint64_t in min..max, or one of `choices` */

@@ -30,6 +30,7 @@ static const char *phase_text(enum event_phase phase)
     case EVENT_OPENING: return "opening the model";
     case EVENT_WARMUP: return "warming up";
     case EVENT_MEASURING: return "measuring";
+    case EVENT_CHECKING: return "checking";
     case EVENT_CLOSING: return "closing";
     }
     return "";

@@ -6,20 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
 #include "cli/dry_run.h"
+#include "cli/run_id.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
+#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define RUN_ID_BYTES          32
 #define KILL_GRACE_NS         (2 * NS_PER_S)
 #define COMMAND_BYTES_MAX     (256 * 1024)
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
@@ -39,29 +38,6 @@ struct run {
     struct table table;
     struct sweep sweep;
 };
-
-/* Sorts by time: 20261122T150405Z-3f9a1c. */
-static void make_run_id(char id[RUN_ID_BYTES])
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    unsigned char random[3] = {0};
-    (void)gmtime_r(&now, &utc);
-    (void)!getrandom(random, sizeof(random), 0);
-    size_t length = strftime(id, RUN_ID_BYTES, "%Y%m%dT%H%M%SZ", &utc);
-    (void)snprintf(id + length, RUN_ID_BYTES - length, "-%02x%02x%02x", random[0], random[1],
-                   random[2]);
-}
-
-static void write_command(const struct invocation *call, struct buf *out)
-{
-    struct json_writer writer;
-    json_writer_init(&writer, out);
-    json_begin_array(&writer);
-    for (int i = 0; i < call->full_argc; i++)
-        json_put_string(&writer, call->full_argv[i]);
-    json_end_array(&writer);
-}
 
 static bool resolve_when(uint64_t when, int fd)
 {
@@ -126,17 +102,45 @@ static enum status open_store(struct run *run, struct err *err)
     return STATUS_OK;
 }
 
+/* The interpreter and its packages become part of the environment: other ones are another
+ * measurement. An engine that is not there is told at once, not cell by cell. */
+static enum status probe_engine(struct run *run, struct err *err)
+{
+    const struct run_options *options = &run->setup.options;
+    const struct engine_ops *ops = run->setup.ops;
+    if (ops == NULL || ops->become == NULL)
+        return STATUS_OK;
+    const struct supervise_options supervise = {
+        .launch_prefix = options->launch,
+        .self_path = run->self_path,
+        .python = options->python,
+        .phase_timeout_ns = options->timeout_ns,
+    };
+    struct buf json;
+    buf_init(&json, ENVIRONMENT_BYTES_MAX);
+    enum status status = probe_worker(&supervise, ops->name, &json, err);
+    if (status == STATUS_OK)
+        status = probe_check(json.data, ops->name, err);
+    if (status == STATUS_OK)
+        status = environment_add(&run->environment, "worker", json.data, err);
+    buf_release(&json);
+    return status;
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
     buf_init(&run->command, COMMAND_BYTES_MAX);
-    write_command(run->call, &run->command);
-    make_run_id(run->run_id);
+    command_write_words(run->call, &run->command);
+    run_id_make(run->run_id);
     enum status status = environment_write(&run->environment, err);
+    if (status == STATUS_OK)
+        status = file_self(run->self_path, err);
+    if (status == STATUS_OK)
+        status = probe_engine(run, err);
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
-    status = file_self(run->self_path, err);
     if (status == STATUS_OK)
         status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
@@ -152,6 +156,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .policy = run->setup.policy,
         .launch_prefix = options->launch,
         .self_path = run->self_path,
+        .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
         .kill_grace_ns = KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
@@ -234,6 +239,11 @@ static enum exit_code run_sweep(struct run *run)
     record_free(lost);
     if (run->store != NULL)
         print_results(run);
+    if (status != STATUS_OK && run->store == NULL &&
+        (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
+        (void)fail(run, &err);
+        return EXIT_CODE_NOTHING;
+    }
     if (status != STATUS_OK)
         return fail(run, &err);
     enum exit_code code = judge(&run->sweep);
@@ -277,9 +287,7 @@ enum exit_code run_command(const struct invocation *call)
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         run_setup_release(&run.setup);
-        return status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
-               : status == STATUS_NOMEM     ? EXIT_CODE_IO
-                                            : EXIT_CODE_USAGE;
+        return status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     }
     progress_init(&run.progress, progress_style(&options),
                   run.setup.plan.cells_count * options.trials);

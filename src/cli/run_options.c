@@ -73,27 +73,32 @@ static const struct option_choice sync_choices[] = {
 static const struct option_choice when_choices[] = {
     {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
+static const struct option_choice moe_choices[] = {
+#define X(name, text) {text, CELL_MOE_##name},
+    CELL_MOE_MAP(X)
+#undef X
+        {NULL, 0}};
+
+static const struct option_choice compile_choices[] = {
+#define X(name, text) {text, CELL_COMPILE_##name},
+    CELL_COMPILE_MAP(X)
+#undef X
+        {NULL, 0}};
+
+static const struct option_choice source_choices[] = {
+#define X(name, text) {text, CELL_SOURCE_##name},
+    CELL_SOURCE_MAP(X)
+#undef X
+        {NULL, 0}};
+
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
 static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
-/* Engines that the design names; those that no build has yet are known, so that asking for them
- * gets a plain answer (run_setup.c). */
-static const char *const designed_engines[] = {"native", "pytorch", "jax"};
-
 const char *run_engine_at(unsigned index)
 {
-    unsigned count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(designed_engines); i++)
-        if (count++ == index)
-            return designed_engines[i];
-    for (unsigned i = 0; i < engine_list_count; i++) {
-        bool is_listed = false;
-        for (size_t j = 0; j < ARRAY_COUNT(designed_engines); j++)
-            is_listed |= strcmp(designed_engines[j], engine_list[i]->name) == 0;
-        if (!is_listed && count++ == index)
-            return engine_list[i]->name;
-    }
-    return count == index ? "exec:" : NULL;
+    if (index < engine_list_count)
+        return engine_list[index]->name;
+    return index == engine_list_count ? "exec:" : NULL;
 }
 
 static enum status check_word(const char *what, const char *text,
@@ -196,12 +201,14 @@ static const struct option run_rows[] = {
     {.name = "model",
      .type = OPTION_TEXT,
      TARGET(model),
-     .arg = "PRESET",
+     .arg = "MODEL",
      .def = "superintelligence-tiny",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
      .word_at = preset_at,
-     .help = "one of `tokmark models`, or the path of a .json file like those in models/"},
+     .help =
+         "one of `tokmark models`, or the path of a .json file like those in models/; for engines "
+         "in Python also pkg.module:factory and hf:DIR (docs/pytorch.md)"},
     {.name = "set",
      .type = OPTION_TEXTS,
      TARGET(settings),
@@ -209,7 +216,42 @@ static const struct option run_rows[] = {
      .max = MODEL_NAME_BYTES - 1,
      .group = GROUP_WHAT,
      .check = check_setting,
-     .help = "another figure for the model: --set layers_count=2"},
+     .help = "another figure for the model: --set layers_count=2; for a model of your own a field "
+             "of its configuration"},
+    {.name = "moe",
+     .type = OPTION_CHOICE,
+     TARGET(moe),
+     .arg = "HOW",
+     .def = "routed",
+     .choices = moe_choices,
+     .group = GROUP_WHAT,
+     .help = "pytorch, jax: compute the chosen experts, or as published every expert for every "
+             "token"},
+    {.name = "compile",
+     .type = OPTION_CHOICE,
+     TARGET(compile),
+     .arg = "HOW",
+     .def = "off",
+     .choices = compile_choices,
+     .group = GROUP_WHAT,
+     .help = "pytorch: torch.compile in this mode"},
+    {.name = "model-source",
+     .type = OPTION_CHOICE,
+     TARGET(model_source),
+     .arg = "WHOSE",
+     .def = "auto",
+     .choices = source_choices,
+     .group = GROUP_WHAT,
+     .help = "pytorch: auto takes a superintelligence package of yours where one is found, builtin "
+             "always ours"},
+    {.name = "python",
+     .type = OPTION_TEXT,
+     TARGET(python),
+     .arg = "PATH",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .help = "pytorch, jax: the interpreter, or a virtual environment's folder; otherwise "
+             "$TOKMARK_PYTHON, an active environment, ./.venv, tokmark setup's, python3"},
     {.name = "weights",
      .type = OPTION_TEXT,
      TARGET(weights),
@@ -373,6 +415,12 @@ static const struct option run_rows[] = {
      .choices = auto_choices,
      .group = GROUP_LIMITS,
      .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
+    {.name = "try-all",
+     .type = OPTION_FLAG,
+     TARGET(tries_all),
+     .group = GROUP_LIMITS,
+     .help = "run every cell; else one that needs at least as much memory as one that did not fit "
+             "is recorded as oom without being run"},
     {.name = "launch",
      .type = OPTION_TEXT,
      TARGET(launch),

@@ -17,6 +17,10 @@ struct run_options {
     const char *engine;
     const char *model;
     struct option_texts settings; /* key=value */
+    const char *python;           /* NULL = the engine chooses */
+    uint64_t moe;                 /* enum cell_moe */
+    uint64_t compile;             /* enum cell_compile */
+    uint64_t model_source;        /* enum cell_source */
     const char *weights;          /* NULL = none */
     const char *data;             /* "synthetic" or a path */
     uint64_t data_format;         /* enum cell_data */
@@ -46,6 +50,7 @@ struct run_options {
     bool wants_zip;
     bool is_sandbox;
     bool is_dry_run;
+    bool tries_all;    /* also what cannot fit, by what did not */
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
     bool is_quiet;

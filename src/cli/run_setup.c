@@ -7,11 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/run_model.h"
 #include "data/tokens.h"
-#include "plan/preset.h"
 #include "supervise/supervise.h"
 
 #define DATA_SYNTHETIC "synthetic"
+#define EXEC_PREFIX    "exec:"
 
 struct given {
     const struct options_table *table;
@@ -37,6 +38,16 @@ static enum status check_conflicts(const struct run_options *options, const stru
     if (options->platform != NULL && is_given(given, "platform") && is_given(given, "device"))
         return ERR(err, STATUS_INVALID,
                    "--platform and --device exclude each other; leave one out");
+    bool is_exec = strncmp(options->engine, EXEC_PREFIX, strlen(EXEC_PREFIX)) == 0;
+    bool is_python = strcmp(options->engine, "pytorch") == 0 || strcmp(options->engine, "jax") == 0;
+    static const char *const for_python[] = {"moe", "compile", "model-source", "python"};
+    for (size_t i = 0; i < ARRAY_COUNT(for_python); i++)
+        if (is_given(given, for_python[i]) && !is_python &&
+            !(is_exec && strcmp(for_python[i], "python") != 0))
+            return ERR(err, STATUS_INVALID, "--%s is for --engine pytorch or jax, not '%.60s'",
+                       for_python[i], options->engine);
+    if (is_given(given, "compile") && strcmp(options->engine, "jax") == 0)
+        return ERR(err, STATUS_INVALID, "--compile is for --engine pytorch: jax always compiles");
     if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
         return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
     return STATUS_OK;
@@ -85,39 +96,6 @@ static enum status take_inputs(const struct run_options *options, struct cell *c
     return status;
 }
 
-/* A changed preset must not go by the preset's name. */
-static void add_to_name(struct model_spec *spec, const char *setting)
-{
-    size_t length = strlen(spec->name);
-    int added = snprintf(spec->name + length, sizeof(spec->name) - length, ",%s", setting);
-    if (added < 0 || (size_t)added >= sizeof(spec->name) - length)
-        (void)snprintf(spec->name + sizeof(spec->name) - 5, 5, "....");
-}
-
-static enum status take_model(const struct run_options *options, struct cell *cell, struct err *err)
-{
-    struct err cause = {0};
-    enum status status = preset_load(options->model, &cell->model, &cause);
-    if (status != STATUS_OK)
-        return ERR(err, STATUS_INVALID, "--model: %s", cause.text);
-    (void)snprintf(cell->model_source, sizeof(cell->model_source), "preset");
-    for (size_t i = 0; i < options->settings.count; i++) {
-        const char *setting = options->settings.items[i];
-        size_t length = strcspn(setting, "=");
-        char key[MODEL_NAME_BYTES];
-        (void)snprintf(key, sizeof(key), "%.*s", (int)length, setting);
-        status = model_spec_set(&cell->model, key, setting + length + 1, &cause);
-        if (status != STATUS_OK)
-            return ERR(err, STATUS_INVALID, "--set %s: %s", setting, cause.text);
-        add_to_name(&cell->model, setting);
-    }
-    status = model_spec_validate(&cell->model, &cause);
-    if (status != STATUS_OK)
-        return ERR(err, STATUS_INVALID, "--%s: %s", options->settings.count > 0 ? "set" : "model",
-                   cause.text);
-    return STATUS_OK;
-}
-
 /* The engine's cell fields. */
 static void take_engine(const struct run_options *options, struct cell *cell)
 {
@@ -129,19 +107,6 @@ static void take_engine(const struct run_options *options, struct cell *cell)
     const size_t room = CELL_WORD_BYTES - 1 - (is_sandbox ? strlen("-sandbox") : 0);
     (void)snprintf(cell->framework, sizeof(cell->framework), "%.*s%s", (int)room, name,
                    is_sandbox ? "-sandbox" : "");
-}
-
-/* Last of all, so that every fault of the command line is told before it. */
-static enum status find_engine(const struct cell *cell, const struct engine_ops **ret_ops,
-                               struct err *err)
-{
-    *ret_ops = engine_find(cell->engine);
-    if (*ret_ops == NULL && strncmp(cell->engine, "exec:", 5) != 0)
-        return ERR(err, STATUS_UNSUPPORTED,
-                   "this build does not have the engine '%s' yet; --sandbox makes up its figures, "
-                   "--engine native measures on the CPU",
-                   cell->engine);
-    return STATUS_OK;
 }
 
 static void take_axes(const struct run_options *options, struct plan_axes *axes)
@@ -202,7 +167,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     enum status status = check_conflicts(options, &given, err);
     take_engine(options, cell);
     if (status == STATUS_OK)
-        status = take_model(options, cell, err);
+        status = run_model_take(options, engine_find(cell->engine), cell, err);
     if (status == STATUS_OK)
         status = take_out(options->out, setup.out, err);
     if (status == STATUS_OK)
@@ -213,12 +178,18 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     (void)snprintf(cell->device, sizeof(cell->device), "%s", device);
     cell->threads_count = (uint32_t)options->threads;
     cell->seed = options->seed;
+    cell->options.moe = (enum cell_moe)options->moe;
+    cell->options.compile = (enum cell_compile)options->compile;
+    cell->options.source = (enum cell_source)options->model_source;
+    /* As published: bench_pytorch without --model measures the package with its own defaults. */
+    cell->options.keeps_defaults = strcmp(cell->engine, "pytorch") == 0 &&
+                                   !is_given(&given, "model") &&
+                                   strcmp(options->model, "superintelligence") == 0;
     take_axes(options, &axes);
     take_policy(options, &given, &setup.policy);
     supervise_policy_id(&setup.policy, options->launch, setup.policy_id);
     status = plan_make(&axes, &setup.plan, err);
-    if (status == STATUS_OK)
-        status = find_engine(cell, &setup.ops, err);
+    setup.ops = engine_find(cell->engine);
     *ret_setup = setup;
     return status;
 }

@@ -18,9 +18,8 @@ struct run_setup {
     char out[FILE_PATH_BYTES];    /* without a slash at the end */
 };
 
-/* Every rule that needs more than one flag, a file or a preset. STATUS_UNSUPPORTED when the engine
- * is not in this build; anything else but OK is a wrong command line, and the text names the flag
- * and the nearest valid value. run_setup_release() in any case. */
+/* Every rule that needs more than one flag, a file or a preset. STATUS_NOMEM, or a wrong command
+ * line: the text names the flag and the nearest valid value. run_setup_release() in any case. */
 MUST_CHECK enum status run_setup_make(const struct run_options *options,
                                       const struct options_table *table,
                                       const struct options_seen *seen, struct run_setup *ret_setup,

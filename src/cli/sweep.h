@@ -18,8 +18,10 @@ struct sweep {
     uint64_t skipped_count;
     uint64_t measured_count;
     uint64_t ok_count;
-    uint64_t figures_count; /* have a duration, good or bad */
-    bool is_interrupted;    /* a signal cut it short */
+    uint64_t figures_count;    /* have a duration, good or bad */
+    bool is_interrupted;       /* a signal cut it short */
+    struct sweep_unfit *unfit; /* sweep.c's own: what did not fit so far */
+    size_t unfit_count;
 };
 
 /* A failing cell never stops the sweep. An error is the harness's own: a record that could not be

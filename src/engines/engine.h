@@ -24,10 +24,20 @@ struct engine_prediction {
     double step_ns_estimate;          /* rough: for ETA and --dry-run only; 0 = unknown */
 };
 
+/* How `tokmark worker` was called. */
+struct engine_start {
+    const char *python; /* the interpreter asked for; NULL = the engine chooses */
+    bool is_probe;      /* only say what would run (engines/python/python.h), then end */
+};
+
 struct engine_ops {
     const char *name;
     const char *summary; /* one line, for --help */
     const char *version;
+
+    /* (optional) default: the functions below. Turns this process into another program that speaks
+     * the protocol; returns only with the reason why not. Such an engine has none of the others. */
+    enum status (*become)(const struct engine_start *start, struct err *err);
 
     /* Can this cell be run at all? STATUS_UNSUPPORTED and the reason, with the nearest value that
      * is supported, otherwise. Allocates nothing. */

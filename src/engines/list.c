@@ -4,12 +4,11 @@
 #include "engines/engine.h"
 #include "engines/native/native.h"
 #include "engines/null/null.h"
+#include "engines/python/python.h"
 #include "engines/sandbox/sandbox.h"
 
 const struct engine_ops *const engine_list[] = {
-    &native_engine,
-    &null_engine,
-    &sandbox_engine,
+    &native_engine, &pytorch_engine, &jax_engine, &null_engine, &sandbox_engine,
 };
 
 const unsigned engine_list_count = ARRAY_COUNT(engine_list);

@@ -211,6 +211,7 @@ static void read_check(struct fields *fields, struct proto_check *check)
     uint64_t train_steps = 0;
     (void)may_u64(fields, "train_steps", 1000000, &train_steps);
     check->train_steps = (uint32_t)train_steps;
+    (void)may_bool(fields, "weights", &check->wants_weights);
 }
 
 static void read_host_body(struct fields *fields, struct proto_host_message *message)
@@ -262,6 +263,8 @@ static void read_ready(struct fields *fields, struct proto_ready *ready)
     ready->threads_count = (uint32_t)threads;
     read_parts(fields, "memory_predicted", &ready->memory_predicted);
     (void)may_u64(fields, "load_ns", PROTO_NS_MAX, &ready->load_ns);
+    (void)may_u64(fields, "trace_ns", PROTO_NS_MAX, &ready->trace_ns);
+    ready->compiler_flops = may_double(fields, "compiler_flops");
     (void)may_u64(fields, "compile_ns", PROTO_NS_MAX, &ready->compile_ns);
     (void)may_text(fields, "tokens_data", ready->tokens_data, sizeof(ready->tokens_data),
                    TEXT_MAY_BE_CUT);
@@ -339,6 +342,10 @@ static void read_memory(struct fields *fields, struct proto_memory *memory)
     memory->has_allocated = may_u64(fields, "allocated_bytes", BYTES_MAX, &memory->allocated_bytes);
     memory->has_reserved = may_u64(fields, "reserved_bytes", BYTES_MAX, &memory->reserved_bytes);
     memory->has_peak = may_u64(fields, "peak_bytes", BYTES_MAX, &memory->peak_bytes);
+    memory->has_device =
+        may_u64(fields, "device_used_bytes", BYTES_MAX, &memory->device_used_bytes);
+    if (memory->has_device)
+        memory->device_total_bytes = need_u64(fields, "device_total_bytes", 0, BYTES_MAX);
     memory->has_rss = may_u64(fields, "rss_bytes", BYTES_MAX, &memory->rss_bytes);
     if (memory->has_rss) {
         memory->rss_baseline_bytes = need_u64(fields, "rss_baseline_bytes", 0, BYTES_MAX);

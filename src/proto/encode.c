@@ -93,6 +93,8 @@ void proto_encode_host(const struct proto_host_message *message, struct buf *out
         json_field_string(&writer, "inputs", message->as.check.inputs_path);
         json_field_string(&writer, "output", message->as.check.output_path);
         json_field_u64(&writer, "train_steps", message->as.check.train_steps);
+        if (message->as.check.wants_weights)
+            json_field_bool(&writer, "weights", true);
         break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;
@@ -128,6 +130,9 @@ static void put_ready(struct json_writer *writer, const struct proto_ready *read
     put_u64_if(writer, "threads", ready->threads_count, ready->threads_count != 0);
     put_parts(writer, "memory_predicted", &ready->memory_predicted);
     put_u64_if(writer, "load_ns", ready->load_ns, ready->load_ns != 0);
+    put_u64_if(writer, "trace_ns", ready->trace_ns, ready->trace_ns != 0);
+    if (ready->compiler_flops > 0) /* a zeroed message knows nothing */
+        put_double_if(writer, "compiler_flops", ready->compiler_flops);
     put_u64_if(writer, "compile_ns", ready->compile_ns, ready->compile_ns != 0);
     put_text_if(writer, "tokens_data", ready->tokens_data);
     put_text_if(writer, "notes", ready->notes);
@@ -156,6 +161,8 @@ static void put_memory(struct json_writer *writer, const struct proto_memory *me
     put_u64_if(writer, "allocated_bytes", memory->allocated_bytes, memory->has_allocated);
     put_u64_if(writer, "reserved_bytes", memory->reserved_bytes, memory->has_reserved);
     put_u64_if(writer, "peak_bytes", memory->peak_bytes, memory->has_peak);
+    put_u64_if(writer, "device_used_bytes", memory->device_used_bytes, memory->has_device);
+    put_u64_if(writer, "device_total_bytes", memory->device_total_bytes, memory->has_device);
     put_u64_if(writer, "rss_bytes", memory->rss_bytes, memory->has_rss);
     put_u64_if(writer, "rss_baseline_bytes", memory->rss_baseline_bytes, memory->has_rss);
     put_u64_if(writer, "rss_peak_bytes", memory->rss_peak_bytes, memory->has_rss);

@@ -87,7 +87,9 @@ struct proto_ready {
     uint32_t threads_count; /* 0 = unknown */
     struct proto_memory_parts memory_predicted;
     uint64_t load_ns;                   /* making or reading weights; 0 = unknown */
+    uint64_t trace_ns;                  /* making the program to compile; 0 = there is none */
     uint64_t compile_ns;                /* 0 = there is none */
+    double compiler_flops;              /* of one step, as the compiler counts; NaN = unknown */
     char tokens_data[PROTO_TEXT_BYTES]; /* what the tokens are: "synthetic uniform", "text FILE (N
                                            tokens)" */
     char notes[PROTO_TEXT_BYTES];       /* for the record's notes; may be empty */
@@ -129,6 +131,9 @@ struct proto_memory {
     uint64_t allocated_bytes; /* held by the engine's allocator now */
     uint64_t reserved_bytes;  /* taken from the system by it */
     uint64_t peak_bytes;      /* engine's own peak, if it has one (device allocators) */
+    bool has_device;          /* of the whole device, whoever holds it, by its driver */
+    uint64_t device_used_bytes;
+    uint64_t device_total_bytes;
     bool has_rss;
     uint64_t rss_bytes;
     uint64_t rss_baseline_bytes; /* at the worker's hello, before the model */
@@ -140,11 +145,13 @@ struct proto_memory {
  * inputs: a safetensors file with `tokens` and `targets`, int32 (B, T).
  * Written: `logits` (B, T, V), `loss` (1), and for train cells `grad.<name>` for every parameter;
  * with train_steps > 0 that many AdamW steps on the same batch are done first and `param.<name>` is
- * written. For decode cells logits come from T single-token steps. All fp32. */
+ * written; with wants_weights `weight.<name>`, the parameters in use before any step, if the engine
+ * can. For decode cells logits come from T single-token steps. All fp32. */
 struct proto_check {
     char inputs_path[CELL_PATH_BYTES];
     char output_path[CELL_PATH_BYTES];
     uint32_t train_steps;
+    bool wants_weights; /* also `weight.<name>`: the parameters in use, before any step */
 };
 
 struct proto_check_result {

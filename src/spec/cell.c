@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_dump.h"
 #include "base/nearest.h"
 #include "base/num.h"
 
@@ -22,6 +23,24 @@ static const char *const precision_names[] = {
 static const char *const data_names[] = {
 #define X(name, text) text,
     CELL_DATA_MAP(X)
+#undef X
+};
+
+static const char *const moe_names[] = {
+#define X(name, text) text,
+    CELL_MOE_MAP(X)
+#undef X
+};
+
+static const char *const compile_names[] = {
+#define X(name, text) text,
+    CELL_COMPILE_MAP(X)
+#undef X
+};
+
+static const char *const source_names[] = {
+#define X(name, text) text,
+    CELL_SOURCE_MAP(X)
 #undef X
 };
 
@@ -91,6 +110,54 @@ uint64_t cell_tokens_per_step(const struct cell *cell)
     return cell->mode == CELL_MODE_DECODE ? rows : rows * cell->seq_len;
 }
 
+/* By keeps_defaults. */
+static const char *const figures_names[] = {"preset", "own"};
+
+static bool has_options(const struct cell_options *options)
+{
+    return options->moe != CELL_MOE_ROUTED || options->compile != CELL_COMPILE_OFF ||
+           options->source != CELL_SOURCE_AUTO || options->keeps_defaults ||
+           options->settings_json[0] != '\0';
+}
+
+static void write_options(const struct cell_options *options, struct json_writer *writer)
+{
+    json_put_key(writer, "options");
+    json_begin_object(writer);
+    json_field_string(writer, "moe", moe_names[options->moe]);
+    json_field_string(writer, "compile", compile_names[options->compile]);
+    json_field_string(writer, "source", source_names[options->source]);
+    json_field_string(writer, "figures", figures_names[options->keeps_defaults ? 1 : 0]);
+    json_t *settings = json_loads(options->settings_json, 0, NULL);
+    if (settings != NULL) {
+        json_put_key(writer, "set");
+        if (!json_dump_value(settings, writer))
+            json_put_null(writer);
+    }
+    json_decref(settings);
+    json_end_object(writer);
+}
+
+bool cell_needs_memory_of(const struct cell *cell, const struct cell *smaller)
+{
+    bool is_same_mode = cell->mode == smaller->mode;
+    bool is_training = cell->mode == CELL_MODE_TRAIN && smaller->mode == CELL_MODE_INFER;
+    if (cell->seq_len < smaller->seq_len || cell->batch_size < smaller->batch_size ||
+        !(is_same_mode || is_training))
+        return false;
+    /* Alike in all else? Their ids are the same once shape and mode are. */
+    struct cell like = *cell;
+    like.mode = smaller->mode;
+    like.seq_len = smaller->seq_len;
+    like.batch_size = smaller->batch_size;
+    like.model.max_seq_len = smaller->model.max_seq_len;
+    char id[HASH_ID_BYTES];
+    char smaller_id[HASH_ID_BYTES];
+    cell_id(&like, id);
+    cell_id(smaller, smaller_id);
+    return strcmp(id, smaller_id) == 0;
+}
+
 /* What is measured, without paths. `is_canonical` is the form that is hashed. */
 static void write_fields(const struct cell *cell, struct json_writer *writer, bool is_canonical)
 {
@@ -99,6 +166,10 @@ static void write_fields(const struct cell *cell, struct json_writer *writer, bo
     json_put_key(writer, "model");
     model_spec_write(&cell->model, writer);
     json_field_string(writer, "model_source", cell->model_source);
+    if (cell->model_ref[0] != '\0')
+        json_field_string(writer, "model_ref", cell->model_ref);
+    if (has_options(&cell->options))
+        write_options(&cell->options, writer);
     json_field_string(writer, "device", cell->device);
     json_field_string(writer, "precision", cell_precision_name(cell->precision));
     json_field_string(writer, "mode", cell_mode_name(cell->mode));
@@ -208,6 +279,74 @@ static enum status read_strings(const json_t *object, struct cell *cell, struct 
     return status;
 }
 
+static enum status read_option(const json_t *options, const char *key, const char *const *names,
+                               size_t names_count, int *ret_index, struct err *err)
+{
+    const json_t *value = json_object_get(options, key);
+    if (value == NULL || json_is_null(value))
+        return STATUS_OK;
+    if (!json_is_string(value))
+        return ERR(err, STATUS_INVALID, "open: 'options.%s' must be a string", key);
+    return word_parse(key, json_string_value(value), names, names_count, ret_index, err);
+}
+
+/* Compactly, so that equal settings are equal text. */
+static enum status read_settings(const json_t *options, struct cell_options *ret_options,
+                                 struct err *err)
+{
+    const json_t *value = json_object_get(options, "set");
+    if (value == NULL || json_is_null(value))
+        return STATUS_OK;
+    if (!json_is_object(value))
+        return ERR(err, STATUS_INVALID, "open: 'options.set' must be an object");
+    struct buf text;
+    buf_init(&text, sizeof(ret_options->settings_json) - 1);
+    struct json_writer writer;
+    json_writer_init(&writer, &text);
+    bool is_whole = json_dump_value(value, &writer) && !text.failed;
+    if (is_whole)
+        memcpy(ret_options->settings_json, text.data, text.length_bytes + 1);
+    buf_release(&text);
+    return is_whole ? STATUS_OK
+                    : ERR(err, STATUS_LIMIT, "open: 'options.set' is longer than %zu bytes",
+                          sizeof(ret_options->settings_json) - 1);
+}
+
+/* Both keys may be absent: most cells have neither. */
+static enum status read_model_options(const json_t *object, struct cell *cell, struct err *err)
+{
+    if (json_object_get(object, "model_ref") != NULL) {
+        enum status status =
+            read_string(object, "model_ref", cell->model_ref, sizeof(cell->model_ref), err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    const json_t *options = json_object_get(object, "options");
+    if (options == NULL || json_is_null(options))
+        return STATUS_OK;
+    if (!json_is_object(options))
+        return ERR(err, STATUS_INVALID, "open: 'options' must be an object");
+    int moe = 0;
+    int compile = 0;
+    int source = 0;
+    int figures = 0;
+    enum status status = read_option(options, "moe", moe_names, ARRAY_COUNT(moe_names), &moe, err);
+    if (status == STATUS_OK)
+        status = read_option(options, "compile", compile_names, ARRAY_COUNT(compile_names),
+                             &compile, err);
+    if (status == STATUS_OK)
+        status =
+            read_option(options, "source", source_names, ARRAY_COUNT(source_names), &source, err);
+    if (status == STATUS_OK)
+        status = read_option(options, "figures", figures_names, ARRAY_COUNT(figures_names),
+                             &figures, err);
+    cell->options.keeps_defaults = figures == 1;
+    cell->options.moe = (enum cell_moe)moe;
+    cell->options.compile = (enum cell_compile)compile;
+    cell->options.source = (enum cell_source)source;
+    return status == STATUS_OK ? read_settings(options, &cell->options, err) : status;
+}
+
 enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *err)
 {
     struct cell cell = {0};
@@ -218,6 +357,8 @@ enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *e
         status = model_spec_read(json_object_get(object, "model"), &cell.model, err);
     if (status == STATUS_OK)
         status = model_spec_validate(&cell.model, err);
+    if (status == STATUS_OK)
+        status = read_model_options(object, &cell, err);
     if (status == STATUS_OK)
         status = read_words(object, &cell, err);
     if (status == STATUS_OK)

@@ -60,6 +60,53 @@ enum cell_data {
         CELL_DATA_COUNT
 };
 
+/* How a mixture of experts is computed: the chosen experts only, or all of them and masked. */
+#define CELL_MOE_MAP(X) \
+    X(ROUTED, "routed") \
+    X(PUBLISHED, "published")
+
+enum cell_moe {
+#define X(name, text) CELL_MOE_##name,
+    CELL_MOE_MAP(X)
+#undef X
+        CELL_MOE_COUNT
+};
+
+#define CELL_COMPILE_MAP(X) \
+    X(OFF, "off")           \
+    X(DEFAULT, "default")   \
+    X(MAX_AUTOTUNE, "max-autotune")
+
+enum cell_compile {
+#define X(name, text) CELL_COMPILE_##name,
+    CELL_COMPILE_MAP(X)
+#undef X
+        CELL_COMPILE_COUNT
+};
+
+/* Whose code makes a preset's model: AUTO takes the user's own package where one is found. */
+#define CELL_SOURCE_MAP(X) \
+    X(AUTO, "auto")        \
+    X(BUILTIN, "builtin")
+
+enum cell_source {
+#define X(name, text) CELL_SOURCE_##name,
+    CELL_SOURCE_MAP(X)
+#undef X
+        CELL_SOURCE_COUNT
+};
+
+/* What only engines that run a user's own model have; all zero = a preset, as it comes. Written,
+ * and hashed, only where it is not zero, so that ids of other cells do not depend on it. */
+struct cell_options {
+    enum cell_moe moe;
+    enum cell_compile compile;
+    enum cell_source source;
+    bool keeps_defaults; /* nobody named a preset: a package found has its own figures */
+    char settings_json[CELL_PATH_BYTES]; /* JSON object of strings: settings of the model's own
+                                          * configuration; "" = none */
+};
+
 const char *cell_mode_name(enum cell_mode mode);
 const char *cell_precision_name(enum cell_precision precision);
 const char *cell_data_name(enum cell_data data);
@@ -72,8 +119,11 @@ MUST_CHECK enum status cell_data_parse(const char *text, enum cell_data *ret, st
 struct cell {
     char engine[CELL_PATH_BYTES];       /* "native", or "exec:COMMAND" */
     struct model_spec model;            /* max_seq_len already set to seq_len */
-    char model_source[CELL_WORD_BYTES]; /* "preset" (later: package, factory, hf) */
-    char device[CELL_WORD_BYTES];       /* "cpu", "cuda:0" */
+    char model_source[CELL_WORD_BYTES]; /* "preset", "factory", "hf": where `model` comes from */
+    char model_ref[CELL_PATH_BYTES];    /* "pkg.module:factory", "hf:DIR"; "" = the preset. With one
+                                         * `model` holds only what such a model may ask for */
+    struct cell_options options;
+    char device[CELL_WORD_BYTES]; /* "cpu", "cuda:0" */
     enum cell_precision precision;
     enum cell_mode mode;
     uint32_t seq_len;
@@ -91,6 +141,11 @@ struct cell {
 
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */
 uint64_t cell_tokens_per_step(const struct cell *cell);
+
+/* Does `cell` need at least the memory of `smaller`? Known only where both are the same but for
+ * shape and mode: no fewer rows, no fewer tokens in a row, and the same mode or training, which
+ * keeps what inference keeps and more. False where it is not known. */
+bool cell_needs_memory_of(const struct cell *cell, const struct cell *smaller);
 
 /* Content hash of everything in the cell that decides what is measured (files by content hash, not
  * by path). Equal cells have equal ids on any machine, in any run, in any order of the axes. */

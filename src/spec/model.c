@@ -110,6 +110,12 @@ static void field_set_bool(const struct field *field, struct model_spec *spec, b
     memcpy((char *)spec + field->offset, &value, sizeof(value));
 }
 
+bool model_spec_has(const char *key)
+{
+    const struct field *field = NULL;
+    return field_find(key, &field, NULL) == STATUS_OK;
+}
+
 enum status model_spec_set(struct model_spec *spec, const char *key, const char *value,
                            struct err *err)
 {

@@ -88,6 +88,8 @@ void model_spec_write(const struct model_spec *spec, struct json_writer *writer)
  * keep the value already in `*spec` (so a preset can be overridden field by field). */
 MUST_CHECK enum status model_spec_read(const json_t *object, struct model_spec *spec,
                                        struct err *err);
+/* Is `key` a field of a model? */
+bool model_spec_has(const char *key);
 /* Sets one field from text: `--set dim=512`. */
 MUST_CHECK enum status model_spec_set(struct model_spec *spec, const char *key, const char *value,
                                       struct err *err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "store/checks.h"
 #include "store/store.h"
 
 #define ARCHIVE_CHUNK_BYTES  65536
@@ -118,6 +119,8 @@ static enum status list_names(const char *dir, struct names *names, struct err *
                    dir);
     if (status == STATUS_OK)
         status = add_file(dir, "", "bench_results.csv", names, err);
+    if (status == STATUS_OK)
+        status = add_file(dir, "", CHECKS_NAME, names, err);
     if (status == STATUS_OK)
         status = add_folder(dir, "samples", names, err);
     if (status == STATUS_OK)

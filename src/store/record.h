@@ -114,7 +114,15 @@
     X(ENVIRONMENT_ID, "environment_id", STRING, "", "fingerprint of machine and build")            \
     X(ENVIRONMENT, "environment", JSON, "", "machine and build (docs/records.md)")                 \
     X(HARNESS, "harness", STRING, "", "tokmark's version and commit")                              \
-    X(COMMAND, "command", JSON, "", "argument vector of the call")
+    X(COMMAND, "command", JSON, "", "argument vector of the call")                                 \
+    X(DEVICE_MS_PER_STEP, "device_ms_per_step", DOUBLE, "ms",                                      \
+      "mean by the device's own events; the host's is ms_per_step")                                \
+    X(MEM_DEVICE_USED_MB, "mem_device_used_mb", DOUBLE, "MiB",                                     \
+      "in use on the whole device at the end, whoever holds it")                                   \
+    X(MEM_DEVICE_TOTAL_MB, "mem_device_total_mb", DOUBLE, "MiB", "memory of the device")           \
+    X(TRACE_MS, "trace_ms", DOUBLE, "ms", "making the program that is compiled")                   \
+    X(COMPILER_FLOPS, "compiler_flops", DOUBLE, "FLOP",                                            \
+      "of one step as the compiler counts; beside step_flops")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -10,7 +10,14 @@
 #include "spec/cell.h"
 #include "store/record.h"
 
-enum event_phase { EVENT_STARTING, EVENT_OPENING, EVENT_WARMUP, EVENT_MEASURING, EVENT_CLOSING };
+enum event_phase {
+    EVENT_STARTING,
+    EVENT_OPENING,
+    EVENT_WARMUP,
+    EVENT_MEASURING,
+    EVENT_CHECKING, /* of `tokmark check` alone */
+    EVENT_CLOSING
+};
 
 struct event_listener {
     void *context;

@@ -22,6 +22,18 @@ static void add_verdict(struct trial *trial, enum verdict verdict, const char *c
     reasons_add(&trial->reasons, code, "%s", text);
 }
 
+static bool is_preset(const struct cell *cell)
+{
+    return strcmp(cell->model_source, "preset") == 0;
+}
+
+/* Did the worker take the user's own package for the preset? */
+static bool is_own_package(const struct trial *trial)
+{
+    static const char prefix[] = "package ";
+    return strncmp(trial->ready.model_source, prefix, sizeof(prefix) - 1) == 0;
+}
+
 /* Figures that cannot be right, whatever else happened. */
 static void judge_validity(struct trial *trial)
 {
@@ -41,8 +53,9 @@ static void judge_validity(struct trial *trial)
         add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
                     "the worker reported a longer block than the host saw pass");
     uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
-    bool is_preset = strcmp(trial->cell->model_source, "preset") == 0;
-    if (is_preset && params_total != 0 && params_total != model_params_total(&trial->cell->model)) {
+    /* A package of the user's own is measured as it is; a preset must be the preset. */
+    if (is_preset(trial->cell) && !is_own_package(trial) && params_total != 0 &&
+        params_total != model_params_total(&trial->cell->model)) {
         (void)snprintf(text, sizeof(text),
                        "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
                        params_total, model_params_total(&trial->cell->model));
@@ -282,6 +295,10 @@ static void put_warmup(const struct trial *trial, struct record *record)
     const struct measure_state *state = &trial->measure;
     const char *missing = why_missing(trial);
     bool has_run = trial->blocks_count > 0;
+    uint64_t steps = state->steady_steps_done;
+    set_double(record, RECORD_DEVICE_MS_PER_STEP, steps > 0 && !trial->lacks_device_ns,
+               (double)trial->device_ns / (double)(steps > 0 ? steps : 1) / 1e6,
+               steps > 0 ? NOT_REPORTED : missing);
     set_u64(record, RECORD_WARMUP_STEPS, has_run, state->warmup_steps_done, missing);
     set_double(record, RECORD_WARMUP_MS, has_run, (double)state->warmup_ns / 1e6, missing);
     set_bool(record, RECORD_WARMUP_STEADY, has_run && state->policy.is_warmup_auto,
@@ -302,34 +319,28 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)ready->load_ns / 1e6, unsaid);
     set_double(record, RECORD_COMPILE_MS, has_ready && ready->compile_ns > 0,
                (double)ready->compile_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_TRACE_MS, has_ready && ready->trace_ns > 0,
+               (double)ready->trace_ns / 1e6, has_ready ? "none_reported" : missing);
+    set_double(record, RECORD_COMPILER_FLOPS, has_ready && ready->compiler_flops > 0,
+               ready->compiler_flops, has_ready ? "none_reported" : missing);
     /* What opening took beyond loading and compiling is the harness's, if the worker says. */
-    uint64_t opening_ns = ready->load_ns > 0 ? ready->load_ns + ready->compile_ns : trial->open_ns;
+    uint64_t opening_ns =
+        ready->load_ns > 0 ? ready->load_ns + ready->trace_ns + ready->compile_ns : trial->open_ns;
     uint64_t work_ns =
         trial->start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
     set_double(record, RECORD_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
 
-static void put_model(const struct trial *trial, struct record *record)
+/* Only where the figures are the model's: a user's own is known by its parameters alone. */
+static void put_spec(const struct cell *cell, bool is_known, struct record *record)
 {
-    const struct cell *cell = trial->cell;
-    const struct proto_ready *ready = &trial->ready;
-    bool is_preset = strcmp(cell->model_source, "preset") == 0;
-    uint64_t total = ready->params_total;
-    uint64_t active = ready->params_active;
-    /* A preset is known without a worker. */
-    if (total == 0 && is_preset)
-        total = model_params_total(&cell->model);
-    if (active == 0 && is_preset)
-        active = model_params_active(&cell->model);
-    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
-    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
-    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
-    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
-    record_set_string(record, RECORD_MODEL, cell->model.name);
-    set_text(record, RECORD_MODEL_SOURCE,
-             ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
-             NOT_REPORTED);
+    static const char why_not[] = "model_of_its_own";
+    if (!is_known) {
+        record_set_null(record, RECORD_MODEL_SPEC, why_not);
+        record_set_null(record, RECORD_STEP_FLOPS, why_not);
+        return;
+    }
     struct buf json;
     struct json_writer writer;
     buf_init(&json, JSON_BYTES_MAX);
@@ -340,6 +351,29 @@ static void put_model(const struct trial *trial, struct record *record)
     double flops = model_forward_flops(&cell->model, (double)cell_tokens_per_step(cell),
                                        (double)cell->seq_len);
     record_set_double(record, RECORD_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
+}
+
+static void put_model(const struct trial *trial, struct record *record)
+{
+    const struct cell *cell = trial->cell;
+    const struct proto_ready *ready = &trial->ready;
+    uint64_t total = ready->params_total;
+    uint64_t active = ready->params_active;
+    /* A preset is known without a worker. */
+    if (total == 0 && is_preset(cell))
+        total = model_params_total(&cell->model);
+    if (active == 0 && is_preset(cell) && !is_own_package(trial))
+        active = model_params_active(&cell->model);
+    bool is_spec = is_preset(cell) && total == model_params_total(&cell->model);
+    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
+    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
+    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
+    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
+    record_set_string(record, RECORD_MODEL, cell->model.name);
+    set_text(record, RECORD_MODEL_SOURCE,
+             ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
+             NOT_REPORTED);
+    put_spec(cell, is_spec, record);
 }
 
 static void put_provenance(const struct trial *trial, struct record *record)
@@ -403,6 +437,10 @@ static void put_memory(const struct trial *trial, struct record *record)
                    missing);
     else
         set_double(record, RECORD_PEAK_MEM_MB, has_growth, growth_mb, missing);
+    set_double(record, RECORD_MEM_DEVICE_USED_MB, memory->has_device,
+               (double)memory->device_used_bytes / MIB, missing);
+    set_double(record, RECORD_MEM_DEVICE_TOTAL_MB, memory->has_device,
+               (double)memory->device_total_bytes / MIB, missing);
     set_double(record, RECORD_RSS_PEAK_MB, has_growth, growth_mb,
                is_synthetic(trial) ? "synthetic" : missing);
     set_double(record, RECORD_MEM_PREDICTED_MB, predicted->is_known,

@@ -38,6 +38,8 @@ struct trial {
     bool has_nonfinite;
     uint64_t nonfinite_count;  /* warm-up's included */
     uint64_t recompiles_count; /* in measured blocks */
+    bool lacks_device_ns;      /* a measured block came without the device's own time */
+    uint64_t device_ns;        /* of all measured blocks */
     bool has_clock_mismatch;   /* a window longer than the host saw pass */
 
     bool has_memory;

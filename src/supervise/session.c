@@ -29,6 +29,7 @@ const char *session_phase_name(enum event_phase phase)
     case EVENT_OPENING: return "open";
     case EVENT_WARMUP: return "warmup";
     case EVENT_MEASURING: return "measure";
+    case EVENT_CHECKING: return "check";
     case EVENT_CLOSING: return "close";
     }
     return "unknown";
@@ -86,8 +87,10 @@ enum status session_command(const struct supervise_options *options, const char 
         if (status == STATUS_OK && words.count == prefix_count)
             status = ERR(err, STATUS_INVALID, "'exec:' needs a command behind it");
     } else {
-        const char *const own[] = {options->self_path, "worker", engine};
-        for (size_t i = 0; i < ARRAY_COUNT(own) && status == STATUS_OK; i++)
+        const char *const own[] = {options->self_path, "worker", engine, "--python",
+                                   options->python};
+        size_t own_count = options->python != NULL ? ARRAY_COUNT(own) : ARRAY_COUNT(own) - 2;
+        for (size_t i = 0; i < own_count && status == STATUS_OK; i++)
             status = words_add(&words, own[i], err);
     }
     if (status == STATUS_OK)

@@ -58,7 +58,7 @@ MUST_CHECK enum status session_start(struct session *session, const struct words
 bool session_ask(struct session *session, const struct proto_host_message *request,
                  enum proto_type expected, struct proto_worker_message *ret_reply);
 
-/* "start", "open", "warmup", "measure", "close". */
+/* "start", "open", "warmup", "measure", "check", "close". */
 const char *session_phase_name(enum event_phase phase);
 /* Has a SIGINT come? */
 bool session_is_interrupted(const struct session *session);

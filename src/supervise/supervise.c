@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/version.h"
+#include "supervise/greet.h"
 #include "supervise/outcome.h"
 #include "supervise/session.h"
 
@@ -89,21 +89,10 @@ static enum status start_worker(struct trial *trial, struct store *store, struct
     words_release(&command);
     if (status != STATUS_OK)
         return status;
-    struct proto_host_message request = {
-        .type = PROTO_HELLO, .as.hello = {.versions_count = 1, .versions = {PROTO_VERSION}}};
-    (void)snprintf(request.as.hello.host, sizeof(request.as.hello.host), "tokmark %s",
-                   version_text());
-    struct proto_worker_message reply;
-    if (!session_ask(&trial->session, &request, PROTO_HELLO, &reply))
+    if (!greet_worker(&trial->session, &trial->hello))
         return STATUS_OK;
     trial->start_ns = clock_now_ns() - before_ns;
-    trial->hello = reply.as.hello;
     trial->has_hello = true;
-    if (trial->hello.version != PROTO_VERSION)
-        session_end(&trial->session, VERDICT_PROTOCOL_ERROR, "wrong_version",
-                    "the worker answered with protocol version %" PRIu32 "; this tokmark speaks %d",
-                    trial->hello.version, PROTO_VERSION);
-    watch_set_worker(&trial->session.watch, trial->hello.pid);
     return STATUS_OK;
 }
 
@@ -167,6 +156,8 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
         trial->loss_first = seen->loss;
     }
     trial->recompiles_count += block->recompiles_count;
+    trial->lacks_device_ns |= !block->has_device_ns;
+    trial->device_ns += block->has_device_ns ? block->device_ns : 0;
     trial->last = *seen;
 }
 
@@ -288,31 +279,70 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
     trial->last.grad_norm = NAN;
 }
 
+/* The verdict and the record, told to listeners. */
+static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
+{
+    const struct event_listener *events = trial->options->events;
+    outcome_judge(trial);
+    enum status status = outcome_record(trial, ret_record, err);
+    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
+        events->cell_finished(events->context, *ret_record);
+    return status;
+}
+
+static struct trial *trial_new(const struct cell *cell, uint32_t number,
+                               const struct supervise_options *options)
+{
+    const struct event_listener *events = options->events;
+    struct trial *trial = calloc(1, sizeof(*trial));
+    if (trial == NULL)
+        return NULL;
+    begin_trial(trial, cell, number, options);
+    if (events != NULL && events->cell_started != NULL)
+        events->cell_started(events->context, cell, number);
+    return trial;
+}
+
+static void trial_free(struct trial *trial)
+{
+    session_release(&trial->session);
+    measure_release(&trial->measure);
+    free(trial);
+}
+
 enum status supervise_trial(const struct cell *cell, uint32_t trial_number,
                             const struct supervise_options *options, struct store *store,
                             struct record **ret_record, struct err *err)
 {
     uint64_t before_ns = clock_now_ns();
-    const struct event_listener *events = options->events;
-    struct trial *trial = calloc(1, sizeof(*trial));
+    struct trial *trial = trial_new(cell, trial_number, options);
     if (trial == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a trial");
-    begin_trial(trial, cell, trial_number, options);
-    if (events != NULL && events->cell_started != NULL)
-        events->cell_started(events->context, cell, trial_number);
     struct record *record = NULL;
     enum status status = run_phases(trial, store, err);
     trial->total_ns = clock_now_ns() - before_ns;
-    if (status == STATUS_OK) {
-        outcome_judge(trial);
-        status = outcome_record(trial, &record, err);
-    }
-    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
-        events->cell_finished(events->context, record);
-    session_release(&trial->session);
-    measure_release(&trial->measure);
-    free(trial);
+    if (status == STATUS_OK)
+        status = finish_trial(trial, &record, err);
+    trial_free(trial);
     if (status == STATUS_OK)
         *ret_record = record;
+    return status;
+}
+
+enum status supervise_dominated(const struct cell *cell, uint32_t trial_number,
+                                const struct supervise_options *options,
+                                const struct record *smaller, struct record **ret_record,
+                                struct err *err)
+{
+    struct trial *trial = trial_new(cell, trial_number, options);
+    if (trial == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a trial");
+    session_end(&trial->session, VERDICT_OOM, "dominated",
+                "not run: it needs at least the memory of %s seq %" PRIu64 " batch %" PRIu64
+                ", which did not fit; --try-all runs it",
+                record_string(smaller, RECORD_MODE), record_u64(smaller, RECORD_SEQ_LEN),
+                record_u64(smaller, RECORD_BATCH_SIZE));
+    enum status status = finish_trial(trial, ret_record, err);
+    trial_free(trial);
     return status;
 }

@@ -22,6 +22,7 @@ struct supervise_options {
     const char *launch_prefix;   /* words put before the worker's command; NULL = none. Split as a
                                   * shell splits words, run without a shell. */
     const char *self_path;       /* this program, for `worker ENGINE` */
+    const char *python;          /* for engines in Python: the interpreter; NULL = they choose */
     uint64_t phase_timeout_ns;   /* start, open, one block, close: each at most this */
     uint64_t kill_grace_ns;      /* between SIGTERM and SIGKILL */
     uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
@@ -41,6 +42,13 @@ struct supervise_options {
 MUST_CHECK enum status supervise_trial(const struct cell *cell, uint32_t trial,
                                        const struct supervise_options *options, struct store *store,
                                        struct record **ret_record, struct err *err);
+
+/* The record of a trial that is not run, as `smaller` (a record of this sweep) did not fit and
+ * `cell` needs at least as much memory: `oom` with reason `dominated`. */
+MUST_CHECK enum status supervise_dominated(const struct cell *cell, uint32_t trial,
+                                           const struct supervise_options *options,
+                                           const struct record *smaller, struct record **ret_record,
+                                           struct err *err);
 
 /* Hash of the policy's and options' parts that change what a figure means. */
 void supervise_policy_id(const struct measure_policy *policy, const char *launch_prefix,

@@ -278,6 +278,31 @@ static void put_part(struct json_writer *writer, const json_t *object, const cha
         json_put_null(writer);
 }
 
+enum status environment_add(struct buf *environment, const char *name, const char *json,
+                            struct err *err)
+{
+    json_t *object = json_loads(environment->data, 0, NULL);
+    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
+    enum status status = STATUS_OK;
+    if (object == NULL || value == NULL || json_object_set(object, name, value) != 0)
+        status = ERR(err, STATUS_INVALID, "'%s' of the environment is no JSON", name);
+    struct buf text;
+    buf_init(&text, environment->max_bytes);
+    struct json_writer writer;
+    json_writer_init(&writer, &text);
+    if (status == STATUS_OK && (!json_dump_value(object, &writer) || text.failed))
+        status = ERR(err, STATUS_LIMIT, "'%s' does not fit into the environment", name);
+    if (status == STATUS_OK) {
+        buf_release(environment);
+        *environment = text;
+    } else {
+        buf_release(&text);
+    }
+    json_decref(value);
+    json_decref(object);
+    return status;
+}
+
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES])
 {
     static const char *const parts[][2] = {
@@ -297,6 +322,10 @@ void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES
     /* What the kernel keeps for itself changes a little from boot to boot. */
     const json_t *total = json_object_get(json_object_get(object, "memory"), "total_bytes");
     json_put_u64(&writer, ((uint64_t)json_integer_value(total) + GIB / 2) / GIB);
+    if (json_object_get(object, "worker") != NULL) {
+        put_part(&writer, object, "worker", "python");
+        put_part(&writer, object, "worker", "packages");
+    }
     json_end_array(&writer);
     if (object == NULL || text.failed)
         hash_id(environment_json, strlen(environment_json), id);

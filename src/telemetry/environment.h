@@ -16,9 +16,14 @@ MUST_CHECK enum status environment_write(struct buf *ret_json, struct err *err);
 MUST_CHECK enum status environment_write_at(const char *root, struct buf *ret_json,
                                             struct err *err);
 
+/* Adds one member, `json` being its value, to an environment's text. */
+MUST_CHECK enum status environment_add(struct buf *environment, const char *name, const char *json,
+                                       struct err *err);
+
 /* Hash of the parts that decide speed: hardware (memory to the GiB), kernel release, governor,
- * boost, huge pages, limits and tokmark's build ("-dirty" too: an edited build is another one). A
- * record from another fingerprint is not the same measurement. */
+ * boost, huge pages, limits and tokmark's build ("-dirty" too: an edited build is another one);
+ * with a `worker`, its Python and packages. A record from another fingerprint is not the same
+ * measurement. */
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES]);
 
 #endif

@@ -52,11 +52,11 @@ def test_what_does_not_change_a_figure_does_not_matter(call):
 def test_unfinished_cells_are_measured_again(call):
     args = ["run", "--mode", "infer", "--seq", "32", "64", "96", "--steps", "5", "--warmup", "0"]
     # the worker's words are part of the cell, so it has to change its mind by itself
-    engine = worker("--oom-seq 64", "--crash-seq 96")
+    engine = worker("--oom-seq 96", "--crash-seq 64")
     call(*args, "--engine", engine, code=3)
     done = call(*args, "--engine", engine, "--resume", code=3)
     assert "Skipped 2 of 3" in done.stdout
-    assert [r["verdict"] for r in call.records()] == ["ok", "oom", "crashed", "crashed"]
+    assert [r["verdict"] for r in call.records()] == ["ok", "crashed", "oom", "crashed"]
 
 
 def test_kill_9_then_resume(call):

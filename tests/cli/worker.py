@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
-usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--stubborn]
+usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
 """
 import argparse
 import json
@@ -14,6 +14,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--step-ms", type=float, default=1.0)
 parser.add_argument("--oom-seq", type=int, default=0)
 parser.add_argument("--crash-seq", type=int, default=0)
+parser.add_argument("--device-ns", type=int, default=0, help="per step, by a device of its own")
 parser.add_argument("--stubborn", action="store_true", help="does not end on SIGTERM")
 options = parser.parse_args()
 
@@ -35,6 +36,8 @@ def run(request):
         time.sleep(options.step_ms / 1000)
         step_ns.append(time.monotonic_ns() - before)
     fields = {"step_ns": step_ns} if request["sync"] == "step" else {}
+    if options.device_ns:
+        fields["device_ns"] = options.device_ns * request["steps"]
     send("block", steps=request["steps"], sync=request["sync"],
          window_ns=time.monotonic_ns() - begin, loss=2.5, **fields)
 
@@ -56,7 +59,8 @@ for line in sys.stdin:
     elif kind == "run":
         run(message)
     elif kind == "memory":
-        send("memory")
+        device = {"device_used_bytes": 3 << 20, "device_total_bytes": 8 << 20}
+        send("memory", **(device if options.device_ns else {}))
     elif kind == "close":
         send("bye")
         break

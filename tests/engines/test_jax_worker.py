@@ -226,7 +226,7 @@ def test_ready_says_which_model_tokens_and_costs(tmp_path):
         assert ready["model_source"] == "tokmark jax (routed)"
         assert ready["tokens_data"] == f"text {data} (100 tokens)"
         assert "optax adamw" in ready["notes"] and "experts tiles" in ready["backend"]
-        for name in ("load_ns", "compile_ns", "trace_ns", "xla_flops"):
+        for name in ("load_ns", "compile_ns", "trace_ns", "compiler_flops"):
             assert ready[name] > 0, name
         assert 0 < ready["params_active"] < ready["params_total"]
         assert ready["params_total"] > 3 * 5 * 96 * 48
@@ -246,7 +246,7 @@ def test_published_computes_every_expert_and_costs_more():
             spec = {**TINY, "experts_count": count}
             ready = worker.open(spec, "infer", 8, options={"moe": "published"})
             assert "every expert" in ready["backend"]
-            flops.append(ready["xla_flops"])
+            flops.append(ready["compiler_flops"])
     hidden = 2 * 2 * 16 * 3 * 48 * 80  # of two experts more: 16 tokens, three products
     assert flops[1] - flops[0] == pytest.approx(hidden, rel=0.1)
 
@@ -256,7 +256,7 @@ def test_work_grows_with_the_cell_so_nothing_is_folded_away():
     for rows in (1, 8):
         with JaxWorker() as worker:
             ready = worker.open(PLAIN, "infer", 8, rows)
-            flops[rows] = ready["xla_flops"]
+            flops[rows] = ready["compiler_flops"]
             tokens, weights = 4 * rows * 8, 4 * ready["params_total"]
             held = ready["memory_predicted"]["other_bytes"]
             assert tokens + weights <= held < tokens + weights + 4096  # the arguments, all of them

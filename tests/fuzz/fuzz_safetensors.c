@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 
 #define ELEMENTS_MAX 4096
 

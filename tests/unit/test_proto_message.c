@@ -75,12 +75,26 @@ Test(proto_message, worker_messages_are_read_from_hand_written_lines)
     cr_assert(isnan(m.as.block.observation.loss));
     proto_worker_message_release(&m);
 
+    cr_assert_eq(decode_worker("{\"type\":\"ready\",\"trace_ns\":5,\"compile_ns\":7,"
+                               "\"compiler_flops\":1.5e9}",
+                               &m, &err),
+                 STATUS_OK, "%s", err.text);
+    cr_assert_eq(m.as.ready.trace_ns, 5);
+    cr_assert_eq(m.as.ready.compile_ns, 7);
+    cr_assert_eq(m.as.ready.compiler_flops, 1.5e9);
+    cr_assert_eq(decode_worker("{\"type\":\"ready\"}", &m, &err), STATUS_OK, "%s", err.text);
+    cr_assert(isnan(m.as.ready.compiler_flops), "not known is not 0");
+
     cr_assert_eq(decode_worker("{\"type\":\"memory\",\"parts\":{\"weights_bytes\":5,"
                                "\"total_bytes\":9},\"rss_bytes\":3,\"rss_baseline_bytes\":1,"
-                               "\"rss_peak_bytes\":4}",
+                               "\"rss_peak_bytes\":4,\"device_used_bytes\":6,"
+                               "\"device_total_bytes\":8}",
                                &m, &err),
                  STATUS_OK, "%s", err.text);
     cr_assert(m.as.memory.parts.is_known && !m.as.memory.has_allocated);
+    cr_assert(m.as.memory.has_device);
+    cr_assert_eq(m.as.memory.device_used_bytes, 6);
+    cr_assert_eq(m.as.memory.device_total_bytes, 8);
     cr_assert_eq(m.as.memory.parts.total_bytes, 9);
     cr_assert_eq(m.as.memory.rss_peak_bytes, 4);
 
@@ -348,6 +362,13 @@ Test(proto_message, host_messages_survive_the_wire)
     cr_assert_eq(proto_decode_host(line.data, line.length_bytes, &got, &err), STATUS_OK);
     cr_assert_str_eq(got.as.check.inputs_path, "/a b\"");
     cr_assert_eq(got.as.check.train_steps, 3);
+    cr_assert_not(got.as.check.wants_weights);
+    cr_assert_null(strstr(line.data, "weights"), "not asked for, not said: older workers");
+    check.as.check.wants_weights = true;
+    buf_reset(&line);
+    proto_encode_host(&check, &line);
+    cr_assert_eq(proto_decode_host(line.data, line.length_bytes, &got, &err), STATUS_OK);
+    cr_assert(got.as.check.wants_weights);
     buf_release(&line);
 }
 
@@ -366,6 +387,7 @@ Test(proto_message, host_lines_that_break_a_rule_are_refused)
         "{\"type\":\"open\"}",
         "{\"type\":\"check\",\"inputs\":\"\",\"output\":\"x\"}",
         "{\"type\":\"check\",\"inputs\":\"x\",\"output\":\"x\",\"train_steps\":-3}",
+        "{\"type\":\"check\",\"inputs\":\"x\",\"output\":\"x\",\"weights\":1}",
         "{\"type\":\"bye\"}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {

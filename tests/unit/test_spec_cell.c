@@ -67,6 +67,102 @@ Test(spec_cell, open_fields_round_trip)
     buf_release(&out);
 }
 
+Test(spec_cell, options_round_trip_and_are_left_out_where_there_are_none)
+{
+    struct cell cell = make_cell();
+    char plain_id[HASH_ID_BYTES];
+    char id[HASH_ID_BYTES];
+    cell_id(&cell, plain_id);
+    for (int step = 0; step < 6; step++) {
+        struct cell changed = make_cell();
+        if (step == 1)
+            (void)snprintf(changed.model_ref, sizeof(changed.model_ref), "mine.model:Mine");
+        if (step == 2)
+            changed.options.moe = CELL_MOE_PUBLISHED;
+        if (step == 3)
+            changed.options.compile = CELL_COMPILE_MAX_AUTOTUNE;
+        if (step == 4)
+            changed.options.source = CELL_SOURCE_BUILTIN;
+        if (step == 5)
+            (void)snprintf(changed.options.settings_json, sizeof(changed.options.settings_json),
+                           "{\"n_layers\":\"2\",\"act\":\"silu\"}");
+        if (step == 2)
+            changed.options.keeps_defaults = true;
+        struct buf out;
+        buf_init(&out, 1 << 16);
+        struct json_writer writer;
+        json_writer_init(&writer, &out);
+        json_begin_object(&writer);
+        cell_write(&changed, &writer);
+        json_end_object(&writer);
+        json_t *object = json_loads(out.data, 0, NULL);
+        cr_assert_eq(json_object_get(object, "options") != NULL, step >= 2);
+        cr_assert_eq(json_object_get(object, "model_ref") != NULL, step == 1);
+        struct cell again;
+        struct err err = {0};
+        cr_assert_eq(cell_read(object, &again, &err), STATUS_OK, "%s", err.text);
+        cr_assert_eq(memcmp(&changed, &again, sizeof(changed)), 0, "%d", step);
+        cell_id(&changed, id);
+        cr_assert_eq(strcmp(id, plain_id) == 0, step == 0, "%d", step);
+        json_decref(object);
+        buf_release(&out);
+    }
+}
+
+Test(spec_cell, broken_options_are_refused)
+{
+    static const char *const broken[] = {
+        "{\"options\":[]}",          "{\"options\":{\"moe\":\"all\"}}",
+        "{\"options\":{\"moe\":1}}", "{\"options\":{\"compile\":\"on\"}}",
+        "{\"model_ref\":7}",         "{\"options\":{\"set\":\"a=b\"}}",
+    };
+    struct cell cell = make_cell();
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    struct json_writer writer;
+    json_writer_init(&writer, &out);
+    json_begin_object(&writer);
+    cell_write(&cell, &writer);
+    json_end_object(&writer);
+    for (size_t i = 0; i < ARRAY_COUNT(broken); i++) {
+        json_t *object = json_loads(out.data, 0, NULL);
+        json_t *change = json_loads(broken[i], 0, NULL);
+        cr_assert_eq(json_object_update(object, change), 0);
+        struct cell again;
+        struct err err = {0};
+        cr_assert_neq(cell_read(object, &again, &err), STATUS_OK, "%s", broken[i]);
+        json_decref(change);
+        json_decref(object);
+    }
+    buf_release(&out);
+}
+
+Test(spec_cell, a_larger_cell_needs_the_memory_of_a_smaller_one)
+{
+    struct cell small = make_cell();
+    small.mode = CELL_MODE_INFER;
+    struct cell large = small;
+    cr_assert(cell_needs_memory_of(&large, &small));
+    large.seq_len *= 2;
+    large.model.max_seq_len = large.seq_len;
+    cr_assert(cell_needs_memory_of(&large, &small));
+    cr_assert_not(cell_needs_memory_of(&small, &large));
+    large.mode = CELL_MODE_TRAIN;
+    cr_assert(cell_needs_memory_of(&large, &small), "training keeps what inference keeps");
+    small.mode = CELL_MODE_TRAIN;
+    large.mode = CELL_MODE_INFER;
+    cr_assert_not(cell_needs_memory_of(&large, &small));
+    large.mode = CELL_MODE_TRAIN;
+    large.batch_size--;
+    cr_assert_not(cell_needs_memory_of(&large, &small), "longer but fewer rows");
+    large = small;
+    large.precision = CELL_PRECISION_TF32;
+    cr_assert_not(cell_needs_memory_of(&large, &small), "another precision");
+    large = small;
+    large.model.layers_count++;
+    cr_assert_not(cell_needs_memory_of(&large, &small), "another model");
+}
+
 Test(spec_cell, id_depends_on_content_and_not_on_paths)
 {
     struct cell cell = make_cell();

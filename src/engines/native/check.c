@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/sysmem.h"
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 #include "engines/native/session.h"
 
 #define ENTRY_NAME_BYTES (MODEL_TENSOR_NAME_BYTES + 8)
@@ -180,11 +180,11 @@ static void entries_add(struct check_entries *entries, const char *prefix, const
 }
 
 static enum status write_output(const struct transformer *t, const struct proto_check *request,
-                                const float *logits, const float *loss, uint64_t *ret_count,
-                                struct err *err)
+                                const float *weights, const float *logits, const float *loss,
+                                uint64_t *ret_count, struct err *err)
 {
     uint32_t tensors_count = model_tensors_count(&t->spec);
-    size_t entries_max = 2 + 2 * (size_t)tensors_count;
+    size_t entries_max = 2 + 3 * (size_t)tensors_count;
     struct check_entries entries = {.items = calloc(entries_max, sizeof(*entries.items)),
                                     .names = calloc(entries_max, sizeof(*entries.names))};
     enum status status = STATUS_OK;
@@ -194,10 +194,15 @@ static enum status write_output(const struct transformer *t, const struct proto_
         entries_add(&entries, "", "logits", 3,
                     (const uint64_t[]){t->shape.B, t->shape.T, t->shape.V}, logits);
         entries_add(&entries, "", "loss", 1, (const uint64_t[]){1}, loss);
-        for (uint32_t i = 0; t->shape.mode == CELL_MODE_TRAIN && i < tensors_count; i++) {
+        for (uint32_t i = 0; i < tensors_count; i++) {
             struct model_tensor tensor;
             model_tensor_at(&t->spec, i, &tensor);
             size_t at = params_offset_of(&t->params, &tensor);
+            if (request->wants_weights)
+                entries_add(&entries, "weight.", tensor.name, tensor.dims_count, tensor.dims,
+                            weights + at);
+            if (t->shape.mode != CELL_MODE_TRAIN)
+                continue;
             entries_add(&entries, "grad.", tensor.name, tensor.dims_count, tensor.dims,
                         t->buffers.gradients + at);
             if (request->train_steps > 0)
@@ -231,7 +236,8 @@ enum status session_check(struct session *session, const struct proto_check *req
         status = compute(session, &copy, request->train_steps, logits, &result.loss, err);
     if (status == STATUS_OK) {
         float loss = (float)result.loss;
-        status = write_output(&copy, request, logits, &loss, &result.tensors_count, err);
+        status = write_output(&copy, request, session->model.buffers.weights, logits, &loss,
+                              &result.tensors_count, err);
     }
     if (status == STATUS_OK)
         *ret_result = result;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 
 #define EMBEDDING_DEVIATION 0.02
 #define TWO_PI              6.283185307179586
@@ -112,19 +112,13 @@ static void forget_pages(const char *data, uint64_t bytes)
 static enum status copy_tensor(const struct safetensors_tensor *found, uint64_t count, float *to,
                                struct err *err)
 {
-    uint64_t element_bytes = found->elements_count == 0 ? 0 : found->bytes / found->elements_count;
     for (uint64_t done = 0; done < count;) {
         uint64_t now = count - done < COPY_ELEMENTS ? count - done : COPY_ELEMENTS;
-        struct safetensors_tensor piece = *found;
-        piece.data = (const char *)found->data + done * element_bytes;
-        piece.dims_count = 1;
-        piece.dims[0] = now;
-        piece.elements_count = now;
-        piece.bytes = now * element_bytes;
-        enum status status = safetensors_copy_f32(&piece, to + done, err);
+        struct safetensors_tensor part = safetensors_part(found, done, now);
+        enum status status = safetensors_copy_f32(&part, to + done, err);
         if (status != STATUS_OK)
             return status;
-        forget_pages(piece.data, piece.bytes);
+        forget_pages(part.data, part.bytes);
         done += now;
     }
     return STATUS_OK;

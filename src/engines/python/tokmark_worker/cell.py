@@ -11,6 +11,7 @@ DATA_FORMS = ("synthetic", "auto", "uint16", "uint32", "text")
 COMPILES = ("off", "default", "max-autotune")
 MOES = ("routed", "published")
 SOURCES = ("auto", "builtin")
+FIGURES = ("preset", "own")
 
 
 def nearest(word, words):
@@ -127,6 +128,7 @@ class Options:
     moe: str = "routed"
     compile: str = "off"
     source: str = "auto"  # builtin: our own model even where a package is found
+    figures: str = "preset"  # own: a package that is found keeps its own defaults
     set: dict = field(default_factory=dict)
 
 
@@ -239,6 +241,7 @@ def _read_options(message):
         moe=_word(value, "moe", MOES, "routed"),
         compile=_word(value, "compile", COMPILES, "off"),
         source=_word(value, "source", SOURCES, "auto"),
+        figures=_word(value, "figures", FIGURES, "preset"),
         set=overrides,
     )
 

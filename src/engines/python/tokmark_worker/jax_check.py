@@ -60,7 +60,7 @@ class Check:
         self._params = params
         self._state = state
 
-    def run(self, inputs_path, output_path, train_steps):
+    def run(self, inputs_path, output_path, train_steps, with_weights):
         spec = None if self._source.model is None else self._source.model.spec
         longest = None if spec is None else spec.max_seq_len
         tokens, targets = _read_inputs(inputs_path, self._source.vocab_size, longest)
@@ -68,6 +68,9 @@ class Check:
             tensors, loss = self._train(tokens, targets, train_steps)
         else:
             tensors, loss = self._forward_only(tokens, targets)
+        if with_weights:
+            named = self._source.named(self._params)
+            tensors += [(f"weight.{name}", _fp32(param)) for name, param in named]
         jax_tensors.write(output_path, tensors)
         return {"loss": loss, "tensors": len(tensors)}
 

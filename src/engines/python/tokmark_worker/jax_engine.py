@@ -110,6 +110,7 @@ class JaxEngine:
     """One cell at a time."""
 
     name = "jax"
+    writes_weights = True
     version = f"jax {jax.__version__}, optax {optax.__version__}, worker {__version__}"
 
     def __init__(self):
@@ -226,8 +227,8 @@ class JaxEngine:
             "load_ns": load_ns,
             "compile_ns": program.compile_ns,
             "trace_ns": program.trace_ns,
-            "xla_flops": program.flops,
-            "xla_bytes": program.bytes_accessed,
+            "compiler_flops": program.flops,
+            "compiler_bytes": program.bytes_accessed,
             "memory_predicted": self._predicted(program.plan),
             "tokens_data": self._tokens.text,
             "notes": "; ".join(self._notes(program)),
@@ -350,10 +351,10 @@ class JaxEngine:
         parts = {f"{name}_bytes": tree_bytes(tree) for name, tree in self._steps.parts().items()}
         return self._memory.report(parts)
 
-    def check(self, inputs_path, output_path, train_steps):
+    def check(self, inputs_path, output_path, train_steps, with_weights=False):
         state = self._steps.state["model"] if self._cell.mode == "train" else self._state
         check = Check(self._cell, self._source, self._steps.params, state)
-        return self._guard("check", check.run, inputs_path, output_path, train_steps)
+        return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
 
     def close(self):
         self._drop()

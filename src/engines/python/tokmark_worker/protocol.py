@@ -177,6 +177,14 @@ def string(message, key, bytes_max):
     return value
 
 
+def flag(message, key):
+    """False when the key is absent or null."""
+    value = message.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ProtocolError(f"message '{message.get('type')}': '{key}' must be true or false")
+    return bool(value)
+
+
 def hello_versions(message):
     versions = message.get("versions")
     if (

@@ -68,7 +68,7 @@ class Check:
         self._precision = precision
         self._device = device
 
-    def run(self, inputs_path, output_path, train_steps):
+    def run(self, inputs_path, output_path, train_steps, with_weights):
         longest = self._cell.model.max_seq_len if self._source.is_builtin else None
         tokens, targets = _read_inputs(
             inputs_path, self._source.vocab_size, longest, self._device
@@ -85,6 +85,8 @@ class Check:
                 if train_steps > 0:
                     saved = [param.detach().clone() for param in self._model.parameters()]
                 tensors, loss = self._train(tokens, targets, train_steps)
+            if with_weights:
+                tensors += self._weights(saved)
             torch_tensors.write(output_path, tensors)
         finally:
             self._caller.model = compiled
@@ -96,6 +98,15 @@ class Check:
             for param, gradient in gradients:
                 param.grad = gradient
         return {"loss": loss, "tensors": len(tensors)}
+
+    def _weights(self, saved):
+        """The parameters as they were before any step."""
+        named = list(self._model.named_parameters())
+        values = saved if saved is not None else [param for _, param in named]
+        return [
+            (f"weight.{name}", value.detach().float())
+            for (name, _), value in zip(named, values)
+        ]
 
     def _forward_only(self, tokens, targets):
         if self._cell.mode == "decode":

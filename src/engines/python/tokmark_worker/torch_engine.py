@@ -61,6 +61,7 @@ class TorchEngine:
 
     name = "pytorch"
     version = f"torch {torch.__version__}, worker {__version__}"
+    writes_weights = True
 
     def __init__(self):
         self._cell = None
@@ -114,9 +115,13 @@ class TorchEngine:
 
     def _require_memory_before(self):
         """On a CPU too large a cell ends in a kernel kill, not in an error: arithmetic first."""
-        if self._device.type == "cpu" and choose(self._cell)[0] in ("package", "builtin"):
+        source = choose(self._cell)[0]
+        is_known = source == "builtin" or (
+            source == "package" and self._cell.options.figures == "preset"
+        )
+        if self._device.type == "cpu" and is_known:
             spec = self._cell.model
-            if choose(self._cell)[0] == "builtin":
+            if source == "builtin":
                 spec = builtin_spec(self._cell)
             self._require_memory(spec.params_total(), spec.vocab_size, 0)
 
@@ -295,9 +300,9 @@ class TorchEngine:
         cache = self._steps.cache_tensors() if self._cell.mode == "decode" else []
         return self._memory.report(list(self._source.model.parameters()), optimizer, cache)
 
-    def check(self, inputs_path, output_path, train_steps):
+    def check(self, inputs_path, output_path, train_steps, with_weights=False):
         check = Check(self._cell, self._source, self._caller, self._precision, self._device)
-        return self._guard("check", check.run, inputs_path, output_path, train_steps)
+        return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
 
     def close(self):
         self._drop()

@@ -103,7 +103,8 @@ def _package(cell, package, device, precision):
     model_class = getattr(import_module(f"{PACKAGE}.model"), "SuperIntelligenceModel", None)
     if model_class is None:
         raise model_error(f"{package}/model.py has no SuperIntelligenceModel")
-    config, names = fill_config(config_class, cell.model, cell.options.set, only_required=False)
+    is_own = cell.options.figures == "own"
+    config, names = fill_config(config_class, cell.model, cell.options.set, only_required=is_own)
     model, notes = _make(
         "SuperIntelligenceModel(config)", model_class, device, precision.param_dtype, (config,)
     )

@@ -46,16 +46,17 @@ class Caller:
         return self.logits(tokens)
 
     def loss(self, tokens, targets):
-        """Cross-entropy, mean over B T; in fp32, as autocast does it on CUDA."""
+        """(loss, model's output). Cross-entropy, mean over B T; in fp32, as autocast does it on
+        CUDA."""
         if self._has_targets:
             out = self.model(tokens, targets, **self._kwargs)
             own = out[1] if isinstance(out, (tuple, list)) and len(out) > 1 else None
             if isinstance(own, torch.Tensor) and own.numel() == 1:
-                return own
-            logits = _pick(out)
+                return own, out
         else:
-            logits = _pick(self.model(tokens, **self._kwargs))
-        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+            out = self.model(tokens, **self._kwargs)
+        logits = _pick(out)
+        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1)), out
 
     def require_shape(self, logits, tokens, may_be_last):
         require_logits(
@@ -104,10 +105,11 @@ class TrainSteps:
                 self._scaler = torch.cuda.amp.GradScaler()
 
     def step(self, tokens, targets):
-        """The loss, on the device."""
+        """The loss, on the device. The output lives as long as in a loop written by hand, where it
+        has a name: to the end of the step, through the peak of memory."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision.autocast():
-            loss = self._caller.loss(tokens, targets)
+            loss, _output = self._caller.loss(tokens, targets)
         if self._scaler is None:
             loss.backward()
             self.optimizer.step()
@@ -120,7 +122,7 @@ class TrainSteps:
     def warm_compile(self, tokens, targets):
         """Forward and backward at the cell's shape, without touching the weights."""
         with self._precision.autocast():
-            loss = self._caller.loss(tokens, targets)
+            loss, _output = self._caller.loss(tokens, targets)
         loss.backward()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -6,6 +6,7 @@ An engine is an object with `name`, `version`, and
   open(cell) -> fields of `ready`            close()
   run_block(steps, sync) -> fields of `block`
   memory() -> fields of `memory`             check(inputs, output, train_steps) -> fields of `check`
+An engine with `writes_weights = True` also takes check(..., with_weights=True).
 All but close() may raise WorkerError. An engine never sees the host.
 """
 import atexit
@@ -189,8 +190,12 @@ class Worker:
         inputs = protocol.string(message, "inputs", 1023)
         output = protocol.string(message, "output", 1023)
         train_steps = protocol.whole_number(message, "train_steps", 0, 1000000, default=0)
+        wants_weights = protocol.flag(message, "weights")
         self._require("open", "check", "no model is open")
-        self._send("check", self._engine.check(inputs, output, train_steps))
+        asked = {}
+        if wants_weights and getattr(self._engine, "writes_weights", False):
+            asked["with_weights"] = True
+        self._send("check", self._engine.check(inputs, output, train_steps, **asked))
 
     def _close(self, _message):
         self.close_engine()

@@ -1,4 +1,4 @@
-/* engines/native/safetensors.h - reading and writing safetensors files.
+/* data/safetensors.h - reading and writing safetensors files.
  *
  * The format: 8 bytes little-endian header length, a JSON header
  *   {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__":
@@ -7,8 +7,8 @@
  * anything is used; as in the reference implementation the tensors must cover the data exactly,
  * without a hole or an overlap.
  */
-#ifndef ENGINES_NATIVE_SAFETENSORS_H
-#define ENGINES_NATIVE_SAFETENSORS_H
+#ifndef DATA_SAFETENSORS_H
+#define DATA_SAFETENSORS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -54,17 +54,31 @@ MUST_CHECK enum status safetensors_copy_f32(const struct safetensors_tensor *ten
 MUST_CHECK enum status safetensors_copy_i32(const struct safetensors_tensor *tensor, int32_t *dst,
                                             struct err *err);
 
+/* The `count` elements from `first` on, as a tensor of one dimension: large ones are read in parts.
+ */
+struct safetensors_tensor safetensors_part(const struct safetensors_tensor *tensor, uint64_t first,
+                                           uint64_t count);
+
 struct safetensors_entry {
     const char *name;  /* not "__metadata__", no two equal */
     const char *dtype; /* "F32" or "I32" */
     unsigned dims_count;
     uint64_t dims[SAFETENSORS_DIMS_MAX];
-    const void *data;
+    const void *data; /* not looked at by safetensors_write_made() */
 };
 
 /* Writes the entries in the order given, through a temporary file and rename(2). The tensors' bytes
  * go from `data` to the file without a copy. */
 MUST_CHECK enum status safetensors_write(const char *path, const struct safetensors_entry *entries,
                                          size_t entries_count, struct err *err);
+
+/* Makes `count` elements of the index-th entry, from element `first` on. */
+typedef void safetensors_maker(void *context, size_t index, uint64_t first, size_t count,
+                               void *ret_elements);
+/* The same, with elements that are made as they are written: the tensors need not fit in memory. */
+MUST_CHECK enum status safetensors_write_made(const char *path,
+                                              const struct safetensors_entry *entries,
+                                              size_t entries_count, safetensors_maker *make,
+                                              void *context, struct err *err);
 
 #endif

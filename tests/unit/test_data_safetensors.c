@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 
 #define FILE_BYTES 65536
 
@@ -26,7 +26,7 @@ static void tear_down(void)
     (void)rmdir(dir);
 }
 
-TestSuite(native_safetensors, .init = set_up, .fini = tear_down);
+TestSuite(data_safetensors, .init = set_up, .fini = tear_down);
 
 /* A file of the given header text and `data_bytes` bytes 0, 1, 2, ... */
 static void put_file(const char *header, size_t data_bytes)
@@ -65,7 +65,7 @@ static void refuse(const char *header, size_t data_bytes, const char *words)
     expect_refusal(STATUS_INVALID, words);
 }
 
-Test(native_safetensors, what_is_written_is_read)
+Test(data_safetensors, what_is_written_is_read)
 {
     const float matrix[6] = {1.0f, -2.5f, 0.0f, INFINITY, 1e-40f, 3.25f};
     const int32_t tokens[4] = {0, -1, INT32_MAX, INT32_MIN};
@@ -106,7 +106,7 @@ Test(native_safetensors, what_is_written_is_read)
     safetensors_close(NULL);
 }
 
-Test(native_safetensors, header_is_aligned_and_nothing_is_left_beside)
+Test(data_safetensors, header_is_aligned_and_nothing_is_left_beside)
 {
     const float value = 1.0f;
     char name[16];
@@ -130,7 +130,7 @@ Test(native_safetensors, header_is_aligned_and_nothing_is_left_beside)
     cr_assert_eq(mkdir(dir, 0777), 0);
 }
 
-Test(native_safetensors, writer_refuses)
+Test(data_safetensors, writer_refuses)
 {
     const float value = 1.0f;
     struct err err = {0};
@@ -148,7 +148,7 @@ Test(native_safetensors, writer_refuses)
 }
 
 /* Bit patterns and values by the definitions of binary16, bfloat16 and binary64. */
-Test(native_safetensors, conversions)
+Test(data_safetensors, conversions)
 {
     const uint16_t halves[] = {0x0000, 0x8000, 0x3C00, 0xC000, 0x7BFF, 0x0001,
                                0x03FF, 0x0400, 0x7C00, 0xFC00, 0x3555};
@@ -195,7 +195,7 @@ Test(native_safetensors, conversions)
     safetensors_close(file);
 }
 
-Test(native_safetensors, integers_out_of_range)
+Test(data_safetensors, integers_out_of_range)
 {
     put_file("{\"l\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]}}", 16);
     struct safetensors *file = open_good();
@@ -206,7 +206,7 @@ Test(native_safetensors, integers_out_of_range)
     safetensors_close(file);
 }
 
-Test(native_safetensors, file_is_not_there_or_no_file)
+Test(data_safetensors, file_is_not_there_or_no_file)
 {
     struct safetensors *file = NULL;
     struct err err = {0};
@@ -218,7 +218,7 @@ Test(native_safetensors, file_is_not_there_or_no_file)
     expect_refusal(STATUS_INVALID, "not a file");
 }
 
-Test(native_safetensors, truncated_files)
+Test(data_safetensors, truncated_files)
 {
     cr_assert_eq(file_replace(path, "", 0, NULL), STATUS_OK);
     expect_refusal(STATUS_INVALID, "too short");
@@ -231,7 +231,7 @@ Test(native_safetensors, truncated_files)
     refuse("{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 15, "truncated");
 }
 
-Test(native_safetensors, headers_that_are_no_header)
+Test(data_safetensors, headers_that_are_no_header)
 {
     refuse("", 0, "not JSON");
     refuse("{\"x\":", 0, "not JSON");
@@ -252,7 +252,7 @@ Test(native_safetensors, headers_that_are_no_header)
            "not JSON");
 }
 
-Test(native_safetensors, places_that_do_not_fit)
+Test(data_safetensors, places_that_do_not_fit)
 {
     refuse("{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4,
            "at bytes 4 to 0");
@@ -272,7 +272,7 @@ Test(native_safetensors, places_that_do_not_fit)
            "overflows");
 }
 
-Test(native_safetensors, what_is_not_known)
+Test(data_safetensors, what_is_not_known)
 {
     put_file("{\"x\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
     expect_refusal(STATUS_UNSUPPORTED, "nearest: F32");
@@ -280,7 +280,7 @@ Test(native_safetensors, what_is_not_known)
     expect_refusal(STATUS_UNSUPPORTED, "9 dimensions");
 }
 
-Test(native_safetensors, metadata_and_padding_are_no_tensors)
+Test(data_safetensors, metadata_and_padding_are_no_tensors)
 {
     put_file("{\"__metadata__\":{\"format\":\"pt\"},"
              "\"x\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}      ",
@@ -301,7 +301,7 @@ Test(native_safetensors, metadata_and_padding_are_no_tensors)
  *              'h': torch.tensor([1.0, -0.5], dtype=torch.float16),
  *              'bf': torch.tensor([3.140625], dtype=torch.bfloat16)}, path, {'k': 'v'})
  */
-Test(native_safetensors, file_of_the_python_package)
+Test(data_safetensors, file_of_the_python_package)
 {
     static const char header[] =
         "{\"__metadata__\":{\"k\":\"v\"},\"b\":{\"dtype\":\"I64\",\"shape\":[3],"
@@ -329,5 +329,44 @@ Test(native_safetensors, file_of_the_python_package)
     cr_assert_eq(values[0], 3.140625f);
     cr_assert_eq(safetensors_copy_i32(safetensors_find(file, "b"), integers, NULL), STATUS_OK);
     cr_assert(integers[0] == 1 && integers[1] == INT32_MIN && integers[2] == 5);
+    safetensors_close(file);
+}
+
+/* Element i of entry e is 1000000 e + i. */
+static void make_elements(void *context, size_t index, uint64_t first, size_t count,
+                          void *ret_elements)
+{
+    float *elements = ret_elements;
+    unsigned *calls = context;
+    (*calls)++;
+    for (size_t i = 0; i < count; i++)
+        elements[i] = (float)(1000000 * index + first + i);
+}
+
+Test(data_safetensors, tensors_can_be_made_and_read_in_parts)
+{
+    const struct safetensors_entry entries[] = {
+        {.name = "small", .dtype = "F32", .dims_count = 1, .dims = {3}},
+        {.name = "large", .dtype = "F32", .dims_count = 2, .dims = {3, 50000}},
+        {.name = "none", .dtype = "F32", .dims_count = 1, .dims = {0}},
+    };
+    unsigned calls = 0;
+    struct err err = {0};
+    cr_assert_eq(safetensors_write_made(path, entries, 3, make_elements, &calls, &err), STATUS_OK,
+                 "%s", err.text);
+    cr_assert_gt(calls, 2);
+    struct safetensors *file = open_good();
+    const struct safetensors_tensor *large = safetensors_find(file, "large");
+    static float values[150000];
+    cr_assert_eq(safetensors_copy_f32(large, values, &err), STATUS_OK);
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++)
+        cr_assert_eq(values[i], (float)(1000000 + i));
+    struct safetensors_tensor part = safetensors_part(large, 99999, 7);
+    cr_assert_eq(part.bytes, 28);
+    cr_assert_eq(safetensors_copy_f32(&part, values, &err), STATUS_OK);
+    for (size_t i = 0; i < 7; i++)
+        cr_assert_eq(values[i], (float)(1099999 + i));
+    part = safetensors_part(safetensors_find(file, "none"), 0, 0);
+    cr_assert_eq(part.elements_count, 0);
     safetensors_close(file);
 }

@@ -1,4 +1,4 @@
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -308,6 +308,21 @@ const struct safetensors_tensor *safetensors_at(const struct safetensors *file, 
 {
     ASSERT(index < file->tensors_count);
     return &file->tensors[index];
+}
+
+struct safetensors_tensor safetensors_part(const struct safetensors_tensor *tensor, uint64_t first,
+                                           uint64_t count)
+{
+    ASSERT(first <= tensor->elements_count && count <= tensor->elements_count - first);
+    uint64_t element_bytes =
+        tensor->elements_count == 0 ? 0 : tensor->bytes / tensor->elements_count;
+    struct safetensors_tensor part = *tensor;
+    part.data = (const char *)tensor->data + first * element_bytes;
+    part.dims_count = 1;
+    part.dims[0] = count;
+    part.elements_count = count;
+    part.bytes = count * element_bytes;
+    return part;
 }
 
 /* --- values ----------------------------------------------------------------------------------- */

@@ -1,12 +1,14 @@
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json_write.h"
-#include "engines/native/safetensors.h"
+#include "data/safetensors.h"
 
 #define ELEMENT_BYTES    4 /* of both dtypes that are written */
 #define HEADER_ALIGNMENT 8
+#define MADE_ELEMENTS    ((size_t)1 << 16) /* at a time */
 
 static enum status entry_bytes(const struct safetensors_entry *entry, uint64_t *ret_bytes,
                                struct err *err)
@@ -81,7 +83,28 @@ struct content {
     struct buf header;
     const struct safetensors_entry *entries;
     size_t entries_count;
+    safetensors_maker *make; /* NULL: the entries' own data */
+    void *context;
 };
+
+static enum status write_made(const struct content *content, size_t index, int fd, struct err *err)
+{
+    const struct safetensors_entry *entry = &content->entries[index];
+    uint64_t bytes = 0;
+    enum status status = entry_bytes(entry, &bytes, err);
+    unsigned char *elements = malloc(MADE_ELEMENTS * ELEMENT_BYTES);
+    if (elements == NULL)
+        status = ERR(err, STATUS_NOMEM, "out of memory");
+    uint64_t count = bytes / ELEMENT_BYTES;
+    for (uint64_t done = 0; status == STATUS_OK && done < count;) {
+        size_t now = count - done < MADE_ELEMENTS ? (size_t)(count - done) : MADE_ELEMENTS;
+        content->make(content->context, index, done, now, elements);
+        status = file_write_fd(fd, elements, now * ELEMENT_BYTES, err);
+        done += now;
+    }
+    free(elements);
+    return status;
+}
 
 static enum status write_content(void *context, int fd, struct err *err)
 {
@@ -92,6 +115,10 @@ static enum status write_content(void *context, int fd, struct err *err)
         status = file_write_fd(fd, content->header.data, content->header.length_bytes, err);
     for (size_t i = 0; i < content->entries_count && status == STATUS_OK; i++) {
         uint64_t bytes = 0;
+        if (content->make != NULL) {
+            status = write_made(content, i, fd, err);
+            continue;
+        }
         status = entry_bytes(&content->entries[i], &bytes, err);
         if (status == STATUS_OK)
             status = file_write_fd(fd, content->entries[i].data, (size_t)bytes, err);
@@ -99,14 +126,29 @@ static enum status write_content(void *context, int fd, struct err *err)
     return status;
 }
 
+static enum status write_file(const char *path, struct content *content, struct err *err)
+{
+    buf_init(&content->header, SAFETENSORS_HEADER_BYTES_MAX);
+    enum status status =
+        make_header(content->entries, content->entries_count, &content->header, err);
+    if (status == STATUS_OK)
+        status = file_replace_with(path, write_content, content, err);
+    buf_release(&content->header);
+    return status;
+}
+
 enum status safetensors_write(const char *path, const struct safetensors_entry *entries,
                               size_t entries_count, struct err *err)
 {
     struct content content = {.entries = entries, .entries_count = entries_count};
-    buf_init(&content.header, SAFETENSORS_HEADER_BYTES_MAX);
-    enum status status = make_header(entries, entries_count, &content.header, err);
-    if (status == STATUS_OK)
-        status = file_replace_with(path, write_content, &content, err);
-    buf_release(&content.header);
-    return status;
+    return write_file(path, &content, err);
+}
+
+enum status safetensors_write_made(const char *path, const struct safetensors_entry *entries,
+                                   size_t entries_count, safetensors_maker *make, void *context,
+                                   struct err *err)
+{
+    struct content content = {
+        .entries = entries, .entries_count = entries_count, .make = make, .context = context};
+    return write_file(path, &content, err);
 }

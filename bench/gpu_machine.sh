@@ -1,0 +1,59 @@
+#!/bin/sh
+# What is measured on a machine with an NVIDIA GPU and PyTorch, from the archive of `make dist`; results go to $OUT.
+#   bench/gpu_machine.sh sweep    the published sweep with the 10,333 M model: ok where it fits, oom where not
+#   bench/gpu_machine.sh bare     the worker beside a bare loop; routed beside published experts
+#   bench/gpu_machine.sh peak     training's peak of memory beside a bare loop's
+#   bench/gpu_machine.sh jax jaxbare   the same for JAX: a sweep of the 971 M model; the worker beside a bare loop
+#   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, in turns
+#   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
+set -u
+cd "$(dirname "$0")/.."
+: "${OUT:?a folder for results}"
+python=${PYTHON:-python3}
+program=$(ls -d "$PWD"/dist/tokmark-*-linux-*/bin | tail -n 1)
+export TOKMARK_PYTHON="$python"
+for part in "$@"; do
+    case $part in
+    sweep)
+        date -u +"%T sweep begins"
+        "$program/bench_pytorch" --device cuda:0 --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 50 --out "$OUT/_bench"
+        echo "exit code $?"
+        date -u +"%T sweep ends"
+        cp "$OUT/_bench/bench_results.jsonl" "$OUT/sweep.jsonl"
+        rm -rf "$OUT/_bench"
+        ;;
+    bare)
+        "$python" bench/pytorch_bare.py --no-moe --steps "${STEPS:-40}" --rounds "${ROUNDS:-6}" --json "$OUT/bare.json"
+        "$python" bench/pytorch_bare.py --no-moe --steps "${STEPS:-40}" --rounds 3 --bare-gc off --json "$OUT/bare_gc_off.json"
+        ;;
+    jax)
+        date -u +"%T sweep begins"
+        "$program/bench_jax" --model superintelligence-1b --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 30 --warmup 5 --out "$OUT/_jax"
+        echo "exit code $?"
+        date -u +"%T sweep ends"
+        cp "$OUT/_jax/bench_results.jsonl" "$OUT/jax.jsonl"
+        rm -rf "$OUT/_jax"
+        ;;
+    jaxbare)
+        "$python" bench/jax_bare.py --no-moe --cells superintelligence-1b:8x512 --steps 40 --rounds 4 --json "$OUT/jax_bare.json"
+        ;;
+    table)
+        "$python" bench/engines_table.py --program "$program/tokmark" --device cuda:0 --model superintelligence-1b --precision bf16 --seq 512 \
+            --batch 8 --rounds 2 --max-time 4s --out "$OUT/_table"
+        rm -rf "$OUT/_table"
+        ;;
+    peak)
+        "$python" bench/pytorch_bare.py --no-moe --steps 5 --rounds 1 --modes train
+        ;;
+    experts)
+        "$python" bench/pytorch_bare.py --cells superintelligence-1b:8x512 --steps 20 --rounds 3 --json "$OUT/experts.json"
+        ;;
+    check)
+        "$program/tokmark" check --engines native,pytorch,jax --device pytorch=cuda:0 jax=cuda:0 --precision fp32 bf16 --out "$OUT/check"
+        ;;
+    *)
+        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, experts, peak, jax, jaxbare, table, check" >&2
+        exit 2
+        ;;
+    esac
+done

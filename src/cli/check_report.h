@@ -1,0 +1,41 @@
+/* cli/check_report.h - what one engine in one precision came to, as a line of checks.jsonl and as
+ * rows of the table. */
+#ifndef CLI_CHECK_REPORT_H
+#define CLI_CHECK_REPORT_H
+
+#include "base/buf.h"
+#include "cli/check_setup.h"
+#include "supervise/check_output.h"
+#include "supervise/check_worker.h"
+
+#define CHECK_REPORT_BYTES_MAX (1 << 20)
+
+struct check_row {
+    const struct check_side *side;      /* borrowed: from the setup */
+    const struct check_side *reference; /* borrowed; NULL: this row is a reference itself */
+    enum cell_precision precision;
+    struct check_run run;
+    bool is_compared;
+    struct check_comparison comparison;
+    enum verdict verdict; /* the run's; `invalid` for one over tolerance */
+    struct reasons reasons;
+};
+
+/* What all lines of a call say alike. */
+struct check_facts {
+    const struct check_setup *setup;
+    const char *run_id;
+    const char *environment_id;
+    const char *command_json;
+};
+
+/* The name that people see: the engine's, or what the worker calls itself. */
+const char *check_row_label(const struct check_row *row);
+
+/* One line with its '\n' (docs/records.md). */
+void check_report_line(const struct check_facts *facts, const struct check_row *row,
+                       struct buf *out);
+/* The table of all rows, and below it what is over tolerance and what went wrong. */
+void check_report_table(const struct check_row *rows, size_t rows_count, struct buf *out);
+
+#endif

@@ -1,0 +1,446 @@
+#include "cli/check_run.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/check_report.h"
+#include "cli/run_id.h"
+#include "cli/signals.h"
+#include "data/check_files.h"
+#include "data/tokens.h"
+#include "engines/engine.h"
+#include "store/checks.h"
+#include "supervise/probe.h"
+#include "telemetry/environment.h"
+
+#define KILL_GRACE_NS         (2 * NS_PER_S)
+#define COMMAND_BYTES_MAX     (256 * 1024)
+#define ENVIRONMENT_BYTES_MAX (64 * 1024)
+#define ROWS_MAX              (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
+#define FILE_NAME_BYTES       64
+
+/* What a whole call is made of, so that it can be released in one place. */
+struct check {
+    const struct invocation *call;
+    struct check_setup *setup;
+    struct buf environment;
+    struct buf command;
+    char environment_id[HASH_ID_BYTES];
+    char run_id[RUN_ID_BYTES];
+    char self_path[FILE_PATH_BYTES];
+    char folder[FILE_PATH_BYTES]; /* of the files compared; "" = not made yet */
+    char inputs_path[FILE_PATH_BYTES];
+    int wake_fd;
+    bool is_open;
+    struct checks checks;
+    struct check_row *rows; /* owned: ROWS_MAX */
+    size_t rows_count;
+};
+
+/* --- the files that are compared --- */
+
+static enum status path_in(const struct check *check, const char *name, char path[FILE_PATH_BYTES],
+                           struct err *err)
+{
+    enum status status = file_join(check->folder, name, path, err);
+    if (status == STATUS_OK && strlen(path) >= CELL_PATH_BYTES)
+        status = ERR(err, STATUS_LIMIT, "--out: its path is too long: %.80s...", path);
+    return status;
+}
+
+static enum status make_folder(struct check *check, struct err *err)
+{
+    char path[FILE_PATH_BYTES];
+    enum status status = file_join(check->setup->out, "check.XXXXXX", path, err);
+    if (status != STATUS_OK)
+        return status;
+    char *real = mkdtemp(path) != NULL ? realpath(path, NULL) : NULL;
+    if (real == NULL || strlen(real) >= sizeof(check->folder))
+        status = ERR(err, STATUS_IO, "cannot make a folder in '%s': %s", check->setup->out,
+                     strerror(errno));
+    else
+        memcpy(check->folder, real, strlen(real) + 1);
+    free(real);
+    return status;
+}
+
+/* The folder is ours alone: whatever a worker left in it goes too. */
+static void remove_folder(const struct check *check)
+{
+    DIR *stream = check->folder[0] != '\0' ? opendir(check->folder) : NULL;
+    if (stream == NULL)
+        return;
+    const struct dirent *entry = NULL;
+    while ((entry = readdir(stream)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            (void)unlinkat(dirfd(stream), entry->d_name, 0);
+    (void)closedir(stream);
+    (void)rmdir(check->folder);
+}
+
+/* The weights of sides that were given none, and the batch. */
+static enum status write_files(struct check *check, struct err *err)
+{
+    struct check_setup *setup = check->setup;
+    char weights_path[FILE_PATH_BYTES];
+    char hash[HASH_ID_BYTES] = "";
+    enum status status = path_in(check, "inputs.safetensors", check->inputs_path, err);
+    if (status == STATUS_OK)
+        status = path_in(check, "weights.safetensors", weights_path, err);
+    if (status == STATUS_OK)
+        status = check_files_batch(check->inputs_path, &setup->sides[0].cell, err);
+    for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++) {
+        struct cell *cell = &setup->sides[i].cell;
+        if (cell->weights_path[0] != '\0')
+            continue;
+        if (hash[0] == '\0') {
+            status = check_files_weights(weights_path, &cell->model, cell->seed, err);
+            if (status == STATUS_OK)
+                status = tokens_hash_file(weights_path, hash, err);
+        }
+        (void)snprintf(cell->weights_path, sizeof(cell->weights_path), "%s", weights_path);
+        memcpy(cell->weights_hash, hash, sizeof(hash));
+    }
+    return status;
+}
+
+static enum status make_files(struct check *check, struct err *err)
+{
+    struct err why = {0};
+    enum status status = make_folder(check, err);
+    if (status != STATUS_OK)
+        return status;
+    status = write_files(check, &why);
+    return status == STATUS_OK ? status
+                               : ERR(err, status, "cannot write what is compared to '%s': %s",
+                                     check->folder, why.text);
+}
+
+static struct supervise_options supervise_options(const struct check *check,
+                                                  const struct check_side *side)
+{
+    const struct check_options *options = &check->setup->options;
+    const struct engine_ops *ops = engine_find(side->engine);
+    bool is_python = ops != NULL && ops->become != NULL;
+    return (struct supervise_options){
+        .launch_prefix = options->launch,
+        .self_path = check->self_path,
+        .python = is_python ? options->python : NULL,
+        .phase_timeout_ns = options->timeout_ns,
+        .kill_grace_ns = KILL_GRACE_NS,
+        .memory_limit_bytes = options->memory_limit_bytes,
+        .interrupt = signals_interrupt(),
+        .wake_fd = check->wake_fd,
+        .run_id = check->run_id,
+    };
+}
+
+/* An engine in Python whose interpreter or packages are not there is told at once, as in a run. */
+static enum status probe_engines(const struct check *check, struct err *err)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < check->setup->sides_count; i++) {
+        const struct check_side *side = &check->setup->sides[i];
+        const struct engine_ops *ops = engine_find(side->engine);
+        if (ops == NULL || ops->become == NULL)
+            continue;
+        const struct supervise_options supervise = supervise_options(check, side);
+        struct buf json;
+        buf_init(&json, ENVIRONMENT_BYTES_MAX);
+        status = probe_worker(&supervise, ops->name, &json, err);
+        if (status == STATUS_OK)
+            status = probe_check(json.data, ops->name, err);
+        buf_release(&json);
+    }
+    return status;
+}
+
+static enum status prepare(struct check *check, struct err *err)
+{
+    buf_init(&check->environment, ENVIRONMENT_BYTES_MAX);
+    buf_init(&check->command, COMMAND_BYTES_MAX);
+    command_write_words(check->call, &check->command);
+    run_id_make(check->run_id);
+    check->rows = calloc(ROWS_MAX, sizeof(*check->rows));
+    if (check->rows == NULL)
+        return ERR(err, STATUS_NOMEM, "out of memory");
+    enum status status = environment_write(&check->environment, err);
+    if (status != STATUS_OK)
+        return status;
+    environment_fingerprint(check->environment.data, check->environment_id);
+    status = file_self(check->self_path, err);
+    if (status == STATUS_OK)
+        status = probe_engines(check, err);
+    if (status == STATUS_OK)
+        status = signals_open(&check->wake_fd, err);
+    if (status == STATUS_OK)
+        status = checks_open(check->setup->out, &check->checks, err);
+    check->is_open = status == STATUS_OK;
+    return status == STATUS_OK ? make_files(check, err) : status;
+}
+
+/* --- one engine in one precision --- */
+
+/* The files of one engine in one precision. */
+struct places {
+    struct cell cell;
+    char output_path[FILE_PATH_BYTES];
+    char steps_path[FILE_PATH_BYTES];
+    char log_path[FILE_PATH_BYTES];
+    struct check_job job; /* points into the others */
+};
+
+static enum status output_path(const struct check *check, const struct check_row *row,
+                               const char *suffix, char path[FILE_PATH_BYTES], struct err *err)
+{
+    char name[FILE_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "%zu.%s%s.safetensors",
+                   (size_t)(row->side - check->setup->sides), cell_precision_name(row->precision),
+                   suffix);
+    return path_in(check, name, path, err);
+}
+
+static enum status log_path(const struct check *check, const struct check_row *row,
+                            char path[FILE_PATH_BYTES], struct err *err)
+{
+    char folder[FILE_PATH_BYTES];
+    char name[FILE_NAME_BYTES];
+    const char *engine = row->side->engine;
+    (void)snprintf(name, sizeof(name), "check.%.*s.%s.log", (int)strcspn(engine, ":"), engine,
+                   cell_precision_name(row->precision));
+    enum status status = file_join(check->setup->out, "logs", folder, err);
+    if (status == STATUS_OK)
+        status = file_make_dirs(folder, err);
+    return status == STATUS_OK ? file_join(folder, name, path, err) : status;
+}
+
+static enum status places_make(const struct check *check, const struct check_row *row,
+                               struct places *ret, struct err *err)
+{
+    uint32_t train_steps = (uint32_t)check->setup->options.train_steps;
+    ret->cell = row->side->cell;
+    ret->cell.precision = row->precision;
+    enum status status = output_path(check, row, "", ret->output_path, err);
+    if (status == STATUS_OK)
+        status = output_path(check, row, ".steps", ret->steps_path, err);
+    if (status == STATUS_OK)
+        status = log_path(check, row, ret->log_path, err);
+    ret->job = (struct check_job){.cell = &ret->cell,
+                                  .inputs_path = check->inputs_path,
+                                  .output_path = ret->output_path,
+                                  .steps_path = train_steps > 0 ? ret->steps_path : NULL,
+                                  .log_path = ret->log_path,
+                                  .train_steps = train_steps};
+    return status;
+}
+
+static void places_clean(const struct check *check, const struct places *places)
+{
+    if (check->setup->options.is_kept)
+        return;
+    (void)unlink(places->output_path);
+    (void)unlink(places->steps_path);
+}
+
+static enum status run_worker(const struct check *check, struct check_row *row,
+                              const struct check_job *job, struct err *err)
+{
+    const struct supervise_options supervise = supervise_options(check, row->side);
+    if (!check->setup->options.is_quiet)
+        command_complain(check->call, "%.200s %s", row->side->engine,
+                         cell_precision_name(row->precision));
+    return check_worker_run(job, &supervise, &row->run, err);
+}
+
+/* Compares what a good run wrote with the reference's, and says what came of it. */
+static enum status judge(const struct check *check, const struct check_row *reference,
+                         const struct check_job *job, struct check_row *row, struct err *err)
+{
+    if (reference == NULL || row->verdict != VERDICT_OK)
+        return STATUS_OK;
+    if (reference->run.verdict != VERDICT_OK) {
+        row->verdict = VERDICT_UNSUPPORTED;
+        reasons_add(&row->reasons, "no_reference",
+                    "%.200s fp32, which it would be held against, is %s", reference->side->engine,
+                    verdict_name(reference->run.verdict));
+        return STATUS_OK;
+    }
+    struct places due;
+    enum status status = places_make(check, reference, &due, err);
+    bool has_weights = row->run.has_weights && reference->run.has_weights;
+    if (status == STATUS_OK)
+        status = check_output_compare(job, &due.job, has_weights, &row->comparison, err);
+    if (status != STATUS_OK)
+        return status;
+    row->is_compared = true;
+    if (!check_comparison_has_failed(&row->comparison))
+        return STATUS_OK;
+    uint64_t over_count = 0;
+    uint64_t tensors_count = 0;
+    for (int i = 0; i < PARITY_KINDS_COUNT; i++) {
+        over_count += row->comparison.kinds[i].over_count;
+        tensors_count += row->comparison.kinds[i].tensors_count;
+    }
+    row->verdict = VERDICT_INVALID;
+    reasons_add(&row->reasons, "over_tolerance",
+                "%" PRIu64 " of %" PRIu64 " tensors are over tolerance against %.200s fp32",
+                over_count, tensors_count, reference->side->engine);
+    return STATUS_OK;
+}
+
+static enum status store_row(struct check *check, const struct check_row *row, struct err *err)
+{
+    const struct check_facts facts = {
+        .setup = check->setup,
+        .run_id = check->run_id,
+        .environment_id = check->environment_id,
+        .command_json = check->command.failed ? "null" : check->command.data,
+    };
+    struct buf line;
+    buf_init(&line, CHECK_REPORT_BYTES_MAX);
+    check_report_line(&facts, row, &line);
+    enum status status = line.failed
+                             ? ERR(err, STATUS_NOMEM, "out of memory")
+                             : checks_append(&check->checks, line.data, line.length_bytes, err);
+    buf_release(&line);
+    return status;
+}
+
+/* `reference`: the row that this one is held against; NULL for one that is a reference itself. */
+static enum status run_row(struct check *check, const struct check_side *side,
+                           enum cell_precision precision, const struct check_row *reference,
+                           struct check_row **ret_row, struct err *err)
+{
+    ASSERT(check->rows_count < ROWS_MAX);
+    struct check_row *row = &check->rows[check->rows_count];
+    *row = (struct check_row){.side = side,
+                              .reference = reference != NULL ? reference->side : NULL,
+                              .precision = precision};
+    struct places places;
+    enum status status = places_make(check, row, &places, err);
+    if (status == STATUS_OK)
+        status = run_worker(check, row, &places.job, err);
+    if (status != STATUS_OK)
+        return status;
+    row->verdict = row->run.verdict;
+    row->reasons = row->run.reasons;
+    status = judge(check, reference, &places.job, row, err);
+    /* The lower precisions' outputs are not needed again; fp32's are. */
+    if (precision != CELL_PRECISION_FP32)
+        places_clean(check, &places);
+    if (status == STATUS_OK)
+        status = store_row(check, row, err);
+    if (status == STATUS_OK)
+        check->rows_count++;
+    *ret_row = row;
+    return status;
+}
+
+/* An engine's fp32, then what it was asked for besides. */
+static enum status run_side(struct check *check, const struct check_side *side,
+                            const struct check_row *first, struct check_row **ret_fp32,
+                            struct err *err)
+{
+    struct check_setup *setup = check->setup;
+    bool is_held = first != NULL && check_setup_wants(setup, CELL_PRECISION_FP32);
+    struct check_row *row = NULL;
+    enum status status =
+        run_row(check, side, CELL_PRECISION_FP32, is_held ? first : NULL, ret_fp32, err);
+    for (size_t i = 0; status == STATUS_OK && i < setup->options.precisions.count; i++) {
+        enum cell_precision precision = (enum cell_precision)setup->options.precisions.values[i];
+        if (*signals_interrupt() != 0)
+            break;
+        if (precision != CELL_PRECISION_FP32)
+            status = run_row(check, side, precision, *ret_fp32, &row, err);
+    }
+    return status;
+}
+
+static enum status run_sides(struct check *check, struct err *err)
+{
+    const struct check_setup *setup = check->setup;
+    struct check_row *first = NULL;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++) {
+        struct check_row *fp32 = NULL;
+        if (*signals_interrupt() != 0)
+            break;
+        status = run_side(check, &setup->sides[i], first, &fp32, err);
+        struct places places;
+        if (i > 0 && status == STATUS_OK && places_make(check, fp32, &places, err) == STATUS_OK)
+            places_clean(check, &places);
+        if (i == 0)
+            first = fp32;
+    }
+    return status;
+}
+
+/* --- the end --- */
+
+static enum exit_code exit_code_of(const struct check *check)
+{
+    size_t compared_count = 0;
+    bool has_failed = false;
+    for (size_t i = 0; i < check->rows_count; i++) {
+        const struct check_row *row = &check->rows[i];
+        compared_count += row->is_compared;
+        has_failed |= row->verdict != VERDICT_OK && row->verdict != VERDICT_UNSUPPORTED;
+    }
+    if (*signals_interrupt() != 0)
+        return (enum exit_code)(128 + signals_number());
+    if (has_failed)
+        return EXIT_CODE_GATE_FAILED;
+    return compared_count > 0 ? EXIT_CODE_OK : EXIT_CODE_NOTHING;
+}
+
+static void print_results(const struct check *check)
+{
+    struct buf out;
+    buf_init(&out, CHECK_REPORT_BYTES_MAX);
+    check_report_table(check->rows, check->rows_count, &out);
+    buf_appendf(&out, "\n%s/%s\n", check->setup->out, CHECKS_NAME);
+    if (check->setup->options.is_kept)
+        buf_appendf(&out, "%s\n", check->folder);
+    (void)command_print(check->call, &out);
+}
+
+static void release(struct check *check)
+{
+    if (!check->setup->options.is_kept)
+        remove_folder(check);
+    if (check->is_open)
+        checks_close(&check->checks);
+    signals_close();
+    free(check->rows);
+    buf_release(&check->environment);
+    buf_release(&check->command);
+}
+
+enum exit_code check_run_all(const struct invocation *call, struct check_setup *setup)
+{
+    struct err err = {0};
+    struct check check = {.call = call, .setup = setup, .wake_fd = -1};
+    enum status status = prepare(&check, &err);
+    if (status == STATUS_OK && check.checks.torn_bytes > 0 && !setup->options.is_quiet)
+        command_complain(call, "repaired %s: cut a torn last line of %zu bytes", setup->out,
+                         check.checks.torn_bytes);
+    if (status == STATUS_OK)
+        status = run_sides(&check, &err);
+    if (check.rows_count > 0)
+        print_results(&check);
+    /* As in a run: an engine that is not there is nothing measured, not a failure of the disk. */
+    bool is_missing = !check.is_open && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT);
+    enum exit_code code = is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
+    if (status == STATUS_OK)
+        code = exit_code_of(&check);
+    else
+        command_complain(call, "%s", err.text[0] != '\0' ? err.text : status_text(status));
+    release(&check);
+    return code;
+}

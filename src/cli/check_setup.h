@@ -1,0 +1,55 @@
+/* cli/check_setup.h - from the flags of `tokmark check` to what is compared. Nothing is written or
+ * started here. */
+#ifndef CLI_CHECK_SETUP_H
+#define CLI_CHECK_SETUP_H
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "spec/cell.h"
+
+#define CHECK_SIDES_MAX      8
+#define CHECK_PRECISIONS_MAX OPTION_PICKS_MAX
+
+struct check_options {
+    struct option_texts engines; /* each one engine, or several between commas */
+    const char *model;
+    struct option_texts settings; /* key=value */
+    struct option_texts weights;  /* FILE, or ENGINE=FILE */
+    uint64_t seed;
+    const char *python;          /* NULL = the engine chooses */
+    struct option_texts devices; /* DEVICE, or ENGINE=DEVICE */
+    struct option_picks precisions;
+    uint64_t mode; /* enum cell_mode */
+    uint64_t seq_len, batch_size;
+    uint64_t train_steps;
+    uint64_t threads; /* 0 = the engine decides */
+    uint64_t timeout_ns;
+    uint64_t memory_limit_bytes; /* 0 = by what is available */
+    const char *launch;          /* NULL = none */
+    const char *out;
+    bool is_kept; /* the files that were compared */
+    bool is_quiet;
+};
+
+/* One engine. */
+struct check_side {
+    char engine[CELL_PATH_BYTES]; /* as given */
+    struct cell cell;             /* in fp32, without dropout; no weights file = the one made */
+};
+
+struct check_setup {
+    struct check_options options;
+    struct check_side sides[CHECK_SIDES_MAX]; /* the first is what the others are held against */
+    size_t sides_count;
+    char out[FILE_PATH_BYTES]; /* without a slash at the end */
+};
+
+/* STATUS_UNSUPPORTED when an engine is not in this build; anything else but OK is a wrong command
+ * line. */
+MUST_CHECK enum status check_setup_make(const struct check_options *options,
+                                        struct check_setup *ret_setup, struct err *err);
+/* Is that precision among those asked for? */
+bool check_setup_wants(const struct check_setup *setup, enum cell_precision precision);
+
+#endif

@@ -1,0 +1,228 @@
+#include <stdlib.h>
+
+#include "cli/check_run.h"
+#include "cli/check_setup.h"
+#include "plan/preset.h"
+#include "spec/cell.h"
+
+#define GROUP_WHAT   "What to compare"
+#define GROUP_BATCH  "On what"
+#define GROUP_LIMITS "Limits"
+#define GROUP_OUTPUT "Output"
+#define SEQ_LEN_MAX  65536
+#define BATCH_MAX    65536
+
+static const struct option_choice mode_choices[] = {
+#define X(name, text) {text, CELL_MODE_##name},
+    CELL_MODE_MAP(X)
+#undef X
+        {NULL, 0}};
+
+/* Those that docs/check.md states a tolerance for. */
+static const struct option_choice precision_choices[] = {
+    {"fp32", CELL_PRECISION_FP32}, {"tf32", CELL_PRECISION_TF32},
+    {"bf16", CELL_PRECISION_BF16}, {"bf16-pure", CELL_PRECISION_BF16_PURE},
+    {"fp16", CELL_PRECISION_FP16}, {NULL, 0}};
+
+static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
+
+static const char *preset_at(unsigned index)
+{
+    return index < preset_count() ? preset_name(index) : NULL;
+}
+
+#define TARGET(member) .offset = offsetof(struct check_options, member)
+
+static const struct option check_rows[] = {
+    {.name = "engines",
+     .type = OPTION_WORDS,
+     TARGET(engines),
+     .arg = "NAME",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .help = "the first is what the others are held against: native,pytorch; also exec:COMMAND, "
+             "which goes on to the end of its word"},
+    {.name = "precision",
+     .type = OPTION_CHOICES,
+     TARGET(precisions),
+     .arg = "NAME",
+     .def = "fp32",
+     .choices = precision_choices,
+     .group = GROUP_WHAT,
+     .help = "fp32 compares the engines; each lower one is compared with the same engine's fp32"},
+    {.name = "mode",
+     .type = OPTION_CHOICE,
+     TARGET(mode),
+     .arg = "NAME",
+     .def = "train",
+     .choices = mode_choices,
+     .group = GROUP_WHAT,
+     .help = "train: logits, loss and gradients; infer and decode: logits and loss"},
+    {.name = "train-steps",
+     .type = OPTION_NUMBER,
+     TARGET(train_steps),
+     .arg = "N",
+     .def = "0",
+     .max = 100,
+     .group = GROUP_WHAT,
+     .help = "also compare the parameters after N AdamW steps on the same batch"},
+    {.name = "python",
+     .type = OPTION_TEXT,
+     TARGET(python),
+     .arg = "PATH",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_WHAT,
+     .help = "pytorch, jax: the interpreter, as for `tokmark run`"},
+    {.name = "model",
+     .type = OPTION_TEXT,
+     TARGET(model),
+     .arg = "PRESET",
+     .def = "superintelligence-tiny",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_BATCH,
+     .word_at = preset_at,
+     .help = "one of `tokmark models`, or the path of a .json file like those in models/; always "
+             "without dropout"},
+    {.name = "set",
+     .type = OPTION_TEXTS,
+     TARGET(settings),
+     .arg = "KEY=VALUE",
+     .max = MODEL_NAME_BYTES - 1,
+     .group = GROUP_BATCH,
+     .help = "another figure for the model: --set layers_count=2"},
+    {.name = "weights",
+     .type = OPTION_WORDS,
+     TARGET(weights),
+     .arg = "FILE",
+     .max = 2 * CELL_PATH_BYTES,
+     .group = GROUP_BATCH,
+     .help = "weights (safetensors) instead of made ones; ENGINE=FILE for one engine only"},
+    {.name = "seq",
+     .type = OPTION_NUMBER,
+     TARGET(seq_len),
+     .arg = "N",
+     .def = "32",
+     .min = 1,
+     .max = SEQ_LEN_MAX,
+     .group = GROUP_BATCH,
+     .help = "tokens in a row"},
+    {.name = "batch",
+     .type = OPTION_NUMBER,
+     TARGET(batch_size),
+     .arg = "N",
+     .def = "2",
+     .min = 1,
+     .max = BATCH_MAX,
+     .group = GROUP_BATCH,
+     .help = "rows"},
+    {.name = "seed",
+     .type = OPTION_NUMBER,
+     TARGET(seed),
+     .arg = "N",
+     .def = "0",
+     .max = INT64_MAX,
+     .group = GROUP_BATCH,
+     .help = "of weights and tokens"},
+    {.name = "device",
+     .type = OPTION_WORDS,
+     TARGET(devices),
+     .arg = "DEVICE",
+     .max = 2 * CELL_PATH_BYTES,
+     .group = GROUP_BATCH,
+     .help = "cpu (the default), cuda, cuda:N, gpu or tpu; ENGINE=DEVICE for one engine only"},
+    {.name = "threads",
+     .type = OPTION_NUMBER,
+     TARGET(threads),
+     .arg = "N",
+     .def = "auto",
+     .min = 1,
+     .max = 1024,
+     .choices = auto_choices,
+     .group = GROUP_LIMITS,
+     .help = "compute threads of an engine"},
+    {.name = "timeout",
+     .type = OPTION_DURATION,
+     TARGET(timeout_ns),
+     .arg = "TIME",
+     .def = "10m",
+     .group = GROUP_LIMITS,
+     .help = "longest start, opening or computation of a worker"},
+    {.name = "memory-limit",
+     .type = OPTION_BYTES,
+     TARGET(memory_limit_bytes),
+     .arg = "BYTES",
+     .def = "auto",
+     .choices = auto_choices,
+     .group = GROUP_LIMITS,
+     .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
+    {.name = "launch",
+     .type = OPTION_TEXT,
+     TARGET(launch),
+     .arg = "PREFIX",
+     .group = GROUP_LIMITS,
+     .help = "words put before a worker's command: 'numactl -N 0'"},
+    {.name = "out",
+     .type = OPTION_TEXT,
+     TARGET(out),
+     .arg = "DIR",
+     .def = "_bench",
+     .max = 3800,
+     .group = GROUP_OUTPUT,
+     .help = "folder of checks.jsonl and logs/; appended to"},
+    {.name = "keep",
+     .type = OPTION_FLAG,
+     TARGET(is_kept),
+     .group = GROUP_OUTPUT,
+     .help = "leave the weights, the batch and what the engines wrote in DIR/check.*"},
+    {.name = "quiet",
+     .short_name = 'q',
+     .type = OPTION_FLAG,
+     TARGET(is_quiet),
+     .group = GROUP_OUTPUT,
+     .help = "nothing on stderr but errors"},
+    COMMAND_HELP_ROW,
+};
+
+static enum exit_code run_check(const struct invocation *call)
+{
+    struct check_options options = {0};
+    enum exit_code code;
+    if (!command_parse(call, &options, NULL, &code))
+        return code;
+    struct err err = {0};
+    struct check_setup *setup = calloc(1, sizeof(*setup)); /* large: a cell for each engine */
+    enum status status = setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory")
+                                       : check_setup_make(&options, setup, &err);
+    if (status == STATUS_OK) {
+        code = check_run_all(call, setup);
+    } else {
+        command_complain(call, "%s", err.text);
+        code = status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
+               : status == STATUS_NOMEM     ? EXIT_CODE_IO
+                                            : EXIT_CODE_USAGE;
+    }
+    free(setup);
+    return code;
+}
+
+const struct command command_check = {
+    .name = "check",
+    .summary = "Compares engines' numbers on equal weights and tokens.",
+    .description =
+        "Every engine computes one batch of one preset from the same weights, without dropout. The "
+        "engine named first is the reference in fp32; a lower precision is held against the same "
+        "engine's fp32. Logits, loss, every gradient, and the weights that an engine has really "
+        "loaded, are compared tensor by tensor; docs/check.md states the measure and the "
+        "tolerances. What an engine cannot do is 'unsupported', which is no failure.\n\n"
+        "0 says that all that was compared is within tolerance, 1 that something is not or that a "
+        "worker failed, 4 that nothing could be compared. The outcome is appended to "
+        "DIR/checks.jsonl.",
+    .examples = "--engines native,pytorch\n"
+                "--engines native pytorch --precision fp32 bf16 --train-steps 3\n"
+                "--engines native --precision bf16\n"
+                "--engines native,pytorch --weights model.safetensors --seq 128\n"
+                "--engines native,pytorch --device cpu pytorch=cuda:0",
+    .options = check_rows,
+    .options_count = ARRAY_COUNT(check_rows),
+    .run = run_check,
+};

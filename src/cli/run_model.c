@@ -1,0 +1,181 @@
+#include "cli/run_model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json_dump.h"
+#include "plan/preset.h"
+
+/* What a model of a user's own is told where it asks for a vocabulary or a length and --set does
+ * not say: the figures of a published model, not ours. */
+#define FALLBACK_PRESET "gpt2-124m"
+#define HF_PREFIX       "hf:"
+#define PACKAGE         "superintelligence" /* the published package, and presets that it can be */
+
+/* A changed preset must not go by the preset's name. */
+static void add_to_name(struct model_spec *spec, const char *setting)
+{
+    size_t length = strlen(spec->name);
+    int added = snprintf(spec->name + length, sizeof(spec->name) - length, ",%s", setting);
+    if (added < 0 || (size_t)added >= sizeof(spec->name) - length)
+        (void)snprintf(spec->name + sizeof(spec->name) - 5, 5, "....");
+}
+
+/* "key=value" to its two parts. */
+static const char *split_setting(const char *setting, char key[MODEL_NAME_BYTES])
+{
+    size_t length = strcspn(setting, "=");
+    (void)snprintf(key, MODEL_NAME_BYTES, "%.*s", (int)length, setting);
+    return setting + length + 1;
+}
+
+/* Settings that are not the preset's go to the worker: fields of a user's own configuration. */
+static enum status put_settings(const char *const *settings, size_t count, struct cell *cell,
+                                struct err *err)
+{
+    if (count == 0)
+        return STATUS_OK;
+    struct buf text;
+    buf_init(&text, sizeof(cell->options.settings_json) - 1);
+    json_t *object = json_object();
+    for (size_t i = 0; object != NULL && i < count; i++) {
+        char key[MODEL_NAME_BYTES];
+        const char *value = split_setting(settings[i], key);
+        (void)json_object_set_new(object, key, json_string(value)); /* the last one counts */
+    }
+    struct json_writer writer;
+    json_writer_init(&writer, &text);
+    bool is_whole = object != NULL && json_dump_value(object, &writer) && !text.failed;
+    if (is_whole)
+        memcpy(cell->options.settings_json, text.data, text.length_bytes + 1);
+    json_decref(object);
+    buf_release(&text);
+    return is_whole ? STATUS_OK
+                    : ERR(err, STATUS_INVALID, "--set: all settings together are over %zu bytes",
+                          sizeof(cell->options.settings_json) - 1);
+}
+
+/* Can the engine run code of a user's own? */
+static bool takes_own_models(const struct engine_ops *ops)
+{
+    return ops == NULL || ops->become != NULL;
+}
+
+/* May a package of the user's own stand behind the preset, with settings that no preset has? */
+static bool has_own_settings(const struct run_options *options, const struct engine_ops *ops)
+{
+    return takes_own_models(ops) && options->model_source == CELL_SOURCE_AUTO &&
+           strncmp(options->model, PACKAGE, strlen(PACKAGE)) == 0;
+}
+
+static enum status take_preset(const struct run_options *options, const struct engine_ops *ops,
+                               struct cell *cell, struct err *err)
+{
+    struct err cause = {0};
+    const char *own[OPTION_TEXTS_MAX];
+    size_t own_count = 0;
+    enum status status = preset_load(options->model, &cell->model, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--model: %s", cause.text);
+    (void)snprintf(cell->model_source, sizeof(cell->model_source), "preset");
+    for (size_t i = 0; i < options->settings.count; i++) {
+        const char *setting = options->settings.items[i];
+        char key[MODEL_NAME_BYTES];
+        const char *value = split_setting(setting, key);
+        if (has_own_settings(options, ops) && !model_spec_has(key)) {
+            own[own_count++] = setting;
+        } else {
+            status = model_spec_set(&cell->model, key, value, &cause);
+            if (status != STATUS_OK)
+                return ERR(err, STATUS_INVALID, "--set %s: %s", setting, cause.text);
+        }
+        add_to_name(&cell->model, setting);
+    }
+    status = model_spec_validate(&cell->model, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--%s: %s", options->settings.count > 0 ? "set" : "model",
+                   cause.text);
+    return put_settings(own, own_count, cell, err);
+}
+
+static bool is_dotted_name(const char *text, size_t length)
+{
+    bool is_start = true;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_letter = (c | 0x20U) - 'a' < 26U || c == '_' || c >= 0x80;
+        if (c == '.' ? is_start : !is_letter && (is_start || c < '0' || c > '9'))
+            return false;
+        is_start = c == '.';
+    }
+    return !is_start;
+}
+
+/* "hf:DIR", with the folder's absolute path, as workers may run elsewhere. */
+static enum status take_folder(const char *folder, struct cell *cell, struct err *err)
+{
+    char *path = realpath(folder, NULL);
+    char config[FILE_PATH_BYTES];
+    enum status status = STATUS_OK;
+    if (path == NULL)
+        status =
+            ERR(err, STATUS_INVALID, "--model: cannot read '%.200s': %s", folder, strerror(errno));
+    else if (file_join(path, "config.json", config, NULL) != STATUS_OK || !file_exists(config))
+        status = ERR(err, STATUS_INVALID,
+                     "--model: '%.200s' has no config.json of a transformers model", path);
+    else if (snprintf(cell->model_ref, sizeof(cell->model_ref), HF_PREFIX "%s", path) >=
+             (int)sizeof(cell->model_ref))
+        status = ERR(err, STATUS_INVALID, "--model: '%.100s...' is too long a path", path);
+    free(path);
+    return status;
+}
+
+static enum status take_factory(const char *text, struct cell *cell, struct err *err)
+{
+    const char *colon = strchr(text, ':');
+    if (!is_dotted_name(text, (size_t)(colon - text)) ||
+        !is_dotted_name(colon + 1, strlen(colon + 1)))
+        return ERR(err, STATUS_INVALID,
+                   "--model: '%.80s' is no pkg.module:factory; try 'mymodel.model:MyModel'", text);
+    (void)snprintf(cell->model_ref, sizeof(cell->model_ref), "%s", text);
+    return STATUS_OK;
+}
+
+static enum status take_own(const struct run_options *options, const struct engine_ops *ops,
+                            struct cell *cell, struct err *err)
+{
+    const char *text = options->model;
+    bool is_hf = strncmp(text, HF_PREFIX, strlen(HF_PREFIX)) == 0;
+    if (!takes_own_models(ops))
+        return ERR(err, STATUS_INVALID,
+                   "--model: '%.80s' is a model of your own, which engine %s cannot run; try "
+                   "--engine pytorch",
+                   text, ops->name);
+    enum status status =
+        is_hf ? take_folder(text + strlen(HF_PREFIX), cell, err) : take_factory(text, cell, err);
+    if (status == STATUS_OK)
+        status = preset_load(FALLBACK_PRESET, &cell->model, err);
+    if (status != STATUS_OK)
+        return status;
+    (void)snprintf(cell->model_source, sizeof(cell->model_source), "%s", is_hf ? "hf" : "factory");
+    /* The end of a path says more than its beginning. */
+    size_t length = strlen(cell->model_ref);
+    size_t room = sizeof(cell->model.name) - 1;
+    (void)snprintf(cell->model.name, sizeof(cell->model.name), "%s",
+                   cell->model_ref + (length > room ? length - room : 0));
+    for (size_t i = 0; i < options->settings.count; i++)
+        add_to_name(&cell->model, options->settings.items[i]);
+    return put_settings(options->settings.items, options->settings.count, cell, err);
+}
+
+enum status run_model_take(const struct run_options *options, const struct engine_ops *ops,
+                           struct cell *cell, struct err *err)
+{
+    bool is_file = strchr(options->model, '/') != NULL;
+    bool is_own = strncmp(options->model, HF_PREFIX, strlen(HF_PREFIX)) == 0 ||
+                  (!is_file && strchr(options->model, ':') != NULL);
+    return is_own ? take_own(options, ops, cell, err) : take_preset(options, ops, cell, err);
+}

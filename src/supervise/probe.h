@@ -1,0 +1,24 @@
+/* supervise/probe.h - before a sweep: can the engine's worker be started at all, and with what?
+ *
+ * An engine in Python lives in an interpreter of the user's choosing; one line that says that it
+ * has no PyTorch is worth more than a sweep of failed cells.
+ */
+#ifndef SUPERVISE_PROBE_H
+#define SUPERVISE_PROBE_H
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "supervise/supervise.h"
+
+/* Runs `[launch prefix] SELF worker ENGINE --probe` and appends the JSON object it prints:
+ * {executable, chosen_by, python, packages: {name: version}, missing: [name]}. STATUS_NOT_FOUND
+ * with the worker's own last line when it cannot be started; STATUS_TIMEOUT after phase_timeout_ns.
+ */
+MUST_CHECK enum status probe_worker(const struct supervise_options *options, const char *engine,
+                                    struct buf *ret_json, struct err *err);
+
+/* Is every package of a probe's JSON there? STATUS_NOT_FOUND names those that are not and says how
+ * to get them. */
+MUST_CHECK enum status probe_check(const char *json, const char *engine, struct err *err);
+
+#endif

@@ -1,0 +1,205 @@
+"""The `pytorch` engine through the whole program: flags, models of one's own, records."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from test_pytorch_sources import CONFIG, write, write_package
+from worker_client import release_binary
+
+TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",
+        "heads_count=2", "--set", "ffn_hidden=16", "--set", "experts_count=2", "--set", "rotary_dim=8"]
+SHORT = ["--device", "cpu", "--seq", "16", "--batch", "2", "--steps", "3", "--warmup", "1"]
+
+
+def start(folder, *args, name="tokmark", code=0):
+    binary = Path(release_binary()).resolve()
+    env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([str(binary.parent / name), *args], cwd=folder, env=env, text=True,
+                          capture_output=True, timeout=300, check=False)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def read(folder, out="_bench"):
+    lines = (Path(folder) / out / "bench_results.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def run(folder, *args, code=0):
+    start(folder, "run", "--engine", "pytorch", *SHORT, *args, code=code)
+    return read(folder)
+
+
+# Small defaults, as nobody could run the published ones on a CPU.
+SMALL_CONFIG = (CONFIG.replace("64000", "89").replace("2048", "16").replace("24", "2")
+                .replace("= 16\n    expert_hidden", "= 2\n    expert_hidden").replace("8192", "32"))
+
+
+def test_the_published_command_measures_the_package_of_the_folder(tmp_path):
+    assert "dim: int = 16" in SMALL_CONFIG and "n_layers: int = 2" in SMALL_CONFIG
+    write_package(tmp_path, config=SMALL_CONFIG)
+    before = sorted(str(p) for p in tmp_path.rglob("*.py"))
+    start(tmp_path, "--device", "cpu", "--seq", "64", "--batch", "2", "--steps", "5", "--precision",
+          "fp32", name="bench_pytorch")
+    assert sorted(str(p) for p in tmp_path.rglob("*.py")) == before
+    train, infer = read(tmp_path)
+    # counted by the package's own class, in an interpreter of its own
+    code = ("from superintelligence.config import ModelConfig\n"
+            "from superintelligence.model import SuperIntelligenceModel\n"
+            "model = SuperIntelligenceModel(ModelConfig(max_position_embeddings=64))\n"
+            "print(sum(p.numel() for p in model.parameters()))")
+    counted = int(subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, check=True,
+                                 capture_output=True).stdout)
+    for record, mode in ((train, "train"), (infer, "infer")):
+        assert record["verdict"] in ("ok", "unsteady"), record["reasons"]
+        assert (record["mode"], record["steps"], record["framework"]) == (mode, 5, "pytorch")
+        assert record["model_source"] == f"package superintelligence ({tmp_path}/superintelligence)"[:63] or (
+            record["model_source"].startswith("package superintelligence (..."))
+        assert record["params_total"] == counted
+        assert record["model_spec"] is None and record["step_flops"] is None
+    assert train["loss_last"] == pytest.approx(4.5, abs=1.5)  # about ln 89
+
+
+def test_a_named_preset_fills_the_package(tmp_path):
+    write_package(tmp_path)
+    records = run(tmp_path, "--model", "superintelligence-tiny", "--mode", "infer", *TINY, "--set",
+                  "expert_capacity=2.5")
+    assert records[0]["verdict"] in ("ok", "unsteady"), records[0]["reasons"]
+    assert records[0]["params_total"] < 100000
+    assert records[0]["model"].startswith("superintelligence-tiny,vocab_size=97")
+
+
+def test_precisions_are_real_and_the_record_says_them(tmp_path):
+    records = run(tmp_path, "--precision", "fp32", "bf16", "bf16-pure", "tf32", *TINY, code=3)
+    found = {(r["precision"], r["mode"]): r for r in records}
+    assert len(found) == 8
+    for mode in ("train", "infer"):
+        assert found["fp32", mode]["dtype_compute"] == "fp32"
+        assert found["bf16", mode]["dtype_compute"].startswith("bf16")
+        assert found["bf16", mode]["dtype_param"] == "fp32"
+        assert found["bf16-pure", mode]["dtype_param"] == "bf16"
+        assert found["tf32", mode]["verdict"] == "unsupported"
+    for record in records:
+        if record["verdict"] == "unsupported":
+            continue
+        assert record["engine_version"].startswith(f"torch {torch.__version__}")
+        worker = record["environment"]["worker"]
+        assert worker["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+        assert worker["chosen_by"] == "$TOKMARK_PYTHON"
+        assert record["peak_mem_mb"] > 0
+
+
+def test_options_reach_the_worker(tmp_path):
+    (record,) = run(tmp_path, "--moe", "published", "--mode", "infer", *TINY)
+    assert record["model_source"] == "tokmark pytorch (published)"
+    assert record["backend"].endswith("every expert")
+    (_, record) = run(tmp_path, "--mode", "infer", *TINY)
+    assert record["model_source"] == "tokmark pytorch (routed)"
+    assert record["params_total"] == sum(
+        p for p in (97 * 24 * 2, 16 * 24, 24 * 3, 3 * 24 * 25, 24 * 25, 2 * 24,
+                    2 * (2 * 16 * 25 + 24 * 17)))
+
+
+def test_the_package_is_left_alone_when_ours_is_asked_for(tmp_path):
+    write_package(tmp_path)
+    (record,) = run(tmp_path, "--model-source", "builtin", "--mode", "infer", *TINY)
+    assert record["model_source"] == "tokmark pytorch (routed)"
+
+
+FACTORY = """
+    import torch
+    from torch import nn
+
+
+    class Mine(nn.Module):
+        def __init__(self, vocab_size, seq_len, width=8):
+            super().__init__()
+            self.table = nn.Embedding(vocab_size, width)
+            self.places = nn.Embedding(seq_len, width)
+            self.head = nn.Linear(width, vocab_size)
+
+        def forward(self, ids):
+            return self.head(self.table(ids) + self.places.weight[: ids.shape[1]])
+"""
+
+
+def test_a_factory_of_ones_own(tmp_path):
+    write(tmp_path, "mine/model.py", FACTORY)
+    records = run(tmp_path, "--model", "mine.model:Mine", "--set", "vocab_size=50", "--set", "width=4")
+    for record in records:
+        assert record["verdict"] in ("ok", "unsteady"), record["reasons"]
+        assert record["model_source"] == "factory mine.model:Mine"
+        assert record["model"] == "mine.model:Mine,vocab_size=50,width=4"
+        assert record["params_total"] == 50 * 4 + 16 * 4 + 4 * 50 + 50
+        assert record["model_spec"] is None and record["step_flops"] is None
+    # without --set the vocabulary is a published model's
+    record = run(tmp_path, "--model", "mine.model:Mine", "--mode", "infer")[-1]
+    assert record["params_total"] == 50257 * 8 + 16 * 8 + 8 * 50257 + 50257
+
+
+def test_a_transformers_folder(tmp_path):
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 77, "n_embd": 16,
+              "n_layer": 1, "n_head": 2, "n_positions": 32}
+    write(tmp_path, "folder/config.json", json.dumps(config))
+    records = run(tmp_path, "--model", "hf:folder", "--mode", "infer", 
+                  code=0 if _has_transformers() else 4)
+    if _has_transformers():
+        assert records[0]["model_source"].startswith("hf ")
+    else:
+        assert records[0]["verdict"] == "unsupported"
+        assert "transformers" in records[0]["notes"]
+
+
+def _has_transformers():
+    import importlib.util
+
+    return importlib.util.find_spec("transformers") is not None
+
+
+@pytest.mark.parametrize("body, verdict, wanted", [
+    ("raise ValueError('no such thing')", "invalid", "no such thing"),
+    ("import os; os._exit(7)", "crashed", "exit 7"),
+    ("print('x' * 100000); return self.head(self.table(ids))", "ok", ""),
+    ("import time; time.sleep(1000)", "timeout", "no answer within"),
+    ("return self.head(self.table(ids)) * float('nan')", "invalid", "not finite"),
+    ("return self.table(ids)", "invalid", "shape"),
+    ("raise MemoryError('none left')", "oom", "none left"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SEGV"),
+])
+def test_a_hostile_model_is_a_clear_record_and_the_sweep_goes_on(tmp_path, body, verdict, wanted):
+    lines = FACTORY.splitlines()
+    lines[-1] = "            if ids.shape[0] == 2:"
+    lines += ["                " + body, "            return self.head(self.table(ids))"]
+    write(tmp_path, "mine.py", "\n".join(lines))
+    start(tmp_path, "run", "--engine", "pytorch", "--model", "mine:Mine", "--set", "vocab_size=50",
+          *SHORT, "--batch", "1", "--mode", "infer", "--timeout", "20s", "--try-all",
+          code=0 if verdict == "ok" else 3)
+    bad, good = read(tmp_path)
+    assert good["verdict"] in ("ok", "unsteady"), good["reasons"]
+    assert bad["verdict"] == verdict or (verdict == "ok" and bad["verdict"] == "unsteady"), bad["reasons"]
+    assert wanted in json.dumps(bad["reasons"]), bad["reasons"]
+
+
+def test_a_cell_that_cannot_fit_is_oom_and_larger_ones_are_not_run(tmp_path):
+    start(tmp_path, "run", "--engine", "pytorch", "--model", "superintelligence", "--device", "cpu",
+          "--seq", "8", "16", "--batch", "1", "--mode", "train", "--precision", "fp32", "--steps", "1",
+          code=4)
+    first, second = read(tmp_path)
+    assert first["verdict"] == second["verdict"] == "oom"
+    assert first["mem_needed_bytes"] > 4 * 4 * 10.3e9 > first["mem_available_bytes"]
+    assert second["reasons"][0]["code"] == "dominated"
+
+
+def test_the_interpreter_is_part_of_what_resume_compares(tmp_path):
+    arguments = ["--mode", "infer", *TINY]
+    run(tmp_path, *arguments)
+    done = start(tmp_path, "run", "--engine", "pytorch", *SHORT, *arguments, "--resume")
+    assert "Skipped 1 of 1" in done.stdout
+    assert len(read(tmp_path)) == 1
+
+
