@@ -45,12 +45,14 @@ class JaxWorker(Worker):
 
 def refusal(model, folder=None, mode="infer", **changes):
     """The error that this cell is answered with; here, without the start of a worker for each."""
+    import jax
     from tokmark_worker.cell import read_cell
     from tokmark_worker.errors import WorkerError
     from tokmark_worker.jax_engine import JaxEngine
 
     message = open_message("jax", model, mode, **{"seq_len": 8, "batch_size": 2, **changes})
     before = os.getcwd()
+    matmul = jax.config.jax_default_matmul_precision
     os.chdir(folder or before)
     try:
         JaxEngine().open(read_cell(message))
@@ -58,4 +60,5 @@ def refusal(model, folder=None, mode="infer", **changes):
         return vars(error)
     finally:
         os.chdir(before)
+        jax.config.update("jax_default_matmul_precision", matmul)
     raise AssertionError("the cell was opened")

@@ -288,24 +288,22 @@ def test_times_add_up_and_lie_within_the_request(mode):
         block = worker.run(20, "block")
         assert "step_ns" not in block and 0 < block["window_ns"]
         assert block["recompiles"] == 0
+        if mode == "decode":  # k and v, rows, positions, dim, fp32
+            assert worker.memory()["parts"]["kv_cache_bytes"] == 2 * 2 * 8 * 48 * 4
 
 
 def test_memory_figures_hold_what_they_must():
-    spec = {**GELU, "vocab_size": 20000, "dim": 192, "heads_count": 4, "layers_count": 1}
+    spec = {**GELU, "vocab_size": 60000, "dim": 96, "heads_count": 4, "layers_count": 1}
     with JaxWorker() as worker:
-        ready = worker.open(spec, "train")
+        ready = worker.open(spec, "train", 8)
         worker.run(2)
         memory = worker.memory()
         weights = 4 * ready["params_total"]
     assert memory["parts"]["weights_bytes"] == weights
     assert memory["parts"]["optimizer_bytes"] == 2 * weights + 4  # and the count of steps
     grown = memory["rss_peak_bytes"] - memory["rss_baseline_bytes"]
-    assert 3 * weights < grown < 4 * weights + (700 << 20)
+    assert 3 * weights < grown < 4 * weights + (800 << 20)
     assert "allocated_bytes" not in memory  # a CPU has no allocator that could say
-    with JaxWorker() as worker:
-        worker.open(spec, "decode")
-        cache = worker.memory()["parts"]["kv_cache_bytes"]
-    assert cache == 2 * 2 * 40 * 192 * 4  # k and v, rows, positions, dim, fp32
 
 
 def test_a_cell_that_cannot_fit_is_refused_before_anything_is_allocated():
