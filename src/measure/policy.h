@@ -31,6 +31,9 @@
 #include "base/status.h"
 #include "spec/verdict.h"
 
+/* Raised when the same policy comes to mean other figures: what was measured before is then not
+ * taken for the same (--resume). 2: intervals by the effective number of samples. */
+#define MEASURE_METHOD         2
 #define MEASURE_STEADY_PERCENT 5.0
 #define MEASURE_EFFECTIVE_MIN  20.0
 /* By precision no more samples are taken than this; steps_exact is the caller's to bound. */

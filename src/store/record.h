@@ -122,7 +122,18 @@
     X(MEM_DEVICE_TOTAL_MB, "mem_device_total_mb", DOUBLE, "MiB", "memory of the device")           \
     X(TRACE_MS, "trace_ms", DOUBLE, "ms", "making the program that is compiled")                   \
     X(COMPILER_FLOPS, "compiler_flops", DOUBLE, "FLOP",                                            \
-      "of one step as the compiler counts; beside step_flops")
+      "of one step as the compiler counts; beside step_flops")                                     \
+    X(SAMPLES_EFFECTIVE, "samples_effective", DOUBLE, "samples",                                   \
+      "independent samples that the samples are worth for the median")                             \
+    X(LAG1, "lag1", DOUBLE, "", "autocorrelation of neighbouring samples")                         \
+    X(MS_MEAN_LOW, "ms_mean_low", DOUBLE, "ms", "95 % interval of the samples' mean, low end")     \
+    X(MS_MEAN_HIGH, "ms_mean_high", DOUBLE, "ms", "95 % interval of the samples' mean, high end")  \
+    X(MS_P90_UPPER, "ms_p90_upper", DOUBLE, "ms", "the p90 is not over this, with 95 %")           \
+    X(MS_P95_UPPER, "ms_p95_upper", DOUBLE, "ms", "the p95 is not over this, with 95 %")           \
+    X(MS_P99_UPPER, "ms_p99_upper", DOUBLE, "ms", "the p99 is not over this, with 95 %")           \
+    X(MS_P999_UPPER, "ms_p999_upper", DOUBLE, "ms", "the p99.9 is not over this, with 95 %")       \
+    X(OUTLIERS, "outliers", INTEGER, "samples",                                                    \
+      "beyond 1.5 interquartile ranges of the quartiles; labelled, never removed")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

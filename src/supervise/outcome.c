@@ -233,6 +233,27 @@ static void set_ms(struct record *record, enum record_field field,
     set_double(record, field, figure->is_known, figure->value / 1e6, "too_few_samples");
 }
 
+/* What the samples say of themselves, beside the figures that stand first. */
+static void put_spread(const struct measure_summary *summary, struct record *record)
+{
+    const char *few = "too_few_samples";
+    const struct outliers *outliers = &summary->outliers;
+    set_double(record, RECORD_SAMPLES_EFFECTIVE, summary->samples_count > 1,
+               summary->effective_count, few);
+    set_double(record, RECORD_LAG1, summary->samples_count > 1, summary->lag1, few);
+    set_double(record, RECORD_MS_MEAN_LOW, summary->mean_95.is_known, summary->mean_95.low / 1e6,
+               few);
+    set_double(record, RECORD_MS_MEAN_HIGH, summary->mean_95.is_known, summary->mean_95.high / 1e6,
+               few);
+    set_ms(record, RECORD_MS_P90_UPPER, &summary->p90_upper_95_ns);
+    set_ms(record, RECORD_MS_P95_UPPER, &summary->p95_upper_95_ns);
+    set_ms(record, RECORD_MS_P99_UPPER, &summary->p99_upper_95_ns);
+    set_ms(record, RECORD_MS_P999_UPPER, &summary->p999_upper_95_ns);
+    record_set_u64(record, RECORD_OUTLIERS,
+                   outliers->low_severe + outliers->low_mild + outliers->high_mild +
+                       outliers->high_severe);
+}
+
 /* Figures of the measured blocks, also of those before an early end. */
 static enum status put_measured(const struct trial *trial, struct record *record, struct err *err)
 {
@@ -253,7 +274,16 @@ static enum status put_measured(const struct trial *trial, struct record *record
                                                    RECORD_MS_MAX,
                                                    RECORD_MS_STDDEV,
                                                    RECORD_TOKENS_PER_SEC_LOW,
-                                                   RECORD_TOKENS_PER_SEC_HIGH};
+                                                   RECORD_TOKENS_PER_SEC_HIGH,
+                                                   RECORD_SAMPLES_EFFECTIVE,
+                                                   RECORD_LAG1,
+                                                   RECORD_MS_MEAN_LOW,
+                                                   RECORD_MS_MEAN_HIGH,
+                                                   RECORD_MS_P90_UPPER,
+                                                   RECORD_MS_P95_UPPER,
+                                                   RECORD_MS_P99_UPPER,
+                                                   RECORD_MS_P999_UPPER,
+                                                   RECORD_OUTLIERS};
         for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
             record_set_null(record, fields[i], why_missing(trial));
         return STATUS_OK;
@@ -287,6 +317,7 @@ static enum status put_measured(const struct trial *trial, struct record *record
     const struct measure_interval *rate = &summary.tokens_per_second_95;
     set_double(record, RECORD_TOKENS_PER_SEC_LOW, rate->is_known, rate->low, few);
     set_double(record, RECORD_TOKENS_PER_SEC_HIGH, rate->is_known, rate->high, few);
+    put_spread(&summary, record);
     return STATUS_OK;
 }
 

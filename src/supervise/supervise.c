@@ -43,6 +43,7 @@ void supervise_policy_id(const struct measure_policy *policy, const char *launch
     json_writer_init(&writer, &text);
     json_begin_object(&writer);
     put_policy(&writer, policy);
+    json_field_u64(&writer, "method", MEASURE_METHOD);
     json_field_string(&writer, "launch_prefix", launch_prefix != NULL ? launch_prefix : "");
     json_end_object(&writer);
     hash_id(text.data, text.length_bytes, id);
