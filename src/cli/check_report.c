@@ -55,19 +55,6 @@ static void put_kinds(struct json_writer *writer, const struct check_row *row)
     json_end_object(writer);
 }
 
-static void put_reasons(struct json_writer *writer, const struct reasons *reasons)
-{
-    json_put_key(writer, "reasons");
-    json_begin_array(writer);
-    for (size_t i = 0; i < reasons->count; i++) {
-        json_begin_object(writer);
-        json_field_string(writer, "code", reasons->items[i].code);
-        json_field_string(writer, "text", reasons->items[i].text);
-        json_end_object(writer);
-    }
-    json_end_array(writer);
-}
-
 static void put_text_or_null(struct json_writer *writer, const char *key, const char *text)
 {
     if (text[0] != '\0')
@@ -130,7 +117,8 @@ void check_report_line(const struct check_facts *facts, const struct check_row *
     json_field_u64(&writer, "train_steps", facts->setup->options.train_steps);
     put_reference(&writer, row);
     json_field_string(&writer, "verdict", verdict_name(row->verdict));
-    put_reasons(&writer, &row->reasons);
+    json_put_key(&writer, "reasons");
+    reasons_write(&row->reasons, &writer);
     put_kinds(&writer, row);
     put_worker(&writer, &row->run);
     json_field_double(&writer, "total_ms", (double)row->run.total_ns / (double)NS_PER_MS);

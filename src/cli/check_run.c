@@ -153,9 +153,7 @@ static enum status probe_engines(const struct check *check, struct err *err)
         const struct supervise_options supervise = supervise_options(check, side);
         struct buf json;
         buf_init(&json, ENVIRONMENT_BYTES_MAX);
-        status = probe_worker(&supervise, ops->name, &json, err);
-        if (status == STATUS_OK)
-            status = probe_check(json.data, ops->name, err);
+        status = probe_require(&supervise, ops->name, &json, err);
         buf_release(&json);
     }
     return status;

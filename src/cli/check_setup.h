@@ -45,8 +45,7 @@ struct check_setup {
     char out[FILE_PATH_BYTES]; /* without a slash at the end */
 };
 
-/* STATUS_UNSUPPORTED when an engine is not in this build; anything else but OK is a wrong command
- * line. */
+/* STATUS_NOMEM, or a wrong command line. */
 MUST_CHECK enum status check_setup_make(const struct check_options *options,
                                         struct check_setup *ret_setup, struct err *err);
 /* Is that precision among those asked for? */

@@ -2,7 +2,7 @@
 
 #include "cli/check_run.h"
 #include "cli/check_setup.h"
-#include "plan/preset.h"
+#include "cli/run_options.h"
 #include "spec/cell.h"
 
 #define GROUP_WHAT   "What to compare"
@@ -12,24 +12,11 @@
 #define SEQ_LEN_MAX  65536
 #define BATCH_MAX    65536
 
-static const struct option_choice mode_choices[] = {
-#define X(name, text) {text, CELL_MODE_##name},
-    CELL_MODE_MAP(X)
-#undef X
-        {NULL, 0}};
-
 /* Those that docs/check.md states a tolerance for. */
 static const struct option_choice precision_choices[] = {
     {"fp32", CELL_PRECISION_FP32}, {"tf32", CELL_PRECISION_TF32},
     {"bf16", CELL_PRECISION_BF16}, {"bf16-pure", CELL_PRECISION_BF16_PURE},
     {"fp16", CELL_PRECISION_FP16}, {NULL, 0}};
-
-static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
-
-static const char *preset_at(unsigned index)
-{
-    return index < preset_count() ? preset_name(index) : NULL;
-}
 
 #define TARGET(member) .offset = offsetof(struct check_options, member)
 
@@ -55,7 +42,7 @@ static const struct option check_rows[] = {
      TARGET(mode),
      .arg = "NAME",
      .def = "train",
-     .choices = mode_choices,
+     .choices = run_mode_choices,
      .group = GROUP_WHAT,
      .help = "train: logits, loss and gradients; infer and decode: logits and loss"},
     {.name = "train-steps",
@@ -80,7 +67,7 @@ static const struct option check_rows[] = {
      .def = "superintelligence-tiny",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_BATCH,
-     .word_at = preset_at,
+     .word_at = run_preset_at,
      .help = "one of `tokmark models`, or the path of a .json file like those in models/; always "
              "without dropout"},
     {.name = "set",
@@ -137,7 +124,7 @@ static const struct option check_rows[] = {
      .def = "auto",
      .min = 1,
      .max = 1024,
-     .choices = auto_choices,
+     .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "compute threads of an engine"},
     {.name = "timeout",
@@ -152,7 +139,7 @@ static const struct option check_rows[] = {
      TARGET(memory_limit_bytes),
      .arg = "BYTES",
      .def = "auto",
-     .choices = auto_choices,
+     .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
     {.name = "launch",
@@ -197,9 +184,7 @@ static enum exit_code run_check(const struct invocation *call)
         code = check_run_all(call, setup);
     } else {
         command_complain(call, "%s", err.text);
-        code = status == STATUS_UNSUPPORTED ? EXIT_CODE_NOTHING
-               : status == STATUS_NOMEM     ? EXIT_CODE_IO
-                                            : EXIT_CODE_USAGE;
+        code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     }
     free(setup);
     return code;

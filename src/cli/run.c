@@ -118,9 +118,7 @@ static enum status probe_engine(struct run *run, struct err *err)
     };
     struct buf json;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
-    enum status status = probe_worker(&supervise, ops->name, &json, err);
-    if (status == STATUS_OK)
-        status = probe_check(json.data, ops->name, err);
+    enum status status = probe_require(&supervise, ops->name, &json, err);
     if (status == STATUS_OK)
         status = environment_add(&run->environment, "worker", json.data, err);
     buf_release(&json);
@@ -141,8 +139,7 @@ static enum status prepare(struct run *run, struct err *err)
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
-    if (status == STATUS_OK)
-        status = signals_open(&run->wake_fd, err);
+    status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
         status = open_store(run, err);
     return status;

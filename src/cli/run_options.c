@@ -47,7 +47,7 @@ const struct option_default run_defaults_bench_jax[] = {
     {"out", "_bench_jax"},   {NULL, NULL},
 };
 
-static const struct option_choice mode_choices[] = {
+const struct option_choice run_mode_choices[] = {
 #define X(name, text) {text, CELL_MODE_##name},
     CELL_MODE_MAP(X)
 #undef X
@@ -92,7 +92,7 @@ static const struct option_choice source_choices[] = {
         {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
-static const struct option_choice auto_choices[] = {{"auto", 0}, {NULL, 0}};
+const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
 const char *run_engine_at(unsigned index)
 {
@@ -137,7 +137,7 @@ static enum status check_engine(const char *text, struct err *err)
     return check_command(text + prefix, err);
 }
 
-static const char *preset_at(unsigned index)
+const char *run_preset_at(unsigned index)
 {
     return index < preset_count() ? preset_name(index) : NULL;
 }
@@ -205,7 +205,7 @@ static const struct option run_rows[] = {
      .def = "superintelligence-tiny",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
-     .word_at = preset_at,
+     .word_at = run_preset_at,
      .help =
          "one of `tokmark models`, or the path of a .json file like those in models/; for engines "
          "in Python also pkg.module:factory and hf:DIR (docs/pytorch.md)"},
@@ -319,7 +319,7 @@ static const struct option run_rows[] = {
      TARGET(modes),
      .arg = "NAME",
      .def = "train infer",
-     .choices = mode_choices,
+     .choices = run_mode_choices,
      .group = GROUP_SWEEP,
      .help = "train: forward, loss, backward, optimizer; infer: forward; decode: one token a step"},
     {.name = "seq",
@@ -397,7 +397,7 @@ static const struct option run_rows[] = {
      .def = "auto",
      .min = 1,
      .max = 1024,
-     .choices = auto_choices,
+     .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "compute threads of the engine"},
     {.name = "timeout",
@@ -412,7 +412,7 @@ static const struct option run_rows[] = {
      TARGET(memory_limit_bytes),
      .arg = "BYTES",
      .def = "auto",
-     .choices = auto_choices,
+     .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
     {.name = "try-all",

@@ -56,6 +56,11 @@ struct run_options {
     bool is_quiet;
 };
 
+/* What other commands take too: every mode; "auto" for 0; presets by index, NULL past the last. */
+extern const struct option_choice run_mode_choices[];
+extern const struct option_choice run_auto_choices[];
+const char *run_preset_at(unsigned index);
+
 /* Published defaults, over those of `tokmark run`. */
 extern const struct option_default run_defaults_bench_pytorch[];
 extern const struct option_default run_defaults_bench_jax[];

@@ -12,7 +12,6 @@
 #include "supervise/supervise.h"
 
 #define DATA_SYNTHETIC "synthetic"
-#define EXEC_PREFIX    "exec:"
 
 struct given {
     const struct options_table *table;
@@ -38,12 +37,12 @@ static enum status check_conflicts(const struct run_options *options, const stru
     if (options->platform != NULL && is_given(given, "platform") && is_given(given, "device"))
         return ERR(err, STATUS_INVALID,
                    "--platform and --device exclude each other; leave one out");
-    bool is_exec = strncmp(options->engine, EXEC_PREFIX, strlen(EXEC_PREFIX)) == 0;
-    bool is_python = strcmp(options->engine, "pytorch") == 0 || strcmp(options->engine, "jax") == 0;
+    /* An exec: engine may know what a cell's options are; its interpreter is in its command. */
+    const struct engine_ops *ops = engine_find(options->engine);
     static const char *const for_python[] = {"moe", "compile", "model-source", "python"};
-    for (size_t i = 0; i < ARRAY_COUNT(for_python); i++)
-        if (is_given(given, for_python[i]) && !is_python &&
-            !(is_exec && strcmp(for_python[i], "python") != 0))
+    size_t first = ops == NULL ? ARRAY_COUNT(for_python) - 1 : 0;
+    for (size_t i = first; i < ARRAY_COUNT(for_python); i++)
+        if (is_given(given, for_python[i]) && (ops == NULL || ops->become == NULL))
             return ERR(err, STATUS_INVALID, "--%s is for --engine pytorch or jax, not '%.60s'",
                        for_python[i], options->engine);
     if (is_given(given, "compile") && strcmp(options->engine, "jax") == 0)

@@ -3,12 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A cell of this sweep that did not fit. */
-struct sweep_unfit {
-    const struct cell *cell; /* borrowed: from the plan */
-    struct record *record;   /* owned */
-};
-
 static bool has_verdict(const struct record *record, enum verdict verdict)
 {
     return strcmp(record_string(record, RECORD_VERDICT), verdict_name(verdict)) == 0;
@@ -33,38 +27,25 @@ static bool is_proof(const struct record *record)
            strstr(record_string(record, RECORD_REASONS), "\"host_memory_low\"") == NULL;
 }
 
-static const struct record *find_smaller(const struct sweep *sweep, const struct cell *cell)
+static const struct cell *find_smaller(const struct sweep *sweep, const struct cell *cell)
 {
+    const struct cell *cells = sweep->setup->plan.cells;
     if (sweep->setup->options.tries_all)
         return NULL;
     for (size_t i = 0; i < sweep->unfit_count; i++)
-        if (cell_needs_memory_of(cell, sweep->unfit[i].cell))
-            return sweep->unfit[i].record;
+        if (cell_needs_memory_of(cell, &cells[sweep->unfit[i]]))
+            return &cells[sweep->unfit[i]];
     return NULL;
 }
 
-/* Keeps the record; it is the sweep's to free. */
-static enum status keep_unfit(struct sweep *sweep, const struct cell *cell, struct record *record,
-                              struct err *err)
+static enum status keep_unfit(struct sweep *sweep, const struct cell *cell, struct err *err)
 {
-    struct sweep_unfit *unfit =
-        reallocarray(sweep->unfit, sweep->unfit_count + 1, sizeof(unfit[0]));
-    if (unfit == NULL) {
-        record_free(record);
+    size_t *unfit = reallocarray(sweep->unfit, sweep->unfit_count + 1, sizeof(unfit[0]));
+    if (unfit == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for the sweep");
-    }
-    unfit[sweep->unfit_count++] = (struct sweep_unfit){.cell = cell, .record = record};
+    unfit[sweep->unfit_count++] = (size_t)(cell - sweep->setup->plan.cells);
     sweep->unfit = unfit;
     return STATUS_OK;
-}
-
-static void forget_unfit(struct sweep *sweep)
-{
-    for (size_t i = 0; i < sweep->unfit_count; i++)
-        record_free(sweep->unfit[i].record);
-    free(sweep->unfit);
-    sweep->unfit = NULL;
-    sweep->unfit_count = 0;
 }
 
 /* --- the sweep --- */
@@ -73,7 +54,7 @@ static enum status run_trial(struct sweep *sweep, const struct cell *cell, uint3
                              struct record **ret_lost, struct err *err)
 {
     struct record *record = NULL;
-    const struct record *smaller = find_smaller(sweep, cell);
+    const struct cell *smaller = find_smaller(sweep, cell);
     enum status status =
         smaller != NULL
             ? supervise_dominated(cell, trial, sweep->supervise, smaller, &record, err)
@@ -90,7 +71,7 @@ static enum status run_trial(struct sweep *sweep, const struct cell *cell, uint3
     }
     status = table_add(sweep->table, record, err);
     if (status == STATUS_OK && smaller == NULL && is_proof(record))
-        return keep_unfit(sweep, cell, record, err);
+        status = keep_unfit(sweep, cell, err);
     record_free(record);
     return status;
 }
@@ -133,6 +114,8 @@ enum status sweep_run(struct sweep *sweep, struct record **ret_lost, struct err 
 {
     *ret_lost = NULL;
     enum status status = run_all(sweep, ret_lost, err);
-    forget_unfit(sweep);
+    free(sweep->unfit);
+    sweep->unfit = NULL;
+    sweep->unfit_count = 0;
     return status;
 }

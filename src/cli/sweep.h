@@ -18,9 +18,9 @@ struct sweep {
     uint64_t skipped_count;
     uint64_t measured_count;
     uint64_t ok_count;
-    uint64_t figures_count;    /* have a duration, good or bad */
-    bool is_interrupted;       /* a signal cut it short */
-    struct sweep_unfit *unfit; /* sweep.c's own: what did not fit so far */
+    uint64_t figures_count; /* have a duration, good or bad */
+    bool is_interrupted;    /* a signal cut it short */
+    size_t *unfit;          /* sweep.c's own list: places in the plan of cells that did not fit */
     size_t unfit_count;
 };
 

@@ -1,8 +1,6 @@
 #include "measure/compare.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "measure/quantile.h"
 
@@ -55,15 +53,8 @@ enum status compare_rounds(const double *log_ratios, size_t rounds_count, double
                            double confidence, struct compare_result *ret_result, struct err *err)
 {
     ASSERT(rounds_count >= 1 && threshold >= 0);
-    double *sorted = calloc(rounds_count, sizeof(*sorted));
-    if (sorted == NULL)
-        return ERR(err, STATUS_NOMEM, "no memory to sort %zu rounds", rounds_count);
-    memcpy(sorted, log_ratios, rounds_count * sizeof(*sorted));
-    quantile_sort(sorted, rounds_count);
     struct interval_quantile median;
-    enum status status =
-        interval_of_quantile(log_ratios, sorted, rounds_count, 0.5, confidence, &median, err);
-    free(sorted);
+    enum status status = interval_of_median(log_ratios, rounds_count, confidence, &median, err);
     if (status != STATUS_OK)
         return status;
     struct measure_interval interval = median.two_sided;

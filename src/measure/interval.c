@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "measure/quantile.h"
 #include "measure/series.h"
@@ -120,19 +121,25 @@ enum status interval_of_quantile(const double *samples, const double *sorted, si
     return STATUS_OK;
 }
 
-/* --- mean --- */
-
-static double mean_of(const double *values, size_t count)
+enum status interval_of_median(const double *samples, size_t count, double confidence,
+                               struct interval_quantile *ret_median, struct err *err)
 {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += values[i] - values[0];
-    return values[0] + sum / (double)count;
+    double *sorted = calloc(count, sizeof(*sorted));
+    if (sorted == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
+    memcpy(sorted, samples, count * sizeof(*sorted));
+    quantile_sort(sorted, count);
+    enum status status =
+        interval_of_quantile(samples, sorted, count, 0.5, confidence, ret_median, err);
+    free(sorted);
+    return status;
 }
+
+/* --- mean --- */
 
 static double stddev_of(const double *values, size_t count)
 {
-    double mean = mean_of(values, count);
+    double mean = series_mean(values, count);
     double squares = 0;
     for (size_t i = 0; i < count; i++)
         squares += (values[i] - mean) * (values[i] - mean);
@@ -143,7 +150,7 @@ enum status interval_of_mean(const double *samples, size_t count, double confide
                              struct interval_mean *ret_mean, struct err *err)
 {
     ASSERT(count >= 1 && confidence > 0 && confidence < 1);
-    struct interval_mean mean = {.value = mean_of(samples, count), .effective_count = 1};
+    struct interval_mean mean = {.value = series_mean(samples, count), .effective_count = 1};
     if (count < INTERVAL_BATCHES_MIN) {
         *ret_mean = mean;
         return STATUS_OK;
@@ -164,7 +171,7 @@ enum status interval_of_mean(const double *samples, size_t count, double confide
         return ERR(err, STATUS_NOMEM, "no memory for %zu batches", mean.batches_count);
     const double *first = samples + count % length;
     for (size_t i = 0; i < mean.batches_count; i++)
-        batches[i] = mean_of(first + i * length, length);
+        batches[i] = series_mean(first + i * length, length);
     mean.batches_lag1 = series_lag1(batches, mean.batches_count);
     if ((double)length >= BATCH_BORNE * excess) {
         double batches_count = (double)mean.batches_count;

@@ -54,6 +54,10 @@ MUST_CHECK enum status interval_of_quantile(const double *samples, const double 
                                             struct interval_quantile *ret_quantile,
                                             struct err *err);
 
+/* The median of samples that are not sorted yet. STATUS_NOMEM only. */
+MUST_CHECK enum status interval_of_median(const double *samples, size_t count, double confidence,
+                                          struct interval_quantile *ret_median, struct err *err);
+
 struct interval_mean {
     double value;
     double effective_count;

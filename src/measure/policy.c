@@ -288,16 +288,8 @@ struct look {
 static enum status take_look(const struct measure_state *state, size_t count, struct look *ret_look,
                              struct err *err)
 {
-    const double *samples = state->steady.values;
-    double *sorted = calloc(count, sizeof(*sorted));
-    if (sorted == NULL)
-        return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
-    memcpy(sorted, samples, count * sizeof(*sorted));
-    quantile_sort(sorted, count);
     struct interval_quantile median;
-    enum status status =
-        interval_of_quantile(samples, sorted, count, 0.5, CONFIDENCE, &median, err);
-    free(sorted);
+    enum status status = interval_of_median(state->steady.values, count, CONFIDENCE, &median, err);
     if (status != STATUS_OK)
         return status;
     struct look look = {.has_interval = median.two_sided.is_known,

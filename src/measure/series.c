@@ -13,7 +13,7 @@
 #define RHO_MAX          0.99
 #define MEHLER_TERMS_MAX 20000
 
-static double mean_of(const double *values, size_t count)
+double series_mean(const double *values, size_t count)
 {
     /* Relative to the first: no digits are lost when the spread is tiny beside the mean. */
     double sum = 0;
@@ -32,7 +32,7 @@ static double product_sum(const double *centered, size_t count, size_t lag)
 
 static void center(const double *values, size_t count, double *ret_centered)
 {
-    double mean = mean_of(values, count);
+    double mean = series_mean(values, count);
     for (size_t i = 0; i < count; i++)
         ret_centered[i] = values[i] - mean;
 }
@@ -41,7 +41,7 @@ double series_lag1(const double *values, size_t count)
 {
     if (count < 2)
         return 0;
-    double mean = mean_of(values, count);
+    double mean = series_mean(values, count);
     double squares = (values[0] - mean) * (values[0] - mean);
     double products = 0;
     for (size_t i = 1; i < count; i++) {

@@ -47,3 +47,15 @@ void reasons_add(struct reasons *reasons, const char *code, const char *format, 
     (void)vsnprintf(reason->text, sizeof(reason->text), format, args);
     va_end(args);
 }
+
+void reasons_write(const struct reasons *reasons, struct json_writer *writer)
+{
+    json_begin_array(writer);
+    for (size_t i = 0; i < reasons->count; i++) {
+        json_begin_object(writer);
+        json_field_string(writer, "code", reasons->items[i].code);
+        json_field_string(writer, "text", reasons->items[i].text);
+        json_end_object(writer);
+    }
+    json_end_array(writer);
+}

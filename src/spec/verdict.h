@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/json_write.h"
 #include "base/status.h"
 
 /* Append only: stored in records. */
@@ -51,5 +52,7 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* An array of {code, text}, as records hold it. */
+void reasons_write(const struct reasons *reasons, struct json_writer *writer);
 
 #endif

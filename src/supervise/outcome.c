@@ -174,14 +174,7 @@ static void put_reasons(const struct trial *trial, struct record *record)
     struct json_writer writer;
     buf_init(&json, JSON_BYTES_MAX);
     json_writer_init(&writer, &json);
-    json_begin_array(&writer);
-    for (size_t i = 0; i < trial->reasons.count; i++) {
-        json_begin_object(&writer);
-        json_field_string(&writer, "code", trial->reasons.items[i].code);
-        json_field_string(&writer, "text", trial->reasons.items[i].text);
-        json_end_object(&writer);
-    }
-    json_end_array(&writer);
+    reasons_write(&trial->reasons, &writer);
     if (!json.failed)
         record_set_json(record, RECORD_REASONS, json.data);
     buf_release(&json);

@@ -110,7 +110,7 @@ enum status probe_worker(const struct supervise_options *options, const char *en
     return status;
 }
 
-enum status probe_check(const char *json, const char *engine, struct err *err)
+static enum status check_packages(const char *json, const char *engine, struct err *err)
 {
     json_t *object = json_loads(json, 0, NULL);
     char missing[128] = "";
@@ -131,4 +131,11 @@ enum status probe_check(const char *json, const char *engine, struct err *err)
                      missing, path != NULL ? path : "?", origin != NULL ? origin : "?", engine);
     json_decref(object);
     return status;
+}
+
+enum status probe_require(const struct supervise_options *options, const char *engine,
+                          struct buf *ret_json, struct err *err)
+{
+    enum status status = probe_worker(options, engine, ret_json, err);
+    return status == STATUS_OK ? check_packages(ret_json->data, engine, err) : status;
 }

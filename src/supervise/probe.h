@@ -17,8 +17,9 @@
 MUST_CHECK enum status probe_worker(const struct supervise_options *options, const char *engine,
                                     struct buf *ret_json, struct err *err);
 
-/* Is every package of a probe's JSON there? STATUS_NOT_FOUND names those that are not and says how
+/* The same, and every package must be there: STATUS_NOT_FOUND names those that are not and says how
  * to get them. */
-MUST_CHECK enum status probe_check(const char *json, const char *engine, struct err *err);
+MUST_CHECK enum status probe_require(const struct supervise_options *options, const char *engine,
+                                     struct buf *ret_json, struct err *err);
 
 #endif

@@ -331,18 +331,16 @@ enum status supervise_trial(const struct cell *cell, uint32_t trial_number,
 }
 
 enum status supervise_dominated(const struct cell *cell, uint32_t trial_number,
-                                const struct supervise_options *options,
-                                const struct record *smaller, struct record **ret_record,
-                                struct err *err)
+                                const struct supervise_options *options, const struct cell *smaller,
+                                struct record **ret_record, struct err *err)
 {
     struct trial *trial = trial_new(cell, trial_number, options);
     if (trial == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a trial");
     session_end(&trial->session, VERDICT_OOM, "dominated",
-                "not run: it needs at least the memory of %s seq %" PRIu64 " batch %" PRIu64
+                "not run: it needs at least the memory of %s seq %" PRIu32 " batch %" PRIu32
                 ", which did not fit; --try-all runs it",
-                record_string(smaller, RECORD_MODE), record_u64(smaller, RECORD_SEQ_LEN),
-                record_u64(smaller, RECORD_BATCH_SIZE));
+                cell_mode_name(smaller->mode), smaller->seq_len, smaller->batch_size);
     enum status status = finish_trial(trial, ret_record, err);
     trial_free(trial);
     return status;

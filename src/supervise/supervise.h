@@ -43,11 +43,11 @@ MUST_CHECK enum status supervise_trial(const struct cell *cell, uint32_t trial,
                                        const struct supervise_options *options, struct store *store,
                                        struct record **ret_record, struct err *err);
 
-/* The record of a trial that is not run, as `smaller` (a record of this sweep) did not fit and
- * `cell` needs at least as much memory: `oom` with reason `dominated`. */
+/* The record of a trial that is not run, as `smaller` did not fit in this sweep and `cell` needs at
+ * least as much memory: `oom` with reason `dominated`. */
 MUST_CHECK enum status supervise_dominated(const struct cell *cell, uint32_t trial,
                                            const struct supervise_options *options,
-                                           const struct record *smaller, struct record **ret_record,
+                                           const struct cell *smaller, struct record **ret_record,
                                            struct err *err);
 
 /* Hash of the policy's and options' parts that change what a figure means. */

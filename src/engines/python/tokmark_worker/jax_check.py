@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from . import jax_tensors
-from .errors import model_error
+from .check_inputs import read_inputs
 from .jax_sources import is_array, is_floating, logits_of
 from .jax_steps import loss_of, make_optimizer
 from .user_code import require_logits
@@ -30,25 +30,8 @@ def load_weights(path, source, precision, device):
     )
 
 
-def _read_inputs(path, vocab_size, longest):
-    file = jax_tensors.SafetensorsFile(path)
-    both = []
-    for name in ("tokens", "targets"):
-        tensor = file.tensor(name)
-        if tensor.ndim != 2 or tensor.size == 0 or tensor.dtype.kind not in "iu":
-            raise model_error(f"check: the inputs need '{name}' of shape (B, T), whole numbers")
-        least, most = int(tensor.min()), int(tensor.max())
-        if least < 0 or most >= vocab_size:
-            raise model_error(
-                f"check: {name} holds {least if least < 0 else most}; the vocabulary has "
-                f"{vocab_size}"
-            )
-        both.append(jnp.asarray(tensor.astype(np.int32)))
-    if both[0].shape != both[1].shape:
-        raise model_error("check: tokens and targets differ in shape")
-    if longest is not None and both[0].shape[1] > longest:
-        raise model_error(f"check: {both[0].shape[1]} tokens in a row; the most is {longest}")
-    return both
+def _as_whole(array):
+    return array if array.dtype.kind in "iu" else None
 
 
 class Check:
@@ -63,7 +46,9 @@ class Check:
     def run(self, inputs_path, output_path, train_steps, with_weights):
         spec = None if self._source.model is None else self._source.model.spec
         longest = None if spec is None else spec.max_seq_len
-        tokens, targets = _read_inputs(inputs_path, self._source.vocab_size, longest)
+        file = jax_tensors.SafetensorsFile(inputs_path)
+        both = read_inputs(file, _as_whole, self._source.vocab_size, longest)
+        tokens, targets = (jnp.asarray(array.astype(np.int32)) for array in both)
         if self._cell.mode == "train":
             tensors, loss = self._train(tokens, targets, train_steps)
         else:

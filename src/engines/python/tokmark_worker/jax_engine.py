@@ -11,7 +11,6 @@ until after the last stamp. Python's collector is off inside a block.
 import gc
 import os
 import time
-import traceback
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ from .jax_sources import is_array, is_floating, make
 from .jax_steps import make_steps
 from .model_config import builtin_spec
 from .tokens import NumpyArrays, Tokens
-from .user_code import require_logits
+from .user_code import guarded, require_logits
 
 _COMPILED_EVENT = "/jax/core/compile/backend_compile_duration"
 _TOKEN_BYTES = 4
@@ -364,21 +363,10 @@ class JaxEngine:
         gc.collect()
 
     def _guard(self, what, function, *args):
-        """Whatever a framework or a user's code raises becomes one clear error."""
-        try:
-            return function(*args)
-        except WorkerError:
-            raise
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:
-            traceback.print_exc()
-            said = oom_error(error, self._device)
-            if said is None:
-                said = self._said_of(what, error)
-            # the traceback's frames hold arrays
-            traceback.clear_frames(error.__traceback__)
-        raise said
+        def said_of(error):
+            return oom_error(error, self._device) or self._said_of(what, error)
+
+        return guarded(said_of, function, *args)
 
     def _said_of(self, what, error):
         """A user's model may be at fault for anything; ours never is."""

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from . import torch_tensors
+from .check_inputs import read_inputs
 from .errors import model_error
 from .safetensors import fitting_shape
 from .torch_steps import LEARNING_RATE
@@ -24,28 +25,8 @@ def load_weights(path, model):
             tensor.copy_(rows.reshape(tensor.shape))
 
 
-def _read_inputs(path, vocab_size, longest, device):
-    file = torch_tensors.SafetensorsFile(path)
-    both = []
-    for name in ("tokens", "targets"):
-        tensor = file.tensor(name)
-        if tensor.dim() != 2 or tensor.numel() == 0 or tensor.is_floating_point():
-            raise model_error(f"check: the inputs need '{name}' of shape (B, T), whole numbers")
-        tensor = tensor.to(torch.int64)
-        least, most = int(tensor.min()), int(tensor.max())
-        if least < 0 or most >= vocab_size:
-            raise model_error(
-                f"check: {name} holds {least if least < 0 else most}; the vocabulary has "
-                f"{vocab_size}"
-            )
-        both.append(tensor.to(device))
-    if both[0].shape != both[1].shape:
-        raise model_error("check: tokens and targets differ in shape")
-    if longest is not None and both[0].shape[1] > longest:
-        raise model_error(
-            f"check: {both[0].shape[1]} tokens in a row; the most is {longest}"
-        )
-    return both
+def _as_whole(tensor):
+    return None if tensor.is_floating_point() else tensor.to(torch.int64)
 
 
 def _decode_logits(model, tokens, precision):
@@ -70,9 +51,9 @@ class Check:
 
     def run(self, inputs_path, output_path, train_steps, with_weights):
         longest = self._cell.model.max_seq_len if self._source.is_builtin else None
-        tokens, targets = _read_inputs(
-            inputs_path, self._source.vocab_size, longest, self._device
-        )
+        file = torch_tensors.SafetensorsFile(inputs_path)
+        both = read_inputs(file, _as_whole, self._source.vocab_size, longest)
+        tokens, targets = (tensor.to(self._device) for tensor in both)
         was_training = self._model.training
         gradients = [(param, param.grad) for param in self._model.parameters()]
         saved = None

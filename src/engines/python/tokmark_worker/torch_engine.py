@@ -8,7 +8,6 @@ in a step is the harness's, not the model's. CUDA events stand beside the host's
 import contextlib
 import gc
 import time
-import traceback
 
 import torch
 
@@ -23,6 +22,7 @@ from .torch_memory import DeviceMemory, oom_error
 from .torch_precision import NAMES, Observer, Precision
 from .torch_sources import choose, make
 from .torch_steps import Caller, DecodeSteps, InferSteps, TrainSteps
+from .user_code import guarded
 
 _COMPILE_CALLS = {"default": 2, "max-autotune": 3}  # CUDA graphs are recorded after a warm-up call
 
@@ -315,21 +315,10 @@ class TorchEngine:
                 torch.cuda.empty_cache()
 
     def _guard(self, what, function, *args):
-        """Whatever a framework or a user's code raises becomes one clear error."""
-        try:
-            return function(*args)
-        except WorkerError:
-            raise
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:
-            traceback.print_exc()
-            said = oom_error(error, self._device)
-            if said is None:
-                said = model_error(f"{what}: {last_line(error)}")
-            # the traceback's frames hold tensors
-            traceback.clear_frames(error.__traceback__)
-        raise said
+        def said_of(error):
+            return oom_error(error, self._device) or model_error(f"{what}: {last_line(error)}")
+
+        return guarded(said_of, function, *args)
 
 
 class _EventTimer:

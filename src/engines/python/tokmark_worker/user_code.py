@@ -6,7 +6,7 @@ import sys
 import traceback
 
 from .cell import nearest
-from .errors import is_memory_error, last_line, model_error
+from .errors import WorkerError, is_memory_error, last_line, model_error
 
 
 def call_user(what, function, *args, **kwargs):
@@ -20,6 +20,21 @@ def call_user(what, function, *args, **kwargs):
             raise
         traceback.print_exc()
         raise model_error(f"{what}: {last_line(error)}") from None
+
+
+def guarded(said_of, function, *args):
+    """Whatever a framework or a user's code raises becomes one clear error: the WorkerError that
+    said_of(error) makes of it."""
+    try:
+        return function(*args)
+    except (WorkerError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        said = said_of(error)
+        # the traceback's frames hold tensors
+        traceback.clear_frames(error.__traceback__)
+    raise said
 
 
 def import_module(name):
