@@ -15,7 +15,7 @@
 #include "data/check_files.h"
 #include "data/tokens.h"
 #include "engines/engine.h"
-#include "store/checks.h"
+#include "store/journal.h"
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
@@ -38,7 +38,7 @@ struct check {
     char inputs_path[FILE_PATH_BYTES];
     int wake_fd;
     bool is_open;
-    struct checks checks;
+    struct journal journal;
     struct check_row *rows; /* owned: ROWS_MAX */
     size_t rows_count;
 };
@@ -178,7 +178,7 @@ static enum status prepare(struct check *check, struct err *err)
     if (status == STATUS_OK)
         status = signals_open(&check->wake_fd, err);
     if (status == STATUS_OK)
-        status = checks_open(check->setup->out, &check->checks, err);
+        status = journal_open(check->setup->out, JOURNAL_CHECKS, &check->journal, err);
     check->is_open = status == STATUS_OK;
     return status == STATUS_OK ? make_files(check, err) : status;
 }
@@ -305,7 +305,7 @@ static enum status store_row(struct check *check, const struct check_row *row, s
     check_report_line(&facts, row, &line);
     enum status status = line.failed
                              ? ERR(err, STATUS_NOMEM, "out of memory")
-                             : checks_append(&check->checks, line.data, line.length_bytes, err);
+                             : journal_append(&check->journal, line.data, line.length_bytes, err);
     buf_release(&line);
     return status;
 }
@@ -402,7 +402,7 @@ static void print_results(const struct check *check)
     struct buf out;
     buf_init(&out, CHECK_REPORT_BYTES_MAX);
     check_report_table(check->rows, check->rows_count, &out);
-    buf_appendf(&out, "\n%s/%s\n", check->setup->out, CHECKS_NAME);
+    buf_appendf(&out, "\n%s/%s\n", check->setup->out, JOURNAL_CHECKS);
     if (check->setup->options.is_kept)
         buf_appendf(&out, "%s\n", check->folder);
     (void)command_print(check->call, &out);
@@ -413,7 +413,7 @@ static void release(struct check *check)
     if (!check->setup->options.is_kept)
         remove_folder(check);
     if (check->is_open)
-        checks_close(&check->checks);
+        journal_close(&check->journal);
     signals_close();
     free(check->rows);
     buf_release(&check->environment);
@@ -425,9 +425,9 @@ enum exit_code check_run_all(const struct invocation *call, struct check_setup *
     struct err err = {0};
     struct check check = {.call = call, .setup = setup, .wake_fd = -1};
     enum status status = prepare(&check, &err);
-    if (status == STATUS_OK && check.checks.torn_bytes > 0 && !setup->options.is_quiet)
+    if (status == STATUS_OK && check.journal.torn_bytes > 0 && !setup->options.is_quiet)
         command_complain(call, "repaired %s: cut a torn last line of %zu bytes", setup->out,
-                         check.checks.torn_bytes);
+                         check.journal.torn_bytes);
     if (status == STATUS_OK)
         status = run_sides(&check, &err);
     if (check.rows_count > 0)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "store/checks.h"
+#include "store/journal.h"
 #include "store/store.h"
 
 #define ARCHIVE_CHUNK_BYTES  65536
@@ -120,7 +120,9 @@ static enum status list_names(const char *dir, struct names *names, struct err *
     if (status == STATUS_OK)
         status = add_file(dir, "", "bench_results.csv", names, err);
     if (status == STATUS_OK)
-        status = add_file(dir, "", CHECKS_NAME, names, err);
+        status = add_file(dir, "", JOURNAL_CHECKS, names, err);
+    if (status == STATUS_OK)
+        status = add_file(dir, "", JOURNAL_AB, names, err);
     if (status == STATUS_OK)
         status = add_folder(dir, "samples", names, err);
     if (status == STATUS_OK)

@@ -1,0 +1,53 @@
+#include "store/journal.h"
+
+#include "store/lock.h"
+
+#define LINE_BYTES_MAX (1U << 20)
+
+static enum status repair(struct journal *journal, struct err *err)
+{
+    struct lines_tail tail;
+    enum status status =
+        lines_scan(journal->lines.fd, journal->lines.path, LINE_BYTES_MAX, NULL, NULL, &tail, err);
+    if (status != STATUS_OK || tail.torn_bytes == 0)
+        return status;
+    journal->torn_bytes = (size_t)tail.torn_bytes;
+    return lines_truncate(&journal->lines, tail.whole_bytes, err);
+}
+
+enum status journal_open(const char *dir, const char *name, struct journal *ret_journal,
+                         struct err *err)
+{
+    struct journal journal = {.lock_fd = -1, .lines = {.fd = -1}};
+    char path[FILE_PATH_BYTES];
+    enum status status = file_make_dirs(dir, err);
+    if (status == STATUS_OK)
+        status = lock_acquire(dir, &journal.lock_fd, err);
+    if (status == STATUS_OK)
+        status = file_join(dir, name, path, err);
+    if (status == STATUS_OK)
+        status = lines_open(&journal.lines, path, err);
+    if (status == STATUS_OK)
+        status = repair(&journal, err);
+    if (status == STATUS_OK)
+        *ret_journal = journal;
+    else
+        journal_close(&journal);
+    return status;
+}
+
+void journal_close(struct journal *journal)
+{
+    lines_close(&journal->lines);
+    lock_release(journal->lock_fd);
+    journal->lock_fd = -1;
+}
+
+enum status journal_append(struct journal *journal, const char *line, size_t line_bytes,
+                           struct err *err)
+{
+    enum status status = lines_append(&journal->lines, line, line_bytes, err);
+    if (status == STATUS_OK)
+        status = lines_sync(&journal->lines, err);
+    return status;
+}

@@ -1,0 +1,31 @@
+/* store/journal.h - a file of whole JSON lines beside the records, one writer at a time: what
+ * engines were compared on (`check`), how two sides compare (`ab`), a machine's noise (`noise`).
+ * Under the folder's one lock (store/store.h).
+ */
+#ifndef STORE_JOURNAL_H
+#define STORE_JOURNAL_H
+
+#include <stddef.h>
+
+#include "base/status.h"
+#include "store/lines.h"
+
+#define JOURNAL_CHECKS "checks.jsonl"
+#define JOURNAL_AB     "ab_results.jsonl"
+
+struct journal {
+    int lock_fd;
+    struct lines_file lines;
+    size_t torn_bytes; /* cut off the end on opening: a line that was never finished */
+};
+
+/* Makes the folder, takes its lock, repairs the end of the file `name` in it. STATUS_BUSY with the
+ * holder's pid when another writer has it. journal_close() only after OK. */
+MUST_CHECK enum status journal_open(const char *dir, const char *name, struct journal *ret_journal,
+                                    struct err *err);
+void journal_close(struct journal *journal);
+/* `line` ends in '\n'. Waits for the disk. STATUS_IO leaves the file without any part of it. */
+MUST_CHECK enum status journal_append(struct journal *journal, const char *line, size_t line_bytes,
+                                      struct err *err);
+
+#endif
