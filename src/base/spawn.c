@@ -54,9 +54,12 @@ static enum status make_pipe(int fds[2], struct err *err)
 }
 
 /* 0 or an errno. */
-static int set_actions(posix_spawn_file_actions_t *actions, int in_fd, int out_fd, int log_fd)
+static int set_actions(posix_spawn_file_actions_t *actions, const char *folder, int in_fd,
+                       int out_fd, int log_fd)
 {
     int failed = posix_spawn_file_actions_adddup2(actions, in_fd, STDIN_FILENO);
+    if (failed == 0 && folder != NULL)
+        failed = posix_spawn_file_actions_addchdir_np(actions, folder);
     if (failed == 0)
         failed = posix_spawn_file_actions_adddup2(actions, out_fd, STDOUT_FILENO);
     if (failed == 0)
@@ -85,7 +88,8 @@ static int set_attributes(posix_spawnattr_t *attributes)
     return failed;
 }
 
-static int start_child(char *const argv[], int in_fd, int out_fd, int log_fd, pid_t *ret_pid)
+static int start_child(const char *folder, char *const argv[], int in_fd, int out_fd, int log_fd,
+                       pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -94,7 +98,7 @@ static int start_child(char *const argv[], int in_fd, int out_fd, int log_fd, pi
         return failed;
     failed = posix_spawnattr_init(&attributes);
     if (failed == 0) {
-        failed = set_actions(&actions, in_fd, out_fd, log_fd);
+        failed = set_actions(&actions, folder, in_fd, out_fd, log_fd);
         if (failed == 0)
             failed = set_attributes(&attributes);
         if (failed == 0)
@@ -107,6 +111,12 @@ static int start_child(char *const argv[], int in_fd, int out_fd, int log_fd, pi
 
 enum status spawn_start(char *const argv[], int log_fd, struct spawn *ret_spawn, struct err *err)
 {
+    return spawn_start_in(NULL, argv, log_fd, ret_spawn, err);
+}
+
+enum status spawn_start_in(const char *folder, char *const argv[], int log_fd,
+                           struct spawn *ret_spawn, struct err *err)
+{
     ASSERT(argv[0] != NULL && log_fd >= FIRST_FREE_FD);
     int to_child[2] = {-1, -1};
     int from_child[2] = {-1, -1};
@@ -118,7 +128,7 @@ enum status spawn_start(char *const argv[], int log_fd, struct spawn *ret_spawn,
         status = ERR(err, STATUS_IO, "cannot set up a pipe: %s", strerror(errno));
     pid_t pid = 0;
     if (status == STATUS_OK) {
-        int failed = start_child(argv, to_child[0], from_child[1], log_fd, &pid);
+        int failed = start_child(folder, argv, to_child[0], from_child[1], log_fd, &pid);
         if (failed != 0)
             status = ERR(err, failed == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
                          "cannot start '%s': %s", argv[0], strerror(failed));

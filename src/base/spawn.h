@@ -31,6 +31,9 @@ struct spawn {
  * cannot be started. */
 MUST_CHECK enum status spawn_start(char *const argv[], int log_fd, struct spawn *ret_spawn,
                                    struct err *err);
+/* The same in another working folder, where a relative argv[0] is then looked up; NULL = ours. */
+MUST_CHECK enum status spawn_start_in(const char *folder, char *const argv[], int log_fd,
+                                      struct spawn *ret_spawn, struct err *err);
 
 /* Writes all bytes, never raising SIGPIPE. STATUS_TIMEOUT when the child does not read until then;
  * STATUS_CRASHED when it has closed its end. */

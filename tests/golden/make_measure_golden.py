@@ -335,7 +335,15 @@ def compare_case(key, n, phi, shift):
             "sign_p": stats.binomtest(below, below + above).pvalue}
 
 
+def noise_case(key, n, phi):
+    """Medians of comparisons with oneself: a series about 0.5 of which 0.5 is taken."""
+    ratios = series(key, n, phi) - 0.5
+    floor = stats.t.ppf(0.975, n) * math.sqrt(float((ratios**2).sum()) / n)
+    return {"key": key, "count": n, "phi": phi, "floor": floor}
+
+
 def cases():
+    yield "noise", (noise_case(*row) for row in [(51, 1, 0), (52, 2, 0), (53, 5, 0), (54, 20, 0)])
     yield "drift", (drift_case(*row) for row in SERIES if row[2] >= 0 or row[1] > 9)
     yield "compare", (
         compare_case(*row) for row in [(41, 10, 0, 0.5), (42, 40, 0, 0.5), (43, 40, 0, 0.3),

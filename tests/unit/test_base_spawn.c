@@ -45,6 +45,21 @@ static void read_output(struct spawn *spawn, char *text, size_t text_bytes)
     text[length] = '\0';
 }
 
+Test(base_spawn, a_child_in_another_folder)
+{
+    char *argv[] = {(char *)"pwd", NULL};
+    struct spawn spawn = {0};
+    struct err err = {0};
+    int log_fd = open_log();
+    char text[64];
+    cr_assert_eq(spawn_start_in("/usr", argv, log_fd, &spawn, &err), STATUS_OK, "%s", err.text);
+    read_output(&spawn, text, sizeof(text));
+    cr_assert_str_eq(text, "/usr\n");
+    spawn_release(&spawn);
+    cr_assert_eq(spawn_start_in("/nonexistent", argv, log_fd, &spawn, &err), STATUS_NOT_FOUND);
+    close(log_fd);
+}
+
 Test(base_spawn, streams_go_where_they_belong)
 {
     int log_fd = open_log();

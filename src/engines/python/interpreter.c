@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/user_folder.h"
+
 static bool is_program(const char *path)
 {
     struct stat info;
@@ -65,17 +67,7 @@ static enum status take_named(const char *named, const char *origin, struct inte
 enum status interpreter_setup_folder(const char *engine, char path[FILE_PATH_BYTES],
                                      struct err *err)
 {
-    const char *data = environment_text("XDG_DATA_HOME");
-    const char *home = environment_text("HOME");
-    int length = -1;
-    if (data != NULL)
-        length = snprintf(path, FILE_PATH_BYTES, "%s/tokmark/%s", data, engine);
-    else if (home != NULL)
-        length = snprintf(path, FILE_PATH_BYTES, "%s/.local/share/tokmark/%s", home, engine);
-    if (length < 0)
-        return ERR(err, STATUS_NOT_FOUND, "neither XDG_DATA_HOME nor HOME is set");
-    return length < FILE_PATH_BYTES ? STATUS_OK
-                                    : ERR(err, STATUS_LIMIT, "XDG_DATA_HOME or HOME is too long");
+    return user_folder_data(engine, path, err);
 }
 
 /* Whole, and not one whose installation was cut short (tokmark_worker/setup.py). */
