@@ -125,7 +125,8 @@ enum status session_start(struct session *session, const struct words *command,
     if (status != STATUS_OK)
         return status;
     struct err why = {0};
-    if (spawn_start(command->items, session->log_fd, &session->spawn, &why) != STATUS_OK) {
+    if (spawn_start_in(session->options->work_dir, command->items, session->log_fd, &session->spawn,
+                       &why) != STATUS_OK) {
         session_end(session, VERDICT_CRASHED, "start_failed", "%s", why.text);
         return STATUS_OK;
     }

@@ -23,6 +23,7 @@ struct supervise_options {
                                   * shell splits words, run without a shell. */
     const char *self_path;       /* this program, for `worker ENGINE` */
     const char *python;          /* for engines in Python: the interpreter; NULL = they choose */
+    const char *work_dir;        /* the worker's folder; NULL = ours */
     uint64_t phase_timeout_ns;   /* start, open, one block, close: each at most this */
     uint64_t kill_grace_ns;      /* between SIGTERM and SIGKILL */
     uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
