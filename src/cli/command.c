@@ -13,9 +13,9 @@
 #include "cli/run_options.h"
 
 const struct command *const command_list[] = {
-    &command_run,        &command_check, &command_models, &command_engines,
-    &command_env,        &command_setup, &command_help,   &command_version,
-    &command_completion, &command_man,   &command_worker,
+    &command_run,        &command_ab,  &command_noise,  &command_check, &command_models,
+    &command_engines,    &command_env, &command_setup,  &command_help,  &command_version,
+    &command_completion, &command_man, &command_worker,
 };
 const unsigned command_list_count = ARRAY_COUNT(command_list);
 
@@ -27,8 +27,8 @@ const struct program program_list[] = {
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
 /* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"ab",       "compare", "report", "export",
-                                               "registry", "hud",     "serve",  "peak"};
+static const char *const planned_commands[] = {"compare", "report", "export", "registry",
+                                               "hud",     "serve",  "peak"};
 
 const struct command *command_find(const char *name)
 {
@@ -53,6 +53,9 @@ struct options_table command_options(const struct command *command, const struct
     return (struct options_table){
         .rows = command->options,
         .rows_count = command->options_count,
+        .base_rows = command->base != NULL ? command->base->options : NULL,
+        .base_count = command->base != NULL ? command->base->options_count : 0,
+        .base_names = command->base_names,
         .defaults = program->command != NULL ? program->defaults : NULL,
         .program = program->bit,
     };
@@ -123,9 +126,9 @@ static bool check_operands(const struct invocation *call, const struct options_t
     if (seen->operands_count > command->operands_max) {
         const char *names[OPTIONS_MAX];
         size_t count = 0;
-        for (size_t i = 0; i < table->rows_count; i++)
-            if (option_is_known(table, &table->rows[i]))
-                names[count++] = table->rows[i].name;
+        for (size_t i = 0; i < options_rows_count(table); i++)
+            if (option_is_known(table, options_row(table, i)))
+                names[count++] = options_row(table, i)->name;
         const char *word = seen->operands[command->operands_max];
         command_complain(call, "unexpected word '%.80s'; did you mean '--%s'?", word,
                          nearest_word(word, names, count));

@@ -9,13 +9,13 @@
 #include "cli/options.h"
 
 /* Printed by --help and in the man page. */
-#define EXIT_CODE_MAP(X)                                                         \
-    X(OK, 0, "all cells are ok (or --resume had nothing left to do)")            \
-    X(GATE_FAILED, 1, "a gate failed: `check` found engines that differ")        \
-    X(USAGE, 2, "the command line is wrong; nothing was started or written")     \
-    X(SOME_NOT_OK, 3, "finished, but some cells are not ok; the table says why") \
-    X(NOTHING, 4, "nothing was measured: no cell produced a figure")             \
-    X(IO, 5, "the harness itself failed: reading, writing, lock, memory")        \
+#define EXIT_CODE_MAP(X)                                                                      \
+    X(OK, 0, "all cells are ok (or --resume had nothing left to do)")                         \
+    X(GATE_FAILED, 1, "a gate failed: `check` found engines that differ, `ab` a SLOWER side") \
+    X(USAGE, 2, "the command line is wrong; nothing was started or written")                  \
+    X(SOME_NOT_OK, 3, "finished, but some cells are not ok; the table says why")              \
+    X(NOTHING, 4, "nothing was measured: no cell produced a figure")                          \
+    X(IO, 5, "the harness itself failed: reading, writing, lock, memory")                     \
     X(INTERRUPTED, 130, "interrupted (128 + signal); what is whole was written")
 
 enum exit_code {
@@ -55,6 +55,10 @@ struct command {
     const char *examples;    /* lines without the program's name; NULL = none */
     const struct option *options;
     size_t options_count;
+    /* (optional) another command, those of whose flags that base_names names are flags of this one
+     * too (struct options_table). */
+    const struct command *base;
+    const char *const *base_names;
     /* (optional) words an operand may be, for completion and "did you mean". */
     const char *(*operand_at)(unsigned index);
     enum exit_code (*run)(const struct invocation *call);
@@ -67,7 +71,8 @@ extern const unsigned program_list_count;
 
 /* One per file cmd_*.c. */
 extern const struct command command_run, command_env, command_models, command_engines, command_man,
-    command_completion, command_version, command_help, command_worker, command_check, command_setup;
+    command_completion, command_version, command_help, command_worker, command_check, command_setup,
+    command_ab, command_noise;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

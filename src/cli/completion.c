@@ -33,8 +33,8 @@ static void append_words(const struct option *row, struct buf *out)
 static void append_flags(const struct options_table *table, struct buf *out)
 {
     const char *separator = "";
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct option *row = &table->rows[i];
+    for (size_t i = 0; i < options_rows_count(table); i++) {
+        const struct option *row = options_row(table, i);
         if (!option_is_known(table, row))
             continue;
         buf_appendf(out, "%s--%s", separator, row->name);
@@ -45,9 +45,12 @@ static void append_flags(const struct options_table *table, struct buf *out)
 /* "command--flag) words=...;;" for every flag that takes a value. */
 static void append_values(const struct command *command, struct buf *out)
 {
-    for (size_t i = 0; i < command->options_count; i++) {
-        const struct option *row = &command->options[i];
-        if (row->arg == NULL)
+    struct options_table table = command_options(command, &program_list[0]);
+    for (unsigned i = 0; i < program_list_count; i++)
+        table.program |= (unsigned)program_list[i].bit;
+    for (size_t i = 0; i < options_rows_count(&table); i++) {
+        const struct option *row = options_row(&table, i);
+        if (row->arg == NULL || !option_is_known(&table, row))
             continue;
         buf_appendf(out, "    %s--%s)", command->name, row->name);
         if (row->choices != NULL || row->word_at != NULL) {

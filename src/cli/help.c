@@ -133,8 +133,8 @@ static void append_exit_codes(struct buf *out)
 static void append_options(const struct options_table *table, struct buf *out)
 {
     const char *group = "";
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct option *row = &table->rows[i];
+    for (size_t i = 0; i < options_rows_count(table); i++) {
+        const struct option *row = options_row(table, i);
         if (!option_is_known(table, row))
             continue;
         if (strcmp(group, row->group) != 0)
@@ -160,7 +160,8 @@ void help_command(const struct command *command, const struct program *program, 
     append_options(&table, out);
     if (command->examples != NULL)
         append_examples(command, program, out);
-    if (command == &command_run || command == &command_check)
+    if (command == &command_run || command == &command_check || command == &command_ab ||
+        command == &command_noise)
         append_exit_codes(out);
 }
 

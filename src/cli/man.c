@@ -70,9 +70,11 @@ static void append_command(const struct command *command, struct buf *out)
         buf_append_text(out, ".PP\n");
         append_text(out, command->description);
     }
-    for (size_t i = 0; i < table.rows_count; i++)
-        if (table.rows[i].type != OPTION_HELP)
-            append_row(&table, &table.rows[i], out);
+    for (size_t i = 0; i < options_rows_count(&table); i++) {
+        const struct option *row = options_row(&table, i);
+        if (row->type != OPTION_HELP && option_is_known(&table, row))
+            append_row(&table, row, out);
+    }
 }
 
 static void append_names(struct buf *out)

@@ -8,8 +8,35 @@
 #include "base/num.h"
 #include "plan/plan.h"
 
+size_t options_rows_count(const struct options_table *table)
+{
+    return table->rows_count + table->base_count;
+}
+
+const struct option *options_row(const struct options_table *table, size_t index)
+{
+    ASSERT(index < options_rows_count(table));
+    return index < table->rows_count ? &table->rows[index]
+                                     : &table->base_rows[index - table->rows_count];
+}
+
+static bool is_left_out(const struct options_table *table, const struct option *row)
+{
+    size_t i = 0;
+    while (i < table->base_count && &table->base_rows[i] != row)
+        i++;
+    if (i == table->base_count)
+        return false;
+    const char *const *name = table->base_names;
+    while (*name != NULL && strcmp(*name, row->name) != 0)
+        name++;
+    return *name == NULL;
+}
+
 bool option_is_known(const struct options_table *table, const struct option *row)
 {
+    if (is_left_out(table, row))
+        return false;
     return row->programs == 0 || (row->programs & table->program) != 0;
 }
 
@@ -31,9 +58,9 @@ bool options_given(const struct options_table *table, const struct options_seen 
                    const char *name)
 {
     size_t i = 0;
-    while (i < table->rows_count && strcmp(table->rows[i].name, name) != 0)
+    while (i < options_rows_count(table) && strcmp(options_row(table, i)->name, name) != 0)
         i++;
-    ASSERT(i < table->rows_count); /* a flag of this name exists */
+    ASSERT(i < options_rows_count(table)); /* a flag of this name exists */
     return seen->is_given[i];
 }
 
@@ -202,9 +229,9 @@ static enum status set_default(const struct option *row, const char *def, void *
 
 enum status options_set_defaults(const struct options_table *table, void *target, struct err *err)
 {
-    ASSERT(table->rows_count <= OPTIONS_MAX);
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct option *row = &table->rows[i];
+    ASSERT(options_rows_count(table) <= OPTIONS_MAX);
+    for (size_t i = 0; i < options_rows_count(table); i++) {
+        const struct option *row = options_row(table, i);
         const char *def = option_is_known(table, row) ? option_default_text(table, row) : NULL;
         if (def == NULL)
             continue;
@@ -221,9 +248,9 @@ static enum status unknown_flag(const struct options_table *table, const char *w
 {
     const char *names[OPTIONS_MAX];
     size_t count = 0;
-    for (size_t i = 0; i < table->rows_count; i++)
-        if (option_is_known(table, &table->rows[i]))
-            names[count++] = table->rows[i].name;
+    for (size_t i = 0; i < options_rows_count(table); i++)
+        if (option_is_known(table, options_row(table, i)))
+            names[count++] = options_row(table, i)->name;
     size_t dashes = strspn(word, "-");
     size_t length = strcspn(word + dashes, "=");
     char name[OPTION_WORD_BYTES];
@@ -275,7 +302,8 @@ static enum status read_values(struct walk *walk, const struct option *row, cons
         if (status != STATUS_OK)
             return flag_error(row, status, &cause, err);
         /* `--seq=128 512` goes on like `--seq 128 512`. */
-    } else if (walk->next == walk->argc || looks_like_flag(walk->argv[walk->next])) {
+    } else if (walk->next == walk->argc ||
+               (looks_like_flag(walk->argv[walk->next]) && !row->takes_flags)) {
         return ERR(err, STATUS_INVALID, "--%s needs a value: --%s %s", row->name, row->name,
                    row->arg);
     } else {
@@ -290,8 +318,8 @@ static enum status read_values(struct walk *walk, const struct option *row, cons
 static enum status read_flag(struct walk *walk, const char *word, struct err *err)
 {
     const struct options_table *table = walk->table;
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct option *row = &table->rows[i];
+    for (size_t i = 0; i < options_rows_count(table); i++) {
+        const struct option *row = options_row(table, i);
         if (!option_is_known(table, row) || !row_matches(row, word))
             continue;
         if (!walk->seen->is_given[i])

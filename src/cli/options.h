@@ -5,8 +5,9 @@
  *
  * Grammar: `--flag value`, `--flag=value`, `-q` for the few rows with a short name. A list flag
  * takes several values after it. A word that begins with '-' and is not a negative number is a
- * flag, never a value: `--flag=-value` gives such a value. `--` ends the flags. There are no
- * abbreviations. A flag given twice: the last one counts; a list flag adds.
+ * flag, never a value: `--flag=-value` gives such a value; but for the few rows that take flags.
+ * `--` ends the flags. There are no abbreviations. A flag given twice: the last one counts; a list
+ * flag adds.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -66,6 +67,7 @@ struct option {
     const char *group;                   /* heading in help */
     const char *help;
     unsigned programs; /* bits of the program names that know this flag; 0 = all */
+    bool takes_flags;  /* TEXT: the next word is the value, though it begins with '-' */
     /* (optional) a further rule on a TEXT or TEXTS value, known without the other flags. */
     enum status (*check)(const char *text, struct err *err);
     /* (optional) words a TEXT may be, for completion; NULL past the last. */
@@ -81,18 +83,26 @@ struct option_default {
 struct options_table {
     const struct option *rows;
     size_t rows_count;
+    /* Rows of another command, behind its own: their targets lie at the start of this command's
+     * struct. Flags are those of them whose names are in base_names, which ends with NULL. */
+    const struct option *base_rows; /* NULL = none */
+    size_t base_count;
+    const char *const *base_names;
     const struct option_default *defaults; /* over the rows' own; NULL = none */
     unsigned program;                      /* bit of the program name in use */
 };
 
 /* What the command line held, beside the values. */
 struct options_seen {
-    bool is_given[OPTIONS_MAX]; /* by row */
+    bool is_given[OPTIONS_MAX]; /* by row, base rows behind the others */
     bool wants_help;
     const char *operands[OPTION_TEXTS_MAX]; /* words that are neither flags nor their values */
     size_t operands_count;
 };
 
+/* Own rows and those of the base, known as flags or not. */
+size_t options_rows_count(const struct options_table *table);
+const struct option *options_row(const struct options_table *table, size_t index);
 /* Is the row known under the table's program name? */
 bool option_is_known(const struct options_table *table, const struct option *row);
 bool option_is_list(const struct option *row);

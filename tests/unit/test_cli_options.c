@@ -64,6 +64,50 @@ Test(cli_options, every_default_is_a_value_that_a_user_could_give)
     }
 }
 
+/* Rows of another command: those named are flags, in help, completion and man page alike. */
+Test(cli_options, flags_of_a_base_command)
+{
+    struct options_table table = command_options(&command_ab, &program_list[0]);
+    cr_assert_eq(options_rows_count(&table), command_ab.options_count + command_run.options_count);
+    cr_assert_leq(options_rows_count(&table), OPTIONS_MAX);
+    size_t known_count = 0;
+    size_t names_count = 0;
+    while (command_ab.base_names[names_count] != NULL)
+        names_count++;
+    for (size_t i = 0; i < options_rows_count(&table); i++)
+        known_count += option_is_known(&table, options_row(&table, i));
+    cr_assert_eq(known_count, command_ab.options_count + names_count, "a name that is no flag");
+
+    struct buf help, completion;
+    buf_init(&help, HELP_BYTES_MAX);
+    buf_init(&completion, COMPLETION_BYTES_MAX);
+    help_command(&command_ab, &program_list[0], &help);
+    completion_bash(&completion);
+    cr_assert_not_null(strstr(help.data, "--seq N"));
+    cr_assert_null(strstr(help.data, "--zip"));
+    cr_assert_not_null(strstr(completion.data, "ab--seq)"));
+    cr_assert_null(strstr(completion.data, "ab--steps)"));
+    buf_release(&help);
+    buf_release(&completion);
+
+    struct {
+        struct run_options run;
+        char rest[512];
+    } options = {0};
+    struct options_seen seen;
+    struct err err = {0};
+    const char *words[] = {"--a", "--seq 7", "--seq", "32", "--threads", "2"};
+    cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(options_parse(&table, 6, words, &options, &seen, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(options.run.seq_lens.count, 1);
+    cr_assert_eq(options.run.seq_lens.values[0], 32);
+    cr_assert_eq(options.run.threads, 2);
+    cr_assert(options_given(&table, &seen, "threads"));
+    cr_assert_not(options_given(&table, &seen, "batch"));
+    words[0] = "--resume";
+    cr_assert_eq(options_parse(&table, 1, words, &options, &seen, &err), STATUS_INVALID);
+}
+
 static void check_columns(const char *what, const char *text)
 {
     for (const char *line = text; *line != '\0';) {

@@ -1,0 +1,277 @@
+#include "cli/ab_bench.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/signals.h"
+#include "supervise/probe.h"
+#include "telemetry/environment.h"
+
+#define KILL_GRACE_NS         (2 * NS_PER_S)
+#define COMMAND_BYTES_MAX     (256 * 1024)
+#define ENVIRONMENT_BYTES_MAX (64 * 1024)
+
+void ab_bench_note(struct ab_bench *bench, const char *format, ...)
+{
+    if (bench->setup->options.run.is_quiet)
+        return;
+    char text[ERR_TEXT_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    ab_progress_clear(&bench->progress);
+    command_complain(bench->call, "%s", text);
+}
+
+/* --- opening --- */
+
+static struct supervise_options side_options(struct ab_bench *bench, enum pair_name name)
+{
+    const struct ab_side *side = &bench->setup->sides[name];
+    const struct run_options *options = &side->options.run;
+    return (struct supervise_options){
+        .policy = side->run.policy,
+        .launch_prefix = options->launch,
+        .self_path = side->binary[0] != '\0' ? side->binary : bench->self_path,
+        .python = options->python,
+        .phase_timeout_ns = options->timeout_ns,
+        .kill_grace_ns = KILL_GRACE_NS,
+        .memory_limit_bytes = options->memory_limit_bytes,
+        .interrupt = signals_interrupt(),
+        .wake_fd = bench->wake_fd,
+        .run_id = bench->run_id,
+        .events = &bench->events,
+    };
+}
+
+/* The interpreter is chosen in the current folder, whatever folder the worker then starts in: a
+ * revision has no ./.venv of its own. */
+static enum status keep_python(struct ab_bench *bench, enum pair_name name, struct err *err)
+{
+    json_t *object = json_loads(bench->interpreters[name].data, 0, NULL);
+    const char *path = json_string_value(json_object_get(object, "executable"));
+    enum status status = STATUS_OK;
+    if (path == NULL || strlen(path) >= FILE_PATH_BYTES)
+        status = ERR(err, STATUS_NOT_FOUND, "the interpreter of side %s does not say where it is",
+                     pair_title(name));
+    else
+        memcpy(bench->pythons[name], path, strlen(path) + 1);
+    json_decref(object);
+    bench->supervise[name].python = bench->pythons[name];
+    return status;
+}
+
+static enum status probe_side(struct ab_bench *bench, enum pair_name name, struct err *err)
+{
+    const struct ab_side *side = &bench->setup->sides[name];
+    struct buf *json = &bench->interpreters[name];
+    if (side->run.ops == NULL || side->run.ops->become == NULL)
+        return STATUS_OK;
+    struct err cause = {0};
+    enum status status = probe_require(&bench->supervise[name], side->run.ops->name, json, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, status, "side %s: %s", pair_title(name), cause.text);
+    if (name == PAIR_A)
+        status = environment_add(&bench->environment, "worker", json->data, err);
+    if (status == STATUS_OK && side->rev.commit[0] != '\0')
+        status = keep_python(bench, name, err);
+    return status;
+}
+
+static enum status check_out(struct ab_bench *bench, enum pair_name name, struct err *err)
+{
+    struct ab_rev *rev = &bench->setup->sides[name].rev;
+    if (rev->commit[0] == '\0')
+        return STATUS_OK;
+    struct err cause = {0};
+    enum status status = ab_rev_check_out(rev, &cause);
+    bench->supervise[name].work_dir = rev->work_folder;
+    return status == STATUS_OK ? status
+                               : ERR(err, status, "side %s: %s", pair_title(name), cause.text);
+}
+
+static enum status open_sides(struct ab_bench *bench, struct err *err)
+{
+    enum status status = STATUS_OK;
+    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++) {
+        bench->supervise[i] = side_options(bench, (enum pair_name)i);
+        status = probe_side(bench, (enum pair_name)i, err);
+    }
+    return status;
+}
+
+static enum status open_folder(struct ab_bench *bench, struct err *err)
+{
+    static const char *const names[] = {"logs", "samples"};
+    const char *out = bench->setup->out;
+    enum status status = journal_open(out, JOURNAL_AB, &bench->journal, err);
+    bench->is_open = status == STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(names); i++) {
+        char path[FILE_PATH_BYTES];
+        status = file_join(out, names[i], path, err);
+        if (status == STATUS_OK)
+            status = file_make_dirs(path, err);
+    }
+    if (status == STATUS_OK && bench->journal.torn_bytes > 0)
+        ab_bench_note(bench, "repaired %s: cut a torn last line of %zu bytes", out,
+                      bench->journal.torn_bytes);
+    return status;
+}
+
+enum status ab_bench_open(struct ab_bench *bench, const struct invocation *call,
+                          struct ab_setup *setup, const char *purpose, size_t comparisons_total,
+                          struct err *err)
+{
+    *bench = (struct ab_bench){.call = call, .setup = setup, .purpose = purpose, .wake_fd = -1};
+    buf_init(&bench->environment, ENVIRONMENT_BYTES_MAX);
+    buf_init(&bench->command, COMMAND_BYTES_MAX);
+    for (int i = 0; i < PAIR_SIDES; i++)
+        buf_init(&bench->interpreters[i], ENVIRONMENT_BYTES_MAX);
+    ab_progress_init(&bench->progress, setup->options.run.is_quiet, comparisons_total);
+    bench->events = ab_progress_events(&bench->progress);
+    command_write_words(call, &bench->command);
+    run_id_make(bench->run_id);
+    enum status status = environment_write(&bench->environment, err);
+    if (status == STATUS_OK)
+        status = file_self(bench->self_path, err);
+    if (status == STATUS_OK)
+        status = signals_open(&bench->wake_fd, err);
+    if (status == STATUS_OK)
+        status = open_sides(bench, err);
+    if (status != STATUS_OK)
+        return status;
+    environment_fingerprint(bench->environment.data, bench->environment_id);
+    status = open_folder(bench, err);
+    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
+        status = check_out(bench, (enum pair_name)i, err);
+    return status;
+}
+
+void ab_bench_close(struct ab_bench *bench)
+{
+    ab_progress_clear(&bench->progress);
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        struct err err = {0};
+        if (ab_rev_remove(&bench->setup->sides[i].rev, &err) != STATUS_OK)
+            command_complain(bench->call, "%s", err.text);
+        buf_release(&bench->interpreters[i]);
+    }
+    if (bench->is_open)
+        journal_close(&bench->journal);
+    signals_close();
+    buf_release(&bench->environment);
+    buf_release(&bench->command);
+}
+
+/* --- one comparison --- */
+
+static enum status log_path(const struct ab_bench *bench, enum pair_name name, size_t number,
+                            char path[FILE_PATH_BYTES], struct err *err)
+{
+    char file_name[128];
+    char folder[FILE_PATH_BYTES];
+    (void)snprintf(file_name, sizeof(file_name), "ab-%s.%zu.%s.log", bench->run_id, number,
+                   pair_key(name));
+    enum status status = file_join(bench->setup->out, "logs", folder, err);
+    return status == STATUS_OK ? file_join(folder, file_name, path, err) : status;
+}
+
+static enum status open_samples(const struct ab_bench *bench, const char *name,
+                                struct lines_file *ret_file, struct err *err)
+{
+    char folder[FILE_PATH_BYTES];
+    char path[FILE_PATH_BYTES];
+    enum status status = file_join(bench->setup->out, "samples", folder, err);
+    if (status == STATUS_OK)
+        status = file_join(folder, name, path, err);
+    return status == STATUS_OK ? lines_open(ret_file, path, err) : status;
+}
+
+static enum status store_line(struct ab_bench *bench, const struct ab_row *row, struct err *err)
+{
+    const struct ab_facts facts = {
+        .setup = bench->setup,
+        .purpose = bench->purpose,
+        .run_id = bench->run_id,
+        .environment_id = bench->environment_id,
+        .environment_json = bench->environment.data,
+        .command_json = bench->command.failed ? "null" : bench->command.data,
+        .interpreter_json = {bench->interpreters[PAIR_A].length_bytes > 0
+                                 ? bench->interpreters[PAIR_A].data
+                                 : NULL,
+                             bench->interpreters[PAIR_B].length_bytes > 0
+                                 ? bench->interpreters[PAIR_B].data
+                                 : NULL},
+        .options = {&bench->supervise[PAIR_A], &bench->supervise[PAIR_B]},
+    };
+    struct buf line;
+    buf_init(&line, AB_REPORT_BYTES_MAX);
+    ab_report_line(&facts, row, &line);
+    enum status status = line.failed
+                             ? ERR(err, STATUS_NOMEM, "out of memory")
+                             : journal_append(&bench->journal, line.data, line.length_bytes, err);
+    buf_release(&line);
+    return status;
+}
+
+static enum status compare(struct ab_bench *bench, struct ab_row *row, struct err *err)
+{
+    const struct ab_options *options = &bench->setup->options;
+    char log_paths[PAIR_SIDES][FILE_PATH_BYTES];
+    struct lines_file samples = {.fd = -1};
+    enum status status = open_samples(bench, row->samples_name, &samples, err);
+    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
+        status = log_path(bench, (enum pair_name)i, bench->compared_count, log_paths[i], err);
+    const struct pair_plan plan = {
+        .cells = {row->cells[PAIR_A], row->cells[PAIR_B]},
+        .options = {&bench->supervise[PAIR_A], &bench->supervise[PAIR_B]},
+        .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
+        .threshold = log1p(row->threshold_percent / 100),
+        .rounds_exact = options->rounds,
+        .time_max_ns = options->rounds > 0 ? 0 : options->max_time_ns,
+        .rounds_file = &samples,
+        .listener = ab_progress_listener(&bench->progress),
+    };
+    if (status == STATUS_OK)
+        status = pair_compare(&plan, &row->result, err);
+    lines_close(&samples);
+    return status;
+}
+
+enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row *row,
+                             struct err *err)
+{
+    struct buf text;
+    row->pair = pair;
+    for (int i = 0; i < PAIR_SIDES; i++)
+        row->cells[i] = &bench->setup->sides[i].run.plan.cells[pair];
+    bench->compared_count++;
+    (void)snprintf(row->samples_name, sizeof(row->samples_name), "ab-%s.%zu.jsonl", bench->run_id,
+                   bench->compared_count);
+    buf_init(&text, AB_PROGRESS_TEXT_BYTES - 1);
+    ab_report_describe(row, &text);
+    ab_progress_begin(&bench->progress, bench->compared_count, text.data);
+    enum status status = compare(bench, row, err);
+    if (status == STATUS_OK)
+        status = store_line(bench, row, err);
+    if (status == STATUS_OK) {
+        buf_reset(&text);
+        ab_report_outcome(row, &text);
+        ab_progress_end(&bench->progress, text.data);
+    }
+    buf_release(&text);
+    return status;
+}
+
+enum exit_code ab_bench_fail(struct ab_bench *bench, enum status status, const struct err *err)
+{
+    ab_progress_clear(&bench->progress);
+    command_complain(bench->call, "%s", err->text[0] != '\0' ? err->text : status_text(status));
+    /* As in a run: an engine that is not there is nothing measured, not a failure of the disk. */
+    bool is_missing = !bench->is_open && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT);
+    return is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
+}

@@ -1,0 +1,48 @@
+/* cli/ab_bench.h - what the comparisons of one call share: environment, interpreters, revisions,
+ * signals, the folder of results; and one comparison from its cells to its stored line. */
+#ifndef CLI_AB_BENCH_H
+#define CLI_AB_BENCH_H
+
+#include "cli/ab_progress.h"
+#include "cli/ab_report.h"
+#include "cli/run_id.h"
+#include "store/journal.h"
+
+struct ab_bench {
+    const struct invocation *call;
+    struct ab_setup *setup; /* borrowed */
+    const char *purpose;    /* "ab", "noise" */
+    struct buf environment; /* of side A */
+    struct buf command;
+    struct buf interpreters[PAIR_SIDES]; /* JSON; empty = no engine in Python */
+    char pythons[PAIR_SIDES][FILE_PATH_BYTES];
+    char environment_id[HASH_ID_BYTES];
+    char run_id[RUN_ID_BYTES];
+    char self_path[FILE_PATH_BYTES];
+    int wake_fd;
+    bool is_open;
+    struct journal journal;
+    struct supervise_options supervise[PAIR_SIDES];
+    struct event_listener events;
+    struct ab_progress progress;
+    size_t compared_count; /* comparisons begun */
+};
+
+/* `comparisons_total`: for progress. ab_bench_close() in any case. */
+MUST_CHECK enum status ab_bench_open(struct ab_bench *bench, const struct invocation *call,
+                                     struct ab_setup *setup, const char *purpose,
+                                     size_t comparisons_total, struct err *err);
+/* Also removes checked-out revisions; what cannot be is told. */
+void ab_bench_close(struct ab_bench *bench);
+
+/* Compares pair `pair` of the setup by row->threshold_percent, and appends the line. The caller has
+ * set that and row->floor. */
+MUST_CHECK enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row *row,
+                                        struct err *err);
+
+/* A line on stderr that is no error; --quiet leaves it out. */
+void ab_bench_note(struct ab_bench *bench, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The exit code of a call that ended with `status`, after telling why. */
+enum exit_code ab_bench_fail(struct ab_bench *bench, enum status status, const struct err *err);
+
+#endif

@@ -1,0 +1,125 @@
+#include "cli/ab_progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/signals.h"
+
+#define REDRAW_INTERVAL_NS (100 * NS_PER_MS)
+#define LINE_BYTES_MAX     512
+
+void ab_progress_init(struct ab_progress *progress, bool is_quiet, size_t total)
+{
+    const char *terminal = getenv("TERM");
+    bool is_dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
+    *progress = (struct ab_progress){
+        .is_quiet = is_quiet,
+        .is_rewriting = !is_quiet && !is_dumb && isatty(STDERR_FILENO) == 1,
+        .total = total,
+    };
+}
+
+static const char *phase_text(enum event_phase phase)
+{
+    switch (phase) {
+    case EVENT_STARTING:
+    case EVENT_OPENING: return "opening both";
+    case EVENT_WARMUP: return "warming up";
+    case EVENT_MEASURING:
+    case EVENT_CHECKING: return "comparing";
+    case EVENT_CLOSING: return "closing";
+    }
+    return "";
+}
+
+static void describe(const struct ab_progress *progress, struct buf *out)
+{
+    const struct compare_result *last = &progress->last;
+    buf_appendf(out, "[%zu/%zu] %s: %s", progress->number, progress->total, progress->what,
+                phase_text(progress->phase));
+    if (progress->rounds_count > 0)
+        buf_appendf(out, ", %zu rounds", progress->rounds_count);
+    if (progress->has_last && last->log_ratio_ci.is_known)
+        buf_appendf(out, ", B/A %+.2f %% [%+.2f, %+.2f]", 100 * expm1(last->log_ratio),
+                    100 * expm1(last->log_ratio_ci.low), 100 * expm1(last->log_ratio_ci.high));
+}
+
+void ab_progress_clear(struct ab_progress *progress)
+{
+    if (progress->has_line)
+        fputs("\r\x1b[K", stderr);
+    progress->has_line = false;
+}
+
+static void refresh(struct ab_progress *progress)
+{
+    bool is_asked = signals_take_status();
+    bool is_due =
+        progress->is_rewriting && clock_now_ns() - progress->drawn_ns >= REDRAW_INTERVAL_NS;
+    if (!is_asked && !is_due)
+        return;
+    struct buf line;
+    buf_init(&line, LINE_BYTES_MAX);
+    describe(progress, &line);
+    ab_progress_clear(progress);
+    if (is_asked)
+        fprintf(stderr, "%s\n", line.data);
+    if (is_due) {
+        fprintf(stderr, "\r%.*s\x1b[K", 120, line.data);
+        (void)fflush(stderr);
+        progress->has_line = true;
+        progress->drawn_ns = clock_now_ns();
+    }
+    buf_release(&line);
+}
+
+void ab_progress_begin(struct ab_progress *progress, size_t number, const char *what)
+{
+    progress->number = number;
+    (void)snprintf(progress->what, sizeof(progress->what), "%s", what);
+    progress->phase = EVENT_OPENING;
+    progress->rounds_count = 0;
+    progress->has_last = false;
+    if (!progress->is_quiet && !progress->is_rewriting)
+        fprintf(stderr, "[%zu/%zu] %s: started\n", number, progress->total, progress->what);
+    refresh(progress);
+}
+
+void ab_progress_end(struct ab_progress *progress, const char *outcome)
+{
+    ab_progress_clear(progress);
+    if (!progress->is_quiet)
+        fprintf(stderr, "[%zu/%zu] %s: %s\n", progress->number, progress->total, progress->what,
+                outcome);
+}
+
+static void on_changed(void *context, enum event_phase phase, size_t rounds_count,
+                       const struct compare_result *last)
+{
+    struct ab_progress *progress = context;
+    progress->phase = phase;
+    progress->rounds_count = rounds_count;
+    progress->has_last = last != NULL;
+    if (last != NULL)
+        progress->last = *last;
+    refresh(progress);
+}
+
+static void on_tick(void *context)
+{
+    refresh(context);
+}
+
+struct pair_listener ab_progress_listener(struct ab_progress *progress)
+{
+    return (struct pair_listener){.context = progress, .changed = on_changed};
+}
+
+struct event_listener ab_progress_events(struct ab_progress *progress)
+{
+    return (struct event_listener){.context = progress, .tick = on_tick};
+}

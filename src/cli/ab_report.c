@@ -1,0 +1,317 @@
+#include "cli/ab_report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/version.h"
+
+#define SCHEMA       "tokmark.ab/1"
+#define NUMBER_BYTES 64
+
+static double to_percent(double log_ratio)
+{
+    return 100 * expm1(log_ratio);
+}
+
+static double to_ms(double ns)
+{
+    return ns / (double)NS_PER_MS;
+}
+
+/* --- the line --- */
+
+static void put_text_or_null(struct json_writer *writer, const char *key, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        json_field_string(writer, key, text);
+    else
+        json_field_null(writer, key);
+}
+
+static void put_or_null(struct json_writer *writer, const char *key, bool is_known, double value)
+{
+    if (is_known)
+        json_field_double(writer, key, value);
+    else
+        json_field_null(writer, key);
+}
+
+static void put_argv(struct json_writer *writer, const struct supervise_options *options,
+                     const char *engine)
+{
+    struct words words;
+    json_put_key(writer, "argv");
+    if (session_command(options, engine, &words, NULL) != STATUS_OK) {
+        json_put_null(writer);
+        return;
+    }
+    json_begin_array(writer);
+    for (size_t i = 0; i < words.count; i++)
+        json_put_string(writer, words.items[i]);
+    json_end_array(writer);
+    words_release(&words);
+}
+
+/* Whose code: interpreter, program, revision. */
+static void put_origin(struct json_writer *writer, const struct ab_facts *facts,
+                       enum pair_name name)
+{
+    const struct ab_side *side = &facts->setup->sides[name];
+    json_put_key(writer, "interpreter");
+    if (facts->interpreter_json[name] != NULL)
+        json_put_raw(writer, facts->interpreter_json[name]);
+    else
+        json_put_null(writer);
+    put_text_or_null(writer, "binary", side->binary);
+    put_text_or_null(writer, "rev", side->options.rev);
+    put_text_or_null(writer, "rev_commit", side->rev.commit);
+}
+
+static void put_figures(struct json_writer *writer, const struct pair_side_result *side)
+{
+    bool has_figure = side->blocks_count > 0;
+    bool has_interval = has_figure && side->median.two_sided.is_known;
+    json_field_u64(writer, "warmup_steps", side->warmup_steps_count);
+    json_field_u64(writer, "samples", side->steps_count);
+    json_field_u64(writer, "blocks", side->blocks_count);
+    put_or_null(writer, "ms_p50", has_figure, to_ms(side->median.value));
+    put_or_null(writer, "ms_p50_low", has_interval, to_ms(side->median.two_sided.low));
+    put_or_null(writer, "ms_p50_high", has_interval, to_ms(side->median.two_sided.high));
+}
+
+static void put_side(struct json_writer *writer, const struct ab_facts *facts,
+                     const struct ab_row *row, enum pair_name name)
+{
+    const struct pair_side_result *side = &row->result.sides[name];
+    const struct cell *cell = row->cells[name];
+    char id[HASH_ID_BYTES];
+    cell_id(cell, id);
+    json_put_key(writer, pair_key(name));
+    json_begin_object(writer);
+    json_field_string(writer, "label", pair_title(name));
+    put_text_or_null(writer, "flags", facts->setup->options.flags[name]);
+    json_field_string(writer, "engine", cell->engine);
+    put_text_or_null(writer, "worker", side->hello.engine);
+    put_text_or_null(writer, "engine_version", side->hello.engine_version);
+    json_field_string(writer, "cell_id", id);
+    json_put_key(writer, "cell");
+    json_begin_object(writer);
+    cell_write(cell, writer);
+    json_end_object(writer);
+    put_argv(writer, facts->options[name], cell->engine);
+    put_origin(writer, facts, name);
+    put_text_or_null(writer, "model_source", side->ready.model_source);
+    put_text_or_null(writer, "dtype_param", side->ready.dtype_param);
+    put_text_or_null(writer, "dtype_compute", side->ready.dtype_compute);
+    put_text_or_null(writer, "dtype_accumulate", side->ready.dtype_accumulate);
+    put_text_or_null(writer, "backend", side->ready.backend);
+    put_figures(writer, side);
+    put_text_or_null(writer, "verdict", side->was_started ? verdict_name(side->verdict) : "");
+    json_put_key(writer, "reasons");
+    reasons_write(&side->reasons, writer);
+    put_text_or_null(writer, "log_tail", side->log_tail);
+    json_end_object(writer);
+}
+
+static void put_comparison(struct json_writer *writer, const struct pair_result *result)
+{
+    const struct compare_result *seen = &result->comparison;
+    bool has_ratio = seen->rounds_count > 0;
+    bool has_interval = has_ratio && seen->log_ratio_ci.is_known;
+    double low = seen->log_ratio_ci.low;
+    double high = seen->log_ratio_ci.high;
+    json_field_u64(writer, "rounds", seen->rounds_count);
+    put_or_null(writer, "effective_rounds", has_ratio, seen->effective_count);
+    json_field_u64(writer, "steps_per_block", result->steps_per_block);
+    json_field_u64(writer, "lead_in_steps_dropped", result->lead_in_steps_count);
+    put_or_null(writer, "log_ratio", has_ratio, seen->log_ratio);
+    put_or_null(writer, "log_ratio_low", has_interval, low);
+    put_or_null(writer, "log_ratio_high", has_interval, high);
+    put_or_null(writer, "ratio_percent", has_ratio, to_percent(seen->log_ratio));
+    put_or_null(writer, "ratio_percent_low", has_interval, to_percent(low));
+    put_or_null(writer, "ratio_percent_high", has_interval, to_percent(high));
+    put_or_null(writer, "sign_p", has_ratio, seen->sign_p);
+}
+
+static void put_threshold(struct json_writer *writer, const struct ab_facts *facts,
+                          const struct ab_row *row)
+{
+    const struct ab_floor *floor = &row->floor;
+    json_field_double(writer, "threshold_percent", row->threshold_percent);
+    json_field_double(writer, "threshold_asked_percent", facts->setup->options.threshold_percent);
+    put_or_null(writer, "noise_floor_percent", floor->is_known, floor->percent);
+    put_text_or_null(writer, "noise_floor_from",
+                     !floor->is_known ? "" : (floor->is_of_cell ? "cell" : "kind"));
+    put_text_or_null(writer, "noise_floor_reason", floor->is_known ? "" : floor->reason);
+}
+
+void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, struct buf *out)
+{
+    const struct pair_result *result = &row->result;
+    const struct pair_side_result *sides = result->sides;
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_object(&writer);
+    json_field_string(&writer, "schema", SCHEMA);
+    json_field_string(&writer, "purpose", facts->purpose);
+    json_field_string(&writer, "run_id", facts->run_id);
+    json_field_u64(&writer, "pair", row->pair);
+    json_field_string(&writer, "at", result->started_at);
+    json_field_string(&writer, "harness", version_text());
+    json_field_bool(&writer, "synthetic",
+                    sides[PAIR_A].hello.is_synthetic || sides[PAIR_B].hello.is_synthetic);
+    json_field_bool(&writer, "same_work", ab_is_same_work(row->cells[PAIR_A], row->cells[PAIR_B]));
+    put_side(&writer, facts, row, PAIR_A);
+    put_side(&writer, facts, row, PAIR_B);
+    put_comparison(&writer, result);
+    put_threshold(&writer, facts, row);
+    json_field_string(&writer, "outcome", compare_outcome_name(result->outcome));
+    json_put_key(&writer, "reasons");
+    reasons_write(&result->reasons, &writer);
+    json_field_double(&writer, "measured_ms", to_ms((double)result->measured_ns));
+    json_field_double(&writer, "total_ms", to_ms((double)result->total_ns));
+    json_field_string(&writer, "samples_file", row->samples_name);
+    json_field_string(&writer, "environment_id", facts->environment_id);
+    json_field_raw(&writer, "environment", facts->environment_json);
+    json_field_raw(&writer, "command", facts->command_json);
+    json_end_object(&writer);
+    buf_append_char(out, '\n');
+}
+
+/* --- for people --- */
+
+static void describe_cell(const struct cell *cell, struct buf *out)
+{
+    buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
+                cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
+}
+
+void ab_report_describe(const struct ab_row *row, struct buf *out)
+{
+    char texts[PAIR_SIDES][128];
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        struct buf text;
+        buf_init(&text, sizeof(texts[i]) - 1);
+        describe_cell(row->cells[i], &text);
+        (void)snprintf(texts[i], sizeof(texts[i]), "%s", text.data);
+        buf_release(&text);
+    }
+    bool is_same = strcmp(texts[PAIR_A], texts[PAIR_B]) == 0;
+    buf_appendf(out, "%s%s%s", texts[PAIR_A], is_same ? "" : " / ", is_same ? "" : texts[PAIR_B]);
+}
+
+static const char *outcome_word(enum compare_outcome outcome)
+{
+    switch (outcome) {
+    case COMPARE_UNDECIDED: return "UNDECIDED";
+    case COMPARE_SAME: return "SAME";
+    case COMPARE_FASTER: return "FASTER";
+    case COMPARE_SLOWER: return "SLOWER";
+    }
+    return "UNDECIDED";
+}
+
+static void format_ratio(const struct pair_result *result, char ratio[NUMBER_BYTES],
+                         char interval[NUMBER_BYTES])
+{
+    const struct compare_result *seen = &result->comparison;
+    (void)snprintf(ratio, NUMBER_BYTES, "-");
+    (void)snprintf(interval, NUMBER_BYTES, "-");
+    if (seen->rounds_count == 0)
+        return;
+    (void)snprintf(ratio, NUMBER_BYTES, "%+.2f %%", to_percent(seen->log_ratio));
+    if (seen->log_ratio_ci.is_known)
+        (void)snprintf(interval, NUMBER_BYTES, "%+.2f to %+.2f %%",
+                       to_percent(seen->log_ratio_ci.low), to_percent(seen->log_ratio_ci.high));
+}
+
+void ab_report_outcome(const struct ab_row *row, struct buf *out)
+{
+    char ratio[NUMBER_BYTES];
+    char interval[NUMBER_BYTES];
+    format_ratio(&row->result, ratio, interval);
+    buf_append_text(out, outcome_word(row->result.outcome));
+    if (row->result.comparison.rounds_count > 0)
+        buf_appendf(out, ", B/A %s (%s), %zu rounds", ratio, interval,
+                    row->result.comparison.rounds_count);
+}
+
+static void append_row(const struct ab_row *row, size_t number, struct buf *out)
+{
+    const struct pair_result *result = &row->result;
+    char ms[PAIR_SIDES][NUMBER_BYTES];
+    char ratio[NUMBER_BYTES];
+    char interval[NUMBER_BYTES];
+    char rounds[NUMBER_BYTES];
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        (void)snprintf(ms[i], sizeof(ms[i]), "%s", verdict_name(result->sides[i].verdict));
+        if (result->sides[i].blocks_count > 0)
+            (void)snprintf(ms[i], sizeof(ms[i]), "%.4g", to_ms(result->sides[i].median.value));
+        else if (!result->sides[i].was_started)
+            (void)snprintf(ms[i], sizeof(ms[i]), "-");
+    }
+    format_ratio(result, ratio, interval);
+    (void)snprintf(rounds, sizeof(rounds), "%zu (%.3g)", result->comparison.rounds_count,
+                   result->comparison.effective_count);
+    buf_appendf(out, "%2zu  %10s  %10s  %9s  %20s  %12s  %7.3g %%  %s\n", number, ms[PAIR_A],
+                ms[PAIR_B], ratio, interval, rounds, row->threshold_percent,
+                outcome_word(result->outcome));
+}
+
+static void append_sentence(const struct ab_row *row, struct buf *out)
+{
+    const struct compare_result *seen = &row->result.comparison;
+    double percent = fabs(to_percent(seen->log_ratio));
+    double threshold = row->threshold_percent;
+    switch (row->result.outcome) {
+    case COMPARE_FASTER:
+        buf_appendf(out, "B takes %.2f %% less time than A; the threshold is %.3g %%.\n", percent,
+                    threshold);
+        return;
+    case COMPARE_SLOWER:
+        buf_appendf(out, "B takes %.2f %% more time than A; the threshold is %.3g %%.\n", percent,
+                    threshold);
+        return;
+    case COMPARE_SAME:
+        buf_appendf(out, "A and B take the same time, within %.3g %%.\n", threshold);
+        return;
+    case COMPARE_UNDECIDED: break;
+    }
+    buf_append_text(out, "it cannot be said which is faster.\n");
+}
+
+static void append_notes(const struct ab_row *row, size_t number, struct buf *out)
+{
+    const struct reasons *reasons = &row->result.reasons;
+    buf_appendf(out, "%2zu  ", number);
+    ab_report_describe(row, out);
+    buf_append_text(out, ": ");
+    append_sentence(row, out);
+    for (size_t i = 0; i < reasons->count; i++)
+        buf_appendf(out, "    %s: %s\n", reasons->items[i].code, reasons->items[i].text);
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct pair_side_result *side = &row->result.sides[i];
+        if (side->verdict == VERDICT_UNSTEADY)
+            buf_appendf(out, "    %s: %s: %s\n", pair_title((enum pair_name)i),
+                        side->reasons.items[0].code, side->reasons.items[0].text);
+    }
+    if (!ab_is_same_work(row->cells[PAIR_A], row->cells[PAIR_B]))
+        buf_append_text(out,
+                        "    different work: the sides differ in model, mode or shape; what is "
+                        "compared is the time of a step\n");
+    if (!row->floor.is_known)
+        buf_appendf(out, "    noise floor unknown: %s\n", row->floor.reason);
+}
+
+void ab_report_table(const struct ab_row *rows, size_t rows_count, struct buf *out)
+{
+    buf_appendf(out, "%2s  %10s  %10s  %9s  %20s  %12s  %9s  %s\n", "#", "A ms", "B ms", "B/A",
+                "95 % interval", "rounds (eff)", "threshold", "B is");
+    for (size_t i = 0; i < rows_count; i++)
+        append_row(&rows[i], i + 1, out);
+    buf_append_char(out, '\n');
+    for (size_t i = 0; i < rows_count; i++)
+        append_notes(&rows[i], i + 1, out);
+}

@@ -1,0 +1,66 @@
+/* cli/ab_setup.h - from the flags of `tokmark ab` and `tokmark noise` to pairs of cells. Nothing is
+ * written here, and no worker started. */
+#ifndef CLI_AB_SETUP_H
+#define CLI_AB_SETUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/words.h"
+#include "cli/ab_rev.h"
+#include "cli/command.h"
+#include "cli/run_setup.h"
+#include "supervise/pair.h"
+
+/* The flags of both commands; those of `tokmark run` point to its start. */
+struct ab_options {
+    struct run_options run;
+    const char *flags[PAIR_SIDES]; /* NULL = the common ones alone */
+    double threshold_percent;
+    uint64_t rounds; /* 0 = by precision */
+    uint64_t max_time_ns;
+    bool is_gated;
+    /* of `noise` */
+    uint64_t repeats;
+    bool wants_list;
+};
+
+/* What only a side can have, behind what it may have of `tokmark run`. */
+struct ab_side_options {
+    struct run_options run;
+    const char *binary;
+    const char *rev;
+};
+
+struct ab_side {
+    struct words words; /* the options borrow from it */
+    struct ab_side_options options;
+    struct run_setup run;
+    char binary[FILE_PATH_BYTES]; /* absolute; "" = this program */
+    struct ab_rev rev;
+};
+
+struct ab_setup {
+    struct ab_options options;
+    struct ab_side sides[PAIR_SIDES];
+    size_t pairs_count;
+    char out[FILE_PATH_BYTES]; /* without a slash at the end */
+};
+
+/* Names of run's flags that both commands take, for `struct command`. */
+extern const char *const ab_common_names[];
+/* The flags within --a and --b, for their tests and help. */
+extern const struct command ab_side_command;
+
+/* STATUS_NOMEM, or a wrong command line; the text says which side. ab_setup_release() in any case.
+ */
+MUST_CHECK enum status ab_setup_make(const struct command *command,
+                                     const struct ab_options *options,
+                                     const struct options_seen *seen, struct ab_setup *ret_setup,
+                                     struct err *err);
+void ab_setup_release(struct ab_setup *setup);
+
+/* Is it the same work: the same model, mode and shape? */
+bool ab_is_same_work(const struct cell *a, const struct cell *b);
+
+#endif

@@ -1,0 +1,266 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "base/user_folder.h"
+#include "cli/ab_bench.h"
+#include "cli/signals.h"
+#include "store/noise.h"
+
+#define GROUP_SIDES       "What to compare; flags below are common to both sides"
+#define GROUP_CERTAIN     "How certain"
+#define GROUP_RESULT      "Result"
+#define DRY_RUN_BYTES_MAX (1 << 20)
+
+#define TARGET(member)    .offset = offsetof(struct ab_options, member)
+
+static const struct option ab_rows[] = {
+    {.name = "a",
+     .type = OPTION_TEXT,
+     TARGET(flags[PAIR_A]),
+     .arg = "FLAGS",
+     .takes_flags = true,
+     .group = GROUP_SIDES,
+     .help = "side A: flags laid over the common ones, as one word: '--engine native'; also "
+             "--binary PATH (another tokmark program) and --rev REV (a git revision of the "
+             "current folder)"},
+    {.name = "b",
+     .type = OPTION_TEXT,
+     TARGET(flags[PAIR_B]),
+     .arg = "FLAGS",
+     .takes_flags = true,
+     .group = GROUP_SIDES,
+     .help = "side B; a side that is left out is the common flags alone"},
+    {.name = "threshold",
+     .type = OPTION_REAL,
+     TARGET(threshold_percent),
+     .arg = "PCT",
+     .def = "1",
+     .min = 1,
+     .max = 10000,
+     .group = GROUP_CERTAIN,
+     .help = "smallest difference that matters; the machine's noise floor, where `tokmark noise` "
+             "has stored one, is the least"},
+    {.name = "rounds",
+     .type = OPTION_NUMBER,
+     TARGET(rounds),
+     .arg = "N",
+     .min = 1,
+     .max = PAIR_ROUNDS_MAX,
+     .group = GROUP_CERTAIN,
+     .help = "exactly N rounds of four blocks, instead of as many as precision needs"},
+    {.name = "max-time",
+     .type = OPTION_DURATION,
+     TARGET(max_time_ns),
+     .arg = "TIME",
+     .def = "60s",
+     .group = GROUP_CERTAIN,
+     .help = "but no longer than this per comparison, without warm-up"},
+    {.name = "gate",
+     .type = OPTION_FLAG,
+     TARGET(is_gated),
+     .group = GROUP_RESULT,
+     .help = "exit with 1 when any B is SLOWER"},
+    {.name = "out",
+     .type = OPTION_TEXT,
+     TARGET(run.out),
+     .arg = "DIR",
+     .def = "_bench",
+     .max = 3800,
+     .group = GROUP_RESULT,
+     .help = "folder of ab_results.jsonl, samples/ and logs/; appended to"},
+};
+
+/* --- the noise floor --- */
+
+static void take_floor(const struct noise_book *book, const char *environment_id,
+                       const struct cell *cell, struct ab_floor *floor)
+{
+    const struct noise_entry *entry = noise_book_find(book, environment_id, cell);
+    if (entry == NULL)
+        return;
+    if (!floor->is_known || entry->floor_percent > floor->percent) {
+        floor->percent = entry->floor_percent;
+        floor->is_of_cell = noise_entry_is_of_cell(entry, cell);
+    }
+    floor->is_known = true;
+}
+
+/* The larger of what is known about the two cells. */
+static void find_floor(struct ab_bench *bench, size_t pair, struct ab_floor *floor)
+{
+    char path[FILE_PATH_BYTES];
+    struct noise_book book = {0};
+    struct err err = {0};
+    *floor = (struct ab_floor){.reason = "`tokmark noise` has stored none for this kind of cell in "
+                                         "this environment"};
+    enum status status = user_folder_data(NOISE_NAME, path, &err);
+    if (status == STATUS_OK)
+        status = noise_book_read(path, &book, &err);
+    if (status != STATUS_OK)
+        (void)snprintf(floor->reason, sizeof(floor->reason), "%.400s", err.text);
+    if (book.bad_lines_count > 0 && pair == 0)
+        ab_bench_note(bench, "%zu lines of %s are no entries; they are skipped",
+                      book.bad_lines_count, path);
+    for (int i = 0; i < PAIR_SIDES; i++)
+        take_floor(&book, bench->environment_id, &bench->setup->sides[i].run.plan.cells[pair],
+                   floor);
+    noise_book_release(&book);
+}
+
+/* --- the call --- */
+
+static enum status compare_all(struct ab_bench *bench, struct ab_row *rows, size_t *ret_count,
+                               struct err *err)
+{
+    const struct ab_options *options = &bench->setup->options;
+    for (size_t i = 0; i < bench->setup->pairs_count && *signals_interrupt() == 0; i++) {
+        struct ab_row *row = &rows[i];
+        find_floor(bench, i, &row->floor);
+        row->threshold_percent = options->threshold_percent;
+        if (row->floor.is_known && row->floor.percent > row->threshold_percent)
+            row->threshold_percent = row->floor.percent;
+        enum status status = ab_bench_compare(bench, i, row, err);
+        if (status != STATUS_OK)
+            return status;
+        *ret_count = i + 1;
+    }
+    return STATUS_OK;
+}
+
+static enum exit_code judge(const struct ab_setup *setup, const struct ab_row *rows, size_t count)
+{
+    size_t compared_count = 0;
+    bool has_slower = false;
+    bool has_undecided = count < setup->pairs_count;
+    for (size_t i = 0; i < count; i++) {
+        compared_count += rows[i].result.comparison.rounds_count > 0;
+        has_slower |= rows[i].result.outcome == COMPARE_SLOWER;
+        has_undecided |= rows[i].result.outcome == COMPARE_UNDECIDED;
+    }
+    if (*signals_interrupt() != 0)
+        return (enum exit_code)(128 + signals_number());
+    if (compared_count == 0)
+        return EXIT_CODE_NOTHING;
+    if (setup->options.is_gated && has_slower)
+        return EXIT_CODE_GATE_FAILED;
+    return has_undecided ? EXIT_CODE_SOME_NOT_OK : EXIT_CODE_OK;
+}
+
+static void print_results(struct ab_bench *bench, const struct ab_row *rows, size_t count)
+{
+    struct buf out;
+    buf_init(&out, AB_REPORT_BYTES_MAX);
+    ab_progress_clear(&bench->progress);
+    ab_report_table(rows, count, &out);
+    buf_appendf(&out, "\n%s/%s\n", bench->setup->out, JOURNAL_AB);
+    (void)command_print(bench->call, &out);
+}
+
+static enum exit_code compare_and_report(const struct invocation *call, struct ab_setup *setup)
+{
+    struct err err = {0};
+    struct ab_bench bench;
+    size_t count = 0;
+    struct ab_row *rows = calloc(setup->pairs_count, sizeof(*rows));
+    enum status status = ab_bench_open(&bench, call, setup, "ab", setup->pairs_count, &err);
+    if (status == STATUS_OK && rows == NULL)
+        status = ERR(&err, STATUS_NOMEM, "no memory for %zu comparisons", setup->pairs_count);
+    if (status == STATUS_OK)
+        status = compare_all(&bench, rows, &count, &err);
+    if (count > 0)
+        print_results(&bench, rows, count);
+    enum exit_code code =
+        status == STATUS_OK ? judge(setup, rows, count) : ab_bench_fail(&bench, status, &err);
+    ab_bench_close(&bench);
+    free(rows);
+    return code;
+}
+
+static enum exit_code print_dry_run(const struct invocation *call, const struct ab_setup *setup)
+{
+    struct buf out;
+    char limit[NUM_TEXT_BYTES];
+    buf_init(&out, DRY_RUN_BYTES_MAX);
+    num_format_duration(setup->options.max_time_ns, limit);
+    for (size_t i = 0; i < setup->pairs_count; i++) {
+        for (int side = 0; side < PAIR_SIDES; side++) {
+            const struct ab_side *from = &setup->sides[side];
+            const struct cell *cell = &from->run.plan.cells[i];
+            buf_appendf(&out,
+                        "%2zu %s  %s %s on %s, %s %s seq %" PRIu32 " batch %" PRIu32 "%s%.12s\n",
+                        i + 1, pair_title((enum pair_name)side), cell->framework, cell->model.name,
+                        cell->device, cell_mode_name(cell->mode),
+                        cell_precision_name(cell->precision), cell->seq_len, cell->batch_size,
+                        from->rev.commit[0] != '\0' ? ", revision " : "", from->rev.commit);
+        }
+    }
+    buf_appendf(&out, "\n%zu comparison%s, threshold %g %%, ", setup->pairs_count,
+                setup->pairs_count == 1 ? "" : "s", setup->options.threshold_percent);
+    if (setup->options.rounds > 0)
+        buf_appendf(&out, "%" PRIu64 " rounds each\n", setup->options.rounds);
+    else
+        buf_appendf(&out, "<= %s of measuring each\n", limit);
+    buf_append_text(&out, "Dry run: nothing was started or written.\n");
+    return command_print(call, &out);
+}
+
+static enum status check_sides(const struct ab_options *options, struct err *err)
+{
+    if (options->flags[PAIR_A] == NULL && options->flags[PAIR_B] == NULL)
+        return ERR(err, STATUS_INVALID,
+                   "needs two sides: --a FLAGS, --b FLAGS or both; `tokmark noise` compares a cell "
+                   "with itself");
+    return STATUS_OK;
+}
+
+static enum exit_code run_ab(const struct invocation *call)
+{
+    struct ab_options options = {0};
+    struct options_seen seen;
+    enum exit_code code;
+    if (!command_parse(call, &options, &seen, &code))
+        return code;
+    struct err err = {0};
+    struct ab_setup *setup = calloc(1, sizeof(*setup)); /* large: paths and flags of two sides */
+    enum status status =
+        setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory") : check_sides(&options, &err);
+    if (status == STATUS_OK)
+        status = ab_setup_make(call->command, &options, &seen, setup, &err);
+    if (status == STATUS_OK) {
+        code =
+            options.run.is_dry_run ? print_dry_run(call, setup) : compare_and_report(call, setup);
+    } else {
+        command_complain(call, "%s", err.text);
+        code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
+    }
+    if (setup != NULL)
+        ab_setup_release(setup);
+    free(setup);
+    return code;
+}
+
+const struct command command_ab = {
+    .name = "ab",
+    .summary = "Compares two sides in one run: two workers alive at once, their blocks in turns.",
+    .description =
+        "The sides may differ in anything: engine, options, interpreter, program, git revision, "
+        "even the work; cells are paired in order. Rounds of four blocks, A B B A and then B A A "
+        "B, each give one ratio, and the ratios' median has an exact interval. B is FASTER or "
+        "SLOWER when all of the interval is beyond the threshold, SAME when all of it is within, "
+        "and UNDECIDED otherwise (docs/ab.md).\n\n"
+        "0 says that every comparison is decided, 1 with --gate that a B is SLOWER, 3 that one is "
+        "UNDECIDED or failed, 4 that nothing was compared. Each is one line of "
+        "DIR/ab_results.jsonl.",
+    .examples = "--a '--engine native' --b '--engine pytorch' --mode infer\n"
+                "--engine pytorch --b '--compile default' --mode train\n"
+                "--engine pytorch --a '--rev main' --gate --threshold 2\n"
+                "--a '--threads 1' --b '--threads 2' --mode infer --max-time 20s",
+    .options = ab_rows,
+    .options_count = ARRAY_COUNT(ab_rows),
+    .base = &command_run,
+    .base_names = ab_common_names,
+    .run = run_ab,
+};

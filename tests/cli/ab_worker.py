@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
+
+usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
+                    [--recompile-at N] [--log FILE]
+
+N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
+--log appends a line for every request: pid, kind, steps.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--step-ms", type=float, default=1.0)
+parser.add_argument("--made-up", action="store_true")
+for name in ("exit", "hang", "nonfinite", "recompile"):
+    parser.add_argument(f"--{name}-at", type=int, default=-1)
+parser.add_argument("--log")
+options = parser.parse_args()
+step_ns = round(options.step_ms * 1e6)
+out = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+runs = 0
+
+
+def send(message_type, **fields):
+    out.write(json.dumps({"type": message_type, **fields}) + "\n")
+
+
+def steps(count):
+    if options.made_up:
+        return [step_ns] * count
+    seen = []
+    for _ in range(count):
+        before = time.monotonic_ns()
+        while time.monotonic_ns() - before < step_ns:
+            pass
+        seen.append(time.monotonic_ns() - before)
+    return seen
+
+
+def run(request):
+    if runs == options.exit_at:
+        sys.exit(7)
+    if runs == options.hang_at:
+        time.sleep(3600)
+    seen = steps(request["steps"])
+    fields = {"step_ns": seen} if request["sync"] == "step" else {}
+    if runs == options.nonfinite_at:
+        fields["nonfinite"] = 1
+    if runs == options.recompile_at:
+        fields["recompiles"] = 1
+    send("block", steps=request["steps"], sync=request["sync"], window_ns=sum(seen), loss=2.5, **fields)
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    kind = message["type"]
+    if options.log:
+        with open(options.log, "a", encoding="utf-8") as log:
+            log.write(f"{os.getpid()} {kind} {message.get('steps', 0)}\n")
+    if kind == "hello":
+        send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=options.made_up)
+    elif kind == "open":
+        send("ready", backend="python")
+    elif kind == "run":
+        run(message)
+        runs += 1
+    elif kind == "close":
+        send("bye")
+        break

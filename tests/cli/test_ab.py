@@ -1,0 +1,384 @@
+"""`tokmark ab`: two live workers in turns, through the whole program."""
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from caller import ROOT, TOKMARK
+
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ab_worker.py")
+CELL = ["--mode", "infer", "--seq", "16", "--batch", "1", "--warmup", "3"]
+SMALL = ["--set", "dim=32", "--set", "layers_count=2", "--set", "heads_count=2", "--set", "ffn_hidden=48",
+         "--set", "vocab_size=128", "--set", "rotary_dim=4", "--set", "experts_count=4"]
+
+
+@pytest.fixture(autouse=True)
+def no_known_noise(tmp_path, monkeypatch):
+    """What the machine's user has stored must not decide here."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def side(*args):
+    """FLAGS of a side whose engine is ab_worker.py."""
+    return f"--engine \"exec:python3 '{WORKER}' {' '.join(args)}\""
+
+
+def results(call, out="_bench"):
+    text = (call.folder / out / "ab_results.jsonl").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def compare(call, a, b, *args, code):
+    done = call("ab", "--a", a, "--b", b, *CELL, *args, code=code)
+    return done, results(call)[-1]
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# --- what it says ---
+
+def test_equal_sides_are_the_same(call):
+    done, line = compare(call, side("--made-up"), side("--made-up"), code=0)
+    assert line["outcome"] == "same" and line["reasons"] == []
+    assert line["log_ratio"] == 0 and line["ratio_percent_low"] == line["ratio_percent_high"] == 0
+    assert line["rounds"] == 13  # precise at 10, and at the look after it
+    assert line["synthetic"] is True and line["same_work"] is True
+    assert "SAME" in done.stdout and "ab_results.jsonl" in done.stdout
+    assert "started" in done.stderr and "SAME" in done.stderr
+
+
+@pytest.mark.parametrize("a, b, outcome, ratio", [(1, 2, "slower", 2), (2, 1, "faster", 0.5)])
+def test_a_side_that_takes_twice_as_long(call, a, b, outcome, ratio):
+    done, line = compare(call, side("--made-up", f"--step-ms {a}"), side("--made-up", f"--step-ms {b}"), code=0)
+    assert line["outcome"] == outcome and outcome.upper() in done.stdout
+    assert line["log_ratio"] == pytest.approx(math.log(ratio), abs=1e-12)
+    assert line["ratio_percent"] == pytest.approx(100 * (ratio - 1))
+    assert line["a"]["ms_p50"] == a and line["b"]["ms_p50"] == b
+    assert line["steps_per_block"] == 50  # 100 ms of the slower side
+    assert line["sign_p"] == pytest.approx(2 * 0.5 ** line["rounds"])
+    assert line["a"]["samples"] == line["b"]["samples"] == 2 * 50 * line["rounds"]
+    assert line["lead_in_steps_dropped"] == 4 * line["rounds"]
+
+
+@pytest.mark.parametrize("extra, ratio", [(3.1, 1.031), (0.4, 1.004)])
+def test_the_threshold_decides(call, extra, ratio):
+    a, b = side("--made-up", "--step-ms 10"), side("--made-up", f"--step-ms {10 + extra / 10}")
+    _, line = compare(call, a, b, code=0)
+    assert line["log_ratio"] == pytest.approx(math.log(ratio))
+    assert line["outcome"] == ("slower" if extra > 1 else "same")
+    _, line = compare(call, a, b, "--threshold", "5", code=0)
+    assert line["outcome"] == "same" and line["threshold_percent"] == line["threshold_asked_percent"] == 5
+
+
+def test_real_time_and_exactly_so_many_rounds(call):
+    _, line = compare(call, side("--step-ms 2"), side("--step-ms 4"), "--rounds", "8", code=0)
+    assert line["outcome"] == "slower" and line["rounds"] == 8 and line["synthetic"] is False
+    assert 1.7 < math.exp(line["log_ratio"]) < 2.3
+    assert line["a"]["ms_p50"] == pytest.approx(2, rel=0.2)
+
+
+def test_synced_per_block(call):
+    _, line = compare(call, side("--made-up"), side("--made-up", "--step-ms 1.5"), "--sync", "block", code=0)
+    assert line["log_ratio"] == pytest.approx(math.log(1.5)) and line["b"]["ms_p50"] == 1.5
+
+
+def test_native_against_itself(call):
+    done = call("ab", "--a", "--threads 1", "--threads", "1", "--mode", "infer", "--seq", "16", "--batch", "1", *SMALL,
+                "--threshold", "30", "--max-time", "10s")
+    line, = results(call)
+    assert line["outcome"] in ("same", "undecided"), done.stdout
+    assert line["a"]["cell_id"] == line["b"]["cell_id"] and line["a"]["backend"] == line["b"]["backend"]
+    assert line["a"]["flags"] == "--threads 1" and line["b"]["flags"] is None
+    assert line["a"]["argv"] == [TOKMARK, "worker", "native"]
+
+
+def test_different_work_is_said(call):
+    done, line = compare(call, side("--made-up") + " --batch 1", side("--made-up") + " --batch 2", code=0)
+    assert line["same_work"] is False and "different work" in done.stdout
+    assert (line["a"]["cell"]["batch_size"], line["b"]["cell"]["batch_size"]) == (1, 2)
+
+
+def test_flags_of_a_side_replace_the_common_ones(call):
+    call("ab", "--a", "--seq 32 64 --batch 2", "--seq", "16", "24", "--engine", side("--made-up")[10:-1], "--mode",
+         "infer", "--warmup", "1", code=0)
+    first, second = results(call)
+    assert [line["a"]["cell"]["seq_len"] for line in (first, second)] == [32, 64]
+    assert [line["b"]["cell"]["seq_len"] for line in (first, second)] == [16, 24]
+    assert {line["a"]["cell"]["batch_size"] for line in (first, second)} == {2}
+    assert {line["b"]["cell"]["batch_size"] for line in (first, second)} == {4}
+
+
+# --- how it is measured ---
+
+def test_blocks_are_interleaved_and_counterbalanced(call):
+    log = call.folder / "log"
+    flags = side("--made-up", "--step-ms 20", f"--log {log}")
+    _, line = compare(call, flags, flags, "--rounds", "3", code=3)
+    lines = [text.split() for text in log.read_text().splitlines()]
+    runs = [(pid, int(steps)) for pid, kind, steps in lines if kind == "run"]
+    a = next(pid for pid, kind, _ in lines if kind == "hello")
+    order = "".join("A" if pid == a else "B" for pid, _ in runs)
+    warmup = len(order) - 12
+    assert order[warmup:] == "ABBA" + "BAAB" + "ABBA"
+    # the same warm-up on both sides, in turns; then blocks of 5 steps (100 ms) and a lead-in
+    assert order[:warmup] == "AB" * (warmup // 2)
+    assert sum(steps for pid, steps in runs[:warmup] if pid == a) == line["a"]["warmup_steps"] == 3
+    assert line["b"]["warmup_steps"] == 3
+    assert [steps for _, steps in runs[warmup:]] == [6] * 12
+    assert len({pid for pid, _, _ in lines}) == 2
+    # both were open before the first step, and alive until the last
+    kinds = [kind for _, kind, _ in lines]
+    assert kinds[:4] == ["hello", "open", "hello", "open"] and kinds[-2:] == ["close", "close"]
+
+
+def test_raw_rounds_are_kept(call):
+    _, line = compare(call, side("--made-up", "--step-ms 20"), side("--made-up", "--step-ms 25"), code=0)
+    path = call.folder / "_bench" / "samples" / line["samples_file"]
+    rounds = [json.loads(text) for text in path.read_text().splitlines()]
+    assert len(rounds) == line["rounds"]
+    assert [each["order"] for each in rounds[:3]] == ["ABBA", "BAAB", "ABBA"]
+    assert rounds[0]["a"] == {"block_ns": [2e7, 2e7], "window_ns": [8e7, 8e7], "ns": [[2e7] * 4] * 2}
+    assert all(each["log_ratio"] == pytest.approx(math.log(1.25)) for each in rounds)
+
+
+def test_max_time_ends_a_comparison_with_a_reason(call):
+    _, line = compare(call, side("--step-ms 20"), side("--step-ms 20"), "--max-time", "500ms", code=3)
+    assert line["outcome"] == "undecided"
+    assert [reason["code"] for reason in line["reasons"]] == ["precision_not_met", "too_few_rounds"]
+    assert line["ratio_percent"] is not None and line["ratio_percent_low"] is None
+
+
+# --- sides that fail ---
+
+@pytest.mark.parametrize("failure, verdict, reason", [
+    ("--exit-at 5", "crashed", "exited"), ("--hang-at 5", "timeout", "timeout_measure"),
+    ("--nonfinite-at 5", "invalid", "nonfinite_loss"), ("--recompile-at 5", "invalid", "recompile"),
+    ("--exit-at 0", "crashed", "exited")])
+@pytest.mark.parametrize("is_b", [False, True])
+def test_a_side_that_fails_is_a_result(call, failure, verdict, reason, is_b):
+    good, bad = side("--made-up"), side("--made-up", failure)
+    code = 4 if failure.endswith(" 0") else 3
+    done, line = compare(call, *((good, bad) if is_b else (bad, good)), "--timeout", "2s", code=code)
+    name = "b" if is_b else "a"
+    assert line["outcome"] == "undecided" and line["reasons"][0]["code"] == f"{name}_failed"
+    assert line[name]["verdict"] == verdict and line[name]["reasons"][0]["code"] == reason
+    assert line["a" if is_b else "b"]["verdict"] == "ok"
+    assert "UNDECIDED" in done.stdout and f"{name}_failed" in done.stdout
+
+
+def test_the_other_comparisons_go_on(call):
+    call("ab", "--a", side("--made-up"), "--b", "--engine exec:false", "--mode", "decode", "infer", "--seq", "16",
+         "--warmup", "1", code=4)
+    first, second = results(call)
+    assert {line["b"]["verdict"] for line in (first, second)} == {"crashed"}
+    assert {line["a"]["verdict"] for line in (first, second)} == {"ok"}
+
+
+def test_a_side_that_does_not_open_leaves_the_other_unstarted(call):
+    _, line = compare(call, "--engine exec:false", side("--made-up"), code=4)
+    assert line["a"]["verdict"] == "crashed" and line["b"]["verdict"] is None
+    assert line["rounds"] == 0 and line["log_ratio"] is None and line["a"]["ms_p50"] is None
+
+
+# --- exit codes ---
+
+def test_the_gate(call):
+    slow, fast = side("--made-up", "--step-ms 2"), side("--made-up")
+    compare(call, fast, slow, "--gate", code=1)
+    compare(call, slow, fast, "--gate", code=0)
+    compare(call, fast, fast, "--gate", code=0)
+    compare(call, fast, side("--made-up", "--exit-at 9"), "--gate", code=3)
+
+
+@pytest.mark.parametrize("args, text", [
+    ([], "--a FLAGS"), (["--a"], "--a needs a value"), (["--a", "--seqq 1"], "--a: unknown flag '--seqq'; did you mean '--seq'?"),
+    (["--b", "--engine natve"], "--b: --engine: unknown engine 'natve'; did you mean 'native'?"),
+    (["--b", "--seq 1 --mode tran"], "did you mean 'train'?"), (["--a", "infer"], "--a: unexpected word 'infer'"),
+    (["--a", "--batch 1 2"], "side A has 4 cells and side B 2"), (["--a", "--set 'x"], "not closed"),
+    (["--a", "--steps 5"], "--a: unknown flag '--steps'"), (["--a", "--batch 2", "--steps", "5"], "unknown flag '--steps'"),
+    (["--a", "--batch 2", "--resume"], "unknown flag '--resume'"),
+    (["--a", "--batch 2", "--rounds", "5", "--max-time", "3s"], "exclude each other"),
+    (["--a", "--binary /nonexistent/tokmark"], "--a: --binary: cannot read"),
+    (["--a", "--binary ."], "no program that can be run"),
+    (["--a", "--engine exec:true --binary /bin/true"], "the command names its own program"),
+    (["--a", "--rev HEAD"], "--binary"), (["--a", "--engine exec:true --rev HEAD"], "no git repository"),
+    (["--a", "--python x"], "--a: --python is for --engine pytorch or jax"),
+    (["--a", "--batch 2", "--treshold", "3"], "'--threshold'"), (["--a", "--batch 2", "--threshold", "0"], "0.01"),
+    (["--a", "--data missing"], "cannot read 'missing'"), (["--a", "--batch 2", "--out", "."], "_bench"),
+])
+def test_wrong_command_lines(call, args, text):
+    done = call("ab", *args, code=2)
+    assert text in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == "" and call.files() == []
+
+
+def test_a_folder_that_is_held_or_cannot_be(call):
+    (call.folder / "file").write_text("x")
+    call("ab", "--a", side("--made-up"), *CELL, "--out", "file/x", code=5)
+
+
+def test_dry_run_starts_and_writes_nothing(call):
+    done = call("ab", "--a", "--batch 2", "--mode", "infer", "--dry-run", "--rounds", "7", code=0)
+    assert "batch 2" in done.stdout and "batch 4" in done.stdout and "7 rounds" in done.stdout
+    assert call.files() == []
+
+
+def test_quiet_and_the_line_that_was_torn(call):
+    (call.folder / "_bench").mkdir()
+    (call.folder / "_bench" / "ab_results.jsonl").write_text('{"whole":1}\n{"to')
+    done, _ = compare(call, side("--made-up"), side("--made-up"), code=0)
+    assert "cut a torn last line of 4 bytes" in done.stderr
+    done, _ = compare(call, side("--made-up"), side("--made-up"), "--quiet", code=0)
+    assert done.stderr == ""
+    assert [line.get("whole") for line in results(call)] == [1, None, None]
+
+
+# --- another program, another revision ---
+
+def test_another_binary(call):
+    other = call.folder / "other"
+    other.write_text(f"#!/bin/sh\necho \"$@\" >> '{call.folder}/called'\nexec '{TOKMARK}' \"$@\"\n")
+    other.chmod(0o755)
+    call("ab", "--a", f"--binary {other}", "--engine", "null", "--mode", "infer", "--rounds", "2", "--warmup", "1",
+         code=3)
+    line, = results(call)
+    assert line["a"]["binary"] == str(other) == line["a"]["argv"][0] and line["b"]["binary"] is None
+    assert line["b"]["argv"][0] == TOKMARK
+    assert (call.folder / "called").read_text() == "worker null\n"
+
+
+def git(folder, *args):
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t.example", *args], cwd=folder, text=True,
+                          check=True, capture_output=True, env=env).stdout.strip()
+
+
+@pytest.fixture
+def repository(call, tmp_path, monkeypatch):
+    """A worker in a subfolder, at 2 ms a step in the first commit (tag old) and 1 ms in the work folder."""
+    top = tmp_path / "repository"
+    (top / "sub").mkdir(parents=True)
+    places = tmp_path / "temporary"
+    places.mkdir()
+    monkeypatch.setenv("TMPDIR", str(places))
+    git(top, "init", "-q", "-b", "main")
+    path = top / "sub" / "mine.sh"
+    for step_ms, tag in ((2, "old"), (1, "new")):
+        path.write_text(f"#!/bin/sh\nexec python3 '{WORKER}' --made-up --step-ms {step_ms}\n")
+        path.chmod(0o755)
+        git(top, "add", ".")
+        git(top, "commit", "-q", "-m", tag)
+        git(top, "tag", tag)
+    call.folder = top / "sub"
+    return top
+
+
+def is_tidy(repository):
+    places = repository.parent / "temporary"
+    return list(places.iterdir()) == [] and git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_another_revision(call, repository):
+    done = call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", *CELL, code=0)
+    line, = results(call)
+    assert line["outcome"] == "faster" and line["ratio_percent"] == pytest.approx(-50), done.stdout
+    assert line["a"]["rev"] == "old" and line["a"]["rev_commit"] == git(repository, "rev-parse", "old")
+    assert line["b"]["rev"] is None and line["b"]["rev_commit"] is None
+    assert is_tidy(repository)
+    assert git(repository, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_a_revision_is_removed_after_failures_too(call, repository):
+    call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", "--b", "--engine exec:false", *CELL, code=4)
+    assert is_tidy(repository)
+
+
+def test_a_revision_is_removed_after_an_interrupt(call, repository):
+    process = call.start("ab", "--engine", side("--step-ms 5")[10:-1], "--a", "--rev old", *CELL)
+    await_rounds(call, process)
+    assert not is_tidy(repository)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and is_tidy(repository)
+
+
+@pytest.mark.parametrize("rev, text", [("odl", "did you mean 'old'?"), ("-q", "did you mean"), ("old~7", "'old'")])
+def test_a_revision_that_is_not(call, repository, rev, text):
+    done = call("ab", "--engine", "exec:./mine.sh", "--a", f"--rev={rev}", *CELL, code=2)
+    assert text in done.stderr and is_tidy(repository)
+
+
+def test_a_revision_without_the_folder(call, repository):
+    (repository / "late").mkdir()
+    call.folder = repository / "late"
+    done = call("ab", "--engine", "exec:true", "--a", "--rev old", *CELL, code=2)
+    assert "has no folder 'late'" in done.stderr
+
+
+# --- signals ---
+
+def await_rounds(call, process, deadline_s=30):
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        if any(path.stat().st_size > 0 for path in call.folder.glob("_bench/samples/ab-*.jsonl")):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no rounds")
+
+
+def workers(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def test_an_interrupt_keeps_what_is_whole(call):
+    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL, "--seq", "16", "32")
+    await_rounds(call, process)
+    pids = workers(process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    line, = results(call)
+    assert line["outcome"] == "undecided" and "interrupted" in [reason["code"] for reason in line["reasons"]]
+    assert line["a"]["verdict"] == line["b"]["verdict"] == "interrupted"
+    assert line["rounds"] >= 1 and line["log_ratio"] is not None and "interrupted" in stdout
+    assert len(pids) == 2 and not any(is_alive(pid) for pid in pids)
+
+
+def test_no_worker_outlives_a_killed_harness(call):
+    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL)
+    await_rounds(call, process)
+    pids = workers(process)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while time.monotonic() < end and any(is_alive(pid) for pid in pids):
+        time.sleep(0.05)
+    assert len(pids) == 2 and not any(is_alive(pid) for pid in pids)
+
+
+# --- documentation ---
+
+def documented(heading):
+    with open(os.path.join(ROOT, "docs", "ab.md"), encoding="utf-8") as file:
+        section = file.read().split(heading, 1)[1].split("\n## ", 1)[0].split("\n### ", 1)[0]
+    return re.findall(r"^\| `(\w+)`", section, re.M)
+
+
+def test_lines_have_the_documented_fields(call):
+    _, line = compare(call, side("--made-up"), side("--made-up"), code=0)
+    assert documented("## Result") == list(line)
+    assert documented("### A side") == list(line["a"]) == list(line["b"])

@@ -1,0 +1,155 @@
+"""`tokmark noise`: a cell against itself, what is stored of it, and what `tokmark ab` makes of that."""
+import json
+import math
+import signal
+
+import pytest
+
+from test_ab import CELL, await_rounds, results, side
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    """The user's data folder."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "tokmark"
+
+
+def entries(data):
+    text = (data / "noise.jsonl").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def words(flags):
+    """FLAGS of a side as words of the command line."""
+    engine = flags[len('--engine "'):-1]
+    return ["--engine", engine]
+
+
+def write_floor(call, data, percent, **changes):
+    """An entry as `noise` stores it, with another floor."""
+    call("noise", *words(side("--made-up")), *CELL, "--repeats", "1", code=0)
+    entry = entries(data)[-1] | {"floor_percent": percent} | changes
+    (data / "noise.jsonl").write_text(json.dumps(entry) + "\n")
+    return entry
+
+
+def test_the_floor_is_t_of_the_table_times_the_spread(call, data):
+    done = call("noise", *words(side("--step-ms 1")), *CELL, "--repeats", "3", "--rounds", "3", code=0)
+    entry, = entries(data)
+    ratios = entry["log_ratios"]
+    assert len(ratios) == 3 and any(ratio != 0 for ratio in ratios)
+    bound = 3.182446305284263 * math.sqrt(sum(ratio * ratio for ratio in ratios) / 3)
+    assert entry["floor_percent"] == pytest.approx(100 * math.expm1(bound), rel=1e-9)
+    assert "noise floor" in done.stdout
+    lines = results(call)
+    assert [line["purpose"] for line in lines] == ["noise"] * 3
+    assert [line["log_ratio"] for line in lines] == ratios
+    assert all(line["a"]["cell_id"] == line["b"]["cell_id"] for line in lines)
+    assert {line["environment_id"] for line in lines} == {entry["environment_id"]}
+    assert (entry["mode"], entry["precision"], entry["device"], entry["seq_len"], entry["batch_size"]) == (
+        "infer", "fp32", "cpu", 16, 1)
+
+
+def test_fresh_workers_every_time(call):
+    log = call.folder / "log"
+    call("noise", *words(side("--made-up", f"--log {log}")), *CELL, "--repeats", "3", "--rounds", "1", code=0)
+    pids = {line.split()[0] for line in log.read_text().splitlines()}
+    assert len(pids) == 6
+
+
+@pytest.mark.parametrize("floor, outcome, threshold", [(5, "same", 5), (0.5, "slower", 1)])
+def test_ab_goes_no_lower_than_the_floor(call, data, floor, outcome, threshold):
+    write_floor(call, data, floor)
+    worker = side("--made-up")
+    call("ab", "--a", worker, "--b", "--batch 2 " + side("--made-up", "--step-ms 1.03"), *CELL, code=0)
+    line = results(call)[-1]
+    assert line["outcome"] == outcome and line["threshold_percent"] == pytest.approx(threshold)
+    assert line["noise_floor_percent"] == floor and line["threshold_asked_percent"] == 1
+    assert line["noise_floor_from"] == "cell" and line["noise_floor_reason"] is None
+
+
+def test_a_floor_of_the_same_kind_serves_another_cell(call, data):
+    write_floor(call, data, 4, seq_len=999)
+    worker = side("--made-up")
+    call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    line = results(call)[-1]
+    assert (line["noise_floor_percent"], line["noise_floor_from"]) == (4, "kind")
+
+
+@pytest.mark.parametrize("change", [{"environment_id": "0" * 16}, {"mode": "train"}, {"device": "cuda:0"},
+                                    {"engine": "native"}, {"precision": "bf16"}, {"floor_percent": -1}])
+def test_a_floor_of_another_kind_or_machine_does_not(call, data, change):
+    write_floor(call, data, 4, **change)
+    worker = side("--made-up")
+    done = call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    line = results(call)[-1]
+    assert line["noise_floor_percent"] is None and "tokmark noise" in line["noise_floor_reason"]
+    assert line["threshold_percent"] == 1 and "noise floor unknown" in done.stdout
+
+
+def test_bad_lines_are_skipped_with_a_note(call, data):
+    entry = write_floor(call, data, 4)
+    (data / "noise.jsonl").write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
+                                       b"x" * 100000 + b"\n{\"torn")
+    worker = side("--made-up")
+    done = call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    assert results(call)[-1]["noise_floor_percent"] == 4
+    assert "4 lines of" in done.stderr and "skipped" in done.stderr
+    done = call("noise", "--list", code=0)
+    assert "4 lines of" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
+    # appending cuts what was torn, and leaves the rest as it is
+    call("noise", *words(worker), *CELL, "--repeats", "1", code=0)
+    lines = (data / "noise.jsonl").read_bytes().split(b"\n")
+    assert lines[0] == b"\xff\xfe\x00" and lines[-1] == b"" and b"torn" not in lines[-2]
+
+
+def test_a_file_that_cannot_be_read_is_said(call, data):
+    (data / "noise.jsonl").mkdir(parents=True)
+    worker = side("--made-up")
+    call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    assert "noise.jsonl" in results(call)[-1]["noise_floor_reason"]
+    call("noise", "--list", code=5)
+
+
+def test_list_shows_the_newest(call, data):
+    done = call("noise", "--list", code=0)
+    assert "Nothing is known" in done.stdout
+    entry = write_floor(call, data, 4)
+    with open(data / "noise.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(entry | {"floor_percent": 2.5}) + "\n")
+        file.write(json.dumps(entry | {"model": "evil\x1b[2J", "floor_percent": 3}) + "\n")
+    done = call("noise", "--list", code=0)
+    assert "2.5 %" in done.stdout and "   4 %" not in done.stdout
+    assert "\x1b" not in done.stdout and "evil?[2J" in done.stdout
+
+
+# --- what goes wrong ---
+
+def test_nothing_is_stored_of_a_cell_that_fails(call, data):
+    done = call("noise", *words(side("--made-up", "--exit-at 9")), *CELL, "--repeats", "2", code=4)
+    assert not (data / "noise.jsonl").exists() and "not stored: 0 of 2" in done.stdout
+    assert [line["outcome"] for line in results(call)] == ["undecided"] * 2
+
+
+def test_nothing_is_stored_of_a_cell_that_was_cut(call, data):
+    process = call.start("noise", *words(side("--step-ms 5")), *CELL)
+    await_rounds(call, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and not (data / "noise.jsonl").exists()
+
+
+@pytest.mark.parametrize("args, text", [
+    (["--repeats", "0"], "smallest is 1"), (["--repeats", "101"], "largest is 100"), (["--a", "x"], "unknown flag"),
+    (["--engine", "natve"], "'native'"), (["--rounds", "3", "--max-time", "3s"], "exclude each other"),
+    (["--lsit"], "'--list'"), (["--threshold", "3"], "unknown flag")])
+def test_wrong_command_lines(call, args, text):
+    done = call("noise", *args, code=2)
+    assert text in done.stderr and done.stderr.count("\n") == 1 and call.files() == []
+
+
+def test_dry_run(call):
+    done = call("noise", "--mode", "infer", "--seq", "16", "32", "--repeats", "7", "--dry-run", code=0)
+    assert done.stdout.count("7 comparisons") == 2 and call.files() == []
