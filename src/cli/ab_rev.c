@@ -195,15 +195,14 @@ enum status ab_rev_remove(struct ab_rev *rev, struct err *err)
     struct buf out;
     struct err cause = {0};
     buf_init(&out, OUTPUT_BYTES_MAX);
-    enum status status = run_git(remove, &out, &cause);
+    (void)!run_git(remove, &out, &cause); /* what it leaves, rmdir sees */
     buf_release(&out);
+    enum status status = STATUS_OK;
     if (rmdir(rev->temporary) != 0)
         status = ERR(err, STATUS_IO,
-                     "cannot remove '%.200s': %s; `git worktree prune` after removing it "
-                     "by hand tidies up",
+                     "cannot remove '%.200s': %s; `git worktree prune` after removing it by hand "
+                     "tidies up",
                      rev->temporary, cause.text[0] != '\0' ? cause.text : strerror(errno));
-    else
-        status = STATUS_OK;
     rev->temporary[0] = '\0';
     return status;
 }
