@@ -29,12 +29,23 @@ void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 
 /* --- opening --- */
 
+/* Auto warm-up takes no more than a quarter of --max-time a side: what still drifts after it is
+ * shared by both. */
+static struct measure_policy side_policy(const struct ab_setup *setup, const struct ab_side *side)
+{
+    struct measure_policy policy = side->run.policy;
+    uint64_t share_ns = setup->options.max_time_ns / 4;
+    if (setup->options.rounds == 0 && share_ns < policy.warmup_time_max_ns)
+        policy.warmup_time_max_ns = share_ns;
+    return policy;
+}
+
 static struct supervise_options side_options(struct ab_bench *bench, enum pair_name name)
 {
     const struct ab_side *side = &bench->setup->sides[name];
     const struct run_options *options = &side->options.run;
     return (struct supervise_options){
-        .policy = side->run.policy,
+        .policy = side_policy(bench->setup, side),
         .launch_prefix = options->launch,
         .self_path = side->binary[0] != '\0' ? side->binary : bench->self_path,
         .python = options->python,

@@ -21,7 +21,9 @@
 #include "supervise/pair_side.h"
 
 #define PAIR_CONFIDENCE      0.95
-#define PAIR_BLOCK_TARGET_NS (100 * NS_PER_MS) /* of the slower side's blocks */
+#define PAIR_BLOCK_TARGET_NS (25 * NS_PER_MS) /* of the slower side's blocks; */
+#define PAIR_BLOCK_STEPS_MIN 4                /* so many steps where they take no longer than */
+#define PAIR_BLOCK_LONG_NS   (100 * NS_PER_MS)
 #define PAIR_ROUNDS_MAX      100000
 
 enum pair_name { PAIR_A, PAIR_B, PAIR_SIDES };
@@ -79,7 +81,9 @@ MUST_CHECK enum status pair_compare(const struct pair_plan *plan, struct pair_re
 
 /* The side that runs block `index` (0 to 3) of round `round`. */
 enum pair_name pair_order(size_t round, size_t index);
-/* Counted steps of a block, when one step of the slower side takes `step_ns` (> 0). */
+/* Counted steps of a block, when one step of the slower side takes `step_ns` (> 0). Short blocks
+ * make many rounds, and what changes slower than a round does not tell; few steps would lose too
+ * much to the lead-in. */
 uint32_t pair_block_steps(double step_ns);
 
 #endif

@@ -2,10 +2,11 @@
 """A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
 
 usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
-                    [--recompile-at N] [--log FILE]
+                    [--recompile-at N] [--log FILE] [--growing]
 
 N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
---log appends a line for every request: pid, kind, steps.
+--growing makes each of the first 300 steps 2 % longer than the one before. --log appends a line for every
+request: pid, kind, steps.
 """
 import argparse
 import json
@@ -18,12 +19,14 @@ parser.add_argument("--step-ms", type=float, default=1.0)
 parser.add_argument("--made-up", action="store_true")
 for name in ("exit", "hang", "nonfinite", "recompile"):
     parser.add_argument(f"--{name}-at", type=int, default=-1)
+parser.add_argument("--growing", action="store_true")
 parser.add_argument("--log")
 options = parser.parse_args()
 step_ns = round(options.step_ms * 1e6)
 out = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 runs = 0
+done = 0
 
 
 def send(message_type, **fields):
@@ -31,13 +34,15 @@ def send(message_type, **fields):
 
 
 def steps(count):
+    global done
     if options.made_up:
-        return [step_ns] * count
+        done += count
+        growth = 1.02 if options.growing else 1
+        return [round(step_ns * growth ** min(done - count + i, 300)) for i in range(count)]
     seen = []
     for _ in range(count):
         before = time.monotonic_ns()
-        while time.monotonic_ns() - before < step_ns:
-            pass
+        time.sleep(step_ns / 1e9)
         seen.append(time.monotonic_ns() - before)
     return seen
 

@@ -66,9 +66,9 @@ def test_a_side_that_takes_twice_as_long(call, a, b, outcome, ratio):
     assert line["log_ratio"] == pytest.approx(math.log(ratio), abs=1e-12)
     assert line["ratio_percent"] == pytest.approx(100 * (ratio - 1))
     assert line["a"]["ms_p50"] == a and line["b"]["ms_p50"] == b
-    assert line["steps_per_block"] == 50  # 100 ms of the slower side
+    assert line["steps_per_block"] == 13  # 25 ms of the slower side
     assert line["sign_p"] == pytest.approx(2 * 0.5 ** line["rounds"])
-    assert line["a"]["samples"] == line["b"]["samples"] == 2 * 50 * line["rounds"]
+    assert line["a"]["samples"] == line["b"]["samples"] == 2 * 13 * line["rounds"]
     assert line["lead_in_steps_dropped"] == 4 * line["rounds"]
 
 
@@ -83,10 +83,10 @@ def test_the_threshold_decides(call, extra, ratio):
 
 
 def test_real_time_and_exactly_so_many_rounds(call):
-    _, line = compare(call, side("--step-ms 2"), side("--step-ms 4"), "--rounds", "8", code=0)
-    assert line["outcome"] == "slower" and line["rounds"] == 8 and line["synthetic"] is False
-    assert 1.7 < math.exp(line["log_ratio"]) < 2.3
-    assert line["a"]["ms_p50"] == pytest.approx(2, rel=0.2)
+    _, line = compare(call, side("--step-ms 5"), side("--step-ms 10"), "--rounds", "20", code=0)
+    assert line["outcome"] == "slower" and line["rounds"] == 20 and line["synthetic"] is False
+    assert 1.5 < math.exp(line["log_ratio"]) < 2.7
+    assert 5 <= line["a"]["ms_p50"] < 10
 
 
 def test_synced_per_block(call):
@@ -132,15 +132,25 @@ def test_blocks_are_interleaved_and_counterbalanced(call):
     order = "".join("A" if pid == a else "B" for pid, _ in runs)
     warmup = len(order) - 12
     assert order[warmup:] == "ABBA" + "BAAB" + "ABBA"
-    # the same warm-up on both sides, in turns; then blocks of 5 steps (100 ms) and a lead-in
+    # the same warm-up on both sides, in turns; then blocks of 4 steps and a lead-in
     assert order[:warmup] == "AB" * (warmup // 2)
     assert sum(steps for pid, steps in runs[:warmup] if pid == a) == line["a"]["warmup_steps"] == 3
     assert line["b"]["warmup_steps"] == 3
-    assert [steps for _, steps in runs[warmup:]] == [6] * 12
+    assert [steps for _, steps in runs[warmup:]] == [5] * 12
     assert len({pid for pid, _, _ in lines}) == 2
     # both were open before the first step, and alive until the last
     kinds = [kind for _, kind, _ in lines]
     assert kinds[:4] == ["hello", "open", "hello", "open"] and kinds[-2:] == ["close", "close"]
+
+
+def test_warm_up_ends_for_both_and_takes_its_share_of_the_time_at_most(call):
+    args = ["--warmup", "auto", "--max-time", "400ms"]
+    _, line = compare(call, side("--made-up", "--step-ms 1", "--growing"), side("--made-up"), *args, code=0)
+    assert line["a"]["verdict"] == "unsteady" and line["a"]["reasons"][0]["code"] == "warmup_not_steady"
+    assert line["b"]["verdict"] == "ok" and line["rounds"] > 0
+    # 1 ms and 2 % more each: 100 ms are over after 56 steps
+    assert 50 <= line["a"]["warmup_steps"] <= 120
+    assert line["b"]["warmup_steps"] <= line["a"]["warmup_steps"]
 
 
 def test_raw_rounds_are_kept(call):
