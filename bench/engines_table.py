@@ -3,6 +3,7 @@
 
     python3 bench/engines_table.py                                      CPU: native, pytorch (eager, compiled), jax
     python3 bench/engines_table.py --device cuda:0 --model superintelligence-1b --precision bf16 --seq 512 --batch 8
+    python3 bench/engines_table.py --read FILE.jsonl...                 of records that are there; measures nothing
 
 The engines take turns, a whole `tokmark run` each, for --rounds rounds, so that a machine that slows down or is shared
 hits them alike. A row's figure is the median over rounds of the cell's median step; behind it the lowest low end
@@ -52,6 +53,12 @@ def run(options, way, records):
 run.seen = []
 
 
+def way_of(record):
+    """By what the worker said it ran; a cell that failed before it said so counts as plain."""
+    is_compiled = record["framework"] == "pytorch" and ", compiled" in (record["backend"] or "")
+    return "pytorch compiled" if is_compiled else record["framework"]
+
+
 def cell_of(record):
     return record["mode"], record["precision"], record["seq_len"], record["batch_size"]
 
@@ -72,23 +79,36 @@ def text(value, form):
     return "-" if value is None else format(value, form)
 
 
-def print_table(by_row, options):
+def print_table(by_row, title):
     versions = sorted({r["engine_version"] for rows in by_row.values() for r in rows if r["engine_version"]})
-    print(f"{options.model}, {options.device}, {options.precision}; {options.rounds} rounds in turns; {'; '.join(versions)}\n")
-    print("| mode | seq | batch | engine | ms/step | 95 % interval | tokens/s | peak MiB | verdicts |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"{title}; {'; '.join(versions)}\n")
+    print("| mode | seq | batch | engine | rounds | ms/step | 95 % interval | tokens/s | peak MiB | verdicts |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for (mode, _, seq, batch, way), rows in sorted(by_row.items(), key=lambda item: order(item[0])):
         found = figures(rows) or (None,) * 5
         ms, low, high, rate, peak = found
         interval = "-" if low is None else f"{low:,.4g} to {high:,.4g}"
         verdicts = ", ".join(sorted({r["verdict"] for r in rows}))
-        print(f"| {mode} | {seq} | {batch} | {way} | {text(ms, ',.4g')} | {interval} | {text(rate, ',.0f')} | "
+        print(f"| {mode} | {seq} | {batch} | {way} | {len(rows)} | {text(ms, ',.4g')} | {interval} | {text(rate, ',.0f')} | "
               f"{text(peak, ',.0f')} | {verdicts} |")
 
 
 def order(key):
     mode, _, seq, batch, way = key
     return ("train", "infer", "decode").index(mode), seq, batch, list(WAYS).index(way)
+
+
+def add(by_row, records, way=None):
+    for record in records:
+        by_row.setdefault((*cell_of(record), way or way_of(record)), []).append(record)
+
+
+def print_read(paths):
+    records = [record for path in paths for record in read(Path(path))]
+    by_row = {}
+    add(by_row, records)
+    print_table(by_row, "; ".join(sorted({f"{r['model']}, {r['device']}, {r['precision']}" for r in records})))
+    return 0 if by_row else 4
 
 
 def main():
@@ -106,7 +126,10 @@ def main():
     parser.add_argument("--pytorch-python", help="interpreter with torch; default: as `tokmark run` chooses")
     parser.add_argument("--jax-python", help="interpreter with jax")
     parser.add_argument("--out", default="_bench_engines")
+    parser.add_argument("--read", nargs="+", metavar="FILE", help="records that are there")
     options = parser.parse_args()
+    if options.read:
+        return print_read(options.read)
     options.program = options.program or find_program()
     ways = options.ways or [way for way in WAYS if options.device == "cpu" or way != "native"]
     records = Path(options.out) / "bench_results.jsonl"
@@ -117,9 +140,8 @@ def main():
             print(f"round {index + 1} of {options.rounds}: {way}", file=sys.stderr, flush=True)
             new = run(options, way, records)
             run.seen += new
-            for record in new:
-                by_row.setdefault((*cell_of(record), way), []).append(record)
-    print_table(by_row, options)
+            add(by_row, new, way)
+    print_table(by_row, f"{options.model}, {options.device}, {options.precision}; rounds in turns")
     return 0 if by_row else 4
 
 

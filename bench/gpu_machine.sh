@@ -5,6 +5,7 @@
 #   bench/gpu_machine.sh peak     training's peak of memory beside a bare loop's
 #   bench/gpu_machine.sh jax jaxbare   the same for JAX: a sweep of the 971 M model; the worker beside a bare loop
 #   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, in turns
+#   bench/gpu_machine.sh answer   time to answer: 2000 steps beside stopping by precision
 #   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
 set -u
 cd "$(dirname "$0")/.."
@@ -35,12 +36,19 @@ for part in "$@"; do
         rm -rf "$OUT/_jax"
         ;;
     jaxbare)
-        "$python" bench/jax_bare.py --no-moe --cells superintelligence-1b:8x512 --steps 40 --rounds 4 --json "$OUT/jax_bare.json"
+        "$python" bench/jax_bare.py --no-moe --cells superintelligence-1b:8x512 --steps 40 --rounds "${ROUNDS:-6}" --json "$OUT/jax_bare.json"
         ;;
     table)
         "$python" bench/engines_table.py --program "$program/tokmark" --device cuda:0 --model superintelligence-1b --precision bf16 --seq 512 \
-            --batch 8 --rounds 2 --max-time 4s --out "$OUT/_table"
+            --batch 8 --rounds "${ROUNDS:-2}" --max-time 4s --out "$OUT/_table"
+        cp "$OUT/_table/bench_results.jsonl" "$OUT/table.jsonl"
         rm -rf "$OUT/_table"
+        ;;
+    answer)
+        "$python" bench/time_to_answer.py --program "$program/tokmark" --device cuda:0 --engines pytorch --model superintelligence-1b \
+            --precision bf16 --seq 512 --batch 8 --steps 2000 --out "$OUT/_answer"
+        cat "$OUT"/_answer/*/bench_results.jsonl >"$OUT/answer.jsonl"
+        rm -rf "$OUT/_answer"
         ;;
     peak)
         "$python" bench/pytorch_bare.py --no-moe --steps 5 --rounds 1 --modes train
@@ -52,7 +60,7 @@ for part in "$@"; do
         "$program/tokmark" check --engines native,pytorch,jax --device pytorch=cuda:0 jax=cuda:0 --precision fp32 bf16 --out "$OUT/check"
         ;;
     *)
-        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, experts, peak, jax, jaxbare, table, check" >&2
+        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, experts, peak, jax, jaxbare, table, answer, check" >&2
         exit 2
         ;;
     esac

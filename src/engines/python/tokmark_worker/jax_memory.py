@@ -87,6 +87,8 @@ def oom_error(error, device):
     free = None if not limit else max(0, limit - (held or 0))
     said = f"asked for {format_bytes(asked)}" if asked else lines[0]
     more = f"; {format_bytes(free)} free of {format_bytes(limit)}" if limit else ""
+    if asked and free and asked <= free:
+        more += ", in no piece as large as that"
     return WorkerError("oom", f"device memory: {said}{more}", asked, free, "device")
 
 
