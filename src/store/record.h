@@ -133,7 +133,13 @@
     X(MS_P99_UPPER, "ms_p99_upper", DOUBLE, "ms", "the p99 is not over this, with 95 %")           \
     X(MS_P999_UPPER, "ms_p999_upper", DOUBLE, "ms", "the p99.9 is not over this, with 95 %")       \
     X(OUTLIERS, "outliers", INTEGER, "samples",                                                    \
-      "beyond 1.5 interquartile ranges of the quartiles; labelled, never removed")
+      "beyond 1.5 interquartile ranges of the quartiles; labelled, never removed")                 \
+    X(DRIFT_PERCENT, "drift_percent", DOUBLE, "%",                                                 \
+      "median of the second half of the samples over that of the first, less 1")                   \
+    X(DRIFT_PERCENT_LOW, "drift_percent_low", DOUBLE, "%", "95 % interval of that, low end")       \
+    X(DRIFT_PERCENT_HIGH, "drift_percent_high", DOUBLE, "%", "95 % interval of that, high end")    \
+    X(DRIFT_SLOPE_PERCENT, "drift_slope_percent", DOUBLE, "%",                                     \
+      "Theil and Sen's slope from the first sample to the last, of the median")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "measure/policy.h"
+#include "measure/summary.h"
 #include "proto/message.h"
 #include "spec/cell.h"
 #include "store/record.h"
@@ -46,13 +47,16 @@ struct trial {
     struct proto_memory memory;
     uint64_t total_ns; /* the whole trial, by the host's clock */
 
-    enum verdict verdict; /* by outcome_judge() */
+    bool has_summary; /* by outcome_summarize() */
+    struct measure_summary summary;
+    struct drift drift;
+
+    enum verdict verdict; /* by judge_trial() */
     struct reasons reasons;
 };
 
-/* Makes the one verdict of all that was seen: what ended the session, or else what the figures say.
- */
-void outcome_judge(struct trial *trial);
+/* What the measured samples say, for the verdict and the record. STATUS_NOMEM only. */
+MUST_CHECK enum status outcome_summarize(struct trial *trial, struct err *err);
 /* The record of a judged trial. STATUS_NOMEM only. */
 MUST_CHECK enum status outcome_record(const struct trial *trial, struct record **ret_record,
                                       struct err *err);

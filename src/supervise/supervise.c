@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "supervise/greet.h"
+#include "supervise/judge.h"
 #include "supervise/outcome.h"
 #include "supervise/session.h"
 
@@ -284,8 +285,11 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
 static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
 {
     const struct event_listener *events = trial->options->events;
-    outcome_judge(trial);
-    enum status status = outcome_record(trial, ret_record, err);
+    enum status status = outcome_summarize(trial, err);
+    if (status != STATUS_OK)
+        return status;
+    judge_trial(trial);
+    status = outcome_record(trial, ret_record, err);
     if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
         events->cell_finished(events->context, *ret_record);
     return status;

@@ -376,6 +376,38 @@ Test(supervise_supervise, unmet_conditions_are_unsteady)
     tear_down(&bench);
 }
 
+/* 40 steps of 100 ns, then 40 of `second_ns`. */
+static void run_creeping(struct bench *bench, int second_ns, double limit_percent)
+{
+    char fault[32];
+    set_up(bench);
+    bench->options.policy.steps_exact = 80;
+    bench->options.policy.warmup_steps = 0;
+    bench->options.drift_limit_percent = limit_percent;
+    snprintf(fault, sizeof(fault), "creep run21 %d", second_ns); /* the first block is one step */
+    run_fault(bench, fault);
+}
+
+Test(supervise_supervise, a_level_that_moves_is_unsteady_unless_nobody_asks)
+{
+    struct bench bench;
+    run_creeping(&bench, 110, 1);
+    expect(&bench, "unsteady", "drift");
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT_LOW), 10, 1e-9);
+    cr_expect_gt(record_double(bench.record, RECORD_DRIFT_SLOPE_PERCENT), 5);
+    tear_down(&bench);
+    run_creeping(&bench, 110, 0);
+    expect(&bench, "ok", NULL);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
+    tear_down(&bench);
+    run_creeping(&bench, 101, 0.5);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 1, 1e-9);
+    cr_expect_null(strstr(record_string(bench.record, RECORD_REASONS), "\"drift\""),
+                   "a tick of the clock is no drift");
+    tear_down(&bench);
+}
+
 Test(supervise_supervise, a_worker_over_its_memory_limit_is_ended)
 {
     struct bench bench;
