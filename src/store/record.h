@@ -139,7 +139,16 @@
     X(DRIFT_PERCENT_LOW, "drift_percent_low", DOUBLE, "%", "95 % interval of that, low end")       \
     X(DRIFT_PERCENT_HIGH, "drift_percent_high", DOUBLE, "%", "95 % interval of that, high end")    \
     X(DRIFT_SLOPE_PERCENT, "drift_slope_percent", DOUBLE, "%",                                     \
-      "Theil and Sen's slope from the first sample to the last, of the median")
+      "Theil and Sen's slope from the first sample to the last, of the median")                    \
+    X(HARNESS_OUTSIDE_MS, "harness_outside_ms", DOUBLE, "ms",                                      \
+      "protocol and scheduling beside the measured windows")                                       \
+    X(HARNESS_INSIDE_MS, "harness_inside_ms", DOUBLE, "ms",                                        \
+      "measured windows less the sum of their steps")                                              \
+    X(HARNESS_PERCENT, "harness_percent", DOUBLE, "%", "both, of the measured windows")            \
+    X(PREPARE_MS, "prepare_ms", DOUBLE, "ms",                                                      \
+      "making batches for the measured blocks, outside their windows")                             \
+    X(OBSERVE_MS, "observe_ms", DOUBLE, "ms",                                                      \
+      "reading losses and the like after measured blocks, outside their windows")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

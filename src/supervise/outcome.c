@@ -309,6 +309,32 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
 
+/* What the harness takes beside the measured blocks' steps; what the worker says it needed for the
+ * data and the losses is not the harness's. */
+static void put_harness(const struct trial *trial, struct record *record)
+{
+    uint64_t window_ns = trial->measure.steady_ns;
+    uint64_t apart_ns = window_ns + trial->prepare_ns + trial->observe_ns;
+    bool has_steps = trial->measure.steady_steps_done > 0;
+    bool is_real = has_steps && !is_synthetic(trial);
+    bool is_known = is_real && trial->turns_ns >= apart_ns;
+    bool has_inside = is_real && !trial->options->policy.is_sync_per_block;
+    const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
+    double outside_ms = (double)(trial->turns_ns - apart_ns) / 1e6;
+    double inside_ms = has_inside ? (double)(window_ns - trial->steps_ns) / 1e6 : 0;
+    set_double(record, RECORD_HARNESS_OUTSIDE_MS, is_known, outside_ms,
+               is_real ? "clock_mismatch" : missing);
+    set_double(record, RECORD_HARNESS_INSIDE_MS, has_inside, inside_ms,
+               is_real ? "no_stamps_inside" : missing);
+    set_double(record, RECORD_HARNESS_PERCENT, is_known && window_ns > 0,
+               100 * (outside_ms + inside_ms) / ((double)window_ns / 1e6),
+               is_real ? "clock_mismatch" : missing);
+    set_double(record, RECORD_PREPARE_MS, is_real && !trial->lacks_prepare,
+               (double)trial->prepare_ns / 1e6, is_real ? NOT_REPORTED : missing);
+    set_double(record, RECORD_OBSERVE_MS, is_real && !trial->lacks_observe,
+               (double)trial->observe_ns / 1e6, is_real ? NOT_REPORTED : missing);
+}
+
 /* Only where the figures are the model's: a user's own is known by its parameters alone. */
 static void put_spec(const struct cell *cell, bool is_known, struct record *record)
 {
@@ -506,6 +532,7 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     put_measured(trial, record);
     put_warmup(trial, record);
     put_times(trial, record);
+    put_harness(trial, record);
     put_model(trial, record);
     put_provenance(trial, record);
     put_memory(trial, record);

@@ -41,7 +41,11 @@ struct trial {
     uint64_t recompiles_count; /* in measured blocks */
     bool lacks_device_ns;      /* a measured block came without the device's own time */
     uint64_t device_ns;        /* of all measured blocks */
-    bool has_clock_mismatch;   /* a window longer than the host saw pass */
+    uint64_t turns_ns;         /* of measured blocks: from one request's making to the next's */
+    uint64_t steps_ns;         /* sum of their steps, where they are synced one by one */
+    bool lacks_prepare, lacks_observe; /* a measured block came without */
+    uint64_t prepare_ns, observe_ns;   /* of measured blocks, by the worker */
+    bool has_clock_mismatch;           /* a window longer than the host saw pass */
 
     bool has_memory;
     struct proto_memory memory;

@@ -160,6 +160,12 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
     trial->recompiles_count += block->recompiles_count;
     trial->lacks_device_ns |= !block->has_device_ns;
     trial->device_ns += block->has_device_ns ? block->device_ns : 0;
+    trial->lacks_prepare |= !block->has_prepare_ns;
+    trial->prepare_ns += block->prepare_ns;
+    trial->lacks_observe |= !block->has_observe_ns;
+    trial->observe_ns += block->observe_ns;
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        trial->steps_ns += block->step_ns[i];
     trial->last = *seen;
 }
 
@@ -221,6 +227,7 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
     enum status status = STATUS_OK;
     enum measure_phase told = MEASURE_DONE;
     while (status == STATUS_OK && can_go_on(trial)) {
+        uint64_t before_ns = clock_now_ns();
         struct measure_order order = measure_next(&trial->measure);
         if (order.phase == MEASURE_DONE)
             break;
@@ -229,8 +236,11 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         told = order.phase;
         uint64_t blocks_count = trial->blocks_count;
         status = run_block(trial, store, order.steps_count, err);
-        if (trial->blocks_count > blocks_count)
-            tell_block(trial);
+        if (trial->blocks_count == blocks_count)
+            continue;
+        tell_block(trial);
+        if (order.phase == MEASURE_STEADY)
+            trial->turns_ns += clock_now_ns() - before_ns;
     }
     return status;
 }

@@ -47,6 +47,10 @@ def reply_to(request):
                  "loss": 2.5, "nonfinite": 0}
         if request["sync"] == "step":
             block["step_ns"] = [step_ns] * steps
+        if FAULT == "prepare":  # no fault: takes its time for the data, and says so
+            before = time.monotonic_ns()
+            time.sleep(0.1)
+            block.update(prepare_ns=time.monotonic_ns() - before, observe_ns=1000)
         return block
     if kind == "memory":
         return {"type": "memory", "rss_bytes": 5 << 20, "rss_baseline_bytes": 1 << 20,
