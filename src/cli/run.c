@@ -165,6 +165,8 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .phase_timeout_ns = options->timeout_ns,
         .kill_grace_ns = KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
+        .results_dir = run->setup.out,
+        .foreign_load_limit_percent = (double)options->foreign_load,
         .drift_limit_percent = drift_limit_percent(&run->setup),
         .interrupt = signals_interrupt(),
         .wake_fd = run->wake_fd,

@@ -92,6 +92,7 @@ static const struct option_choice source_choices[] = {
         {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
 static const struct option_choice drift_choices[] = {
     {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
 const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
@@ -402,6 +403,17 @@ static const struct option run_rows[] = {
      .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "compute threads of the engine"},
+    {.name = "foreign-load",
+     .type = OPTION_NUMBER,
+     TARGET(foreign_load),
+     .arg = "PCT",
+     .def = "10",
+     .min = 1,
+     .max = 100,
+     .choices = off_choices,
+     .group = GROUP_LIMITS,
+     .help = "invalid on a CPU when others use more than this of the time of the processors it "
+             "may use; off takes any"},
     {.name = "drift",
      .type = OPTION_NUMBER,
      TARGET(drift),

@@ -36,7 +36,7 @@ bool verdict_is_finished(enum verdict verdict);
 
 #define REASON_CODE_BYTES 48
 #define REASON_TEXT_BYTES 512
-#define REASONS_MAX       8
+#define REASONS_MAX       16
 
 /* code: stable snake_case word ("memory_does_not_fit"); text: for people, with the figures. */
 struct reason {

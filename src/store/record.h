@@ -148,7 +148,12 @@
     X(PREPARE_MS, "prepare_ms", DOUBLE, "ms",                                                      \
       "making batches for the measured blocks, outside their windows")                             \
     X(OBSERVE_MS, "observe_ms", DOUBLE, "ms",                                                      \
-      "reading losses and the like after measured blocks, outside their windows")
+      "reading losses and the like after measured blocks, outside their windows")                  \
+    X(CHECK, "check", STRING, "", "newest `tokmark check` here: passed, reference or failed")      \
+    X(FOREIGN_CPU_PERCENT, "foreign_cpu_percent", DOUBLE, "%",                                     \
+      "of the cell's processors' time that others used or stole while it was measured")            \
+    X(CPU_THROTTLES, "cpu_throttles", INTEGER, "",                                                 \
+      "times that these processors were slowed down for their heat meanwhile")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervise/provenance.h"
+
 /* What two readings of a clock in nanoseconds can be off by. */
 #define CLOCK_TICKS_NS 2.0
 
@@ -56,6 +58,72 @@ static void judge_validity(struct trial *trial)
     }
 }
 
+/* --- the machine --- */
+
+const char *judge_foreign_percent(const struct trial *trial, double *ret_percent)
+{
+    if (trial->has_hello && trial->hello.is_synthetic)
+        return "synthetic";
+    if (!trial->has_summary)
+        return "not_measured";
+    if (!trial->has_load)
+        return "worker_not_seen";
+    return cpuload_foreign_percent(&trial->load_before, &trial->load_after, ret_percent);
+}
+
+static void judge_load(struct trial *trial)
+{
+    double limit = trial->options->foreign_load_limit_percent;
+    double foreign = 0;
+    char text[REASON_TEXT_BYTES];
+    if (judge_foreign_percent(trial, &foreign) != NULL || !(limit > 0) || foreign <= limit)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "others used %.3g %% of the time of the %u processors that the cell may use, "
+                   "while it was measured; %g %% is allowed",
+                   foreign, trial->load_before.cpus_count, limit);
+    add_verdict(trial, VERDICT_INVALID, "foreign_load", text);
+}
+
+static void judge_heat(struct trial *trial)
+{
+    const struct cpuload *before = &trial->load_before;
+    const struct cpuload *after = &trial->load_after;
+    if (!trial->has_load || !before->has_throttles || after->throttles <= before->throttles)
+        return;
+    char text[REASON_TEXT_BYTES];
+    (void)snprintf(text, sizeof(text),
+                   "processors were slowed down for their heat %" PRIu64
+                   " times while the cell was measured",
+                   after->throttles - before->throttles);
+    add_verdict(trial, VERDICT_INVALID, "throttled", text);
+}
+
+/* On a device the processors only feed it; what disturbs the device itself is not watched yet. */
+static void judge_machine(struct trial *trial)
+{
+    if (!trial->has_summary || strcmp(trial->cell->device, "cpu") != 0)
+        return;
+    judge_heat(trial);
+    judge_load(trial);
+}
+
+/* --- what was computed --- */
+
+static void judge_numbers(struct trial *trial)
+{
+    char text[REASON_TEXT_BYTES];
+    if (trial->has_ready && provenance_contradicts(trial->cell->precision, &trial->ready, text))
+        add_verdict(trial, VERDICT_INVALID, "precision_not_as_asked", text);
+    if (!trial->has_check || trial->check != CHECKS_FAILED)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "the newest `tokmark check` of this engine, precision and model failed (run %s "
+                   "in " CHECKS_NAME ")",
+                   trial->check_run_id);
+    add_verdict(trial, VERDICT_INVALID, "check_failed", text);
+}
+
 /* How far a trial got: its session is closing by the time this is asked. */
 static const char *last_phase_name(const struct trial *trial)
 {
@@ -105,6 +173,8 @@ void judge_trial(struct trial *trial)
     trial->reasons = session->reasons;
     judge_interruption(trial);
     judge_validity(trial);
+    judge_numbers(trial);
+    judge_machine(trial);
     for (size_t i = 0; i < trial->measure.reasons.count; i++)
         add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
                     trial->measure.reasons.items[i].text);

@@ -484,6 +484,24 @@ static void put_process(const struct trial *trial, struct record *record)
     set_text(record, RECORD_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
 }
 
+/* What else could spoil the figures. */
+static void put_surroundings(const struct trial *trial, struct record *record)
+{
+    static const char *const checks[] = {[CHECKS_NONE] = "",
+                                         [CHECKS_PASSED] = "passed",
+                                         [CHECKS_REFERENCE] = "reference",
+                                         [CHECKS_FAILED] = "failed"};
+    set_text(record, RECORD_CHECK, trial->has_check ? checks[trial->check] : "", "not_checked");
+    double percent = 0;
+    const char *why_not = judge_foreign_percent(trial, &percent);
+    set_double(record, RECORD_FOREIGN_CPU_PERCENT, why_not == NULL, percent, why_not);
+    bool has_throttles = trial->has_load && trial->load_before.has_throttles &&
+                         trial->load_after.throttles >= trial->load_before.throttles;
+    set_u64(record, RECORD_CPU_THROTTLES, has_throttles,
+            trial->load_after.throttles - trial->load_before.throttles,
+            is_synthetic(trial) ? "synthetic" : "not_readable");
+}
+
 static void put_experts(const struct proto_observation *seen, struct record *record,
                         const char *missing)
 {
@@ -538,6 +556,7 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     put_memory(trial, record);
     put_process(trial, record);
     put_stability(trial, record);
+    put_surroundings(trial, record);
     *ret_record = record;
     return STATUS_OK;
 }

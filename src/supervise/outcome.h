@@ -10,9 +10,11 @@
 #include "measure/summary.h"
 #include "proto/message.h"
 #include "spec/cell.h"
+#include "store/checks.h"
 #include "store/record.h"
 #include "supervise/session.h"
 #include "supervise/supervise.h"
+#include "telemetry/cpuload.h"
 
 /* Everything one trial learns, in the order in which it is learnt. */
 struct trial {
@@ -54,6 +56,12 @@ struct trial {
     bool has_summary; /* by outcome_summarize() */
     struct measure_summary summary;
     struct drift drift;
+
+    bool has_load; /* its processors were looked at before and after measuring */
+    struct cpuload load_before, load_after;
+    bool has_check; /* looked up */
+    enum checks_finding check;
+    char check_run_id[CHECKS_RUN_BYTES];
 
     enum verdict verdict; /* by judge_trial() */
     struct reasons reasons;

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/version.h"
 #include "supervise/greet.h"
 #include "supervise/judge.h"
 #include "supervise/outcome.h"
@@ -222,6 +224,34 @@ static bool can_go_on(const struct trial *trial)
     return !trial->session.has_ended && !session_is_interrupted(&trial->session);
 }
 
+/* --- others on the machine --- */
+
+/* The worker itself has to be one of ours: behind a launcher to elsewhere nothing can be said. */
+static bool is_worker_here(const struct trial *trial)
+{
+    const struct watch *watch = &trial->session.watch;
+    return !trial->hello.is_synthetic && (int64_t)watch->pid == trial->hello.pid;
+}
+
+static void read_load(const struct trial *trial, struct cpuload *ret_load)
+{
+    cpuload_read(trial->session.watch.pid, trial->session.spawn.pid, getpid(), ret_load);
+}
+
+/* The figures' own part of the run begins. */
+static void begin_measuring(struct trial *trial)
+{
+    if (is_worker_here(trial))
+        read_load(trial, &trial->load_before);
+}
+
+static void end_measuring(struct trial *trial)
+{
+    trial->has_load = trial->load_before.is_known;
+    if (trial->has_load)
+        read_load(trial, &trial->load_after);
+}
+
 static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
 {
     enum status status = STATUS_OK;
@@ -231,6 +261,8 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         struct measure_order order = measure_next(&trial->measure);
         if (order.phase == MEASURE_DONE)
             break;
+        if (order.phase != told && order.phase == MEASURE_STEADY)
+            begin_measuring(trial);
         if (order.phase != told)
             enter_phase(trial, order.phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
         told = order.phase;
@@ -242,6 +274,7 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         if (order.phase == MEASURE_STEADY)
             trial->turns_ns += clock_now_ns() - before_ns;
     }
+    end_measuring(trial);
     return status;
 }
 
@@ -291,11 +324,36 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
     trial->last.grad_norm = NAN;
 }
 
+/* Has `tokmark check` been told of this engine, here? It compares our own presets at the defaults.
+ */
+static enum status look_up_check(struct trial *trial, struct err *err)
+{
+    const struct cell *cell = trial->cell;
+    if (trial->options->results_dir == NULL || !trial->has_ready || trial->hello.is_synthetic ||
+        cell->options.moe != CELL_MOE_ROUTED || cell->options.compile != CELL_COMPILE_OFF)
+        return STATUS_OK;
+    struct checks_wanted wanted = {.engine = cell->engine,
+                                   .engine_version = trial->hello.engine_version,
+                                   .harness = version_harness(),
+                                   .device = cell->device,
+                                   .precision = cell_precision_name(cell->precision),
+                                   .mode = cell_mode_name(cell->mode),
+                                   .model = cell->model.name,
+                                   .weights_hash = cell->weights_hash,
+                                   .is_package = judge_is_own_package(trial)};
+    enum status status =
+        checks_find(trial->options->results_dir, &wanted, &trial->check, trial->check_run_id, err);
+    trial->has_check = status == STATUS_OK && trial->check != CHECKS_NONE;
+    return status;
+}
+
 /* The verdict and the record, told to listeners. */
 static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
 {
     const struct event_listener *events = trial->options->events;
     enum status status = outcome_summarize(trial, err);
+    if (status == STATUS_OK)
+        status = look_up_check(trial, err);
     if (status != STATUS_OK)
         return status;
     judge_trial(trial);
