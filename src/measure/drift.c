@@ -150,17 +150,15 @@ enum status drift_of(const double *samples, size_t count, double limit_percent,
 void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons)
 {
     if (drift->has_drifted)
-        reasons_add(
-            reasons, "drift",
-            "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g to "
-            "%+.3g %%; %g %% is allowed), the slope over the run %+.3g %%: wait until the "
-            "machine is warm and idle, or measure longer",
-            drift->half_change_percent.value, drift->half_change_95.low, drift->half_change_95.high,
-            drift->limit_percent, drift->slope_percent.value);
+        reasons_add(reasons, "drift",
+                    "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g "
+                    "to %+.3g %%; %g %% is allowed), the slope over the run %+.3g %%",
+                    drift->half_change_percent.value, drift->half_change_95.low,
+                    drift->half_change_95.high, drift->limit_percent, drift->slope_percent.value);
     if (drift->is_correlated)
         reasons_add(reasons, "correlated",
                     "%zu samples resemble their neighbours so much (autocorrelation %.2f at lag 1) "
-                    "that they allow no interval: measure longer, or stop what else is running",
+                    "that they allow no interval",
                     count, drift->lag1);
 }
 

@@ -52,7 +52,7 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
-/* An array of {code, text}, as records hold it. */
+/* An array of {code, text, cure}, as records hold it; no cure where none is known (cure.h). */
 void reasons_write(const struct reasons *reasons, struct json_writer *writer);
 
 #endif

@@ -47,7 +47,7 @@
     X(STARTED_AT, "started_at", STRING, "UTC", "ISO 8601")                                         \
     X(VERDICT, "verdict", STRING, "",                                                              \
       "ok, unsteady, invalid, unsupported, oom, timeout, crashed, protocol_error, interrupted")    \
-    X(REASONS, "reasons", JSON, "", "array of {code, text}")                                       \
+    X(REASONS, "reasons", JSON, "", "array of {code, text, cure}")                                 \
     X(SYNTHETIC, "synthetic", BOOLEAN, "", "figures are made up, by the sandbox engine")           \
     X(ENGINE_VERSION, "engine_version", STRING, "", "the worker's own version text")               \
     X(SYNC, "sync", STRING, "", "step: every step is waited for; block: only the block's end")     \

@@ -93,3 +93,15 @@ def test_the_newest_check_counts_and_only_what_fits(call):
     assert measure(call, proxy())["check"] == "failed"
     append()
     assert measure(call, proxy())["verdict"] == "ok"
+
+
+# --- cures ---
+
+def test_what_would_help_is_said_once(call):
+    done = call("run", "--engine", "native", "--precision", "bf16", "int8", "--mode", "infer", code=4)
+    assert done.stdout.count("\n  unsupported: ") == 1
+    assert "\nWhat would help:\n  unsupported: choose what the reason names" in done.stdout
+    for record in call.records():
+        assert record["reasons"][0]["cure"].startswith("choose what the reason names")
+    done = call("run", "--engine", "null", "--steps", "3", "--mode", "infer", "--out", "b", code=0)
+    assert "What would help" not in done.stdout
