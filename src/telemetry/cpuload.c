@@ -1,7 +1,6 @@
 #include "telemetry/cpuload.h"
 
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,31 +16,38 @@
 
 /* --- the processors --- */
 
+/* The next `count` numbers of a line; false when there are fewer. */
+static bool take_numbers(const char *text, uint64_t *ret_numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *end = NULL;
+        ret_numbers[i] = strtoull(text, &end, 10);
+        if (end == text)
+            return false;
+        text = end;
+    }
+    return true;
+}
+
+enum cpu_column { USER, NICE, SYSTEM, IDLE, WAITING, IRQ, SOFTIRQ, STOLEN, COLUMNS_COUNT };
+
 /* "cpuN user nice system idle iowait irq softirq steal guest ...": guests are in user. */
 static void add_line(const char *line, const struct cpu_list *cpus, struct cpuload *load)
 {
-    unsigned cpu = 0;
-    uint64_t user = 0;
-    uint64_t nice = 0;
-    uint64_t system = 0;
-    uint64_t idle = 0;
-    uint64_t waiting = 0;
-    uint64_t irq = 0;
-    uint64_t softirq = 0;
-    uint64_t stolen = 0;
+    uint64_t ticks[COLUMNS_COUNT];
+    char *end = NULL;
     /* "cpu " with a blank is the sum of all. */
     if (line[3] < '0' || line[3] > '9')
         return;
-    if (sscanf(line,
-               "cpu%u %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-               " %" SCNu64 " %" SCNu64,
-               &cpu, &user, &nice, &system, &idle, &waiting, &irq, &softirq, &stolen) != 9 ||
-        !cpu_list_has(cpus, cpu))
+    unsigned long cpu = strtoul(line + 3, &end, 10);
+    if (cpu >= CPUINFO_CPUS_MAX || !cpu_list_has(cpus, (unsigned)cpu) ||
+        !take_numbers(end, ticks, COLUMNS_COUNT))
         return;
-    uint64_t busy = user + nice + system + irq + softirq + stolen;
     load->cpus_count++;
-    load->busy_ticks += busy;
-    load->total_ticks += busy + idle + waiting;
+    for (size_t i = 0; i < COLUMNS_COUNT; i++) {
+        load->busy_ticks += i == IDLE || i == WAITING ? 0 : ticks[i];
+        load->total_ticks += ticks[i];
+    }
 }
 
 static void read_cpus(const char *root, const struct cpu_list *cpus, struct cpuload *load)
@@ -81,22 +87,19 @@ static uint64_t own_ticks_of(const char *root, const char *name, pid_t group, pi
     (void)snprintf(dir, sizeof(dir), "/proc/%s", name);
     if (!procfs_read(root, dir, "stat", text, sizeof(text)))
         return 0;
-    /* "pid (name) state ppid pgrp ...": the name may hold anything, so count from its last ')'. */
+    /* "pid (name) state ppid pgrp ...": the name may hold anything, so count from its last ')'.
+     * Behind the state: 1 is pgrp, 10 to 13 are user, system, and both of collected children. One
+     * of those between may be -1, which is read as a number, too. */
     const char *behind_name = strrchr(text, ')');
-    long pgrp = 0;
-    uint64_t user = 0;
-    uint64_t system = 0;
-    uint64_t child_user = 0;
-    uint64_t child_system = 0;
-    if (behind_name == NULL || sscanf(behind_name,
-                                      ") %*c %*d %ld %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
-                                      " %" SCNu64 " %" SCNu64 " %" SCNu64,
-                                      &pgrp, &user, &system, &child_user, &child_system) != 5)
+    uint64_t numbers[14];
+    if (behind_name == NULL || strlen(behind_name) < 4 ||
+        !take_numbers(behind_name + 3, numbers, ARRAY_COUNT(numbers)))
         return 0;
     /* The harness collects workers: what those took in the end is no time of its own. */
     if (strtol(name, NULL, 10) == (long)harness)
-        return user + system;
-    return pgrp == (long)group ? user + system + child_user + child_system : 0;
+        return numbers[10] + numbers[11];
+    bool is_in_group = numbers[1] == (uint64_t)group;
+    return is_in_group ? numbers[10] + numbers[11] + numbers[12] + numbers[13] : 0;
 }
 
 static bool read_own(const char *root, pid_t group, pid_t harness, uint64_t *ret_ticks)

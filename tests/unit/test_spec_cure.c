@@ -10,7 +10,7 @@ Test(spec_cure, documentation_lists_every_cure_in_order_and_no_other)
 {
     char *text = scratch_read(TOKMARK_SOURCE_DIR, "docs/records.md", NULL);
     cr_assert_not_null(text);
-    char *section = strstr(text, "### Reasons and cures\n");
+    char *section = strstr(text, "## Reasons and cures\n");
     cr_assert_not_null(section);
     section = strstr(section, "| --- | --- |\n");
     cr_assert_not_null(section);
