@@ -84,7 +84,7 @@ def show_engine(binary, engine, time_max):
               *apart)
 
 
-def show(, values, unit, target):
+def show(name, values, unit, target):
     print(f"{name:38} {min(values):10.3f} {statistics.median(values):10.3f} {max(values):10.3f} "
           f"{unit:4} {target}")
 
