@@ -8,7 +8,10 @@ Prints, with the least, the median and the greatest over the repeats:
   - ns per step with only the block's end waited for (sync block);
   - ms to start a worker (program to hello) and to close one (close to collected), seen from outside
     by speaking the protocol to it;
-  - ms of a whole cell beside its own work (harness_ms of the records).
+  - ms of a whole cell beside its own work (harness_ms of the records);
+  - for each engine of --engines, on the tiny model with blocks of the usual length: what protocol and
+    scheduling take beside the measured windows, in % of them (harness_percent), per block, and apart
+    from it what the worker says it needs for batches and for reading losses.
 """
 import argparse
 import json
@@ -50,6 +53,37 @@ def start_and_close(binary):
     return (greeted - started) * 1e3, (closed - greeted) * 1e3
 
 
+def engine_cells(binary, engine, time_max):
+    """Records of an engine on the tiny model, with the number of measured blocks of each."""
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run(
+            [binary, "run", "--engine", engine, "--model", "superintelligence-tiny", "--device", "cpu",
+             "--mode", "infer", "train", "--seq", "128", "--batch", "4", "--max-time", time_max,
+             "--target-ci", "0.01", "--foreign-load", "off", "--drift", "off", "--out", out],
+            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(os.path.join(out, "bench_results.jsonl"), encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        for record in records:
+            path = os.path.join(out, "samples", f"{record['cell_id']}.{record['trial']}.jsonl")
+            with open(path, encoding="utf-8") as file:
+                blocks = sum(json.loads(line)["phase"] == "steady" for line in file)
+            yield record, blocks
+
+
+def show_engine(binary, engine, time_max):
+    for record, blocks in engine_cells(binary, engine, time_max):
+        name = f"{engine} {record['mode']}"
+        if record["harness_percent"] is None:
+            print(f"{name:16} {record['verdict']}: {record['notes']}")
+            continue
+        window = record["ms_per_step"] * record["steps"]
+        apart = (f"{record[key] / window * 100:9.3f}" if record[key] is not None else f"{'-':>9}"
+                 for key in ("prepare_ms", "observe_ms"))
+        print(f"{name:16} {window / blocks:9.1f} {record['harness_outside_ms'] / blocks:9.3f} "
+              f"{record['harness_inside_ms'] / blocks:9.3f} {record['harness_percent']:9.3f}",
+              *apart)
+
+
 def show(name, values, unit, target):
     print(f"{name:38} {min(values):10.3f} {statistics.median(values):10.3f} {max(values):10.3f} "
           f"{unit:4} {target}")
@@ -59,6 +93,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--binary", default=os.path.join(ROOT, "build", "tokmark"))
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--engines", nargs="*", default=["null", "native"])
+    parser.add_argument("--max-time", default="10s", help="of measuring, a cell of --engines")
     arguments = parser.parse_args()
     synced = [cell(arguments.binary, "step") for _ in range(arguments.repeats)]
     free = [cell(arguments.binary, "block") for _ in range(arguments.repeats)]
@@ -72,6 +108,10 @@ def main():
     show("worker: both", [start + close for start, close in lives], "ms", "< 10")
     show("cell: start_ms in its record", [r["start_ms"] for r in synced], "ms", "")
     show("cell: harness_ms in its record", [r["harness_ms"] for r in synced], "ms", "")
+    print(f"\n{'per block':16} {'window ms':>9} {'outside':>9} {'inside':>9} {'% <= 0.1':>9} "
+          f"{'batches %':>9} {'losses %':>9}")
+    for engine in arguments.engines:
+        show_engine(arguments.binary, engine, arguments.max_time)
 
 
 if __name__ == "__main__":

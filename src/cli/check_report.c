@@ -123,7 +123,7 @@ void check_report_line(const struct check_facts *facts, const struct check_row *
     put_worker(&writer, &row->run);
     json_field_double(&writer, "total_ms", (double)row->run.total_ns / (double)NS_PER_MS);
     json_field_string(&writer, "environment_id", facts->environment_id);
-    json_field_string(&writer, "harness", version_text());
+    json_field_string(&writer, "harness", version_harness());
     json_field_raw(&writer, "command", facts->command_json);
     json_end_object(&writer);
     buf_append_char(out, '\n');

@@ -145,6 +145,14 @@ static enum status prepare(struct run *run, struct err *err)
     return status;
 }
 
+static double drift_limit_percent(const struct run_setup *setup)
+{
+    if (setup->options.drift != RUN_DRIFT_AUTO)
+        return (double)setup->options.drift;
+    double target = setup->options.target_ci_percent;
+    return target > 0 ? target : measure_policy_default().target_ci_percent;
+}
+
 static enum status sweep(struct run *run, struct record **ret_lost, struct err *err)
 {
     const struct run_options *options = &run->setup.options;
@@ -157,6 +165,9 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .phase_timeout_ns = options->timeout_ns,
         .kill_grace_ns = KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
+        .results_dir = run->setup.out,
+        .foreign_load_limit_percent = (double)options->foreign_load,
+        .drift_limit_percent = drift_limit_percent(&run->setup),
         .interrupt = signals_interrupt(),
         .wake_fd = run->wake_fd,
         .run_id = run->run_id,

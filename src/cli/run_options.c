@@ -92,6 +92,9 @@ static const struct option_choice source_choices[] = {
         {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
+static const struct option_choice drift_choices[] = {
+    {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
 const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
 const char *run_engine_at(unsigned index)
@@ -400,6 +403,28 @@ static const struct option run_rows[] = {
      .choices = run_auto_choices,
      .group = GROUP_LIMITS,
      .help = "compute threads of the engine"},
+    {.name = "foreign-load",
+     .type = OPTION_NUMBER,
+     TARGET(foreign_load),
+     .arg = "PCT",
+     .def = "10",
+     .min = 1,
+     .max = 100,
+     .choices = off_choices,
+     .group = GROUP_LIMITS,
+     .help = "invalid on a CPU when others use more than this of the time of the processors it "
+             "may use; off takes any"},
+    {.name = "drift",
+     .type = OPTION_NUMBER,
+     TARGET(drift),
+     .arg = "PCT",
+     .def = "auto",
+     .min = 1,
+     .max = 1000,
+     .choices = drift_choices,
+     .group = GROUP_LIMITS,
+     .help = "unsteady when the samples' halves are surely further apart than this; auto is "
+             "--target-ci, or 1; off does not judge drift and correlation"},
     {.name = "timeout",
      .type = OPTION_DURATION,
      TARGET(timeout_ns),

@@ -11,6 +11,7 @@
 enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
 
 #define RUN_WARMUP_AUTO UINT64_MAX
+#define RUN_DRIFT_AUTO  UINT64_MAX
 
 struct run_options {
     /* what to run */
@@ -44,6 +45,8 @@ struct run_options {
     uint64_t timeout_ns;
     uint64_t memory_limit_bytes; /* 0 = by what is available */
     const char *launch;          /* NULL = none */
+    uint64_t foreign_load;       /* percent; 0 = off */
+    uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;
     bool can_resume;

@@ -149,6 +149,7 @@ enum status table_add(struct table *table, const struct record *record, struct e
         return ERR(err, STATUS_NOMEM, "no memory for the table");
     }
     table->rows[table->rows_count++] = row;
+    cures_add(&table->cures, record);
     return STATUS_OK;
 }
 
@@ -351,6 +352,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
     for (size_t i = 0; i < table->rows_count; i++)
         append_line(&table->rows[i], widths, is_colored, out);
     append_not_ok(table, out);
+    cures_format(&table->cures, out);
     for (size_t i = 0; i < table->rows_count; i++) {
         const char *data = table->rows[i].tokens_data;
         if (data[0] == '\0' || strcmp(data, "none") == 0)

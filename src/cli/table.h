@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "cli/cures.h"
 #include "store/record.h"
 
 #define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */
@@ -18,6 +19,7 @@ struct table {
     struct table_row *rows; /* owned */
     size_t rows_count;
     size_t rows_capacity;
+    struct cures cures; /* of their reasons */
 };
 
 void table_release(struct table *table);

@@ -295,8 +295,12 @@ static void handle_run(struct worker *worker, const struct proto_run *run)
     }
     if (run->sync == PROTO_SYNC_STEP)
         block->step_ns = worker->step_ns;
-    if (worker->ops->observe != NULL)
+    if (worker->ops->observe != NULL) {
+        uint64_t before_ns = clock_now_ns();
         worker->ops->observe(worker->context, &block->observation);
+        block->observe_ns = clock_now_ns() - before_ns;
+        block->has_observe_ns = worker->ops->synthetic_step_ns == NULL;
+    }
     send_message(worker, &message);
 }
 

@@ -29,6 +29,9 @@ static void stretch_medians(const double *samples, size_t count, size_t points, 
 static enum status theil_sen(const double *samples, size_t count, double *ret_slope,
                              struct err *err)
 {
+    *ret_slope = 0;
+    if (count < 2)
+        return STATUS_OK;
     size_t points = count < DRIFT_POINTS_MAX ? count : DRIFT_POINTS_MAX;
     size_t pairs = points * (points - 1) / 2;
     double medians[DRIFT_POINTS_MAX];
@@ -49,26 +52,43 @@ static enum status theil_sen(const double *samples, size_t count, double *ret_sl
 
 /* --- halves --- */
 
-static enum status median_of(const double *samples, size_t count, double *work,
-                             struct interval_quantile *ret_median, struct err *err)
-{
-    memcpy(work, samples, count * sizeof(*work));
-    quantile_sort(work, count);
-    return interval_of_quantile(samples, work, count, 0.5, CONFIDENCE, ret_median, err);
-}
-
 static double percent_of_log(double log_ratio)
 {
     return 100 * expm1(log_ratio);
 }
 
-static void compare_halves(const struct interval_quantile *first,
-                           const struct interval_quantile *second, struct drift *drift)
+/* A half's median, and its interval once the half's own slope is taken out about its middle: else a
+ * ramp would pass for samples that resemble their neighbours, and hide itself. (The whole's slope
+ * would make a ramp of what is flat before and after a step.) */
+struct half {
+    double median;
+    struct interval_quantile level;
+};
+
+static enum status half_of(const double *samples, size_t count, double *work, struct half *ret_half,
+                           struct err *err)
 {
-    if (!(first->value > 0) || !(second->value > 0))
+    double slope = 0;
+    enum status status = theil_sen(samples, count, &slope, err);
+    if (status != STATUS_OK)
+        return status;
+    memcpy(work, samples, count * sizeof(*work));
+    quantile_sort(work, count);
+    ret_half->median = quantile_median(work, count);
+    double middle = ((double)count - 1) / 2;
+    for (size_t i = 0; i < count; i++)
+        work[i] = samples[i] - slope * ((double)i - middle);
+    return interval_of_median(work, count, CONFIDENCE, &ret_half->level, err);
+}
+
+static void compare_halves(const struct half *before, const struct half *after, struct drift *drift)
+{
+    if (!(before->median > 0) || !(after->median > 0))
         return;
-    double change = log(second->value / first->value);
+    double change = log(after->median / before->median);
     drift->half_change_percent = (struct measure_figure){true, percent_of_log(change)};
+    const struct interval_quantile *first = &before->level;
+    const struct interval_quantile *second = &after->level;
     if (!first->two_sided.is_known || !second->two_sided.is_known || first->two_sided.low <= 0 ||
         second->two_sided.low <= 0)
         return;
@@ -82,8 +102,9 @@ static void compare_halves(const struct interval_quantile *first,
                          drift->half_change_95.high < -drift->limit_percent;
 }
 
-enum status drift_of(const double *samples, size_t count, double limit_percent,
-                     struct drift *ret_drift, struct err *err)
+enum status drift_beside(const double *samples, size_t count,
+                         const struct interval_quantile *median, double limit_percent,
+                         struct drift *ret_drift, struct err *err)
 {
     struct drift drift = {.limit_percent = limit_percent, .lag1 = series_lag1(samples, count)};
     if (count < 2) {
@@ -93,44 +114,51 @@ enum status drift_of(const double *samples, size_t count, double limit_percent,
     double *work = calloc(count, sizeof(*work));
     if (work == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to sort %zu samples", count);
-    struct interval_quantile whole;
-    struct interval_quantile first;
-    struct interval_quantile second;
+    struct half first;
+    struct half second;
     double slope = 0;
     size_t half = count / 2;
-    enum status status = median_of(samples, count, work, &whole, err);
+    enum status status = theil_sen(samples, count, &slope, err);
     if (status == STATUS_OK)
-        status = median_of(samples, half, work, &first, err);
+        status = half_of(samples, half, work, &first, err);
     if (status == STATUS_OK)
-        status = median_of(samples + count - half, half, work, &second, err);
+        status = half_of(samples + count - half, half, work, &second, err);
     free(work);
-    if (status == STATUS_OK)
-        status = theil_sen(samples, count, &slope, err);
     if (status != STATUS_OK)
         return status;
-    if (whole.value > 0)
+    if (median->value > 0)
         drift.slope_percent =
-            (struct measure_figure){true, 100 * slope * (double)count / whole.value};
+            (struct measure_figure){true, 100 * slope * (double)count / median->value};
     compare_halves(&first, &second, &drift);
-    drift.is_correlated = count >= CORRELATED_COUNT && !whole.two_sided.is_known;
+    drift.is_correlated = count >= CORRELATED_COUNT && !median->two_sided.is_known;
     *ret_drift = drift;
     return STATUS_OK;
+}
+
+enum status drift_of(const double *samples, size_t count, double limit_percent,
+                     struct drift *ret_drift, struct err *err)
+{
+    struct interval_quantile median = {0};
+    enum status status = STATUS_OK;
+    if (count > 0)
+        status = interval_of_median(samples, count, CONFIDENCE, &median, err);
+    if (status != STATUS_OK)
+        return status;
+    return drift_beside(samples, count, &median, limit_percent, ret_drift, err);
 }
 
 void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons)
 {
     if (drift->has_drifted)
-        reasons_add(
-            reasons, "drift",
-            "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g to "
-            "%+.3g %%; %g %% is allowed), the slope over the run %+.3g %%: wait until the "
-            "machine is warm and idle, or measure longer",
-            drift->half_change_percent.value, drift->half_change_95.low, drift->half_change_95.high,
-            drift->limit_percent, drift->slope_percent.value);
+        reasons_add(reasons, "drift",
+                    "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g "
+                    "to %+.3g %%; %g %% is allowed), the slope over the run %+.3g %%",
+                    drift->half_change_percent.value, drift->half_change_95.low,
+                    drift->half_change_95.high, drift->limit_percent, drift->slope_percent.value);
     if (drift->is_correlated)
         reasons_add(reasons, "correlated",
                     "%zu samples resemble their neighbours so much (autocorrelation %.2f at lag 1) "
-                    "that they allow no interval: measure longer, or stop what else is running",
+                    "that they allow no interval",
                     count, drift->lag1);
 }
 

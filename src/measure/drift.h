@@ -20,7 +20,8 @@ struct drift {
     struct measure_figure slope_percent;
     /* Median of the second half over that of the first, less 1, in %; the interval at 95 % by the
      * halves' own (square-and-add on the logarithms: Zou and Donner, "Construction of confidence
-     * limits about effect measures", 2008). Known where both halves' are. */
+     * limits about effect measures", 2008), each without its own slope: a ramp would else pass for
+     * correlation, and hide itself. Known where both halves' are. */
     struct measure_figure half_change_percent;
     struct measure_interval half_change_95;
     double lag1;
@@ -32,6 +33,10 @@ struct drift {
 
 MUST_CHECK enum status drift_of(const double *samples, size_t count, double limit_percent,
                                 struct drift *ret_drift, struct err *err);
+/* The same, where the median of all samples and its interval at 95 % are known already. */
+MUST_CHECK enum status drift_beside(const double *samples, size_t count,
+                                    const struct interval_quantile *median, double limit_percent,
+                                    struct drift *ret_drift, struct err *err);
 /* Adds `drift` and `correlated` with their figures. */
 void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons);
 

@@ -94,9 +94,27 @@ static double value_at(const double *sorted, size_t count, double effective_coun
 
 /* --- quantiles --- */
 
+/* Of one sample nothing resembles anything. */
+static enum status score_lag1(const double *samples, size_t count, double *ret_rho, struct err *err)
+{
+    *ret_rho = 0;
+    return count < 2 ? STATUS_OK : series_score_lag1(samples, count, ret_rho, err);
+}
+
 enum status interval_of_quantile(const double *samples, const double *sorted, size_t count,
                                  double q, double confidence,
                                  struct interval_quantile *ret_quantile, struct err *err)
+{
+    double rho = 0;
+    enum status status = score_lag1(samples, count, &rho, err);
+    if (status != STATUS_OK)
+        return status;
+    return interval_of_quantile_by(samples, sorted, count, rho, q, confidence, ret_quantile, err);
+}
+
+enum status interval_of_quantile_by(const double *samples, const double *sorted, size_t count,
+                                    double rho, double q, double confidence,
+                                    struct interval_quantile *ret_quantile, struct err *err)
 {
     ASSERT(count >= 1);
     struct interval_quantile quantile = {.effective_count = 1};
@@ -104,7 +122,8 @@ enum status interval_of_quantile(const double *samples, const double *sorted, si
         q == 0.5 ? quantile_median(sorted, count) : quantile_nearest_rank(sorted, count, q);
     struct series_time time = {.effective_count = 1, .freedom = 1};
     if (count >= 2) {
-        enum status status = series_quantile_time(samples, count, q, quantile.value, &time, err);
+        enum status status =
+            series_quantile_time_by(samples, count, q, quantile.value, rho, &time, err);
         if (status != STATUS_OK)
             return status;
     }
@@ -149,6 +168,16 @@ static double stddev_of(const double *values, size_t count)
 enum status interval_of_mean(const double *samples, size_t count, double confidence,
                              struct interval_mean *ret_mean, struct err *err)
 {
+    double rho = 0;
+    enum status status = score_lag1(samples, count, &rho, err);
+    if (status != STATUS_OK)
+        return status;
+    return interval_of_mean_by(samples, count, rho, confidence, ret_mean, err);
+}
+
+enum status interval_of_mean_by(const double *samples, size_t count, double rho, double confidence,
+                                struct interval_mean *ret_mean, struct err *err)
+{
     ASSERT(count >= 1 && confidence > 0 && confidence < 1);
     struct interval_mean mean = {.value = series_mean(samples, count), .effective_count = 1};
     if (count < INTERVAL_BATCHES_MIN) {
@@ -156,7 +185,7 @@ enum status interval_of_mean(const double *samples, size_t count, double confide
         return STATUS_OK;
     }
     struct series_time time;
-    enum status status = series_mean_time(samples, count, &time, err);
+    enum status status = series_mean_time_by(samples, count, rho, &time, err);
     if (status != STATUS_OK)
         return status;
     mean.effective_count = time.effective_count;

@@ -75,4 +75,14 @@ struct interval_mean {
 MUST_CHECK enum status interval_of_mean(const double *samples, size_t count, double confidence,
                                         struct interval_mean *ret_mean, struct err *err);
 
+/* The same for a series whose series_score_lag1() is known: it is most of the work. */
+MUST_CHECK enum status interval_of_quantile_by(const double *samples, const double *sorted,
+                                               size_t count, double rho, double q,
+                                               double confidence,
+                                               struct interval_quantile *ret_quantile,
+                                               struct err *err);
+MUST_CHECK enum status interval_of_mean_by(const double *samples, size_t count, double rho,
+                                           double confidence, struct interval_mean *ret_mean,
+                                           struct err *err);
+
 #endif

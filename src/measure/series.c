@@ -8,8 +8,11 @@
 #include "measure/special.h"
 
 /* Most series end within a few lags: those are summed directly, the others transformed. */
-#define DIRECT_LAGS      64
-#define DIRECT_COUNT     512
+#define DIRECT_LAGS  64
+#define DIRECT_COUNT 512
+#define STRETCH_LAGS \
+    4096 /* then by stretches, whose transforms stay in the cache; a power of two */
+#define STRETCH_COUNT    (8 * STRETCH_LAGS)
 #define RHO_MAX          0.99
 #define MEHLER_TERMS_MAX 20000
 
@@ -133,6 +136,64 @@ static enum status product_sums(const double *centered, size_t count, double **r
     return STATUS_OK;
 }
 
+/* The same at the lags 0 to STRETCH_LAGS only. Each stretch of as many values is correlated with
+ * itself and the one before it; one transform takes both, as real and imaginary part, and the
+ * products' spectra are summed. */
+struct stretches {
+    double real[2 * STRETCH_LAGS];
+    double imaginary[2 * STRETCH_LAGS];
+    double sum_real[2 * STRETCH_LAGS];
+    double sum_imaginary[2 * STRETCH_LAGS];
+    double roots[2 * STRETCH_LAGS];
+};
+
+static void add_stretch(struct stretches *work, const double *centered, size_t count, size_t first)
+{
+    const size_t size = 2 * STRETCH_LAGS;
+    for (size_t i = 0; i < size; i++) {
+        bool is_there = i < STRETCH_LAGS && first + i < count;
+        bool has_both = first + i >= STRETCH_LAGS && first + i - STRETCH_LAGS < count;
+        work->real[i] = is_there ? centered[first + i] : 0;
+        work->imaginary[i] = has_both ? centered[first + i - STRETCH_LAGS] : 0;
+    }
+    fourier_transform(work->real, work->imaginary, work->roots, size);
+    for (size_t i = 0; i < size; i++) {
+        size_t mirror = (size - i) % size;
+        /* Spectra of the two real series, twice each. */
+        double a_real = work->real[i] + work->real[mirror];
+        double a_imaginary = work->imaginary[i] - work->imaginary[mirror];
+        double b_real = work->imaginary[i] + work->imaginary[mirror];
+        double b_imaginary = work->real[mirror] - work->real[i];
+        work->sum_real[i] += a_real * b_real + a_imaginary * b_imaginary;
+        work->sum_imaginary[i] += a_real * b_imaginary - a_imaginary * b_real;
+    }
+}
+
+static enum status stretch_sums(const double *centered, size_t count, double **ret_sums,
+                                struct err *err)
+{
+    const size_t size = 2 * STRETCH_LAGS;
+    struct stretches *work = calloc(1, sizeof(*work));
+    double *sums = calloc(STRETCH_LAGS + 1, sizeof(*sums));
+    if (work == NULL || sums == NULL) {
+        free(work);
+        free(sums);
+        return ERR(err, STATUS_NOMEM, "no memory for the autocorrelations of %zu samples", count);
+    }
+    fill_roots(size, work->roots);
+    for (size_t first = 0; first < count; first += STRETCH_LAGS)
+        add_stretch(work, centered, count, first);
+    /* Back: the transform of the conjugate. Its place j holds the lag STRETCH_LAGS - j. */
+    for (size_t i = 0; i < size; i++)
+        work->sum_imaginary[i] = -work->sum_imaginary[i];
+    fourier_transform(work->sum_real, work->sum_imaginary, work->roots, size);
+    for (size_t lag = 0; lag <= STRETCH_LAGS; lag++)
+        sums[lag] = work->sum_real[STRETCH_LAGS - lag] / (4 * (double)size);
+    free(work);
+    *ret_sums = sums;
+    return STATUS_OK;
+}
+
 /* --- the initial positive sequence --- */
 
 /* Adds pairs from `lag` on while they are positive; true once one was not. `sums` may be NULL: then
@@ -175,8 +236,16 @@ static enum status time_of_centered(const double *centered, size_t count,
     size_t lag = 0;
     double total = 0;
     size_t direct = count <= DIRECT_COUNT ? count : DIRECT_LAGS;
-    if (!add_pairs(centered, count, NULL, direct, &lag, &total)) {
-        double *sums = NULL;
+    bool is_whole = add_pairs(centered, count, NULL, direct, &lag, &total);
+    double *sums = NULL;
+    if (!is_whole && count >= STRETCH_COUNT) {
+        enum status status = stretch_sums(centered, count, &sums, err);
+        if (status != STATUS_OK)
+            return status;
+        is_whole = add_pairs(centered, count, sums, STRETCH_LAGS, &lag, &total);
+        free(sums);
+    }
+    if (!is_whole) {
         enum status status = product_sums(centered, count, &sums, err);
         if (status != STATUS_OK)
             return status;
@@ -262,12 +331,17 @@ static enum status normal_scores(const double *values, size_t count, double *ret
 
 /* The lag-1 autocorrelation of normal scores, without its bias about an estimated mean,
  * -(1 + 3 rho) / n (Kendall, 1954). 0 to RHO_MAX. */
-static enum status score_lag1(const double *values, size_t count, double *work, double *ret_rho,
-                              struct err *err)
+enum status series_score_lag1(const double *values, size_t count, double *ret_rho, struct err *err)
 {
+    ASSERT(count >= 2);
+    double *work = calloc(count, sizeof(*work));
+    if (work == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for %zu samples", count);
     enum status status = normal_scores(values, count, work, err);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        free(work);
         return status;
+    }
     bool has_spread = false;
     for (size_t i = 1; i < count; i++)
         has_spread = has_spread || values[i] != values[0];
@@ -275,6 +349,7 @@ static enum status score_lag1(const double *values, size_t count, double *work, 
     /* What never varies has nothing to resemble. */
     rho += has_spread ? (1 + 3 * rho) / (double)count : 0;
     *ret_rho = fmin(fmax(rho, 0), RHO_MAX);
+    free(work);
     return STATUS_OK;
 }
 
@@ -290,17 +365,34 @@ static enum status longer_time(const double *work, size_t count, double gaussian
     return STATUS_OK;
 }
 
+enum status series_mean_time_by(const double *values, size_t count, double rho,
+                                struct series_time *ret_time, struct err *err)
+{
+    ASSERT(count >= 2);
+    return longer_time(values, count, (1 + rho) / (1 - rho), ret_time, err);
+}
+
 enum status series_mean_time(const double *values, size_t count, struct series_time *ret_time,
                              struct err *err)
+{
+    double rho = 0;
+    enum status status = series_score_lag1(values, count, &rho, err);
+    if (status != STATUS_OK)
+        return status;
+    return series_mean_time_by(values, count, rho, ret_time, err);
+}
+
+enum status series_quantile_time_by(const double *values, size_t count, double q, double threshold,
+                                    double rho, struct series_time *ret_time, struct err *err)
 {
     ASSERT(count >= 2);
     double *work = calloc(count, sizeof(*work));
     if (work == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for %zu samples", count);
-    double rho = 0;
-    enum status status = score_lag1(values, count, work, &rho, err);
-    if (status == STATUS_OK)
-        status = longer_time(values, count, (1 + rho) / (1 - rho), ret_time, err);
+    for (size_t i = 0; i < count; i++)
+        work[i] = values[i] <= threshold ? 1 : 0;
+    enum status status =
+        longer_time(work, count, series_gaussian_indicator_time(rho, q), ret_time, err);
     free(work);
     return status;
 }
@@ -308,17 +400,9 @@ enum status series_mean_time(const double *values, size_t count, struct series_t
 enum status series_quantile_time(const double *values, size_t count, double q, double threshold,
                                  struct series_time *ret_time, struct err *err)
 {
-    ASSERT(count >= 2);
-    double *work = calloc(count, sizeof(*work));
-    if (work == NULL)
-        return ERR(err, STATUS_NOMEM, "no memory for %zu samples", count);
     double rho = 0;
-    enum status status = score_lag1(values, count, work, &rho, err);
-    if (status == STATUS_OK) {
-        for (size_t i = 0; i < count; i++)
-            work[i] = values[i] <= threshold ? 1 : 0;
-        status = longer_time(work, count, series_gaussian_indicator_time(rho, q), ret_time, err);
-    }
-    free(work);
-    return status;
+    enum status status = series_score_lag1(values, count, &rho, err);
+    if (status != STATUS_OK)
+        return status;
+    return series_quantile_time_by(values, count, q, threshold, rho, ret_time, err);
 }

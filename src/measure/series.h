@@ -45,4 +45,15 @@ MUST_CHECK enum status series_quantile_time(const double *values, size_t count, 
                                             double threshold, struct series_time *ret_time,
                                             struct err *err);
 
+/* The second of the two needs all values in order, which is most of the work; where several times
+ * of one series are asked for, its lag-1 autocorrelation (of normal scores, as above) is found once
+ * and handed to the functions below, which then give the same. count >= 2. */
+MUST_CHECK enum status series_score_lag1(const double *values, size_t count, double *ret_rho,
+                                         struct err *err);
+MUST_CHECK enum status series_mean_time_by(const double *values, size_t count, double rho,
+                                           struct series_time *ret_time, struct err *err);
+MUST_CHECK enum status series_quantile_time_by(const double *values, size_t count, double q,
+                                               double threshold, double rho,
+                                               struct series_time *ret_time, struct err *err);
+
 #endif

@@ -25,14 +25,15 @@ static struct measure_figure sample_stddev(const double *samples, size_t count)
 }
 
 /* The quantile and its bound from above. */
-static enum status add_tail(const double *samples, const double *sorted, size_t count, double q,
-                            struct measure_figure *ret_value, struct measure_figure *ret_upper,
-                            struct err *err)
+static enum status add_tail(const double *samples, const double *sorted, size_t count, double rho,
+                            double q, struct measure_figure *ret_value,
+                            struct measure_figure *ret_upper, struct err *err)
 {
     if (count < quantile_samples_min(q, CONFIDENCE))
         return STATUS_OK;
     struct interval_quantile found;
-    enum status status = interval_of_quantile(samples, sorted, count, q, CONFIDENCE, &found, err);
+    enum status status =
+        interval_of_quantile_by(samples, sorted, count, rho, q, CONFIDENCE, &found, err);
     if (status != STATUS_OK)
         return status;
     *ret_value = (struct measure_figure){true, found.value};
@@ -46,10 +47,13 @@ static enum status add_intervals(const double *samples, const double *sorted, si
 {
     struct interval_quantile median;
     struct interval_mean mean;
-    enum status status =
-        interval_of_quantile(samples, sorted, count, 0.5, CONFIDENCE, &median, err);
+    double rho = 0; /* known once for all of them */
+    enum status status = count < 2 ? STATUS_OK : series_score_lag1(samples, count, &rho, err);
     if (status == STATUS_OK)
-        status = interval_of_mean(samples, count, CONFIDENCE, &mean, err);
+        status =
+            interval_of_quantile_by(samples, sorted, count, rho, 0.5, CONFIDENCE, &median, err);
+    if (status == STATUS_OK)
+        status = interval_of_mean_by(samples, count, rho, CONFIDENCE, &mean, err);
     if (status != STATUS_OK)
         return status;
     summary->median_ns = median.value;
@@ -66,7 +70,8 @@ static enum status add_intervals(const double *samples, const double *sorted, si
                  {0.99, &summary->p99_ns, &summary->p99_upper_95_ns},
                  {0.999, &summary->p999_ns, &summary->p999_upper_95_ns}};
     for (size_t i = 0; i < ARRAY_COUNT(tails) && status == STATUS_OK; i++)
-        status = add_tail(samples, sorted, count, tails[i].q, tails[i].value, tails[i].upper, err);
+        status =
+            add_tail(samples, sorted, count, rho, tails[i].q, tails[i].value, tails[i].upper, err);
     return status;
 }
 

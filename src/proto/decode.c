@@ -326,6 +326,8 @@ static void read_block(struct fields *fields, struct proto_block *block)
     block->sync = need_sync(fields);
     block->window_ns = need_u64(fields, "window_ns", 0, PROTO_NS_MAX);
     block->has_device_ns = may_u64(fields, "device_ns", PROTO_NS_MAX, &block->device_ns);
+    block->has_prepare_ns = may_u64(fields, "prepare_ns", PROTO_NS_MAX, &block->prepare_ns);
+    block->has_observe_ns = may_u64(fields, "observe_ns", PROTO_NS_MAX, &block->observe_ns);
     uint64_t recompiles = 0;
     (void)may_u64(fields, "recompiles", UINT32_MAX, &recompiles);
     block->recompiles_count = (uint32_t)recompiles;

@@ -147,6 +147,8 @@ static void put_block(struct json_writer *writer, const struct proto_block *bloc
     if (block->sync == PROTO_SYNC_STEP)
         put_u64_array(writer, "step_ns", block->step_ns, block->steps_count);
     put_u64_if(writer, "device_ns", block->device_ns, block->has_device_ns);
+    put_u64_if(writer, "prepare_ns", block->prepare_ns, block->has_prepare_ns);
+    put_u64_if(writer, "observe_ns", block->observe_ns, block->has_observe_ns);
     json_field_u64(writer, "recompiles", block->recompiles_count);
     put_double_if(writer, "loss", seen->loss);
     put_double_if(writer, "grad_norm", seen->grad_norm);

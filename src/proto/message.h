@@ -120,6 +120,9 @@ struct proto_block {
     uint64_t *step_ns;  /* steps_count of them, owned; NULL for PROTO_SYNC_BLOCK */
     bool has_device_ns;
     uint64_t device_ns; /* by the device's own events */
+    bool has_prepare_ns, has_observe_ns;
+    uint64_t prepare_ns; /* making the block's batches, before the window */
+    uint64_t observe_ns; /* reading what the steps came to, after it */
     uint32_t recompiles_count;
     struct proto_observation observation;
 };

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "spec/cure.h"
+
 static const char *const names[] = {
 #define X(name, text) text,
     VERDICT_MAP(X)
@@ -55,6 +57,9 @@ void reasons_write(const struct reasons *reasons, struct json_writer *writer)
         json_begin_object(writer);
         json_field_string(writer, "code", reasons->items[i].code);
         json_field_string(writer, "text", reasons->items[i].text);
+        const char *cure = cure_of(reasons->items[i].code);
+        if (cure != NULL)
+            json_field_string(writer, "cure", cure);
         json_end_object(writer);
     }
     json_end_array(writer);

@@ -36,7 +36,7 @@ bool verdict_is_finished(enum verdict verdict);
 
 #define REASON_CODE_BYTES 48
 #define REASON_TEXT_BYTES 512
-#define REASONS_MAX       8
+#define REASONS_MAX       16
 
 /* code: stable snake_case word ("memory_does_not_fit"); text: for people, with the figures. */
 struct reason {
@@ -52,7 +52,7 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
-/* An array of {code, text}, as records hold it. */
+/* An array of {code, text, cure}, as records hold it; no cure where none is known (cure.h). */
 void reasons_write(const struct reasons *reasons, struct json_writer *writer);
 
 #endif

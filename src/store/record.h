@@ -47,7 +47,7 @@
     X(STARTED_AT, "started_at", STRING, "UTC", "ISO 8601")                                         \
     X(VERDICT, "verdict", STRING, "",                                                              \
       "ok, unsteady, invalid, unsupported, oom, timeout, crashed, protocol_error, interrupted")    \
-    X(REASONS, "reasons", JSON, "", "array of {code, text}")                                       \
+    X(REASONS, "reasons", JSON, "", "array of {code, text, cure}")                                 \
     X(SYNTHETIC, "synthetic", BOOLEAN, "", "figures are made up, by the sandbox engine")           \
     X(ENGINE_VERSION, "engine_version", STRING, "", "the worker's own version text")               \
     X(SYNC, "sync", STRING, "", "step: every step is waited for; block: only the block's end")     \
@@ -133,7 +133,27 @@
     X(MS_P99_UPPER, "ms_p99_upper", DOUBLE, "ms", "the p99 is not over this, with 95 %")           \
     X(MS_P999_UPPER, "ms_p999_upper", DOUBLE, "ms", "the p99.9 is not over this, with 95 %")       \
     X(OUTLIERS, "outliers", INTEGER, "samples",                                                    \
-      "beyond 1.5 interquartile ranges of the quartiles; labelled, never removed")
+      "beyond 1.5 interquartile ranges of the quartiles; labelled, never removed")                 \
+    X(DRIFT_PERCENT, "drift_percent", DOUBLE, "%",                                                 \
+      "median of the second half of the samples over that of the first, less 1")                   \
+    X(DRIFT_PERCENT_LOW, "drift_percent_low", DOUBLE, "%", "95 % interval of that, low end")       \
+    X(DRIFT_PERCENT_HIGH, "drift_percent_high", DOUBLE, "%", "95 % interval of that, high end")    \
+    X(DRIFT_SLOPE_PERCENT, "drift_slope_percent", DOUBLE, "%",                                     \
+      "Theil and Sen's slope from the first sample to the last, of the median")                    \
+    X(HARNESS_OUTSIDE_MS, "harness_outside_ms", DOUBLE, "ms",                                      \
+      "protocol and scheduling beside the measured windows")                                       \
+    X(HARNESS_INSIDE_MS, "harness_inside_ms", DOUBLE, "ms",                                        \
+      "measured windows less the sum of their steps")                                              \
+    X(HARNESS_PERCENT, "harness_percent", DOUBLE, "%", "both, of the measured windows")            \
+    X(PREPARE_MS, "prepare_ms", DOUBLE, "ms",                                                      \
+      "making batches for the measured blocks, outside their windows")                             \
+    X(OBSERVE_MS, "observe_ms", DOUBLE, "ms",                                                      \
+      "reading losses and the like after measured blocks, outside their windows")                  \
+    X(CHECK, "check", STRING, "", "newest `tokmark check` here: passed, reference or failed")      \
+    X(FOREIGN_CPU_PERCENT, "foreign_cpu_percent", DOUBLE, "%",                                     \
+      "of the cell's processors' time that others used or stole while it was measured")            \
+    X(CPU_THROTTLES, "cpu_throttles", INTEGER, "",                                                 \
+      "times that these processors were slowed down for their heat meanwhile")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -6,99 +6,41 @@
 #include <string.h>
 
 #include "base/version.h"
-#include "measure/summary.h"
+#include "supervise/judge.h"
 
 #define MIB            1048576.0
 #define JSON_BYTES_MAX (64 * 1024)
 #define NOT_REPORTED   "not_reported"
 
-/* --- the verdict --- */
+/* --- what the samples say --- */
 
-static void add_verdict(struct trial *trial, enum verdict verdict, const char *code,
-                        const char *text)
+enum status outcome_summarize(struct trial *trial, struct err *err)
 {
-    if (trial->verdict == VERDICT_OK)
-        trial->verdict = verdict;
-    reasons_add(&trial->reasons, code, "%s", text);
+    const struct measure_state *state = &trial->measure;
+    const struct measure_samples *samples = &state->steady;
+    struct measure_summary *summary = &trial->summary;
+    if (samples->count == 0)
+        return STATUS_OK;
+    enum status status =
+        measure_summarize(samples->values, samples->count, state->steady_steps_done,
+                          state->steady_ns, cell_tokens_per_step(trial->cell), summary, err);
+    if (status != STATUS_OK)
+        return status;
+    struct interval_quantile median = {.value = summary->median_ns,
+                                       .effective_count = summary->effective_count,
+                                       .two_sided = summary->median_95};
+    status = drift_beside(samples->values, samples->count, &median,
+                          trial->options->drift_limit_percent, &trial->drift, err);
+    trial->has_summary = status == STATUS_OK;
+    return status;
 }
+
+/* --- the record, part by part --- */
 
 static bool is_preset(const struct cell *cell)
 {
     return strcmp(cell->model_source, "preset") == 0;
 }
-
-/* Did the worker take the user's own package for the preset? */
-static bool is_own_package(const struct trial *trial)
-{
-    static const char prefix[] = "package ";
-    return strncmp(trial->ready.model_source, prefix, sizeof(prefix) - 1) == 0;
-}
-
-/* Figures that cannot be right, whatever else happened. */
-static void judge_validity(struct trial *trial)
-{
-    char text[REASON_TEXT_BYTES];
-    if (trial->nonfinite_count > 0) {
-        (void)snprintf(text, sizeof(text),
-                       "%" PRIu64 " losses or gradient norms were not finite numbers",
-                       trial->nonfinite_count);
-        add_verdict(trial, VERDICT_INVALID, "nonfinite_loss", text);
-    }
-    if (trial->recompiles_count > 0) {
-        (void)snprintf(text, sizeof(text), "%" PRIu64 " recompilations inside measured blocks",
-                       trial->recompiles_count);
-        add_verdict(trial, VERDICT_INVALID, "recompile", text);
-    }
-    if (trial->has_clock_mismatch)
-        add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
-                    "the worker reported a longer block than the host saw pass");
-    uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
-    /* A package of the user's own is measured as it is; a preset must be the preset. */
-    if (is_preset(trial->cell) && !is_own_package(trial) && params_total != 0 &&
-        params_total != model_params_total(&trial->cell->model)) {
-        (void)snprintf(text, sizeof(text),
-                       "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
-                       params_total, model_params_total(&trial->cell->model));
-        add_verdict(trial, VERDICT_INVALID, "params_mismatch", text);
-    }
-}
-
-/* How far a trial got: its session is closing by the time this is asked. */
-static const char *last_phase_name(const struct trial *trial)
-{
-    if (!trial->has_hello)
-        return session_phase_name(EVENT_STARTING);
-    if (!trial->has_ready)
-        return session_phase_name(EVENT_OPENING);
-    return session_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
-                                                                     : EVENT_MEASURING);
-}
-
-static void judge_interruption(struct trial *trial)
-{
-    bool is_cut = trial->measure.phase != MEASURE_DONE && session_is_interrupted(&trial->session);
-    if (trial->session.has_ended || !is_cut)
-        return;
-    char text[REASON_TEXT_BYTES];
-    (void)snprintf(text, sizeof(text),
-                   "stopped by a signal during %s, after %" PRIu64 " measured steps",
-                   last_phase_name(trial), trial->measure.steady_steps_done);
-    add_verdict(trial, VERDICT_INTERRUPTED, "interrupted", text);
-}
-
-void outcome_judge(struct trial *trial)
-{
-    const struct session *session = &trial->session;
-    trial->verdict = session->has_ended ? session->verdict : VERDICT_OK;
-    trial->reasons = session->reasons;
-    judge_interruption(trial);
-    judge_validity(trial);
-    for (size_t i = 0; i < trial->measure.reasons.count; i++)
-        add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
-                    trial->measure.reasons.items[i].text);
-}
-
-/* --- the record, part by part --- */
 
 static bool is_synthetic(const struct trial *trial)
 {
@@ -247,11 +189,23 @@ static void put_spread(const struct measure_summary *summary, struct record *rec
                        outliers->high_severe);
 }
 
-/* Figures of the measured blocks, also of those before an early end. */
-static enum status put_measured(const struct trial *trial, struct record *record, struct err *err)
+static void put_drift(const struct drift *drift, struct record *record)
 {
-    const struct measure_state *state = &trial->measure;
-    if (state->steady.count == 0) {
+    const char *few = "too_few_samples";
+    const struct measure_interval *change = &drift->half_change_95;
+    const char *no_interval = drift->half_change_percent.is_known ? "no_interval" : few;
+    set_double(record, RECORD_DRIFT_PERCENT, drift->half_change_percent.is_known,
+               drift->half_change_percent.value, few);
+    set_double(record, RECORD_DRIFT_PERCENT_LOW, change->is_known, change->low, no_interval);
+    set_double(record, RECORD_DRIFT_PERCENT_HIGH, change->is_known, change->high, no_interval);
+    set_double(record, RECORD_DRIFT_SLOPE_PERCENT, drift->slope_percent.is_known,
+               drift->slope_percent.value, few);
+}
+
+/* Figures of the measured blocks, also of those before an early end. */
+static void put_measured(const struct trial *trial, struct record *record)
+{
+    if (!trial->has_summary) {
         static const enum record_field fields[] = {RECORD_STEPS,
                                                    RECORD_MS_PER_STEP,
                                                    RECORD_TOKENS_PER_SEC,
@@ -276,42 +230,41 @@ static enum status put_measured(const struct trial *trial, struct record *record
                                                    RECORD_MS_P95_UPPER,
                                                    RECORD_MS_P99_UPPER,
                                                    RECORD_MS_P999_UPPER,
-                                                   RECORD_OUTLIERS};
+                                                   RECORD_OUTLIERS,
+                                                   RECORD_DRIFT_PERCENT,
+                                                   RECORD_DRIFT_PERCENT_LOW,
+                                                   RECORD_DRIFT_PERCENT_HIGH,
+                                                   RECORD_DRIFT_SLOPE_PERCENT};
         for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
             record_set_null(record, fields[i], why_missing(trial));
-        return STATUS_OK;
+        return;
     }
-    struct measure_summary summary;
-    enum status status =
-        measure_summarize(state->steady.values, state->steady.count, state->steady_steps_done,
-                          state->steady_ns, cell_tokens_per_step(trial->cell), &summary, err);
-    if (status != STATUS_OK)
-        return status;
-    bool has_window = summary.window_ns > 0;
+    const struct measure_summary *summary = &trial->summary;
+    bool has_window = summary->window_ns > 0;
     const char *few = "too_few_samples";
-    record_set_u64(record, RECORD_STEPS, summary.steps_count);
+    record_set_u64(record, RECORD_STEPS, summary->steps_count);
     record_set_double(record, RECORD_MS_PER_STEP,
-                      (double)summary.window_ns / (double)summary.steps_count / 1e6);
-    set_double(record, RECORD_TOKENS_PER_SEC, has_window, summary.tokens_per_second,
+                      (double)summary->window_ns / (double)summary->steps_count / 1e6);
+    set_double(record, RECORD_TOKENS_PER_SEC, has_window, summary->tokens_per_second,
                "below_the_clock");
-    record_set_u64(record, RECORD_SAMPLES, summary.samples_count);
-    record_set_double(record, RECORD_MS_P50, summary.median_ns / 1e6);
-    set_double(record, RECORD_MS_P50_LOW, summary.median_95.is_known, summary.median_95.low / 1e6,
+    record_set_u64(record, RECORD_SAMPLES, summary->samples_count);
+    record_set_double(record, RECORD_MS_P50, summary->median_ns / 1e6);
+    set_double(record, RECORD_MS_P50_LOW, summary->median_95.is_known, summary->median_95.low / 1e6,
                few);
-    set_double(record, RECORD_MS_P50_HIGH, summary.median_95.is_known, summary.median_95.high / 1e6,
-               few);
-    set_ms(record, RECORD_MS_P90, &summary.p90_ns);
-    set_ms(record, RECORD_MS_P95, &summary.p95_ns);
-    set_ms(record, RECORD_MS_P99, &summary.p99_ns);
-    set_ms(record, RECORD_MS_P999, &summary.p999_ns);
-    record_set_double(record, RECORD_MS_MIN, summary.min_ns / 1e6);
-    record_set_double(record, RECORD_MS_MAX, summary.max_ns / 1e6);
-    set_ms(record, RECORD_MS_STDDEV, &summary.stddev_ns);
-    const struct measure_interval *rate = &summary.tokens_per_second_95;
+    set_double(record, RECORD_MS_P50_HIGH, summary->median_95.is_known,
+               summary->median_95.high / 1e6, few);
+    set_ms(record, RECORD_MS_P90, &summary->p90_ns);
+    set_ms(record, RECORD_MS_P95, &summary->p95_ns);
+    set_ms(record, RECORD_MS_P99, &summary->p99_ns);
+    set_ms(record, RECORD_MS_P999, &summary->p999_ns);
+    record_set_double(record, RECORD_MS_MIN, summary->min_ns / 1e6);
+    record_set_double(record, RECORD_MS_MAX, summary->max_ns / 1e6);
+    set_ms(record, RECORD_MS_STDDEV, &summary->stddev_ns);
+    const struct measure_interval *rate = &summary->tokens_per_second_95;
     set_double(record, RECORD_TOKENS_PER_SEC_LOW, rate->is_known, rate->low, few);
     set_double(record, RECORD_TOKENS_PER_SEC_HIGH, rate->is_known, rate->high, few);
-    put_spread(&summary, record);
-    return STATUS_OK;
+    put_spread(summary, record);
+    put_drift(&trial->drift, record);
 }
 
 static void put_warmup(const struct trial *trial, struct record *record)
@@ -356,6 +309,32 @@ static void put_times(const struct trial *trial, struct record *record)
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
 
+/* What the harness takes beside the measured blocks' steps; what the worker says it needed for the
+ * data and the losses is not the harness's. */
+static void put_harness(const struct trial *trial, struct record *record)
+{
+    uint64_t window_ns = trial->measure.steady_ns;
+    uint64_t apart_ns = window_ns + trial->prepare_ns + trial->observe_ns;
+    bool has_steps = trial->measure.steady_steps_done > 0;
+    bool is_real = has_steps && !is_synthetic(trial);
+    bool is_known = is_real && trial->turns_ns >= apart_ns;
+    bool has_inside = is_real && !trial->options->policy.is_sync_per_block;
+    const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
+    double outside_ms = (double)(trial->turns_ns - apart_ns) / 1e6;
+    double inside_ms = has_inside ? (double)(window_ns - trial->steps_ns) / 1e6 : 0;
+    set_double(record, RECORD_HARNESS_OUTSIDE_MS, is_known, outside_ms,
+               is_real ? "clock_mismatch" : missing);
+    set_double(record, RECORD_HARNESS_INSIDE_MS, has_inside, inside_ms,
+               is_real ? "no_stamps_inside" : missing);
+    set_double(record, RECORD_HARNESS_PERCENT, is_known && window_ns > 0,
+               100 * (outside_ms + inside_ms) / ((double)window_ns / 1e6),
+               is_real ? "clock_mismatch" : missing);
+    set_double(record, RECORD_PREPARE_MS, is_real && !trial->lacks_prepare,
+               (double)trial->prepare_ns / 1e6, is_real ? NOT_REPORTED : missing);
+    set_double(record, RECORD_OBSERVE_MS, is_real && !trial->lacks_observe,
+               (double)trial->observe_ns / 1e6, is_real ? NOT_REPORTED : missing);
+}
+
 /* Only where the figures are the model's: a user's own is known by its parameters alone. */
 static void put_spec(const struct cell *cell, bool is_known, struct record *record)
 {
@@ -386,7 +365,7 @@ static void put_model(const struct trial *trial, struct record *record)
     /* A preset is known without a worker. */
     if (total == 0 && is_preset(cell))
         total = model_params_total(&cell->model);
-    if (active == 0 && is_preset(cell) && !is_own_package(trial))
+    if (active == 0 && is_preset(cell) && !judge_is_own_package(trial))
         active = model_params_active(&cell->model);
     bool is_spec = is_preset(cell) && total == model_params_total(&cell->model);
     const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
@@ -505,6 +484,24 @@ static void put_process(const struct trial *trial, struct record *record)
     set_text(record, RECORD_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
 }
 
+/* What else could spoil the figures. */
+static void put_surroundings(const struct trial *trial, struct record *record)
+{
+    static const char *const checks[] = {[CHECKS_NONE] = "",
+                                         [CHECKS_PASSED] = "passed",
+                                         [CHECKS_REFERENCE] = "reference",
+                                         [CHECKS_FAILED] = "failed"};
+    set_text(record, RECORD_CHECK, trial->has_check ? checks[trial->check] : "", "not_checked");
+    double percent = 0;
+    const char *why_not = judge_foreign_percent(trial, &percent);
+    set_double(record, RECORD_FOREIGN_CPU_PERCENT, why_not == NULL, percent, why_not);
+    bool has_throttles = trial->has_load && trial->load_before.has_throttles &&
+                         trial->load_after.throttles >= trial->load_before.throttles;
+    set_u64(record, RECORD_CPU_THROTTLES, has_throttles,
+            trial->load_after.throttles - trial->load_before.throttles,
+            is_synthetic(trial) ? "synthetic" : "not_readable");
+}
+
 static void put_experts(const struct proto_observation *seen, struct record *record,
                         const char *missing)
 {
@@ -550,18 +547,16 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     if (record == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a record");
     put_identity(trial, record);
-    enum status status = put_measured(trial, record, err);
+    put_measured(trial, record);
     put_warmup(trial, record);
     put_times(trial, record);
+    put_harness(trial, record);
     put_model(trial, record);
     put_provenance(trial, record);
     put_memory(trial, record);
     put_process(trial, record);
     put_stability(trial, record);
-    if (status != STATUS_OK) {
-        record_free(record);
-        return status;
-    }
+    put_surroundings(trial, record);
     *ret_record = record;
     return STATUS_OK;
 }

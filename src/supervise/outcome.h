@@ -7,11 +7,14 @@
 
 #include "base/clock.h"
 #include "measure/policy.h"
+#include "measure/summary.h"
 #include "proto/message.h"
 #include "spec/cell.h"
+#include "store/checks.h"
 #include "store/record.h"
 #include "supervise/session.h"
 #include "supervise/supervise.h"
+#include "telemetry/cpuload.h"
 
 /* Everything one trial learns, in the order in which it is learnt. */
 struct trial {
@@ -40,19 +43,32 @@ struct trial {
     uint64_t recompiles_count; /* in measured blocks */
     bool lacks_device_ns;      /* a measured block came without the device's own time */
     uint64_t device_ns;        /* of all measured blocks */
-    bool has_clock_mismatch;   /* a window longer than the host saw pass */
+    uint64_t turns_ns;         /* of measured blocks: from one request's making to the next's */
+    uint64_t steps_ns;         /* sum of their steps, where they are synced one by one */
+    bool lacks_prepare, lacks_observe; /* a measured block came without */
+    uint64_t prepare_ns, observe_ns;   /* of measured blocks, by the worker */
+    bool has_clock_mismatch;           /* a window longer than the host saw pass */
 
     bool has_memory;
     struct proto_memory memory;
     uint64_t total_ns; /* the whole trial, by the host's clock */
 
-    enum verdict verdict; /* by outcome_judge() */
+    bool has_summary; /* by outcome_summarize() */
+    struct measure_summary summary;
+    struct drift drift;
+
+    bool has_load; /* its processors were looked at before and after measuring */
+    struct cpuload load_before, load_after;
+    bool has_check; /* looked up */
+    enum checks_finding check;
+    char check_run_id[CHECKS_RUN_BYTES];
+
+    enum verdict verdict; /* by judge_trial() */
     struct reasons reasons;
 };
 
-/* Makes the one verdict of all that was seen: what ended the session, or else what the figures say.
- */
-void outcome_judge(struct trial *trial);
+/* What the measured samples say, for the verdict and the record. STATUS_NOMEM only. */
+MUST_CHECK enum status outcome_summarize(struct trial *trial, struct err *err);
 /* The record of a judged trial. STATUS_NOMEM only. */
 MUST_CHECK enum status outcome_record(const struct trial *trial, struct record **ret_record,
                                       struct err *err);

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/version.h"
 #include "supervise/greet.h"
+#include "supervise/judge.h"
 #include "supervise/outcome.h"
 #include "supervise/session.h"
 
@@ -159,6 +162,12 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
     trial->recompiles_count += block->recompiles_count;
     trial->lacks_device_ns |= !block->has_device_ns;
     trial->device_ns += block->has_device_ns ? block->device_ns : 0;
+    trial->lacks_prepare |= !block->has_prepare_ns;
+    trial->prepare_ns += block->prepare_ns;
+    trial->lacks_observe |= !block->has_observe_ns;
+    trial->observe_ns += block->observe_ns;
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        trial->steps_ns += block->step_ns[i];
     trial->last = *seen;
 }
 
@@ -215,22 +224,57 @@ static bool can_go_on(const struct trial *trial)
     return !trial->session.has_ended && !session_is_interrupted(&trial->session);
 }
 
+/* --- others on the machine --- */
+
+/* The worker itself has to be one of ours: behind a launcher to elsewhere nothing can be said. */
+static bool is_worker_here(const struct trial *trial)
+{
+    const struct watch *watch = &trial->session.watch;
+    return !trial->hello.is_synthetic && (int64_t)watch->pid == trial->hello.pid;
+}
+
+static void read_load(const struct trial *trial, struct cpuload *ret_load)
+{
+    cpuload_read(trial->session.watch.pid, trial->session.spawn.pid, getpid(), ret_load);
+}
+
+/* The figures' own part of the run begins. */
+static void begin_measuring(struct trial *trial)
+{
+    if (is_worker_here(trial))
+        read_load(trial, &trial->load_before);
+}
+
+static void end_measuring(struct trial *trial)
+{
+    trial->has_load = trial->load_before.is_known;
+    if (trial->has_load)
+        read_load(trial, &trial->load_after);
+}
+
 static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
 {
     enum status status = STATUS_OK;
     enum measure_phase told = MEASURE_DONE;
     while (status == STATUS_OK && can_go_on(trial)) {
+        uint64_t before_ns = clock_now_ns();
         struct measure_order order = measure_next(&trial->measure);
         if (order.phase == MEASURE_DONE)
             break;
+        if (order.phase != told && order.phase == MEASURE_STEADY)
+            begin_measuring(trial);
         if (order.phase != told)
             enter_phase(trial, order.phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
         told = order.phase;
         uint64_t blocks_count = trial->blocks_count;
         status = run_block(trial, store, order.steps_count, err);
-        if (trial->blocks_count > blocks_count)
-            tell_block(trial);
+        if (trial->blocks_count == blocks_count)
+            continue;
+        tell_block(trial);
+        if (order.phase == MEASURE_STEADY)
+            trial->turns_ns += clock_now_ns() - before_ns;
     }
+    end_measuring(trial);
     return status;
 }
 
@@ -280,12 +324,40 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
     trial->last.grad_norm = NAN;
 }
 
+/* Has `tokmark check` been told of this engine, here? It compares our own presets at the defaults.
+ */
+static enum status look_up_check(struct trial *trial, struct err *err)
+{
+    const struct cell *cell = trial->cell;
+    if (trial->options->results_dir == NULL || !trial->has_ready || trial->hello.is_synthetic ||
+        cell->options.moe != CELL_MOE_ROUTED || cell->options.compile != CELL_COMPILE_OFF)
+        return STATUS_OK;
+    struct checks_wanted wanted = {.engine = cell->engine,
+                                   .engine_version = trial->hello.engine_version,
+                                   .harness = version_harness(),
+                                   .device = cell->device,
+                                   .precision = cell_precision_name(cell->precision),
+                                   .mode = cell_mode_name(cell->mode),
+                                   .model = cell->model.name,
+                                   .weights_hash = cell->weights_hash,
+                                   .is_package = judge_is_own_package(trial)};
+    enum status status =
+        checks_find(trial->options->results_dir, &wanted, &trial->check, trial->check_run_id, err);
+    trial->has_check = status == STATUS_OK && trial->check != CHECKS_NONE;
+    return status;
+}
+
 /* The verdict and the record, told to listeners. */
 static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
 {
     const struct event_listener *events = trial->options->events;
-    outcome_judge(trial);
-    enum status status = outcome_record(trial, ret_record, err);
+    enum status status = outcome_summarize(trial, err);
+    if (status == STATUS_OK)
+        status = look_up_check(trial, err);
+    if (status != STATUS_OK)
+        return status;
+    judge_trial(trial);
+    status = outcome_record(trial, ret_record, err);
     if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
         events->cell_finished(events->context, *ret_record);
     return status;

@@ -28,6 +28,9 @@ struct supervise_options {
     uint64_t kill_grace_ns;      /* between SIGTERM and SIGKILL */
     uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
                                     reserve */
+    const char *results_dir;     /* where checks of engines are looked up; NULL = nowhere */
+    double foreign_load_limit_percent; /* of the cell's processors; more is `invalid`; 0 = any */
+    double drift_limit_percent;        /* halves further apart are `unsteady`; 0 = not judged */
     const volatile sig_atomic_t *interrupt; /* 1 after SIGINT: end the block, keep what is whole;
                                                more: end at once */
     int wake_fd; /* readable when a signal came, emptied here; -1 = none */

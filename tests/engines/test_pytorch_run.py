@@ -11,6 +11,9 @@ import torch
 from test_pytorch_sources import CONFIG, write, write_package
 from worker_client import release_binary
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
+from caller import calm  # pylint: disable=wrong-import-position
+
 TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",
         "heads_count=2", "--set", "ffn_hidden=16", "--set", "experts_count=2", "--set", "rotary_dim=8"]
 SHORT = ["--device", "cpu", "--seq", "16", "--batch", "2", "--steps", "3", "--warmup", "1"]
@@ -19,7 +22,7 @@ SHORT = ["--device", "cpu", "--seq", "16", "--batch", "2", "--steps", "3", "--wa
 def start(folder, *args, name="tokmark", code=0):
     binary = Path(release_binary()).resolve()
     env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run([str(binary.parent / name), *args], cwd=folder, env=env, text=True,
+    done = subprocess.run([str(binary.parent / name), *calm(args, name)], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=300, check=False)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done

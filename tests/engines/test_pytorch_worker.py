@@ -263,6 +263,8 @@ def test_times_add_up_and_lie_within_the_request(mode):
         block = worker.run(20)
         between = time.monotonic_ns() - before
         assert sum(block["step_ns"]) == block["window_ns"] <= between
+        apart = block["prepare_ns"], block["observe_ns"]
+        assert min(apart) > 0 and sum(apart) + block["window_ns"] <= between
         assert len(block["step_ns"]) == 20 and min(block["step_ns"]) > 0
         assert "device_ns" not in block and block["recompiles"] == 0
         block = worker.run(20, "block")

@@ -298,15 +298,25 @@ def median_interval(values):
     return median, effective, value_at(ordered, effective, low), value_at(ordered, effective, high)
 
 
-def drift_case(key, n, phi):
-    values = series(key, n, phi)
+def robust_slope(values):
+    n = len(values)
+    if n < 2:
+        return 0.0
     points = min(n, 200)
     edges = [i * n // points for i in range(points + 1)]
     medians = [numpy.median(values[a:b]) for a, b in zip(edges, edges[1:])]
     places = [(a + b - 1) / 2 for a, b in zip(edges, edges[1:])]
-    slope = stats.theilslopes(medians, places)[0]
-    first, second = median_interval(values[: n // 2]), median_interval(values[n - n // 2 :])
-    change = math.log(second[0] / first[0])
+    return stats.theilslopes(medians, places)[0]
+
+
+def drift_case(key, n, phi):
+    values = series(key, n, phi)
+    slope = robust_slope(values)
+    halves = values[: n // 2], values[n - n // 2 :]
+    # Intervals without the half's own slope, taken out about its middle.
+    places = numpy.arange(n // 2) - (n // 2 - 1) / 2
+    first, second = (median_interval(half - robust_slope(half) * places) for half in halves)
+    change = math.log(numpy.median(halves[1]) / numpy.median(halves[0]))
     low = high = UNKNOWN
     if first[2] > 0 and second[2] > 0:
         low = change - math.hypot(math.log(second[0] / second[2]), math.log(first[3] / first[0]))

@@ -25,6 +25,9 @@ def send(message):
     out.write(json.dumps(message).encode() + b"\n")
 
 
+step_ns = 100
+
+
 def hang():
     while True:
         time.sleep(3600)
@@ -40,10 +43,14 @@ def reply_to(request):
                 "notes": "hostile"}
     if kind == "run":
         steps = request["steps"]
-        block = {"type": "block", "steps": steps, "sync": request["sync"], "window_ns": 100 * steps,
+        block = {"type": "block", "steps": steps, "sync": request["sync"], "window_ns": step_ns * steps,
                  "loss": 2.5, "nonfinite": 0}
         if request["sync"] == "step":
-            block["step_ns"] = [100] * steps
+            block["step_ns"] = [step_ns] * steps
+        if FAULT == "prepare":  # no fault: takes its time for the data, and says so
+            before = time.monotonic_ns()
+            time.sleep(0.1)
+            block.update(prepare_ns=time.monotonic_ns() - before, observe_ns=1000)
         return block
     if kind == "memory":
         return {"type": "memory", "rss_bytes": 5 << 20, "rss_baseline_bytes": 1 << 20,
@@ -60,7 +67,10 @@ def eat_memory():
 
 def misbehave(reply):
     """Does the fault. Returns the reply to send, if any."""
-    if FAULT == "hang":
+    global step_ns
+    if FAULT == "creep":  # from the next block on
+        step_ns = int(ARGUMENT)
+    elif FAULT == "hang":
         hang()
     elif FAULT == "ignore-term":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -114,3 +114,53 @@ Test(measure_drift, outliers_by_hand)
     cr_assert_eq(found.high_severe, 1);
     cr_assert_float_eq(found.mean_within, 3, 1e-15);
 }
+
+/* --- false alarms and finds, seeded (more of it: bench/statistics_study compare) --- */
+
+#define SERIES_COUNT  150
+#define SERIES_LENGTH 200
+
+/* A standard normal: the sum of twelve uniform numbers. */
+static double gauss_at(uint64_t key, uint64_t i)
+{
+    double sum = -6;
+    for (uint64_t k = 0; k < 12; k++)
+        sum += random_unit(random_at(key, 12 * i + k));
+    return sum;
+}
+
+/* % of series that drift beyond 1 %: level 1 plus `ramp` over the series, AR(1) noise. */
+static double drifted_percent(double noise, double phi, double ramp)
+{
+    size_t drifted = 0;
+    for (uint64_t s = 0; s < SERIES_COUNT; s++) {
+        double values[SERIES_LENGTH];
+        uint64_t key = random_key(77, s);
+        double x = gauss_at(key, SERIES_LENGTH);
+        for (size_t i = 0; i < SERIES_LENGTH; i++) {
+            x = phi * x + sqrt(1 - phi * phi) * gauss_at(key, i);
+            values[i] = 1 + noise * x + ramp * (double)i / SERIES_LENGTH;
+        }
+        struct drift drift;
+        cr_assert_eq(drift_of(values, SERIES_LENGTH, 1, &drift, NULL), STATUS_OK);
+        drifted += drift.has_drifted;
+    }
+    return 100 * (double)drifted / SERIES_COUNT;
+}
+
+Test(measure_drift, what_does_not_drift_seldom_says_so)
+{
+    cr_expect_leq(drifted_percent(0.01, 0, 0), 0.5);
+    cr_expect_leq(drifted_percent(0.05, 0, 0), 2);
+    cr_expect_leq(drifted_percent(0.05, 0.6, 0), 3);
+    cr_expect_leq(drifted_percent(0.05, 0.9, 0), 5);
+    cr_expect_leq(drifted_percent(0.01, 0, 0.01), 1, "half a percent is within the limit");
+}
+
+Test(measure_drift, a_ramp_of_five_percent_is_found)
+{
+    cr_expect_geq(drifted_percent(0.01, 0, 0.05), 99);
+    cr_expect_geq(drifted_percent(0.01, 0.6, 0.05), 90);
+    cr_expect_geq(drifted_percent(0.02, 0, 0.05), 90);
+    cr_expect_geq(drifted_percent(0.01, 0, -0.05), 99);
+}

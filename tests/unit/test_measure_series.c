@@ -82,3 +82,68 @@ Test(measure_series, an_outlier_does_not_hide_what_ranks_show)
     cr_assert_lt(series_lag1(values, 400), 0.1);
     free(values);
 }
+
+/* Geyer's sequence as it is defined, sum by sum. */
+static double time_by_hand(const double *values, size_t count, size_t *ret_lags)
+{
+    double mean = series_mean(values, count);
+    double squares = 0;
+    double total = 0;
+    size_t lag = 0;
+    for (; lag + 1 < count; lag += 2) {
+        double pair = 0;
+        for (size_t k = lag; k < lag + 2; k++)
+            for (size_t i = k; i < count; i++)
+                pair += (values[i] - mean) * (values[i - k] - mean);
+        if (lag == 0)
+            for (size_t i = 0; i < count; i++)
+                squares += (values[i] - mean) * (values[i] - mean);
+        if (pair <= 0 && lag > 0)
+            break;
+        total += pair;
+    }
+    *ret_lags = lag;
+    return 2 * total / squares - 1;
+}
+
+Test(measure_series, long_series_have_the_time_of_its_definition)
+{
+    /* Slow under as much fast noise, so that this and not AR(1) is the longer time: the sequence
+     * ends among the lags of a stretch, and behind them. */
+    const struct {
+        double phi;
+        size_t lags_min, lags_max;
+    } cases[] = {{0.99, 64, 4096}, {0.9998, 4096, 40000}};
+    const size_t n = 33001;
+    double *noise = golden_series(5, n, 0);
+    for (size_t c = 0; c < ARRAY_COUNT(cases); c++) {
+        double *values = golden_series(6, n, cases[c].phi);
+        for (size_t i = 0; i < n; i++)
+            values[i] += 10 * noise[i] + 1000;
+        size_t lags = 0;
+        double wanted = time_by_hand(values, n, &lags);
+        cr_expect(lags > cases[c].lags_min && lags < cases[c].lags_max, "%zu", lags);
+        struct series_time time;
+        cr_assert_eq(series_mean_time(values, n, &time, NULL), STATUS_OK);
+        golden_near(time.time, wanted, 0, "time");
+        free(values);
+    }
+    free(noise);
+}
+
+Test(measure_series, what_is_shared_gives_the_same)
+{
+    double *values = golden_series(7, 5000, 0.8);
+    double rho = 0;
+    struct series_time alone;
+    struct series_time shared;
+    cr_assert_eq(series_score_lag1(values, 5000, &rho, NULL), STATUS_OK);
+    cr_assert_float_eq(rho, 0.8, 0.05);
+    cr_assert_eq(series_mean_time(values, 5000, &alone, NULL), STATUS_OK);
+    cr_assert_eq(series_mean_time_by(values, 5000, rho, &shared, NULL), STATUS_OK);
+    cr_assert_eq(alone.time, shared.time);
+    cr_assert_eq(series_quantile_time(values, 5000, 0.9, 2, &alone, NULL), STATUS_OK);
+    cr_assert_eq(series_quantile_time_by(values, 5000, 0.9, 2, rho, &shared, NULL), STATUS_OK);
+    cr_assert_eq(alone.time, shared.time);
+    free(values);
+}

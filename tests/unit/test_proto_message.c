@@ -232,8 +232,8 @@ Test(proto_message, what_a_worker_does_not_know_is_left_out)
     cr_assert_eq(number(object, "steps"), 4);
     cr_assert_str_eq(text(object, "sync"), "block");
     cr_assert_eq(number(object, "window_ns"), 12);
-    static const char *const absent[] = {"step_ns",   "device_ns", "loss",
-                                         "grad_norm", "nonfinite", "expert_tokens"};
+    static const char *const absent[] = {"step_ns", "device_ns", "prepare_ns", "observe_ns",
+                                         "loss",    "grad_norm", "nonfinite",  "expert_tokens"};
     for (size_t i = 0; i < ARRAY_COUNT(absent); i++)
         cr_assert_null(json_object_get(object, absent[i]), "%s", absent[i]);
     json_decref(object);
@@ -250,6 +250,10 @@ Test(proto_message, worker_messages_survive_the_wire)
                                                      .step_ns = step_ns,
                                                      .has_device_ns = true,
                                                      .device_ns = 8,
+                                                     .has_prepare_ns = true,
+                                                     .prepare_ns = 9,
+                                                     .has_observe_ns = true,
+                                                     .observe_ns = PROTO_NS_MAX,
                                                      .recompiles_count = 2,
                                                      .observation = {.loss = 0.1,
                                                                      .grad_norm = 1e-300,
@@ -266,6 +270,9 @@ Test(proto_message, worker_messages_survive_the_wire)
                  err.text);
     cr_assert_arr_eq(got.as.block.step_ns, step_ns, sizeof(step_ns));
     cr_assert_eq(got.as.block.window_ns, PROTO_NS_MAX);
+    cr_assert(got.as.block.has_prepare_ns && got.as.block.has_observe_ns);
+    cr_assert_eq(got.as.block.prepare_ns, 9);
+    cr_assert_eq(got.as.block.observe_ns, PROTO_NS_MAX);
     cr_assert_eq(got.as.block.observation.loss, 0.1);
     cr_assert_eq(got.as.block.observation.grad_norm, 1e-300);
     cr_assert_eq(got.as.block.observation.nonfinite_count, 5);

@@ -376,6 +376,67 @@ Test(supervise_supervise, unmet_conditions_are_unsteady)
     tear_down(&bench);
 }
 
+Test(supervise_supervise, what_the_harness_costs_is_apart_from_the_data)
+{
+    struct bench bench;
+    set_up(&bench); /* 6 steps in 3 blocks */
+    run_fault(&bench, "slow run4 0.3");
+    cr_expect_geq(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), 300);
+    cr_expect_lt(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), (double)bench.took_ms);
+    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_INSIDE_MS), 0, 1e-12);
+    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_PERCENT),
+                       100 * record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS) / 600e-6, 1);
+    cr_expect(record_is_null(bench.record, RECORD_PREPARE_MS));
+    tear_down(&bench);
+    set_up(&bench);
+    run_fault(&bench, "prepare none x");
+    double prepare_ms = record_double(bench.record, RECORD_PREPARE_MS);
+    cr_expect_geq(prepare_ms, 300);
+    cr_expect_lt(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), prepare_ms);
+    cr_expect_float_eq(record_double(bench.record, RECORD_OBSERVE_MS), 3e-3, 1e-12);
+    tear_down(&bench);
+    set_up(&bench);
+    run_fault(&bench, "with run4 '{\"window_ns\":600,\"step_ns\":[100,200]}'");
+    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_INSIDE_MS), 300e-6, 1e-12);
+    tear_down(&bench);
+    set_up(&bench);
+    run_fault(&bench, "synthetic none x");
+    cr_expect_str_eq(record_null_reason(bench.record, RECORD_HARNESS_PERCENT), "synthetic");
+    tear_down(&bench);
+}
+
+/* 40 steps of 100 ns, then 40 of `second_ns`. */
+static void run_creeping(struct bench *bench, int second_ns, double limit_percent)
+{
+    char fault[32];
+    set_up(bench);
+    bench->options.policy.steps_exact = 80;
+    bench->options.policy.warmup_steps = 0;
+    bench->options.drift_limit_percent = limit_percent;
+    snprintf(fault, sizeof(fault), "creep run21 %d", second_ns); /* the first block is one step */
+    run_fault(bench, fault);
+}
+
+Test(supervise_supervise, a_level_that_moves_is_unsteady_unless_nobody_asks)
+{
+    struct bench bench;
+    run_creeping(&bench, 110, 1);
+    expect(&bench, "unsteady", "drift");
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT_LOW), 10, 1e-9);
+    cr_expect_gt(record_double(bench.record, RECORD_DRIFT_SLOPE_PERCENT), 5);
+    tear_down(&bench);
+    run_creeping(&bench, 110, 0);
+    expect(&bench, "ok", NULL);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
+    tear_down(&bench);
+    run_creeping(&bench, 101, 0.5);
+    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 1, 1e-9);
+    cr_expect_null(strstr(record_string(bench.record, RECORD_REASONS), "\"drift\""),
+                   "a tick of the clock is no drift");
+    tear_down(&bench);
+}
+
 Test(supervise_supervise, a_worker_over_its_memory_limit_is_ended)
 {
     struct bench bench;

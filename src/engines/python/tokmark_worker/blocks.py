@@ -35,9 +35,25 @@ class Block:
         self._device_ns = 0
         self._window_ns = 0
         self._step_ns = []
+        self._prepare_ns = 0
+        self._observe_ns = 0
         self.steps_done = 0
         self.results = []  # every step's loss, or the last step's output
         self.last_tokens = None
+
+    def prepare(self, make, *args):
+        """What make gives, and its time apart from the steps'."""
+        before = time.perf_counter_ns()
+        made = make(*args)
+        self._prepare_ns += time.perf_counter_ns() - before
+        return made
+
+    def observe(self, look):
+        """What look sees of this block, and its time apart."""
+        before = time.perf_counter_ns()
+        seen = look(self)
+        self._observe_ns += time.perf_counter_ns() - before
+        return seen
 
     def run(self, step, inputs, targets):
         self._wait(None)
@@ -88,5 +104,7 @@ class Block:
             "window_ns": self._window_ns,
             "step_ns": self._step_ns if self._is_step else None,
             "device_ns": self._device_ns if self._timer else None,
+            "prepare_ns": self._prepare_ns,
+            "observe_ns": self._observe_ns,
             "recompiles": 0,
         }

@@ -301,14 +301,14 @@ class JaxEngine:
                 part = min(
                     steps_count - block.steps_done, part_steps(self._cell, weights, _TOKEN_BYTES)
                 )
-                batches = self._device_batches(self._steps_done, part)
+                batches = block.prepare(self._device_batches, self._steps_done, part)
                 before = self._compilations.count
                 block.run(self._steps.step, *batches)
                 recompiles += self._compilations.count - before
                 self._steps_done += part
         finally:
             gc.enable()
-        return {**block.fields(), **self._look(block), "recompiles": recompiles}
+        return {**block.observe(self._look), **block.fields(), "recompiles": recompiles}
 
     def _wait(self, result):
         self._steps.wait(result)

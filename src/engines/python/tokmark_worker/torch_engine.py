@@ -240,14 +240,14 @@ class TorchEngine:
         try:
             while block.steps_done < steps_count:
                 part = min(steps_count - block.steps_done, part_steps(self._cell, held))
-                batches = self._device_batches(self._steps_done, part)
+                batches = block.prepare(self._device_batches, self._steps_done, part)
                 block.run(self._steps.step, *batches)
                 self._steps_done += part
         finally:
             gc.enable()
         self._memory.end_of_steps()
-        fields = block.fields()
-        fields.update(self._look(block))
+        fields = block.observe(self._look)
+        fields.update(block.fields())
         if self._is_compiled:
             fields["recompiles"] = recompiles() - compiled_before
         return fields

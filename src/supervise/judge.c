@@ -1,0 +1,182 @@
+#include "supervise/judge.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "supervise/provenance.h"
+
+/* What two readings of a clock in nanoseconds can be off by. */
+#define CLOCK_TICKS_NS 2.0
+
+static void add_verdict(struct trial *trial, enum verdict verdict, const char *code,
+                        const char *text)
+{
+    if (trial->verdict == VERDICT_OK)
+        trial->verdict = verdict;
+    reasons_add(&trial->reasons, code, "%s", text);
+}
+
+static bool is_preset(const struct cell *cell)
+{
+    return strcmp(cell->model_source, "preset") == 0;
+}
+
+bool judge_is_own_package(const struct trial *trial)
+{
+    static const char prefix[] = "package ";
+    return strncmp(trial->ready.model_source, prefix, sizeof(prefix) - 1) == 0;
+}
+
+/* Figures that cannot be right, whatever else happened. */
+static void judge_validity(struct trial *trial)
+{
+    char text[REASON_TEXT_BYTES];
+    if (trial->nonfinite_count > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu64 " losses or gradient norms were not finite numbers",
+                       trial->nonfinite_count);
+        add_verdict(trial, VERDICT_INVALID, "nonfinite_loss", text);
+    }
+    if (trial->recompiles_count > 0) {
+        (void)snprintf(text, sizeof(text), "%" PRIu64 " recompilations inside measured blocks",
+                       trial->recompiles_count);
+        add_verdict(trial, VERDICT_INVALID, "recompile", text);
+    }
+    if (trial->has_clock_mismatch)
+        add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
+                    "the worker reported a longer block than the host saw pass");
+    uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
+    /* A package of the user's own is measured as it is; a preset must be the preset. */
+    if (is_preset(trial->cell) && !judge_is_own_package(trial) && params_total != 0 &&
+        params_total != model_params_total(&trial->cell->model)) {
+        (void)snprintf(text, sizeof(text),
+                       "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
+                       params_total, model_params_total(&trial->cell->model));
+        add_verdict(trial, VERDICT_INVALID, "params_mismatch", text);
+    }
+}
+
+/* --- the machine --- */
+
+const char *judge_foreign_percent(const struct trial *trial, double *ret_percent)
+{
+    if (trial->has_hello && trial->hello.is_synthetic)
+        return "synthetic";
+    if (!trial->has_summary)
+        return "not_measured";
+    if (!trial->has_load)
+        return "worker_not_seen";
+    return cpuload_foreign_percent(&trial->load_before, &trial->load_after, ret_percent);
+}
+
+static void judge_load(struct trial *trial)
+{
+    double limit = trial->options->foreign_load_limit_percent;
+    double foreign = 0;
+    char text[REASON_TEXT_BYTES];
+    if (judge_foreign_percent(trial, &foreign) != NULL || !(limit > 0) || foreign <= limit)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "others used %.3g %% of the time of the %u processors that the cell may use, "
+                   "while it was measured; %g %% is allowed",
+                   foreign, trial->load_before.cpus_count, limit);
+    add_verdict(trial, VERDICT_INVALID, "foreign_load", text);
+}
+
+static void judge_heat(struct trial *trial)
+{
+    const struct cpuload *before = &trial->load_before;
+    const struct cpuload *after = &trial->load_after;
+    if (!trial->has_load || !before->has_throttles || after->throttles <= before->throttles)
+        return;
+    char text[REASON_TEXT_BYTES];
+    (void)snprintf(text, sizeof(text),
+                   "processors were slowed down for their heat %" PRIu64
+                   " times while the cell was measured",
+                   after->throttles - before->throttles);
+    add_verdict(trial, VERDICT_INVALID, "throttled", text);
+}
+
+/* On a device the processors only feed it; what disturbs the device itself is not watched yet. */
+static void judge_machine(struct trial *trial)
+{
+    if (!trial->has_summary || strcmp(trial->cell->device, "cpu") != 0)
+        return;
+    judge_heat(trial);
+    judge_load(trial);
+}
+
+/* --- what was computed --- */
+
+static void judge_numbers(struct trial *trial)
+{
+    char text[REASON_TEXT_BYTES];
+    if (trial->has_ready && provenance_contradicts(trial->cell->precision, &trial->ready, text))
+        add_verdict(trial, VERDICT_INVALID, "precision_not_as_asked", text);
+    if (!trial->has_check || trial->check != CHECKS_FAILED)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "the newest `tokmark check` of this engine, precision and model failed (run %s "
+                   "in " JOURNAL_CHECKS ")",
+                   trial->check_run_id);
+    add_verdict(trial, VERDICT_INVALID, "check_failed", text);
+}
+
+/* How far a trial got: its session is closing by the time this is asked. */
+static const char *last_phase_name(const struct trial *trial)
+{
+    if (!trial->has_hello)
+        return session_phase_name(EVENT_STARTING);
+    if (!trial->has_ready)
+        return session_phase_name(EVENT_OPENING);
+    return session_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
+                                                                     : EVENT_MEASURING);
+}
+
+static void judge_interruption(struct trial *trial)
+{
+    bool is_cut = trial->measure.phase != MEASURE_DONE && session_is_interrupted(&trial->session);
+    if (trial->session.has_ended || !is_cut)
+        return;
+    char text[REASON_TEXT_BYTES];
+    (void)snprintf(text, sizeof(text),
+                   "stopped by a signal during %s, after %" PRIu64 " measured steps",
+                   last_phase_name(trial), trial->measure.steady_steps_done);
+    add_verdict(trial, VERDICT_INTERRUPTED, "interrupted", text);
+}
+
+/* Levels that are no further apart than two readings of the clock are one. */
+static bool is_below_clock(const struct trial *trial)
+{
+    double moved = fabs(trial->drift.half_change_percent.value) / 100;
+    return moved * trial->summary.median_ns <= CLOCK_TICKS_NS;
+}
+
+static void judge_drift(struct trial *trial)
+{
+    if (!trial->has_summary || !(trial->options->drift_limit_percent > 0))
+        return;
+    struct reasons found = {0};
+    struct drift drift = trial->drift;
+    drift.has_drifted = drift.has_drifted && !is_below_clock(trial);
+    drift_add_reasons(&drift, trial->summary.samples_count, &found);
+    for (size_t i = 0; i < found.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+}
+
+void judge_trial(struct trial *trial)
+{
+    const struct session *session = &trial->session;
+    trial->verdict = session->has_ended ? session->verdict : VERDICT_OK;
+    trial->reasons = session->reasons;
+    judge_interruption(trial);
+    judge_validity(trial);
+    judge_numbers(trial);
+    judge_machine(trial);
+    for (size_t i = 0; i < trial->measure.reasons.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
+                    trial->measure.reasons.items[i].text);
+    judge_drift(trial);
+}

@@ -1,0 +1,19 @@
+/* supervise/provenance.h - does a worker compute in the precision that was asked for? By its own
+ * words (dtype_* of ready). Pure. */
+#ifndef SUPERVISE_PROVENANCE_H
+#define SUPERVISE_PROVENANCE_H
+
+#include <stdbool.h>
+
+#include "proto/message.h"
+#include "spec/cell.h"
+#include "spec/verdict.h"
+
+/* True, with a sentence, where they contradict: products that mostly run in another type than the
+ * one asked for, or in part in a narrower one; parameters narrower than fp32 for fp32 and tf32, or
+ * other than bf16 for bf16-pure. bf16 and fp16 leave parameters open: they are fp32 as a rule.
+ * Types that the worker does not name, or that nobody knows, contradict nothing. */
+bool provenance_contradicts(enum cell_precision precision, const struct proto_ready *ready,
+                            char ret_text[REASON_TEXT_BYTES]);
+
+#endif

@@ -1,0 +1,107 @@
+"""What spoils figures that were measured well: others on the processors, failed checks."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from caller import worker
+from test_check import SMALL, proxy
+
+ZERO = proxy("zero", "loss")
+STEPS = ["--mode", "infer", "--steps", "200", "--warmup", "1", "--drift", "off"]
+
+
+def reasons(record):
+    return [reason["code"] for reason in record["reasons"]]
+
+
+# --- others ---
+
+@pytest.fixture(name="busy_cpu")
+def make_busy_cpu():
+    """A processor on which another process never rests."""
+    cpu = max(os.sched_getaffinity(0))
+    code = f"import os\nos.setsid()\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as busy:
+        yield cpu
+        busy.kill()
+
+
+def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
+    there = {"preexec_fn": lambda: os.sched_setaffinity(0, [busy_cpu])}
+    sleepy = ["run", "--engine", worker("--step-ms 5"), *STEPS]
+    for limit, verdict, wanted in (("10", "invalid", ["foreign_load"]), ("off", "ok", [])):
+        process = call.start(*sleepy, "--foreign-load", limit, "--out", limit, **there)
+        _, errors = process.communicate()
+        (record,) = call.records(limit)
+        assert (record["verdict"], reasons(record)) == (verdict, wanted), (record, errors)
+        assert 50 < record["foreign_cpu_percent"] <= 100, "the worker sleeps"
+        assert process.returncode == (3 if wanted else 0)
+    (told,) = [reason["text"] for reason in call.records("10")[0]["reasons"]]
+    assert "of the 1 processors" in told and "10 % is allowed" in told
+    ids = {call.records(out)[0]["policy_id"] for out in ("10", "off")}
+    assert len(ids) == 1, "it changes no figure"
+
+
+def test_too_short_to_tell(call):
+    call("run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0",
+         "--foreign-load", "1", "--drift", "off", code=0)
+    (record,) = call.records()
+    assert record["foreign_cpu_percent"] is None
+    assert record["null_reasons"]["foreign_cpu_percent"] == "too_short"
+
+
+# --- checks ---
+
+def measure(call, engine, *args, out="_bench"):
+    call("run", "--engine", engine, *SMALL, "--mode", "infer", "--steps", "3", "--warmup", "0",
+         "--out", out, *args)
+    return call.records(out)[-1]
+
+
+def test_a_check_speaks_for_the_speed_records_beside_it(call):
+    assert measure(call, proxy())["check"] is None
+    assert call.records()[-1]["null_reasons"]["check"] == "not_checked"
+    call("check", "--engines", f"native,{ZERO}", *SMALL, code=1)
+    record = measure(call, ZERO)
+    assert (record["verdict"], reasons(record), record["check"]) == (
+        "invalid", ["check_failed"], "failed")
+    assert measure(call, "native")["check"] == "reference"
+    # another engine, another folder, another precision's check
+    assert measure(call, proxy())["check"] is None
+    assert measure(call, ZERO, out="elsewhere")["verdict"] == "ok"
+
+
+def test_the_newest_check_counts_and_only_what_fits(call):
+    call("check", "--engines", f"native,{proxy()}", *SMALL, code=0)
+    assert measure(call, proxy())["check"] == "passed"
+    path = call.folder / "_bench" / "checks.jsonl"
+    line = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+
+    def append(**changes):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, **changes}) + "\n")
+    failed = {"verdict": "invalid"}
+    for changes in ({"engine_version": "0"}, {"precision": "bf16"}, {"model": "other"},
+                    {"device": "cuda:0"}, {"harness": "tokmark 0"}, {"mode": "decode"},
+                    {"verdict": "crashed"}, {"model_source": "package x"}):
+        append(**{**failed, **changes})
+    assert measure(call, proxy())["check"] == "passed"
+    append(**failed)
+    assert measure(call, proxy())["check"] == "failed"
+    append()
+    assert measure(call, proxy())["verdict"] == "ok"
+
+
+# --- cures ---
+
+def test_what_would_help_is_said_once(call):
+    done = call("run", "--engine", "native", "--precision", "bf16", "int8", "--mode", "infer", code=4)
+    assert done.stdout.count("\n  unsupported: ") == 1
+    assert "\nWhat would help:\n  unsupported: choose what the reason names" in done.stdout
+    for record in call.records():
+        assert record["reasons"][0]["cure"].startswith("choose what the reason names")
+    done = call("run", "--engine", "null", "--steps", "3", "--mode", "infer", "--out", "b", code=0)
+    assert "What would help" not in done.stdout

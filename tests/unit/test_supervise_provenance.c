@@ -1,0 +1,58 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "supervise/provenance.h"
+
+static bool contradicts(const char *precision_name, const char *param, const char *compute,
+                        bool has_tf32)
+{
+    enum cell_precision precision = CELL_PRECISION_COUNT;
+    for (int i = 0; i < CELL_PRECISION_COUNT; i++)
+        if (strcmp(cell_precision_name((enum cell_precision)i), precision_name) == 0)
+            precision = (enum cell_precision)i;
+    struct proto_ready ready = {.has_tf32 = true, .tf32 = has_tf32};
+    snprintf(ready.dtype_param, sizeof(ready.dtype_param), "%s", param);
+    snprintf(ready.dtype_compute, sizeof(ready.dtype_compute), "%s", compute);
+    char text[REASON_TEXT_BYTES] = "";
+    bool found = provenance_contradicts(precision, &ready, text);
+    cr_assert_eq(found, text[0] != '\0');
+    cr_assert(!found || strstr(text, precision_name) == text, "%s", text);
+    return found;
+}
+
+Test(supervise_provenance, what_engines_say_of_honest_cells_is_fine)
+{
+    cr_expect_not(contradicts("fp32", "fp32", "fp32", false));
+    cr_expect_not(contradicts("bf16", "fp32", "bf16", false));
+    cr_expect_not(contradicts("bf16", "fp32", "bf16 81 %, fp32 19 %", false));
+    cr_expect_not(contradicts("bf16", "bf16", "bf16", false));
+    cr_expect_not(contradicts("bf16", "fp32", "bf16, run as fp32 12", false));
+    cr_expect_not(contradicts("bf16-pure", "bf16", "bf16", false));
+    cr_expect_not(contradicts("bf16-pure", "bf16+fp32", "bf16", false));
+    cr_expect_not(contradicts("fp16", "fp32", "fp16", false));
+    cr_expect_not(contradicts("tf32", "fp32", "tf32", true));
+    cr_expect_not(contradicts("tf32", "fp32", "fp32", true));
+    cr_expect_not(contradicts("int8", "int8", "int8", false));
+    cr_expect_not(contradicts("fp32", "fp32", "fp32 90 %, fp64 10 %", false));
+}
+
+Test(supervise_provenance, what_is_not_said_contradicts_nothing)
+{
+    cr_expect_not(contradicts("bf16", "", "", false));
+    cr_expect_not(contradicts("bf16", "float9", "posit16", false));
+}
+
+Test(supervise_provenance, another_precision_is_found)
+{
+    cr_expect(contradicts("bf16", "fp32", "fp32", false), "the published script on a CPU");
+    cr_expect(contradicts("bf16", "fp32", "fp32 70 %, bf16 30 %", false), "most of it is not");
+    cr_expect(contradicts("fp32", "fp32", "tf32", true));
+    cr_expect(contradicts("fp32", "fp32", "fp32 80 %, bf16 20 %", false), "in part narrower");
+    cr_expect(contradicts("fp32", "bf16", "fp32", false));
+    cr_expect(contradicts("fp32", "fp32+fp16", "fp32", false));
+    cr_expect(contradicts("tf32", "fp32", "fp32", false), "allowed, but not on");
+    cr_expect(contradicts("bf16-pure", "fp32", "bf16", false));
+    cr_expect(contradicts("bf16", "fp32", "bf16 90 %, fp8 10 %", false));
+    cr_expect(contradicts("fp16", "fp32", "bf16", false));
+}
