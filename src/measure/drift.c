@@ -57,29 +57,14 @@ static enum status median_of(const double *samples, size_t count, double *work,
     return interval_of_quantile(samples, work, count, 0.5, CONFIDENCE, ret_median, err);
 }
 
-static double percent_of_log(double log_ratio)
-{
-    return 100 * expm1(log_ratio);
-}
-
 static void compare_halves(const struct interval_quantile *first,
                            const struct interval_quantile *second, struct drift *drift)
 {
-    if (!(first->value > 0) || !(second->value > 0))
-        return;
-    double change = log(second->value / first->value);
-    drift->half_change_percent = (struct measure_figure){true, percent_of_log(change)};
-    if (!first->two_sided.is_known || !second->two_sided.is_known || first->two_sided.low <= 0 ||
-        second->two_sided.low <= 0)
-        return;
-    double down = hypot(log(second->value / second->two_sided.low),
-                        log(first->two_sided.high / first->value));
-    double up = hypot(log(second->two_sided.high / second->value),
-                      log(first->value / first->two_sided.low));
-    drift->half_change_95 =
-        (struct measure_interval){true, percent_of_log(change - down), percent_of_log(change + up)};
-    drift->has_drifted = drift->half_change_95.low > drift->limit_percent ||
-                         drift->half_change_95.high < -drift->limit_percent;
+    struct measure_ratio ratio =
+        interval_of_ratio(first->value, first->two_sided, second->value, second->two_sided);
+    drift->half_change_percent = ratio.percent;
+    drift->half_change_95 = ratio.percent_95;
+    drift->has_drifted = interval_ratio_is_beyond(&ratio, drift->limit_percent);
 }
 
 enum status drift_of(const double *samples, size_t count, double limit_percent,
