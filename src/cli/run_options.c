@@ -92,6 +92,7 @@ static const struct option_choice source_choices[] = {
         {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice sentinel_choices[] = {{"off", 0}, {NULL, 0}};
 const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
 const char *run_engine_at(unsigned index)
@@ -380,7 +381,19 @@ static const struct option run_rows[] = {
      .min = 1,
      .max = 1000,
      .group = GROUP_LONG,
-     .help = "times to measure each cell, in a fresh process"},
+     .help = "times to measure each cell, in a fresh process; with 2 or more the order of cells is "
+             "shuffled anew for each trial, by --seed"},
+    {.name = "sentinel",
+     .type = OPTION_REAL,
+     TARGET(sentinel_minutes),
+     .arg = "MIN",
+     .def = "15",
+     .min = 1,
+     .max = 14400000,
+     .choices = sentinel_choices,
+     .group = GROUP_LONG,
+     .help = "measure the sweep's first good cell again every MIN minutes, 10 s at most, to see "
+             "whether the machine has changed"},
     {.name = "sync",
      .type = OPTION_CHOICE,
      TARGET(sync),

@@ -86,6 +86,16 @@ static void judge_interruption(struct trial *trial)
     add_verdict(trial, VERDICT_INTERRUPTED, "interrupted", text);
 }
 
+/* What the sweep knows against the figures, where there are any. */
+static void judge_sweep(struct trial *trial)
+{
+    struct reasons reasons = {0};
+    if (trial->options->sweep != NULL && trial->measure.steady.count > 0)
+        sweep_facts_judge(trial->options->sweep, &reasons);
+    for (size_t i = 0; i < reasons.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, reasons.items[i].code, reasons.items[i].text);
+}
+
 void outcome_judge(struct trial *trial)
 {
     const struct session *session = &trial->session;
@@ -96,6 +106,7 @@ void outcome_judge(struct trial *trial)
     for (size_t i = 0; i < trial->measure.reasons.count; i++)
         add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
                     trial->measure.reasons.items[i].text);
+    judge_sweep(trial);
 }
 
 /* --- the record, part by part --- */
@@ -558,6 +569,7 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     put_memory(trial, record);
     put_process(trial, record);
     put_stability(trial, record);
+    sweep_facts_put(trial->options->sweep, trial->verdict, record);
     if (status != STATUS_OK) {
         record_free(record);
         return status;
