@@ -19,10 +19,10 @@ static struct sentinel_change change_of(double first, double newest, double half
 
 Test(measure_sentinel, beyond_only_with_the_whole_interval)
 {
-    cr_expect(change_of(10, 10.3, 0.01).is_beyond, "3 % slower, certain to 0.14 %");
-    cr_expect(change_of(10, 9.7, 0.01).is_beyond, "and 3 % faster");
-    cr_expect_not(change_of(10, 10.05, 0.01).is_beyond, "0.5 % is allowed");
-    cr_expect_not(change_of(10, 10.3, 0.3).is_beyond, "3 % of 4 %: not certain");
+    cr_expect(change_of(10, 10.3, 0.01).is_beyond, "3 %% slower, certain to 0.14 %%");
+    cr_expect(change_of(10, 9.7, 0.01).is_beyond, "and 3 %% faster");
+    cr_expect_not(change_of(10, 10.05, 0.01).is_beyond, "0.5 %% is allowed");
+    cr_expect_not(change_of(10, 10.3, 0.3).is_beyond, "3 %% of 4 %%: not certain");
     struct sentinel_change change = change_of(10, 10.3, 0.01);
     cr_expect_float_eq(change.ratio.percent.value, 3, 1e-9);
     cr_expect(change.ratio.percent_95.low < 3 && change.ratio.percent_95.high > 3);
