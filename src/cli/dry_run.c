@@ -2,10 +2,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "cli/sweep.h"
+
+#define ORDER_SHOWN_MAX 10000 /* trials of cells */
 
 /* What is known of one cell beforehand. */
 struct outlook {
@@ -95,6 +99,30 @@ static void append_cell(const struct run_setup *setup, size_t index, uint64_t av
         buf_appendf(out, "       %s\n", outlook->reason);
 }
 
+/* What a sweep of several trials does in which order, and what it does between cells. */
+static void append_order(const struct run_setup *setup, struct buf *out)
+{
+    size_t cells_count = setup->plan.cells_count;
+    uint64_t trials = setup->options.trials;
+    if (setup->options.sentinel_minutes > 0)
+        buf_appendf(
+            out, "Sentinel: the first cell that comes out ok is measured again every %g minutes\n",
+            setup->options.sentinel_minutes);
+    if (!sweep_is_shuffled(setup))
+        return;
+    buf_appendf(out, "Order: shuffled for each trial, by seed %" PRIu64 "\n", setup->options.seed);
+    size_t *order =
+        cells_count * trials <= ORDER_SHOWN_MAX ? calloc(cells_count, sizeof(*order)) : NULL;
+    for (uint32_t trial = 0; order != NULL && trial < trials; trial++) {
+        sweep_order(setup, trial, order);
+        buf_appendf(out, "  trial %" PRIu32 ": cells", trial);
+        for (size_t i = 0; i < cells_count; i++)
+            buf_appendf(out, " %zu", order[i] + 1);
+        buf_append_char(out, '\n');
+    }
+    free(order);
+}
+
 void dry_run_format(const struct run_setup *setup, uint64_t available_bytes, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
@@ -130,5 +158,7 @@ void dry_run_format(const struct run_setup *setup, uint64_t available_bytes, str
         num_format_bytes(available_bytes, text);
         buf_appendf(out, ", memory available %s", text);
     }
-    buf_append_text(out, "\nDry run: nothing was started or written.\n");
+    buf_append_char(out, '\n');
+    append_order(setup, out);
+    buf_append_text(out, "Dry run: nothing was started or written.\n");
 }

@@ -60,13 +60,14 @@ void help_row_facts(const struct options_table *table, const struct option *row,
         if (row->choices != NULL)
             buf_append_text(&range, " or ");
     }
-    if (row->type != OPTION_AXIS && row->choices != NULL) {
-        append_choices(row, &range);
-    } else if (row->type == OPTION_AXIS) {
-        buf_appendf(&range, "1 to %" PRIu64, row->max);
-    } else if (row->type == OPTION_REAL) {
-        buf_appendf(&range, "%g to %g", (double)row->min / 100, (double)row->max / 100);
+    if (row->type == OPTION_REAL) {
+        buf_appendf(&range, "%g to %g%s", (double)row->min / 100, (double)row->max / 100,
+                    row->choices != NULL ? " or " : "");
     }
+    if (row->type == OPTION_AXIS)
+        buf_appendf(&range, "1 to %" PRIu64, row->max);
+    else if (row->choices != NULL)
+        append_choices(row, &range);
     const char *separator = range.length_bytes > 0 ? "; " : "";
     const char *def = option_default_text(table, row);
     if (row->type == OPTION_TEXTS)

@@ -140,6 +140,19 @@ static enum status set_number(const struct option *row, const char *text, uint64
     return num_parse_u64(text, row->min, row->max, target, err);
 }
 
+static enum status set_real(const struct option *row, const char *text, double *target,
+                            struct err *err)
+{
+    const struct option_choice *choice = find_choice(row, text);
+    if (choice != NULL) {
+        *target = (double)choice->value;
+        return STATUS_OK;
+    }
+    if (row->choices != NULL && isalpha((unsigned char)text[0]))
+        return unknown_choice(row, text, err);
+    return num_parse_double(text, (double)row->min / 100.0, (double)row->max / 100.0, target, err);
+}
+
 static enum status set_texts(const char *text, struct option_texts *texts, struct err *err)
 {
     if (texts->count == OPTION_TEXTS_MAX)
@@ -187,9 +200,7 @@ static enum status set_value(const struct option *row, const char *text, void *t
     case OPTION_CHOICES: return pick_list(row, text, field, err);
     case OPTION_NUMBER:
     case OPTION_BYTES: return set_number(row, text, field, err);
-    case OPTION_REAL:
-        return num_parse_double(text, (double)row->min / 100.0, (double)row->max / 100.0, field,
-                                err);
+    case OPTION_REAL: return set_real(row, text, field, err);
     case OPTION_DURATION: return num_parse_duration_ns(text, field, err);
     case OPTION_AXIS: return plan_axis_add(field, text, (uint32_t)row->max, err);
     }

@@ -33,7 +33,7 @@ enum option_type {
     OPTION_CHOICE,   /* uint64_t: the choice's value */
     OPTION_CHOICES,  /* struct option_picks; a list */
     OPTION_NUMBER,   /* uint64_t in min..max, or one of `choices` */
-    OPTION_REAL,     /* double in min..max, both in hundredths */
+    OPTION_REAL,     /* double in min..max, both in hundredths; or one of `choices` */
     OPTION_DURATION, /* uint64_t ns */
     OPTION_BYTES,    /* uint64_t; or one of `choices` */
     OPTION_AXIS,     /* struct plan_axis, values 1..max; a list */

@@ -39,10 +39,14 @@ static const char *phase_text(enum event_phase phase)
 static void append_cell(const struct progress *progress, struct buf *out)
 {
     const struct cell *cell = progress->cell;
-    buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1, progress->cells_total);
+    if (progress->is_sentinel)
+        buf_append_text(out, "[sentinel] ");
+    else
+        buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1,
+                    progress->cells_total);
     buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
-    if (progress->trial > 0)
+    if (progress->trial > 0 && !progress->is_sentinel)
         buf_appendf(out, " trial %" PRIu32, progress->trial);
 }
 
@@ -217,9 +221,11 @@ static void on_cell_finished(void *context, const struct record *record)
         buf_release(&line);
     }
     progress->cell = NULL;
-    progress->cells_done++;
-    progress->cells_measured++;
-    progress->measured_ns += taken_ns;
+    if (!progress->is_sentinel) {
+        progress->cells_done++;
+        progress->cells_measured++;
+        progress->measured_ns += taken_ns;
+    }
     refresh(progress);
 }
 
@@ -233,6 +239,11 @@ struct event_listener progress_listener(struct progress *progress)
         .tick = on_tick,
         .cell_finished = on_cell_finished,
     };
+}
+
+void progress_set_sentinel(struct progress *progress, bool is_sentinel)
+{
+    progress->is_sentinel = is_sentinel;
 }
 
 void progress_skip(struct progress *progress)

@@ -3,6 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/order.h"
+#include "supervise/sweep_facts.h"
+
+/* What is known of one cell so far. */
+struct sweep_cell {
+    struct measure_reading *readings; /* owned; of its trials, this call's and earlier ones' */
+    size_t readings_count;
+    bool has_fitted; /* it was measured in this sweep, so its memory was there */
+};
+
+bool sweep_is_shuffled(const struct run_setup *setup)
+{
+    return setup->options.trials > 1;
+}
+
+void sweep_order(const struct run_setup *setup, uint32_t trial, size_t *ret_order)
+{
+    size_t count = setup->plan.cells_count;
+    if (sweep_is_shuffled(setup)) {
+        plan_shuffle(setup->options.seed, trial, count, ret_order);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        ret_order[i] = i;
+}
+
 static bool has_verdict(const struct record *record, enum verdict verdict)
 {
     return strcmp(record_string(record, RECORD_VERDICT), verdict_name(verdict)) == 0;
@@ -38,27 +64,102 @@ static const struct cell *find_smaller(const struct sweep *sweep, const struct c
     return NULL;
 }
 
-static enum status keep_unfit(struct sweep *sweep, const struct cell *cell, struct err *err)
+/* In a shuffled order a larger cell may have fitted before: then the memory is there, and what was
+ * short was short for another reason. */
+static bool has_larger_fitted(const struct sweep *sweep, size_t place)
 {
+    const struct cell *cells = sweep->setup->plan.cells;
+    for (size_t i = 0; i < sweep->setup->plan.cells_count; i++)
+        if (sweep->cells[i].has_fitted && cell_needs_memory_of(&cells[i], &cells[place]))
+            return true;
+    return false;
+}
+
+static enum status keep_unfit(struct sweep *sweep, size_t place, struct err *err)
+{
+    if (has_larger_fitted(sweep, place))
+        return STATUS_OK;
     size_t *unfit = reallocarray(sweep->unfit, sweep->unfit_count + 1, sizeof(unfit[0]));
     if (unfit == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for the sweep");
-    unfit[sweep->unfit_count++] = (size_t)(cell - sweep->setup->plan.cells);
+    unfit[sweep->unfit_count++] = place;
     sweep->unfit = unfit;
     return STATUS_OK;
 }
 
+/* --- trials --- */
+
+static enum status keep_reading(struct sweep_cell *cell, const struct measure_reading *reading,
+                                struct err *err)
+{
+    struct measure_reading *readings =
+        reallocarray(cell->readings, cell->readings_count + 1, sizeof(readings[0]));
+    if (readings == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for the sweep's trials");
+    readings[cell->readings_count++] = *reading;
+    cell->readings = readings;
+    return STATUS_OK;
+}
+
+/* What --resume finds of earlier calls counts among the trials. */
+static enum status load_readings(struct sweep *sweep, struct err *err)
+{
+    const struct run_setup *setup = sweep->setup;
+    enum status status = STATUS_OK;
+    if (!setup->options.can_resume || setup->options.trials == 1)
+        return STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < setup->plan.cells_count; i++) {
+        char id[HASH_ID_BYTES];
+        cell_id(&setup->plan.cells[i], id);
+        for (uint64_t trial = 0; status == STATUS_OK && trial < setup->options.trials; trial++) {
+            struct store_median median;
+            if (!store_find_median(sweep->store, id, setup->policy_id, trial,
+                                   sweep->supervise->environment_id, &median))
+                continue;
+            struct measure_reading reading = sweep_facts_reading(&median);
+            status = keep_reading(&sweep->cells[i], &reading, err);
+        }
+    }
+    return status;
+}
+
 /* --- the sweep --- */
 
-static enum status run_trial(struct sweep *sweep, const struct cell *cell, uint32_t trial,
+/* Counts a record that is stored, and keeps what follows from it for the cells to come. */
+static enum status take_record(struct sweep *sweep, size_t place, const struct record *record,
+                               bool is_dominated, struct err *err)
+{
+    const struct cell *cell = &sweep->setup->plan.cells[place];
+    struct measure_reading reading;
+    sentinel_take(&sweep->sentinel, cell, record, &sweep->supervise->policy);
+    sweep->cells[place].has_fitted |= !record_is_null(record, RECORD_MS_PER_STEP);
+    enum status status = table_add(sweep->table, place, record, err);
+    if (status == STATUS_OK && sweep_facts_read(record, &reading))
+        status = keep_reading(&sweep->cells[place], &reading, err);
+    if (status == STATUS_OK && !is_dominated && is_proof(record))
+        status = keep_unfit(sweep, place, err);
+    return status;
+}
+
+static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, uint64_t position,
                              struct record **ret_lost, struct err *err)
 {
     struct record *record = NULL;
+    const struct cell *cell = &sweep->setup->plan.cells[place];
+    const struct sweep_facts facts = {
+        .position = position,
+        .is_shuffled = sweep_is_shuffled(sweep->setup),
+        .trials = sweep->cells[place].readings,
+        .trials_count = sweep->cells[place].readings_count,
+        .sentinel = sweep->sentinel.change,
+        .no_sentinel_reason = sentinel_why_unknown(&sweep->sentinel),
+    };
+    struct supervise_options options = *sweep->supervise;
+    options.sweep = &facts;
     const struct cell *smaller = find_smaller(sweep, cell);
-    enum status status =
-        smaller != NULL
-            ? supervise_dominated(cell, trial, sweep->supervise, smaller, &record, err)
-            : supervise_trial(cell, trial, sweep->supervise, sweep->store, &record, err);
+    enum status status = smaller != NULL
+                             ? supervise_dominated(cell, trial, &options, smaller, &record, err)
+                             : supervise_trial(cell, trial, &options, sweep->store, &record, err);
     if (status != STATUS_OK)
         return status;
     count(sweep, record);
@@ -69,9 +170,7 @@ static enum status run_trial(struct sweep *sweep, const struct cell *cell, uint3
         *ret_lost = record;
         return status;
     }
-    status = table_add(sweep->table, record, err);
-    if (status == STATUS_OK && smaller == NULL && is_proof(record))
-        status = keep_unfit(sweep, cell, err);
+    status = take_record(sweep, place, record, smaller != NULL, err);
     record_free(record);
     return status;
 }
@@ -87,34 +186,67 @@ static bool is_finished(const struct sweep *sweep, const struct cell *cell, uint
                               sweep->supervise->environment_id);
 }
 
+static bool is_stopped(struct sweep *sweep)
+{
+    sweep->is_interrupted |= *sweep->supervise->interrupt != 0;
+    return sweep->is_interrupted;
+}
+
+static enum status check_sentinel(struct sweep *sweep, bool is_end, uint64_t position,
+                                  struct record **ret_lost, struct err *err)
+{
+    if (is_stopped(sweep))
+        return STATUS_OK;
+    return sentinel_check(&sweep->sentinel, is_end, position, sweep_is_shuffled(sweep->setup),
+                          sweep->supervise, sweep->store, sweep->progress, &sweep->is_interrupted,
+                          ret_lost, err);
+}
+
 static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct err *err)
 {
     const struct run_setup *setup = sweep->setup;
+    uint64_t position = 0;
     for (uint32_t trial = 0; trial < setup->options.trials; trial++) {
-        for (size_t i = 0; i < setup->plan.cells_count; i++) {
-            if (*sweep->supervise->interrupt != 0) {
-                sweep->is_interrupted = true;
+        sweep_order(setup, trial, sweep->order);
+        for (size_t i = 0; i < setup->plan.cells_count; i++, position++) {
+            if (is_stopped(sweep))
                 return STATUS_OK;
-            }
-            const struct cell *cell = &setup->plan.cells[i];
-            if (is_finished(sweep, cell, trial)) {
+            size_t place = sweep->order[i];
+            if (is_finished(sweep, &setup->plan.cells[place], trial)) {
                 sweep->skipped_count++;
                 progress_skip(sweep->progress);
                 continue;
             }
-            enum status status = run_trial(sweep, cell, trial, ret_lost, err);
+            enum status status = check_sentinel(sweep, false, position, ret_lost, err);
+            if (status == STATUS_OK && is_stopped(sweep))
+                return STATUS_OK;
+            if (status == STATUS_OK)
+                status = run_trial(sweep, place, trial, position, ret_lost, err);
             if (status != STATUS_OK)
                 return status;
         }
     }
-    return STATUS_OK;
+    return check_sentinel(sweep, true, position, ret_lost, err);
 }
 
 enum status sweep_run(struct sweep *sweep, struct record **ret_lost, struct err *err)
 {
     *ret_lost = NULL;
-    enum status status = run_all(sweep, ret_lost, err);
+    size_t cells_count = sweep->setup->plan.cells_count;
+    sweep->cells = calloc(cells_count, sizeof(*sweep->cells));
+    sweep->order = calloc(cells_count, sizeof(*sweep->order));
+    enum status status = sweep->cells == NULL || sweep->order == NULL
+                             ? ERR(err, STATUS_NOMEM, "no memory for the sweep")
+                             : load_readings(sweep, err);
+    if (status == STATUS_OK)
+        status = run_all(sweep, ret_lost, err);
+    for (size_t i = 0; sweep->cells != NULL && i < cells_count; i++)
+        free(sweep->cells[i].readings);
+    free(sweep->cells);
+    free(sweep->order);
     free(sweep->unfit);
+    sweep->cells = NULL;
+    sweep->order = NULL;
     sweep->unfit = NULL;
     sweep->unfit_count = 0;
     return status;

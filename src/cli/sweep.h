@@ -4,9 +4,12 @@
 
 #include "cli/progress.h"
 #include "cli/run_setup.h"
+#include "cli/sentinel.h"
 #include "cli/table.h"
 #include "store/store.h"
 #include "supervise/supervise.h"
+
+struct sweep_cell; /* sweep.c */
 
 struct sweep {
     const struct run_setup *setup; /* borrowed: all of these for the sweep's life */
@@ -14,15 +17,25 @@ struct sweep {
     struct store *store;
     struct progress *progress;
     struct table *table;
+    struct sentinel sentinel; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */
     uint64_t skipped_count;
     uint64_t measured_count;
     uint64_t ok_count;
     uint64_t figures_count; /* have a duration, good or bad */
     bool is_interrupted;    /* a signal cut it short */
-    size_t *unfit;          /* sweep.c's own list: places in the plan of cells that did not fit */
+    /* sweep.c's own */
+    struct sweep_cell *cells; /* in the plan's order */
+    size_t *order;            /* places in the plan, as this trial goes through them */
+    size_t *unfit;            /* places in the plan of cells that did not fit */
     size_t unfit_count;
 };
+
+/* The order of a trial's cells, places in the plan: the plan's own where there is one trial, as
+ * published; else shuffled by seed and trial. */
+void sweep_order(const struct run_setup *setup, uint32_t trial, size_t *ret_order);
+/* Is it shuffled? */
+bool sweep_is_shuffled(const struct run_setup *setup);
 
 /* A failing cell never stops the sweep. An error is the harness's own: a record that could not be
  * written is then in *ret_lost (the caller's; NULL when none was lost). Stops early, with

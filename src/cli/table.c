@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "measure/trials.h"
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
@@ -20,12 +21,15 @@ struct table_row {
     char model[MODEL_NAME_BYTES];
     char mode[CELL_WORD_BYTES];
     char precision[CELL_WORD_BYTES];
-    uint64_t seq_len, batch_size, trial;
+    size_t place;
+    uint64_t seq_len, batch_size, trial, tokens_per_step;
     enum verdict verdict;
     bool is_synthetic;
     double ms_p50, ms_low, ms_high, tokens_per_second, peak_mib, loss; /* NaN = unknown */
-    char *reasons;                                                     /* owned; "" = none */
-    char *tokens_data;                                                 /* owned; "" = unknown */
+    struct trials trials;      /* over this one and those before; count 0 = this one alone */
+    char *reasons;             /* owned; "" = none */
+    char *tokens_data;         /* owned; "" = unknown */
+    char verdicts[CELL_BYTES]; /* of a cell's trials: "2 ok, 1 oom" */
 };
 
 enum column {
@@ -35,10 +39,10 @@ enum column {
     COLUMN_PRECISION,
     COLUMN_SEQ,
     COLUMN_BATCH,
-    COLUMN_TRIAL,
     COLUMN_VERDICT,
     COLUMN_MS,
     COLUMN_INTERVAL,
+    COLUMN_SPREAD,
     COLUMN_TOKENS,
     COLUMN_PEAK,
     COLUMN_LOSS,
@@ -47,16 +51,23 @@ enum column {
 
 static const struct {
     const char *heading;
+    const char *trials_heading; /* over all trials of a cell; NULL = the same */
     bool is_right;
     size_t width_min; /* when the table is too wide; 0 = never cut */
 } columns[COLUMNS_COUNT] = {
-    [COLUMN_ENGINE] = {"engine", false, 8},  [COLUMN_MODEL] = {"model", false, 8},
-    [COLUMN_MODE] = {"mode", false, 0},      [COLUMN_PRECISION] = {"prec", false, 0},
-    [COLUMN_SEQ] = {"seq", true, 0},         [COLUMN_BATCH] = {"batch", true, 0},
-    [COLUMN_TRIAL] = {"trial", true, 0},     [COLUMN_VERDICT] = {"verdict", false, 0},
-    [COLUMN_MS] = {"median ms", true, 0},    [COLUMN_INTERVAL] = {"95% interval", true, 0},
-    [COLUMN_TOKENS] = {"tokens/s", true, 0}, [COLUMN_PEAK] = {"peak MiB", true, 0},
-    [COLUMN_LOSS] = {"loss", true, 0},
+    [COLUMN_ENGINE] = {"engine", NULL, false, 8},
+    [COLUMN_MODEL] = {"model", NULL, false, 8},
+    [COLUMN_MODE] = {"mode", NULL, false, 0},
+    [COLUMN_PRECISION] = {"prec", NULL, false, 0},
+    [COLUMN_SEQ] = {"seq", NULL, true, 0},
+    [COLUMN_BATCH] = {"batch", NULL, true, 0},
+    [COLUMN_VERDICT] = {"verdict", "trials", false, 0},
+    [COLUMN_MS] = {"median ms", "mean ms", true, 0},
+    [COLUMN_INTERVAL] = {"95% interval", "95% of trials", true, 0},
+    [COLUMN_SPREAD] = {"spread %", NULL, true, 0},
+    [COLUMN_TOKENS] = {"tokens/s", NULL, true, 0},
+    [COLUMN_PEAK] = {"peak MiB", NULL, true, 0},
+    [COLUMN_LOSS] = {"loss", NULL, true, 0},
 };
 
 void table_release(struct table *table)
@@ -114,12 +125,29 @@ static enum status grow(struct table *table, struct err *err)
     return STATUS_OK;
 }
 
-enum status table_add(struct table *table, const struct record *record, struct err *err)
+static struct trials read_trials(const struct record *record)
+{
+    if (record_is_null(record, RECORD_TRIALS_COUNT))
+        return (struct trials){0};
+    return (struct trials){
+        .count = (size_t)record_u64(record, RECORD_TRIALS_COUNT),
+        .location = figure(record, RECORD_TRIALS_MS),
+        .location_95 = {true, figure(record, RECORD_TRIALS_MS_LOW),
+                        figure(record, RECORD_TRIALS_MS_HIGH)},
+        .spread_percent = {true, figure(record, RECORD_TRIALS_SPREAD_PERCENT)},
+    };
+}
+
+enum status table_add(struct table *table, size_t place, const struct record *record,
+                      struct err *err)
 {
     enum status status = grow(table, err);
     if (status != STATUS_OK)
         return status;
     struct table_row row = {
+        .place = place,
+        .tokens_per_step = record_u64(record, RECORD_TOKENS_PER_STEP),
+        .trials = read_trials(record),
         .seq_len = record_u64(record, RECORD_SEQ_LEN),
         .batch_size = record_u64(record, RECORD_BATCH_SIZE),
         .trial = record_u64(record, RECORD_TRIAL),
@@ -207,10 +235,16 @@ static void format_cell(const struct table_row *row, enum column column, char te
     case COLUMN_PRECISION: (void)snprintf(text, CELL_BYTES, "%s", row->precision); break;
     case COLUMN_SEQ: (void)snprintf(text, CELL_BYTES, "%" PRIu64, row->seq_len); break;
     case COLUMN_BATCH: (void)snprintf(text, CELL_BYTES, "%" PRIu64, row->batch_size); break;
-    case COLUMN_TRIAL: (void)snprintf(text, CELL_BYTES, "%" PRIu64, row->trial); break;
-    case COLUMN_VERDICT: (void)snprintf(text, CELL_BYTES, "%s", verdict_name(row->verdict)); break;
+    case COLUMN_VERDICT:
+        (void)snprintf(text, CELL_BYTES, "%s",
+                       row->verdicts[0] != '\0' ? row->verdicts : verdict_name(row->verdict));
+        break;
     case COLUMN_MS: format_number(row->ms_p50, text); break;
     case COLUMN_INTERVAL: format_interval(row, text); break;
+    case COLUMN_SPREAD:
+        format_number(row->trials.spread_percent.is_known ? row->trials.spread_percent.value : NAN,
+                      text);
+        break;
     case COLUMN_TOKENS: format_number(row->tokens_per_second, text); break;
     case COLUMN_PEAK: format_number(row->peak_mib, text); break;
     case COLUMN_LOSS: format_number(row->loss, text); break;
@@ -221,14 +255,10 @@ static void format_cell(const struct table_row *row, enum column column, char te
             *c = '?';
 }
 
-static bool is_shown(const struct table *table, enum column column)
+static const char *heading(const struct table *table, enum column column)
 {
-    if (column != COLUMN_TRIAL)
-        return true;
-    for (size_t i = 0; i < table->rows_count; i++)
-        if (table->rows[i].trial > 0)
-            return true;
-    return false;
+    const char *of_trials = table->is_by_cell ? columns[column].trials_heading : NULL;
+    return of_trials != NULL ? of_trials : columns[column].heading;
 }
 
 /* Width of every column, 0 = not shown. Model and engine give way when the line is too long. */
@@ -237,9 +267,9 @@ static void measure_columns(const struct table *table, size_t widths[COLUMNS_COU
     size_t total = 0;
     for (int column = 0; column < COLUMNS_COUNT; column++) {
         widths[column] = 0;
-        if (!is_shown(table, (enum column)column))
+        if (column == COLUMN_SPREAD && !table->is_by_cell)
             continue;
-        widths[column] = strlen(columns[column].heading);
+        widths[column] = strlen(heading(table, (enum column)column));
         for (size_t i = 0; i < table->rows_count; i++) {
             char text[CELL_BYTES];
             format_cell(&table->rows[i], (enum column)column, text);
@@ -297,8 +327,9 @@ static void append_entry(enum column column, const char *text, size_t width, con
         buf_appendf(out, "%*s", (int)pad, "");
 }
 
-static void append_line(const struct table_row *row, const size_t widths[COLUMNS_COUNT],
-                        bool is_colored, struct buf *out)
+/* A row of the table; NULL for its headings. */
+static void append_line(const struct table *table, const struct table_row *row,
+                        const size_t widths[COLUMNS_COUNT], bool is_colored, struct buf *out)
 {
     for (int column = 0; column < COLUMNS_COUNT; column++) {
         char text[CELL_BYTES];
@@ -306,7 +337,7 @@ static void append_line(const struct table_row *row, const size_t widths[COLUMNS
         if (widths[column] == 0)
             continue;
         if (row == NULL) {
-            (void)snprintf(text, sizeof(text), "%s", columns[column].heading);
+            (void)snprintf(text, sizeof(text), "%s", heading(table, (enum column)column));
             color = is_colored ? "\x1b[1m" : NULL;
         } else {
             format_cell(row, (enum column)column, text);
@@ -337,20 +368,141 @@ static void append_not_ok(const struct table *table, struct buf *out)
     }
 }
 
+/* --- trials --- */
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct table_row *left = a;
+    const struct table_row *right = b;
+    if (left->place != right->place)
+        return left->place < right->place ? -1 : 1;
+    return left->trial < right->trial ? -1 : left->trial > right->trial;
+}
+
+/* "2 ok, 1 oom", and the verdict to show it in: the worst, which stands last in the list. */
+static void join_verdicts(const struct table_row *rows, size_t count, struct table_row *merged)
+{
+    size_t length = 0;
+    for (enum verdict verdict = 0; verdict < VERDICT_COUNT; verdict++) {
+        size_t found = 0;
+        for (size_t i = 0; i < count; i++)
+            found += rows[i].verdict == verdict ? 1 : 0;
+        if (found == 0)
+            continue;
+        int written = snprintf(merged->verdicts + length, CELL_BYTES - length, "%s%zu %s",
+                               length > 0 ? ", " : "", found, verdict_name(verdict));
+        length += written > 0 ? (size_t)written : 0;
+        merged->verdict = verdict;
+    }
+}
+
+/* One row of the rows of a cell: what the last trial with figures knows of all of them. */
+static struct table_row merge_rows(const struct table_row *rows, size_t count)
+{
+    struct table_row merged = rows[0];
+    merged.ms_p50 = merged.ms_low = merged.ms_high = merged.tokens_per_second = NAN;
+    merged.peak_mib = merged.loss = NAN;
+    merged.trials = (struct trials){0};
+    for (size_t i = 0; i < count; i++) {
+        const struct table_row *row = &rows[i];
+        bool has_trials = row->trials.count >= merged.trials.count && row->trials.count > 0;
+        if (has_trials)
+            merged.trials = row->trials;
+        if (isnan(merged.ms_p50) && merged.trials.count == 0)
+            merged.ms_p50 = row->ms_p50;
+        merged.peak_mib = fmax(merged.peak_mib, row->peak_mib);
+        merged.loss = isnan(row->loss) ? merged.loss : row->loss;
+    }
+    if (merged.trials.count > 0) {
+        merged.ms_p50 = merged.trials.location;
+        merged.ms_low = merged.trials.location_95.low;
+        merged.ms_high = merged.trials.location_95.high;
+    }
+    if (merged.ms_p50 > 0)
+        merged.tokens_per_second = (double)merged.tokens_per_step * 1e3 / merged.ms_p50;
+    join_verdicts(rows, count, &merged);
+    return merged;
+}
+
+/* A row a cell, in the plan's order; sorts the table's own rows so, too. Without memory there are
+ * none, and every trial has its line. */
+static void merge_trials(const struct table *table, struct table *ret_by_cell)
+{
+    struct table_row *merged = calloc(table->rows_count, sizeof(*merged));
+    if (merged == NULL)
+        return;
+    size_t merged_count = 0;
+    qsort(table->rows, table->rows_count, sizeof(table->rows[0]), compare_rows);
+    for (size_t first = 0, end = 0; first < table->rows_count; first = end) {
+        while (end < table->rows_count && table->rows[end].place == table->rows[first].place)
+            end++;
+        merged[merged_count++] = merge_rows(&table->rows[first], end - first);
+    }
+    *ret_by_cell = (struct table){.rows = merged, .rows_count = merged_count, .is_by_cell = true};
+}
+
+/* The trial of a cell that says of itself the widest interval. */
+static struct measure_reading widest_within(const struct table *table, size_t place)
+{
+    struct measure_reading widest = {0};
+    for (size_t i = 0; i < table->rows_count; i++) {
+        const struct table_row *row = &table->rows[i];
+        if (row->place != place || !isfinite(row->ms_low) || !isfinite(row->ms_high) ||
+            (row->verdict != VERDICT_OK && row->verdict != VERDICT_UNSTEADY))
+            continue;
+        if (!widest.median_95.is_known ||
+            row->ms_high * widest.median_95.low > widest.median_95.high * row->ms_low)
+            widest = (struct measure_reading){row->ms_p50, {true, row->ms_low, row->ms_high}};
+    }
+    return widest;
+}
+
+/* Where one trial's own interval is not the whole truth. */
+static void append_wider(const struct table *table, const struct table *by_cell, struct buf *out)
+{
+    bool has_heading = false;
+    for (size_t i = 0; i < by_cell->rows_count; i++) {
+        const struct table_row *row = &by_cell->rows[i];
+        struct measure_reading within = widest_within(table, row->place);
+        if (row->trials.count == 0 || !trials_are_wider(&row->trials, &within, 1))
+            continue;
+        if (!has_heading)
+            buf_append_text(out,
+                            "\nTrials differ by more than a trial's own interval says; go by the "
+                            "interval between trials:\n");
+        has_heading = true;
+        buf_appendf(out,
+                    "  %s %s seq %" PRIu64 " batch %" PRIu64
+                    ": %.4g-%.4g ms between %zu trials, %.4g-%.4g ms within the widest\n",
+                    row->mode, row->precision, row->seq_len, row->batch_size, row->ms_low,
+                    row->ms_high, row->trials.count, within.median_95.low, within.median_95.high);
+    }
+}
+
+static void append_lines(const struct table *table, bool is_colored, struct buf *out)
+{
+    size_t widths[COLUMNS_COUNT];
+    measure_columns(table, widths);
+    append_line(table, NULL, widths, is_colored, out);
+    for (size_t i = 0; i < table->rows_count; i++)
+        append_line(table, &table->rows[i], widths, is_colored, out);
+}
+
 void table_format(const struct table *table, bool is_colored, struct buf *out)
 {
     if (table->rows_count == 0)
         return;
-    size_t widths[COLUMNS_COUNT];
-    measure_columns(table, widths);
     bool is_synthetic = false;
     for (size_t i = 0; i < table->rows_count; i++)
         is_synthetic |= table->rows[i].is_synthetic;
     if (is_synthetic)
         buf_append_text(out, "SYNTHETIC: these figures are made up; nothing was measured.\n\n");
-    append_line(NULL, widths, is_colored, out);
-    for (size_t i = 0; i < table->rows_count; i++)
-        append_line(&table->rows[i], widths, is_colored, out);
+    struct table by_cell = {0};
+    if (table->is_by_cell)
+        merge_trials(table, &by_cell);
+    append_lines(by_cell.rows_count > 0 ? &by_cell : table, is_colored, out);
+    append_wider(table, &by_cell, out);
+    free(by_cell.rows);
     append_not_ok(table, out);
     cures_format(&table->cures, out);
     for (size_t i = 0; i < table->rows_count; i++) {

@@ -20,11 +20,14 @@ struct table {
     size_t rows_count;
     size_t rows_capacity;
     struct cures cures; /* of their reasons */
+    bool is_by_cell; /* set before table_format(): one line a cell, of all its trials */
 };
 
 void table_release(struct table *table);
-/* Copies what it needs of the record. STATUS_NOMEM only. */
-MUST_CHECK enum status table_add(struct table *table, const struct record *record, struct err *err);
+/* Copies what it needs of the record; `place` is the cell's in the plan, the order of lines with
+ * is_by_cell. STATUS_NOMEM only. */
+MUST_CHECK enum status table_add(struct table *table, size_t place, const struct record *record,
+                                 struct err *err);
 /* The table, what it was measured on, and the reasons of the cells that are not ok. */
 void table_format(const struct table *table, bool is_colored, struct buf *out);
 /* One record in short: "ok, 12.3 ms/step, 41,600 tokens/s, n 400" or "oom: why". */

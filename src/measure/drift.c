@@ -52,11 +52,6 @@ static enum status theil_sen(const double *samples, size_t count, double *ret_sl
 
 /* --- halves --- */
 
-static double percent_of_log(double log_ratio)
-{
-    return 100 * expm1(log_ratio);
-}
-
 /* A half's median, and its interval once the half's own slope is taken out about its middle: else a
  * ramp would pass for samples that resemble their neighbours, and hide itself. (The whole's slope
  * would make a ramp of what is flat before and after a step.) */
@@ -81,25 +76,23 @@ static enum status half_of(const double *samples, size_t count, double *work, st
     return interval_of_median(work, count, CONFIDENCE, &ret_half->level, err);
 }
 
+/* The level's interval, by ratio, about the half's median. */
+static struct measure_interval median_95(const struct half *half)
+{
+    struct measure_interval interval = half->level.two_sided;
+    interval.is_known = interval.is_known && interval.low > 0 && half->level.value > 0;
+    interval.low *= half->median / half->level.value;
+    interval.high *= half->median / half->level.value;
+    return interval;
+}
+
 static void compare_halves(const struct half *before, const struct half *after, struct drift *drift)
 {
-    if (!(before->median > 0) || !(after->median > 0))
-        return;
-    double change = log(after->median / before->median);
-    drift->half_change_percent = (struct measure_figure){true, percent_of_log(change)};
-    const struct interval_quantile *first = &before->level;
-    const struct interval_quantile *second = &after->level;
-    if (!first->two_sided.is_known || !second->two_sided.is_known || first->two_sided.low <= 0 ||
-        second->two_sided.low <= 0)
-        return;
-    double down = hypot(log(second->value / second->two_sided.low),
-                        log(first->two_sided.high / first->value));
-    double up = hypot(log(second->two_sided.high / second->value),
-                      log(first->value / first->two_sided.low));
-    drift->half_change_95 =
-        (struct measure_interval){true, percent_of_log(change - down), percent_of_log(change + up)};
-    drift->has_drifted = drift->half_change_95.low > drift->limit_percent ||
-                         drift->half_change_95.high < -drift->limit_percent;
+    struct measure_ratio ratio =
+        interval_of_ratio(before->median, median_95(before), after->median, median_95(after));
+    drift->half_change_percent = ratio.percent;
+    drift->half_change_95 = ratio.percent_95;
+    drift->has_drifted = interval_ratio_is_beyond(&ratio, drift->limit_percent);
 }
 
 enum status drift_beside(const double *samples, size_t count,

@@ -154,6 +154,36 @@ enum status interval_of_median(const double *samples, size_t count, double confi
     return status;
 }
 
+/* --- ratios --- */
+
+static double percent_of_log(double log_ratio)
+{
+    return 100 * expm1(log_ratio);
+}
+
+struct measure_ratio interval_of_ratio(double first, struct measure_interval first_95,
+                                       double second, struct measure_interval second_95)
+{
+    struct measure_ratio ratio = {0};
+    if (!(first > 0) || !(second > 0))
+        return ratio;
+    double change = log(second / first);
+    ratio.percent = (struct measure_figure){true, percent_of_log(change)};
+    if (!first_95.is_known || !second_95.is_known || first_95.low <= 0 || second_95.low <= 0)
+        return ratio;
+    double down = hypot(log(second / second_95.low), log(first_95.high / first));
+    double up = hypot(log(second_95.high / second), log(first / first_95.low));
+    ratio.percent_95 =
+        (struct measure_interval){true, percent_of_log(change - down), percent_of_log(change + up)};
+    return ratio;
+}
+
+bool interval_ratio_is_beyond(const struct measure_ratio *ratio, double limit_percent)
+{
+    const struct measure_interval *interval = &ratio->percent_95;
+    return interval->is_known && (interval->low > limit_percent || interval->high < -limit_percent);
+}
+
 /* --- mean --- */
 
 static double stddev_of(const double *values, size_t count)

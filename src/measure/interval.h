@@ -58,6 +58,26 @@ MUST_CHECK enum status interval_of_quantile(const double *samples, const double 
 MUST_CHECK enum status interval_of_median(const double *samples, size_t count, double confidence,
                                           struct interval_quantile *ret_median, struct err *err);
 
+/* What one measurement of a cell came to. */
+struct measure_reading {
+    double median;                     /* 0: not known */
+    struct measure_interval median_95; /* by the samples within it */
+};
+
+/* How much larger the second of two independent figures is, in %. */
+struct measure_ratio {
+    struct measure_figure percent;      /* 100 (second / first - 1) */
+    struct measure_interval percent_95; /* known where both figures' own intervals are */
+};
+
+/* The ratio of two positive figures, its interval by square-and-add from theirs on the logarithms
+ * (Zou and Donner, "Construction of confidence limits about effect measures", 2008). Not known
+ * where a figure is not over 0. */
+struct measure_ratio interval_of_ratio(double first, struct measure_interval first_95,
+                                       double second, struct measure_interval second_95);
+/* Is the whole interval over limit_percent, or under -limit_percent? */
+bool interval_ratio_is_beyond(const struct measure_ratio *ratio, double limit_percent);
+
 struct interval_mean {
     double value;
     double effective_count;

@@ -13,6 +13,7 @@ static const struct {
     {"samples_min_not_reached", "raise --max-time"},
     {"drift", "wait until the machine is warm and idle, or measure longer; --drift sets the limit"},
     {"correlated", "measure longer, or stop what else is running"},
+    {"machine_drift", "find what changed on the machine, and measure the sweep again"},
     {"foreign_load",
      "stop other processes, or confine the worker to idle processors (--launch 'taskset -c 2,3')"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},

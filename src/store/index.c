@@ -13,7 +13,7 @@
 void index_release(struct store_index *index)
 {
     for (size_t i = 0; i < index->slots_count; i++)
-        free(index->slots[i]);
+        free(index->slots[i].key);
     free(index->slots);
     *index = (struct store_index){0};
 }
@@ -28,10 +28,10 @@ static void make_key(struct buf *key, const char *cell_id, const char *policy_id
 }
 
 /* The slot that holds `key`, or the free one where it belongs. The table is never full. */
-static size_t find_slot(char *const *slots, size_t slots_count, const char *key)
+static size_t find_slot(const struct index_entry *slots, size_t slots_count, const char *key)
 {
     size_t slot = (size_t)hash_u64(key, strlen(key)) & (slots_count - 1);
-    while (slots[slot] != NULL && strcmp(slots[slot], key) != 0)
+    while (slots[slot].key != NULL && strcmp(slots[slot].key, key) != 0)
         slot = (slot + 1) & (slots_count - 1);
     return slot;
 }
@@ -39,12 +39,12 @@ static size_t find_slot(char *const *slots, size_t slots_count, const char *key)
 static bool grow(struct store_index *index)
 {
     size_t slots_count = index->slots_count == 0 ? INDEX_FIRST_SLOTS : index->slots_count * 2;
-    char **slots = calloc(slots_count, sizeof(*slots));
+    struct index_entry *slots = calloc(slots_count, sizeof(*slots));
     if (slots == NULL)
         return false;
     for (size_t i = 0; i < index->slots_count; i++)
-        if (index->slots[i] != NULL)
-            slots[find_slot(slots, slots_count, index->slots[i])] = index->slots[i];
+        if (index->slots[i].key != NULL)
+            slots[find_slot(slots, slots_count, index->slots[i].key)] = index->slots[i];
     free(index->slots);
     index->slots = slots;
     index->slots_count = slots_count;
@@ -52,7 +52,8 @@ static bool grow(struct store_index *index)
 }
 
 enum status index_add(struct store_index *index, const char *cell_id, const char *policy_id,
-                      uint64_t trial, const char *environment_id, struct err *err)
+                      uint64_t trial, const char *environment_id, const struct store_median *median,
+                      struct err *err)
 {
     struct buf key;
     make_key(&key, cell_id, policy_id, trial, environment_id);
@@ -60,26 +61,30 @@ enum status index_add(struct store_index *index, const char *cell_id, const char
     if (is_added && (index->keys_count + 1) * 2 > index->slots_count)
         is_added = grow(index);
     if (is_added) {
-        size_t slot = find_slot(index->slots, index->slots_count, key.data);
-        if (index->slots[slot] == NULL) {
-            index->slots[slot] = strdup(key.data);
-            is_added = index->slots[slot] != NULL;
+        struct index_entry *entry =
+            &index->slots[find_slot(index->slots, index->slots_count, key.data)];
+        if (entry->key == NULL) {
+            entry->key = strdup(key.data);
+            is_added = entry->key != NULL;
             index->keys_count += is_added ? 1 : 0;
         }
+        entry->median = *median;
     }
     buf_release(&key);
     return is_added ? STATUS_OK : ERR(err, STATUS_NOMEM, "no memory for the index of records");
 }
 
-bool index_has(const struct store_index *index, const char *cell_id, const char *policy_id,
-               uint64_t trial, const char *environment_id)
+const struct store_median *index_find(const struct store_index *index, const char *cell_id,
+                                      const char *policy_id, uint64_t trial,
+                                      const char *environment_id)
 {
+    const struct index_entry *entry = NULL;
     if (index->slots_count == 0)
-        return false;
+        return NULL;
     struct buf key;
     make_key(&key, cell_id, policy_id, trial, environment_id);
-    bool is_there =
-        !key.failed && index->slots[find_slot(index->slots, index->slots_count, key.data)] != NULL;
+    if (!key.failed)
+        entry = &index->slots[find_slot(index->slots, index->slots_count, key.data)];
     buf_release(&key);
-    return is_there;
+    return entry != NULL && entry->key != NULL ? &entry->median : NULL;
 }

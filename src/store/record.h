@@ -153,7 +153,21 @@
     X(FOREIGN_CPU_PERCENT, "foreign_cpu_percent", DOUBLE, "%",                                     \
       "of the cell's processors' time that others used or stole while it was measured")            \
     X(CPU_THROTTLES, "cpu_throttles", INTEGER, "",                                                 \
-      "times that these processors were slowed down for their heat meanwhile")
+      "times that these processors were slowed down for their heat meanwhile")                     \
+    X(SWEEP_POSITION, "sweep_position", INTEGER, "",                                               \
+      "0-based place in the sweep, over all trials")                                               \
+    X(SWEEP_ORDER, "sweep_order", STRING, "", "plan, or random: shuffled for each trial by seed")  \
+    X(TRIALS_COUNT, "trials_count", INTEGER, "trials", "behind trials_*, this one included")       \
+    X(TRIALS_MS, "trials_ms", DOUBLE, "ms", "geometric mean of the trials' medians")               \
+    X(TRIALS_MS_LOW, "trials_ms_low", DOUBLE, "ms", "its 95 % interval between trials, low end")   \
+    X(TRIALS_MS_HIGH, "trials_ms_high", DOUBLE, "ms", "the same, high end")                        \
+    X(TRIALS_SPREAD_PERCENT, "trials_spread_percent", DOUBLE, "%",                                 \
+      "standard deviation between trials")                                                         \
+    X(TRIALS_RANGE_PERCENT, "trials_range_percent", DOUBLE, "%", "slowest trial over fastest")     \
+    X(SENTINEL_CHANGE_PERCENT, "sentinel_change_percent", DOUBLE, "%",                             \
+      "newest measurement of the sweep's sentinel against its first")                              \
+    X(SENTINEL_CHANGE_LOW, "sentinel_change_low", DOUBLE, "%", "its 95 % interval, low end")       \
+    X(SENTINEL_CHANGE_HIGH, "sentinel_change_high", DOUBLE, "%", "the same, high end")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@ struct store {
     struct lines_file jsonl;
     struct lines_file csv;
     struct lines_file samples; /* of the cell and trial that had the last line */
+    struct lines_file sentinel;
+    bool is_sentinel;
     struct store_index finished;
     size_t finished_count;
     bool is_dir_synced;
@@ -41,16 +44,30 @@ struct load {
     struct csv_check csv;
 };
 
+bool store_median_of(const struct record *record, struct store_median *ret_median)
+{
+    enum verdict verdict;
+    double ms = record_double(record, RECORD_MS_P50);
+    if (!verdict_parse(record_string(record, RECORD_VERDICT), &verdict) ||
+        (verdict != VERDICT_OK && verdict != VERDICT_UNSTEADY) || !(ms > 0))
+        return false;
+    *ret_median = (struct store_median){ms, record_double(record, RECORD_MS_P50_LOW),
+                                        record_double(record, RECORD_MS_P50_HIGH)};
+    return true;
+}
+
 static enum status count_record(struct store *store, const struct record *record, struct err *err)
 {
     enum verdict verdict;
     if (!verdict_parse(record_string(record, RECORD_VERDICT), &verdict) ||
         !verdict_is_finished(verdict))
         return STATUS_OK;
+    struct store_median median = {NAN, NAN, NAN};
+    (void)store_median_of(record, &median);
     enum status status =
         index_add(&store->finished, record_string(record, RECORD_CELL_ID),
                   record_string(record, RECORD_POLICY_ID), record_u64(record, RECORD_TRIAL),
-                  record_string(record, RECORD_ENVIRONMENT_ID), err);
+                  record_string(record, RECORD_ENVIRONMENT_ID), &median, err);
     if (status == STATUS_OK)
         store->finished_count++;
     return status;
@@ -170,7 +187,7 @@ enum status store_open(const char *dir, struct store **ret_store, struct store_f
     struct store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to open '%s'", dir);
-    store->lock_fd = store->jsonl.fd = store->csv.fd = store->samples.fd = -1;
+    store->lock_fd = store->jsonl.fd = store->csv.fd = store->samples.fd = store->sentinel.fd = -1;
     buf_init(&store->line, RECORD_LINE_BYTES_MAX);
     buf_init(&store->row, RECORD_ROW_BYTES_MAX);
     struct load load = {.store = store, .csv = {.fd = -1}};
@@ -193,6 +210,7 @@ void store_close(struct store *store)
     lines_close(&store->jsonl);
     lines_close(&store->csv);
     lines_close(&store->samples);
+    lines_close(&store->sentinel);
     lock_release(store->lock_fd);
     index_release(&store->finished);
     buf_release(&store->line);
@@ -247,10 +265,56 @@ static enum status format_lines(struct store *store, const struct record *record
     return STATUS_OK;
 }
 
+void store_set_sentinel(struct store *store, bool is_sentinel)
+{
+    store->is_sentinel = is_sentinel;
+}
+
+/* Opens a file and cuts off what was never a finished line. */
+static enum status open_repaired(struct lines_file *file, const char *path, struct err *err)
+{
+    enum status status = lines_open(file, path, err);
+    if (status != STATUS_OK)
+        return status;
+    struct lines_tail tail;
+    status = lines_scan(file->fd, path, 0, NULL, NULL, &tail, err);
+    if (status == STATUS_OK && tail.torn_bytes > 0)
+        status = lines_truncate(file, tail.whole_bytes, err);
+    if (status != STATUS_OK)
+        lines_close(file);
+    return status;
+}
+
+/* The line that is formatted, to sentinel.jsonl. */
+static enum status append_sentinel(struct store *store, bool is_durable, struct err *err)
+{
+    struct lines_file *file = &store->sentinel;
+    enum status status = STATUS_OK;
+    if (file->fd < 0) {
+        char path[FILE_PATH_BYTES];
+        status = file_join(store->dir, SENTINEL_NAME, path, err);
+        if (status == STATUS_OK)
+            status = open_repaired(file, path, err);
+        store->is_dir_synced = false; /* it has a new name */
+    }
+    if (status == STATUS_OK)
+        status = lines_append(file, store->line.data, store->line.length_bytes, err);
+    if (status != STATUS_OK || !is_durable)
+        return status;
+    status = lines_sync(file, err);
+    if (status == STATUS_OK)
+        status = sync_dir(store, err);
+    if (status != STATUS_OK)
+        lines_undo(file);
+    return status;
+}
+
 enum status store_append(struct store *store, const struct record *record, bool is_durable,
                          struct err *err)
 {
     enum status status = format_lines(store, record, err);
+    if (status == STATUS_OK && store->is_sentinel)
+        return append_sentinel(store, is_durable, err);
     if (status == STATUS_OK)
         status = lines_append(&store->jsonl, store->line.data, store->line.length_bytes, err);
     if (status != STATUS_OK)
@@ -275,7 +339,18 @@ enum status store_append(struct store *store, const struct record *record, bool 
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
                         uint64_t trial, const char *environment_id)
 {
-    return index_has(&store->finished, cell_id, policy_id, trial, environment_id);
+    return index_find(&store->finished, cell_id, policy_id, trial, environment_id) != NULL;
+}
+
+bool store_find_median(const struct store *store, const char *cell_id, const char *policy_id,
+                       uint64_t trial, const char *environment_id, struct store_median *ret_median)
+{
+    const struct store_median *median =
+        index_find(&store->finished, cell_id, policy_id, trial, environment_id);
+    if (median == NULL || isnan(median->ms))
+        return false;
+    *ret_median = *median;
+    return true;
 }
 
 size_t store_records_count(const struct store *store)
@@ -312,22 +387,14 @@ static enum status open_samples(struct store *store, const char *cell_id, uint64
 {
     char name[STORE_CELL_ID_BYTES_MAX + 40];
     char path[FILE_PATH_BYTES];
-    (void)snprintf(name, sizeof(name), "%s.%" PRIu64 ".jsonl", cell_id, trial);
+    (void)snprintf(name, sizeof(name), "%s%s.%" PRIu64 ".jsonl", cell_id,
+                   store->is_sentinel ? ".sentinel" : "", trial);
     enum status status = make_path(store, "samples", name, path, err);
     if (status != STATUS_OK ||
         (store->samples.fd >= 0 && strcmp(store->samples.path, path) == 0 && file_exists(path)))
         return status;
     lines_close(&store->samples);
-    status = lines_open(&store->samples, path, err);
-    if (status != STATUS_OK)
-        return status;
-    struct lines_tail tail;
-    status = lines_scan(store->samples.fd, path, 0, NULL, NULL, &tail, err);
-    if (status == STATUS_OK && tail.torn_bytes > 0)
-        status = lines_truncate(&store->samples, tail.whole_bytes, err);
-    if (status != STATUS_OK)
-        lines_close(&store->samples);
-    return status;
+    return open_repaired(&store->samples, path, err);
 }
 
 enum status store_append_samples(struct store *store, const char *cell_id, uint64_t trial,

@@ -2,7 +2,9 @@
  *
  *   DIR/bench_results.jsonl   the truth: one record a line, one write(2) each, O_APPEND
  *   DIR/bench_results.csv     made from it
- *   DIR/samples/<cell_id>.<trial>.jsonl   raw samples, a line a block
+ *   DIR/sentinel.jsonl        records of a sweep's sentinel, apart from the results
+ *   DIR/samples/<cell_id>.<trial>.jsonl   raw samples, a line a block; of a sentinel
+ *                                         <cell_id>.sentinel.<trial>.jsonl
  *   DIR/logs/<cell_id>.log    workers' stderr
  *   DIR/.tokmark.lock         flock'd by the writer, holds its pid
  *
@@ -31,7 +33,10 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "store/index.h"
 #include "store/record.h"
+
+#define SENTINEL_NAME "sentinel.jsonl"
 
 struct store; /* opaque */
 
@@ -57,6 +62,16 @@ MUST_CHECK enum status store_append(struct store *store, const struct record *re
  * was there on opening and at what was appended since. Synthetic records match too. */
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
                         uint64_t trial, const char *environment_id);
+
+/* The median of a record, where its verdict is ok or unsteady and it has one that is over 0. */
+bool store_median_of(const struct record *record, struct store_median *ret_median);
+/* The same of the newest finished record of that cell, policy, trial and environment. */
+bool store_find_median(const struct store *store, const char *cell_id, const char *policy_id,
+                       uint64_t trial, const char *environment_id, struct store_median *ret_median);
+
+/* Until it is called with false: what is appended, records and samples, is a sentinel's. Its
+ * records go to sentinel.jsonl with the same care, and count for nothing else here. */
+void store_set_sentinel(struct store *store, bool is_sentinel);
 
 /* Appends one line, with or without its '\n',
  * {"run_id","phase":"warmup"|"steady","block","sync","window_ns","ns":[..]} to the cell's samples.

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "supervise/provenance.h"
+#include "supervise/sweep_facts.h"
 
 /* What two readings of a clock in nanoseconds can be off by. */
 #define CLOCK_TICKS_NS 2.0
@@ -166,6 +167,16 @@ static void judge_drift(struct trial *trial)
         add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
 }
 
+/* What the sweep knows against the figures, where there are any. */
+static void judge_sweep(struct trial *trial)
+{
+    struct reasons found = {0};
+    if (trial->options->sweep != NULL && trial->measure.steady.count > 0)
+        sweep_facts_judge(trial->options->sweep, &found);
+    for (size_t i = 0; i < found.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+}
+
 void judge_trial(struct trial *trial)
 {
     const struct session *session = &trial->session;
@@ -179,4 +190,5 @@ void judge_trial(struct trial *trial)
         add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
                     trial->measure.reasons.items[i].text);
     judge_drift(trial);
+    judge_sweep(trial);
 }

@@ -557,6 +557,7 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     put_process(trial, record);
     put_stability(trial, record);
     put_surroundings(trial, record);
+    sweep_facts_put(trial->options->sweep, trial->verdict, record);
     *ret_record = record;
     return STATUS_OK;
 }

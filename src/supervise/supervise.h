@@ -16,6 +16,7 @@
 #include "store/record.h"
 #include "store/store.h"
 #include "supervise/events.h"
+#include "supervise/sweep_facts.h"
 
 struct supervise_options {
     struct measure_policy policy;
@@ -39,6 +40,7 @@ struct supervise_options {
     const char *environment_json;
     const char *environment_id;
     const struct event_listener *events; /* borrowed; may be NULL */
+    const struct sweep_facts *sweep;     /* borrowed; NULL: the trial is of no sweep */
 };
 
 /* Runs trial `trial` of `cell`; raw samples and the log go to `store`. *ret_record is the caller's.

@@ -2,6 +2,10 @@
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
 usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
+                 [--starts FILE] [--open-s S]
+
+--starts FILE: a line for each worker that is started, the last for all that follow: the ns that it
+says each of its steps took (give or take 0.1 %), or the word crash.
 """
 import argparse
 import json
@@ -16,7 +20,21 @@ parser.add_argument("--oom-seq", type=int, default=0)
 parser.add_argument("--crash-seq", type=int, default=0)
 parser.add_argument("--device-ns", type=int, default=0, help="per step, by a device of its own")
 parser.add_argument("--stubborn", action="store_true", help="does not end on SIGTERM")
+parser.add_argument("--starts", help="what each worker started says")
+parser.add_argument("--open-s", type=float, default=0, help="time that opening the model takes, for rows over 32")
 options = parser.parse_args()
+
+
+def take_start(path):
+    """This worker's line of the file; the next worker finds the next one first."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().split()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines[1:] or lines) + "\n")
+    return lines[0]
+
+
+start = take_start(options.starts) if options.starts else None
 
 out = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
@@ -31,7 +49,10 @@ def send(message_type, **fields):
 def run(request):
     begin = time.monotonic_ns()
     step_ns = []
-    for _ in range(request["steps"]):
+    for i in range(request["steps"] if start else 0):
+        step_ns.append(int(start) + (i % 3 - 1) * int(start) // 1000)
+    time.sleep(sum(step_ns) / 1e9)
+    for _ in range(0 if start else request["steps"]):
         before = time.monotonic_ns()
         time.sleep(options.step_ms / 1000)
         step_ns.append(time.monotonic_ns() - before)
@@ -39,7 +60,7 @@ def run(request):
     if options.device_ns:
         fields["device_ns"] = options.device_ns * request["steps"]
     send("block", steps=request["steps"], sync=request["sync"],
-         window_ns=time.monotonic_ns() - begin, loss=2.5, **fields)
+         window_ns=sum(step_ns) if start else time.monotonic_ns() - begin, loss=2.5, **fields)
 
 
 for line in sys.stdin:
@@ -50,11 +71,12 @@ for line in sys.stdin:
     elif kind == "open" and message["seq_len"] == options.oom_seq:
         send("error", kind="oom", text="does not fit", needed_bytes=2000, available_bytes=1000,
              scope="host")
-    elif kind == "open" and message["seq_len"] == options.crash_seq:
+    elif kind == "open" and (message["seq_len"] == options.crash_seq or start == "crash"):
         sys.stderr.write("last words of the worker\n")
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "open":
+        time.sleep(options.open_s if message["seq_len"] > 32 else 0)
         send("ready", tokens_data="text novel.txt (1234 tokens)", backend="python")
     elif kind == "run":
         run(message)

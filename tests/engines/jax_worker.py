@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
+from fork_server import ForkServer
 from worker_client import REPOSITORY, Worker, open_message  # noqa: F401
 
 # Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
@@ -35,9 +36,16 @@ def command(folder=None, python=sys.executable):
     ]
 
 
+SERVER = ForkServer("jax", "optax", PYTHONPATH=str(PYTHON_SOURCES))
+
+
 class JaxWorker(Worker):
-    def __init__(self, folder=None, python=sys.executable):
-        super().__init__("jax", command=command(folder, python))
+    """`is_started`: by a start of its own, where that is what the test is about."""
+
+    def __init__(self, folder=None, python=sys.executable, is_started=False):
+        is_forked = python == sys.executable and not is_started
+        words = SERVER.command("jax", folder) if is_forked else command(folder, python)
+        super().__init__("jax", command=words)
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)

@@ -3,6 +3,7 @@ import os
 import sys
 from pathlib import Path
 
+from fork_server import ForkServer
 from worker_client import REPOSITORY, Worker
 
 PYTHON_SOURCES = REPOSITORY / "src" / "engines" / "python"
@@ -64,9 +65,16 @@ def command(folder=None, python=sys.executable):
     ]
 
 
+SERVER = ForkServer("torch", "torch._dynamo", PYTHONPATH=str(PYTHON_SOURCES), OMP_WAIT_POLICY="passive")
+
+
 class TorchWorker(Worker):
-    def __init__(self, folder=None, python=sys.executable):
-        super().__init__("pytorch", command=command(folder, python))
+    """`is_started`: by a start of its own, where that is what the test is about."""
+
+    def __init__(self, folder=None, python=sys.executable, is_started=False):
+        is_forked = python == sys.executable and not is_started
+        words = SERVER.command("pytorch", folder) if is_forked else command(folder, python)
+        super().__init__("pytorch", command=words)
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)

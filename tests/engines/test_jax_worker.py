@@ -296,7 +296,7 @@ def test_times_add_up_and_lie_within_the_request(mode):
 
 def test_memory_figures_hold_what_they_must():
     spec = {**GELU, "vocab_size": 60000, "dim": 96, "heads_count": 4, "layers_count": 1}
-    with JaxWorker() as worker:
+    with JaxWorker(is_started=True) as worker:
         ready = worker.open(spec, "train", 8)
         worker.run(2)
         memory = worker.memory()

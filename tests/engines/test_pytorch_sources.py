@@ -579,13 +579,13 @@ def test_nan_is_counted(folder):
 
 
 def test_a_model_that_leaves_ends_the_worker(folder):
-    with TorchWorker(folder) as worker:
+    with TorchWorker(folder, is_started=True) as worker:
         with pytest.raises(RuntimeError, match="the worker is gone, exit code 0"):
             worker.open(SPEC, "train", 8, model_ref="hostile:Leaves")
 
 
 def test_a_model_s_threads_do_not_keep_the_worker(folder):
-    with TorchWorker(folder) as worker:
+    with TorchWorker(folder, is_started=True) as worker:
         worker.open(SPEC, "train", 8, model_ref="hostile:Threads")
         begin = time.monotonic()
         assert worker.ask({"type": "close"})["type"] == "bye"
@@ -594,7 +594,7 @@ def test_a_model_s_threads_do_not_keep_the_worker(folder):
 
 
 def test_a_model_that_hangs_can_be_ended(folder):
-    worker = TorchWorker(folder)
+    worker = TorchWorker(folder, is_started=True)
     worker.open(SPEC, "infer", 8, model_ref="hostile:Hangs")
     worker.process.stdin.write('{"type":"run","steps":1,"sync":"step"}\n')
     worker.process.stdin.flush()

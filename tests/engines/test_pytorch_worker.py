@@ -273,7 +273,7 @@ def test_times_add_up_and_lie_within_the_request(mode):
 
 def test_memory_figures_hold_what_they_must():
     spec = {**MOE, "vocab_size": 20000, "dim": 192, "heads_count": 4, "ffn_hidden": 512}
-    with TorchWorker() as worker:
+    with TorchWorker(is_started=True) as worker:
         ready = worker.open(spec, "train")
         worker.run(2)
         trained = worker.memory()
@@ -285,13 +285,13 @@ def test_memory_figures_hold_what_they_must():
     assert 4 * weights < grown < 4 * weights + (600 << 20)
     assert trained["rss_bytes"] <= trained["rss_peak_bytes"]
     assert "allocated_bytes" not in trained  # a CPU has no allocator that could say
-    with TorchWorker() as worker:
+    with TorchWorker(is_started=True) as worker:
         worker.open(spec, "infer")
         worker.run(2)
         inferred = worker.memory()
     assert inferred["parts"]["total_bytes"] == inferred["parts"]["weights_bytes"] == weights
     assert inferred["rss_peak_bytes"] - inferred["rss_baseline_bytes"] < grown - 2 * weights
-    with TorchWorker() as worker:
+    with TorchWorker(is_started=True) as worker:
         worker.open(spec, "decode")
         cache = worker.memory()["parts"]["kv_cache_bytes"]
     assert cache == 2 * 2 * 2 * 40 * 192 * 4  # k and v, layers, rows, positions, dim, fp32

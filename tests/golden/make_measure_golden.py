@@ -352,8 +352,44 @@ def noise_case(key, n, phi):
     return {"key": key, "count": n, "phi": phi, "floor": floor}
 
 
+def trials_case(key, count, noise):
+    """Trials' medians e^(noise * unit): figures that SciPy has under names of its own."""
+    medians = numpy.exp(noise * series(key, count, 0))
+    row = {"key": key, "count": count, "noise": noise, "location": stats.gmean(medians),
+           "low": UNKNOWN, "high": UNKNOWN, "spread": UNKNOWN, "range": UNKNOWN}
+    if count < 2:
+        return row
+    logs = numpy.log(medians)
+    low, high = stats.t.interval(0.95, count - 1, loc=logs.mean(), scale=stats.sem(logs))
+    fitted = stats.lognorm(logs.std(ddof=1))
+    return row | {"low": math.exp(low), "high": math.exp(high),
+                  "spread": 100 * math.sqrt(math.expm1(logs.var(ddof=1))),
+                  "spread_of_lognorm": 100 * fitted.std() / fitted.mean(),
+                  "range": 100 * (medians.max() / medians.min() - 1)}
+
+
+def ratio_case(first, second):
+    """Two figures, each (value, low, high), a low of 0 when it has no interval."""
+    change = math.log(second[0] / first[0])
+    low = high = UNKNOWN
+    if first[1] and second[1]:
+        low = change - math.hypot(math.log(second[0] / second[1]), math.log(first[2] / first[0]))
+        high = change + math.hypot(math.log(second[2] / second[0]), math.log(first[0] / first[1]))
+        low, high = 100 * math.expm1(low), 100 * math.expm1(high)
+    return {"first": first, "second": second, "percent": 100 * math.expm1(change),
+            "low": low, "high": high}
+
+
 def cases():
     yield "noise", (noise_case(*row) for row in [(51, 1, 0), (52, 2, 0), (53, 5, 0), (54, 20, 0)])
+    yield "trials", (
+        trials_case(*row) for row in [(51, 1, 0.5), (52, 2, 0.01), (53, 2, 2.0), (54, 3, 0.1),
+                                      (55, 5, 0.3), (56, 10, 0.05), (57, 40, 1.0)])
+    yield "ratio", (
+        ratio_case(*row) for row in [((10.0, 9.9, 10.1), (10.5, 10.4, 10.7)),
+                                     ((10.0, 9.0, 10.5), (8.0, 7.9, 8.2)),
+                                     ((3.5, 0, 0), (7.0, 6.9, 7.1)),
+                                     ((1.0, 1.0, 1.0), (1.001, 1.001, 1.001))])
     yield "drift", (drift_case(*row) for row in SERIES if row[2] >= 0 or row[1] > 9)
     yield "compare", (
         compare_case(*row) for row in [(41, 10, 0, 0.5), (42, 40, 0, 0.5), (43, 40, 0, 0.3),

@@ -142,3 +142,32 @@ Test(measure_interval, a_step_in_the_series_leaves_no_interval)
     cr_assert_not(found.two_sided.is_known);
     cr_assert_not(mean.two_sided.is_known);
 }
+
+static struct measure_interval ends(const json_t *row, const char *figure)
+{
+    double low = golden_item(row, figure, 1);
+    return (struct measure_interval){low > 0, low, golden_item(row, figure, 2)};
+}
+
+Test(measure_interval, ratios_agree_with_scipy)
+{
+    json_t *root = NULL;
+    const json_t *rows = golden_rows("ratio", 4, &root);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        struct measure_ratio ratio =
+            interval_of_ratio(golden_item(row, "first", 0), ends(row, "first"),
+                              golden_item(row, "second", 0), ends(row, "second"));
+        cr_expect(ratio.percent.is_known);
+        golden_near(ratio.percent.value, golden_number(row, "percent"), 1, "percent");
+        cr_expect_eq(ratio.percent_95.is_known, golden_number(row, "low") != GOLDEN_UNKNOWN);
+        if (!ratio.percent_95.is_known)
+            continue;
+        golden_near(ratio.percent_95.low, golden_number(row, "low"), 1, "low");
+        golden_near(ratio.percent_95.high, golden_number(row, "high"), 1, "high");
+    }
+    json_decref(root);
+    struct measure_interval none = {0};
+    cr_expect_not(interval_of_ratio(0, none, 1, none).percent.is_known);
+    cr_expect_not(interval_of_ratio(1, none, -1, none).percent.is_known);
+}

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -443,4 +444,79 @@ Test(store_store, a_folder_without_permission_is_refused)
     } else {
         cr_assert_eq(chmod(dir, 0755), 0);
     }
+}
+
+static struct record *timed_record(uint64_t trial, const char *verdict, double ms)
+{
+    struct record *record = sample_record(trial, verdict);
+    record_set_double(record, RECORD_MS_P50, ms);
+    record_set_double(record, RECORD_MS_P50_LOW, ms * 0.9);
+    return record;
+}
+
+static void append_timed(struct store *store, uint64_t trial, const char *verdict, double ms)
+{
+    struct record *record = timed_record(trial, verdict, ms);
+    cr_assert_eq(store_append(store, record, true, NULL), STATUS_OK);
+    record_free(record);
+}
+
+static double find_median(const struct store *store, uint64_t trial)
+{
+    struct store_median median = {-1, -1, -1};
+    bool is_there = store_find_median(store, "0123456789abcdef", "fedcba9876543210", trial,
+                                      "00000000000000aa", &median);
+    cr_expect_eq(is_there, median.ms > 0);
+    if (is_there)
+        cr_expect(median.ms_low == median.ms * 0.9 && isnan(median.ms_high));
+    return median.ms;
+}
+
+Test(store_store, the_medians_of_sound_trials_are_found_again)
+{
+    struct store_facts facts;
+    struct store *store = sample_open(dir, &facts);
+    append_timed(store, 0, "ok", 2);
+    append_timed(store, 1, "unsteady", 3);
+    append_timed(store, 2, "invalid", 4);
+    append_timed(store, 3, "crashed", 5);
+    append_timed(store, 4, "ok", 0);
+    append_timed(store, 5, "ok", 6);
+    append_timed(store, 5, "ok", 7);
+    append_timed(store, 6, "ok", 8);
+    append_timed(store, 6, "oom", 8);
+    static const double wanted[] = {2, 3, -1, -1, -1, 7, -1, -1};
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i < ARRAY_COUNT(wanted); i++)
+            cr_expect_eq(find_median(store, i), wanted[i], "trial %" PRIu64, i);
+        store_close(store);
+        store = sample_open(dir, &facts);
+    }
+    store_close(store);
+}
+
+Test(store_store, a_sentinel_is_kept_apart)
+{
+    struct store_facts facts;
+    struct store *store = sample_open(dir, &facts);
+    sample_append(store, 0, "ok");
+    store_set_sentinel(store, true);
+    sample_append(store, 1, "ok");
+    cr_assert_eq(store_append_samples(store, "0123456789abcdef", 1, "{}", 2, NULL), STATUS_OK);
+    store_set_sentinel(store, false);
+    sample_append(store, 2, "ok");
+    cr_expect_eq(store_records_count(store), 2);
+    cr_expect_eq(find_median(store, 1), -1);
+    store_close(store);
+    uint64_t trials[3] = {0};
+    cr_expect_eq(sample_check(dir, trials, 3), 2);
+    cr_expect(trials[0] == 0 && trials[1] == 2);
+    char *text = scratch_read(dir, "sentinel.jsonl", NULL);
+    cr_assert_not_null(text);
+    cr_expect_not_null(strstr(text, "\"trial\":1,"));
+    cr_expect_eq(strchr(text, '\n')[1], '\0', "one line");
+    free(text);
+    text = scratch_read(dir, "samples/0123456789abcdef.sentinel.1.jsonl", NULL);
+    cr_assert_not_null(text);
+    free(text);
 }

@@ -1,0 +1,53 @@
+/* cli/sentinel.h - the one cell that a long sweep measures again and again, to see whether the
+ * machine is still what it was. What it means is decided in measure/sentinel.h.
+ */
+#ifndef CLI_SENTINEL_H
+#define CLI_SENTINEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "cli/progress.h"
+#include "measure/sentinel.h"
+#include "spec/cell.h"
+#include "store/store.h"
+#include "supervise/supervise.h"
+
+struct sentinel {
+    uint64_t interval_ns; /* 0 = there is none */
+    const struct cell
+        *cell; /* borrowed: of the plan, for the sweep's life; NULL = not chosen yet */
+    struct measure_policy policy;
+    struct measure_reading first;
+    struct measure_reading newest; /* the last that has an interval */
+    struct sentinel_change change; /* of the last one against the first */
+    uint64_t readings_count;       /* without the first, which is the cell's own record */
+    uint64_t last_ns;
+    uint64_t others_count; /* trials of other cells since the last one */
+    struct buf since;      /* those since `newest`, as text */
+    struct buf report;     /* what was measured between two that differ; empty = nothing */
+};
+
+void sentinel_init(struct sentinel *sentinel, uint64_t interval_ns);
+void sentinel_release(struct sentinel *sentinel);
+
+/* Why `change` is not known: a word; NULL when it is. */
+const char *sentinel_why_unknown(const struct sentinel *sentinel);
+
+/* A trial of the sweep is done: the first with figures makes its cell the sentinel. */
+void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const struct record *record,
+                   const struct measure_policy *policy);
+
+/* Measures it again where that is due; at the sweep's end (`is_end`) where there were others since
+ * the last of at least one. *ret_is_interrupted: a signal ended it. An error is the harness's own,
+ * with the record that could not be written in *ret_lost. */
+MUST_CHECK enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t position,
+                                      bool is_shuffled, const struct supervise_options *supervise,
+                                      struct store *store, struct progress *progress,
+                                      bool *ret_is_interrupted, struct record **ret_lost,
+                                      struct err *err);
+
+#endif

@@ -1,0 +1,128 @@
+#include "supervise/sweep_facts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const enum record_field trials_fields[] = {
+    RECORD_TRIALS_COUNT,          RECORD_TRIALS_MS,
+    RECORD_TRIALS_MS_LOW,         RECORD_TRIALS_MS_HIGH,
+    RECORD_TRIALS_SPREAD_PERCENT, RECORD_TRIALS_RANGE_PERCENT};
+static const enum record_field sentinel_fields[] = {
+    RECORD_SENTINEL_CHANGE_PERCENT, RECORD_SENTINEL_CHANGE_LOW, RECORD_SENTINEL_CHANGE_HIGH};
+
+static void put_nulls(const enum record_field *fields, size_t count, const char *reason,
+                      struct record *record)
+{
+    for (size_t i = 0; i < count; i++)
+        record_set_null(record, fields[i], reason);
+}
+
+bool sweep_facts_read(const struct record *record, struct measure_reading *ret_reading)
+{
+    struct store_median median;
+    if (!store_median_of(record, &median))
+        return false;
+    *ret_reading = sweep_facts_reading(&median);
+    return true;
+}
+
+struct measure_reading sweep_facts_reading(const struct store_median *median)
+{
+    bool is_known = isfinite(median->ms_low) && isfinite(median->ms_high);
+    return (struct measure_reading){
+        .median = median->ms,
+        .median_95 = {is_known, is_known ? median->ms_low : 0, is_known ? median->ms_high : 0}};
+}
+
+void sweep_facts_judge(const struct sweep_facts *facts, struct reasons *reasons)
+{
+    if (facts->first_reading == NULL)
+        sentinel_add_reason(&facts->sentinel, reasons);
+}
+
+/* --- trials --- */
+
+static void set_interval(const struct measure_interval *interval, enum record_field low,
+                         enum record_field high, const char *why_not, struct record *record)
+{
+    if (interval->is_known) {
+        record_set_double(record, low, interval->low);
+        record_set_double(record, high, interval->high);
+    } else {
+        record_set_null(record, low, why_not);
+        record_set_null(record, high, why_not);
+    }
+}
+
+static void put_trials(const struct sweep_facts *facts, enum verdict verdict, struct record *record)
+{
+    struct measure_reading own;
+    const char *why_not = NULL;
+    if (facts->first_reading != NULL)
+        why_not = "sentinel";
+    else if (!sweep_facts_read(record, &own))
+        why_not = verdict == VERDICT_OK || verdict == VERDICT_UNSTEADY ? "below_the_clock"
+                                                                       : verdict_name(verdict);
+    else if (facts->trials_count == 0)
+        why_not = "one_trial";
+    struct measure_reading *all =
+        why_not == NULL ? calloc(facts->trials_count + 1, sizeof(*all)) : NULL;
+    if (all == NULL) {
+        put_nulls(trials_fields, ARRAY_COUNT(trials_fields),
+                  why_not != NULL ? why_not : "out_of_memory", record);
+        return;
+    }
+    memcpy(all, facts->trials, facts->trials_count * sizeof(*all));
+    all[facts->trials_count] = own;
+    struct trials trials = trials_of(all, facts->trials_count + 1);
+    free(all);
+    record_set_u64(record, RECORD_TRIALS_COUNT, trials.count);
+    record_set_double(record, RECORD_TRIALS_MS, trials.location);
+    set_interval(&trials.location_95, RECORD_TRIALS_MS_LOW, RECORD_TRIALS_MS_HIGH, "one_trial",
+                 record);
+    record_set_double(record, RECORD_TRIALS_SPREAD_PERCENT, trials.spread_percent.value);
+    record_set_double(record, RECORD_TRIALS_RANGE_PERCENT, trials.range_percent.value);
+}
+
+/* --- the sentinel --- */
+
+/* Of the sentinel's own record: this median against the first. */
+static struct sentinel_change own_change(const struct sweep_facts *facts,
+                                         const struct record *record)
+{
+    struct measure_reading newest = {0};
+    (void)sweep_facts_read(record, &newest);
+    return sentinel_compare(facts->first_reading, &newest, facts->sentinel.limit_percent);
+}
+
+static void put_sentinel(const struct sweep_facts *facts, struct record *record)
+{
+    bool is_own = facts->first_reading != NULL;
+    struct sentinel_change change = is_own ? own_change(facts, record) : facts->sentinel;
+    if (!change.ratio.percent.is_known) {
+        const char *reason = facts->no_sentinel_reason;
+        put_nulls(sentinel_fields, ARRAY_COUNT(sentinel_fields),
+                  is_own ? "sentinel_failed" : reason, record);
+        return;
+    }
+    record_set_double(record, RECORD_SENTINEL_CHANGE_PERCENT, change.ratio.percent.value);
+    set_interval(&change.ratio.percent_95, RECORD_SENTINEL_CHANGE_LOW, RECORD_SENTINEL_CHANGE_HIGH,
+                 "too_few_samples", record);
+}
+
+void sweep_facts_put(const struct sweep_facts *facts, enum verdict verdict, struct record *record)
+{
+    if (facts == NULL) {
+        static const char none[] = "no_sweep";
+        record_set_null(record, RECORD_SWEEP_POSITION, none);
+        record_set_null(record, RECORD_SWEEP_ORDER, none);
+        put_nulls(trials_fields, ARRAY_COUNT(trials_fields), none, record);
+        put_nulls(sentinel_fields, ARRAY_COUNT(sentinel_fields), none, record);
+        return;
+    }
+    record_set_u64(record, RECORD_SWEEP_POSITION, facts->position);
+    record_set_string(record, RECORD_SWEEP_ORDER, facts->is_shuffled ? "random" : "plan");
+    put_trials(facts, verdict, record);
+    put_sentinel(facts, record);
+}

@@ -1,0 +1,152 @@
+"""Python workers without the seconds that importing a framework takes.
+
+    python forked_worker.py serve SOCKET MODULE...    imports the modules once, then forks
+    python forked_worker.py start SOCKET FOLDER ENGINE    is one worker, for whoever starts it
+
+`start` hands its descriptors, environment and folder to the server, whose child becomes the worker, as
+`python -m tokmark_worker ENGINE` would in that folder; it ends as the worker ends, and the worker ends
+with it. Only third-party modules are there already: the worker's own code is imported in each child, after
+it has its descriptors. What is about the start itself (transcripts, memory, missing packages, the parent's
+death) has real ones.
+"""
+import array
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import sys
+import warnings
+
+REQUEST_BYTES_MAX = 1 << 20
+
+
+# --- the one who asks: no more imports than it needs, it is started often --------------------------
+
+
+def start(path, folder, engine):
+    request = json.dumps({"folder": folder, "engine": engine, "environ": dict(os.environ)}).encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.connect(path)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
+        server.sendmsg([request], [rights])
+        # the worker's alone now: whoever holds the other end must see it end
+        for fd in (0, 1):
+            os.close(fd)
+        answer = server.recv(4)
+    if len(answer) < 4:
+        sys.exit("the server of forked workers is gone")
+    status = struct.unpack("i", answer)[0]
+    if os.WIFSIGNALED(status):
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    sys.exit(os.WEXITSTATUS(status))
+
+
+# --- the one who forks -----------------------------------------------------------------------------
+
+
+def receive(connection):
+    request, rights, _, _ = connection.recvmsg(REQUEST_BYTES_MAX, socket.CMSG_SPACE(3 * 4))
+    fds = array.array("i")
+    fds.frombytes(rights[0][2])
+    return json.loads(request), list(fds)
+
+
+def become(request, fds):
+    """The child: descriptors, environment and folder as if it had been started there."""
+    for number, action in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        signal.signal(number, action)
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target)
+        os.close(fd)
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    os.chdir(request["folder"])
+    # as `python -m` has it: the folder it is started in, then PYTHONPATH
+    sys.path[0] = request["folder"]
+    sys.argv[1:] = [request["engine"]]
+
+
+class Server:
+    def __init__(self, path):
+        self.selector = selectors.DefaultSelector()
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(path)
+        self.listener.listen(8)
+        self.wake, wake_writer = socket.socketpair()
+        for end in (self.wake, wake_writer):
+            end.setblocking(False)
+        self.wake_writer = wake_writer
+        signal.set_wakeup_fd(wake_writer.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        self.selector.register(self.wake, selectors.EVENT_READ)
+        self.selector.register(sys.stdin, selectors.EVENT_READ)
+        self.children = {}
+
+    def close(self, *others):
+        """In a child: by their objects, which could else close a descriptor of the worker's later."""
+        signal.set_wakeup_fd(-1)
+        self.selector.close()
+        for end in (self.listener, self.wake, self.wake_writer, *self.children.values(), *others):
+            end.close()
+
+    def collect(self):
+        self.wake.recv(4096)
+        for pid, connection in list(self.children.items()):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if not found:
+                continue
+            del self.children[pid]
+            self.selector.unregister(connection)
+            try:
+                connection.send(struct.pack("i", status))
+            except OSError:
+                pass  # it is gone
+            connection.close()
+
+    def end_child(self, connection):
+        """Whoever asked is gone, so the worker goes too; collect() does the rest."""
+        for pid, other in self.children.items():
+            if other is connection:
+                os.kill(pid, signal.SIGKILL)
+
+    def serve(self):
+        """Returns in each child; ends with its standard input."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is sys.stdin:
+                    os._exit(0)
+                elif key.fileobj is self.wake:
+                    self.collect()
+                elif key.fileobj is self.listener:
+                    connection, _ = self.listener.accept()
+                    request, fds = receive(connection)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # jax: no thread of its own is running yet
+                        pid = os.fork()
+                    if pid == 0:
+                        self.close(connection)
+                        return become(request, fds)
+                    for fd in fds:
+                        os.close(fd)
+                    self.children[pid] = connection
+                    self.selector.register(connection, selectors.EVENT_READ)
+                elif key.fileobj in self.children.values():
+                    self.end_child(key.fileobj)
+
+
+def main():
+    if sys.argv[1] == "start":
+        start(*sys.argv[2:])
+    for name in sys.argv[3:]:
+        __import__(name)
+    Server(sys.argv[2]).serve()
+    runpy.run_module("tokmark_worker", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A forked worker is as a started one would be: folder, environment, its end."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from pytorch_worker import MOE, TorchWorker
+
+MODEL = """
+import json, os, sys
+with open("seen.json", "w") as file:
+    json.dump([os.getcwd(), sys.path[0], os.environ.get("OF_THE_TEST"), sys.argv], file)
+raise RuntimeError("seen")
+"""
+
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_folder_environment_and_arguments(is_started, tmp_path, monkeypatch):
+    monkeypatch.setenv("OF_THE_TEST", "yes")
+    (tmp_path / "mine.py").write_text(MODEL)
+    with TorchWorker(tmp_path, is_started=is_started) as worker:
+        with pytest.raises(Exception, match="seen"):
+            worker.open({**MOE, "max_seq_len": 8}, "infer", 8, model_source="factory", model_ref="mine:make")
+    folder, first, text, argv = json.loads((tmp_path / "seen.json").read_text())
+    assert os.path.samefile(folder, tmp_path) and os.path.samefile(first, tmp_path)
+    assert text == "yes" and argv[1:] == ["pytorch"] and argv[0].endswith("tokmark_worker/__main__.py")
+    assert worker.process.returncode == 0
+
+
+def test_it_ends_as_its_worker_ends():
+    worker = TorchWorker()
+    assert worker.hello["pid"] != worker.process.pid
+    os.kill(worker.hello["pid"], signal.SIGSEGV)
+    assert worker.process.wait(30) == -signal.SIGSEGV
+    worker.process.stdin.close()
+    worker.process.stdout.close()
+
+
+def test_the_worker_ends_with_it():
+    worker = TorchWorker()
+    pid = worker.hello["pid"]
+    assert is_there(pid)
+    worker.process.kill()
+    worker.process.wait(30)
+    deadline = time.monotonic() + 30
+    while is_there(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_there(pid)
+    worker.process.stdin.close()
+    worker.process.stdout.close()
+
+
+def test_two_at_once_and_another_after():
+    with TorchWorker() as one, TorchWorker() as two:
+        assert one.hello["pid"] != two.hello["pid"]
+        assert two.memory()["type"] == one.memory()["type"] == "memory"
+    with TorchWorker() as three:
+        assert three.hello["engine_version"] == one.hello["engine_version"]
