@@ -20,7 +20,7 @@ struct table {
     size_t rows_count;
     size_t rows_capacity;
     struct cures cures; /* of their reasons */
-    bool is_by_cell; /* set before table_format(): one line a cell, of all its trials */
+    bool is_by_cell;    /* set before table_format(): one line a cell, of all its trials */
 };
 
 void table_release(struct table *table);
