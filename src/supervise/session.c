@@ -113,9 +113,10 @@ static enum status open_log(struct session *session, const char *path, const cha
     if (fd < 0)
         return ERR(err, STATUS_IO, "cannot write '%s': %s", path, strerror(errno));
     session->log_fd = fd;
-    enum status status = file_write_fd(fd, title, strlen(title), err);
+    struct err why = {0};
+    enum status status = file_write_fd(fd, title, strlen(title), &why);
     session->log_start_byte = lseek(fd, 0, SEEK_END);
-    return status;
+    return status == STATUS_OK ? status : ERR(err, status, "cannot write '%s': %s", path, why.text);
 }
 
 enum status session_start(struct session *session, const struct words *command,
