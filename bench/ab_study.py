@@ -5,8 +5,8 @@ usage: bench/ab_study.py aa|effect|truth|table [--runs 40] [--out _ab_study.json
                          [--binary build/tokmark] [--threads 1] [--no-load] [--ignore-noise]
 
   aa      N comparisons of a cell with itself: FASTER and SLOWER are false.
-  effect  N comparisons where B has 3 % more rows in its batch (103 for 100) and all else alike: SLOWER is true.
-  truth   what those 3 % of rows are in time: one long comparison of the same two cells without load.
+  effect  N comparisons where B's model has 103 layers for A's 100 and all else is alike: SLOWER is true.
+  truth   what those layers are in time (a little under 3 %: not all of a step is layers): one long comparison without load.
   table   only the table of what the file holds.
 
 Load: a busy loop a core less one, stopped and let go on at random (seeded, every 0.5 to 4 s); ended by its id, and
@@ -26,12 +26,10 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# Steps of about 1 ms, so that a block's median is over many; without experts, so that time grows evenly with the rows:
-# `truth` shows how much.
-CELL = ["--engine", "native", "--model", "gpt2-124m", "--set", "dim=32", "--set", "layers_count=1", "--set",
-        "heads_count=2", "--set", "ffn_hidden=64", "--set", "vocab_size=256", "--mode", "infer", "--seq", "8"]
-SIDES = {"aa": ("--batch 100", "--batch 100"), "effect": ("--batch 100", "--batch 103"),
-         "truth": ("--batch 100", "--batch 103")}
+# Steps of some ms, so that a block's median is over several; layers so small that all of them are in the cache.
+CELL = ["--engine", "native", "--model", "gpt2-124m", "--set", "dim=32", "--set", "heads_count=2", "--set",
+        "ffn_hidden=64", "--set", "vocab_size=256", "--mode", "infer", "--seq", "8", "--batch", "4"]
+PARTS = ("aa", "effect", "truth")
 TRUTH_ROUNDS = 100
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))\n"
 
@@ -68,7 +66,7 @@ class Load:
 
 def compare(options, part, index):
     """One run as a line of the study."""
-    a, b = SIDES[part]
+    a, b = "--set layers_count=100", f"--set layers_count={100 if part == 'aa' else 103}"
     length = ["--rounds", str(TRUTH_ROUNDS)] if part == "truth" else ["--max-time", options.max_time]
     env = dict(os.environ)
     with tempfile.TemporaryDirectory() as out:
@@ -106,7 +104,7 @@ def print_table(lines):
     print("| part | runs | FASTER | SLOWER | SAME | UNDECIDED | B/A %, median [least, greatest] | half-width %, median | "
           "rounds, median | s a run | load on |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for part in SIDES:
+    for part in PARTS:
         rows = [line for line in lines if line["part"] == part]
         if not rows:
             continue
@@ -124,7 +122,7 @@ def print_table(lines):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("part", choices=[*SIDES, "table"])
+    parser.add_argument("part", choices=[*PARTS, "table"])
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--out", default="_ab_study.jsonl")
     parser.add_argument("--max-time", default="10s")

@@ -64,15 +64,19 @@ def cell_of(record):
 
 
 def figures(records):
-    """(milliseconds, low, high, tokens/s, peak MiB), or None without any measured round."""
+    """(milliseconds, interval, tokens/s, peak MiB), or None without any measured round."""
     measured = [r for r in records if r["ms_p50"] is not None and r["verdict"] in ("ok", "unsteady")]
     if not measured:
         return None
     ms = statistics.median(r["ms_p50"] for r in measured)
-    lows = [r["ms_p50_low"] for r in measured if r["ms_p50_low"] is not None]
-    highs = [r["ms_p50_high"] for r in measured if r["ms_p50_high"] is not None]
+    known = [r for r in measured if r["ms_p50_low"] is not None]
     peak = max((r["peak_mem_mb"] for r in measured if r["peak_mem_mb"] is not None), default=None)
-    return ms, min(lows, default=None), max(highs, default=None), measured[0]["tokens_per_step"] / ms * 1e3, peak
+    interval = "-"
+    if known:
+        low = min([r["ms_p50_low"] for r in known] + [r["ms_p50"] for r in measured])
+        high = max([r["ms_p50_high"] for r in known] + [r["ms_p50"] for r in measured])
+        interval = f"{low:,.4g} to {high:,.4g}" + (f" ({len(known)})" if len(known) < len(measured) else "")
+    return ms, interval, measured[0]["tokens_per_step"] / ms * 1e3, peak
 
 
 def text(value, form):
@@ -85,9 +89,7 @@ def print_table(by_row, title):
     print("| mode | seq | batch | engine | rounds | ms/step | 95 % interval | tokens/s | peak MiB | verdicts |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for (mode, _, seq, batch, way), rows in sorted(by_row.items(), key=lambda item: order(item[0])):
-        found = figures(rows) or (None,) * 5
-        ms, low, high, rate, peak = found
-        interval = "-" if low is None else f"{low:,.4g} to {high:,.4g}"
+        ms, interval, rate, peak = figures(rows) or (None, "-", None, None)
         verdicts = ", ".join(sorted({r["verdict"] for r in rows}))
         print(f"| {mode} | {seq} | {batch} | {way} | {len(rows)} | {text(ms, ',.4g')} | {interval} | {text(rate, ',.0f')} | "
               f"{text(peak, ',.0f')} | {verdicts} |")

@@ -50,8 +50,6 @@ enum pair_name pair_order(size_t round, size_t index)
 uint32_t pair_block_steps(double step_ns)
 {
     double steps = round((double)PAIR_BLOCK_TARGET_NS / step_ns);
-    if (steps < PAIR_BLOCK_STEPS_MIN)
-        steps = fmin(PAIR_BLOCK_STEPS_MIN, floor((double)PAIR_BLOCK_LONG_NS / step_ns));
     /* One more is asked for, the lead-in. */
     return (uint32_t)fmin(fmax(steps, 1), PROTO_BLOCK_STEPS_MAX - 1);
 }

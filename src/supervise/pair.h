@@ -21,9 +21,7 @@
 #include "supervise/pair_side.h"
 
 #define PAIR_CONFIDENCE      0.95
-#define PAIR_BLOCK_TARGET_NS (25 * NS_PER_MS) /* of the slower side's blocks; */
-#define PAIR_BLOCK_STEPS_MIN 4                /* so many steps where they take no longer than */
-#define PAIR_BLOCK_LONG_NS   (100 * NS_PER_MS)
+#define PAIR_BLOCK_TARGET_NS (4 * NS_PER_MS) /* of the slower side's blocks; at least one step */
 #define PAIR_ROUNDS_MAX      100000
 
 enum pair_name { PAIR_A, PAIR_B, PAIR_SIDES };

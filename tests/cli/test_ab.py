@@ -66,9 +66,9 @@ def test_a_side_that_takes_twice_as_long(call, a, b, outcome, ratio):
     assert line["log_ratio"] == pytest.approx(math.log(ratio), abs=1e-12)
     assert line["ratio_percent"] == pytest.approx(100 * (ratio - 1))
     assert line["a"]["ms_p50"] == a and line["b"]["ms_p50"] == b
-    assert line["steps_per_block"] == 13  # 25 ms of the slower side
+    assert line["steps_per_block"] == 2  # 4 ms of the slower side
     assert line["sign_p"] == pytest.approx(2 * 0.5 ** line["rounds"])
-    assert line["a"]["samples"] == line["b"]["samples"] == 2 * 13 * line["rounds"]
+    assert line["a"]["samples"] == line["b"]["samples"] == 2 * 2 * line["rounds"]
     assert line["lead_in_steps_dropped"] == 4 * line["rounds"]
 
 

@@ -13,13 +13,12 @@ Test(supervise_pair, rounds_are_counterbalanced)
     cr_assert_eq(pair_order(3, 0), PAIR_B);
 }
 
-Test(supervise_pair, blocks_are_about_25_ms_of_the_slower_side_and_four_steps_if_they_can)
+Test(supervise_pair, blocks_are_about_4_ms_of_the_slower_side)
 {
-    cr_assert_eq(pair_block_steps(1e6), 25);
-    cr_assert_eq(pair_block_steps(4.6e6), 5);
-    cr_assert_eq(pair_block_steps(10e6), 4);
-    cr_assert_eq(pair_block_steps(25e6), 4);
-    cr_assert_eq(pair_block_steps(30e6), 3);
+    cr_assert_eq(pair_block_steps(1e5), 40);
+    cr_assert_eq(pair_block_steps(0.9e6), 4);
+    cr_assert_eq(pair_block_steps(2.5e6), 2);
+    cr_assert_eq(pair_block_steps(3e6), 1);
     cr_assert_eq(pair_block_steps(60e6), 1);
     cr_assert_eq(pair_block_steps(60e9), 1, "never none");
     /* with the lead-in step it is still a block that a worker takes */
