@@ -124,7 +124,7 @@ def test_flags_of_a_side_replace_the_common_ones(call):
 
 def test_blocks_are_interleaved_and_counterbalanced(call):
     log = call.folder / "log"
-    flags = side("--made-up", "--step-ms 20", f"--log {log}")
+    flags = side("--made-up", "--step-ms 1", f"--log {log}")
     _, line = compare(call, flags, flags, "--rounds", "3", code=3)
     lines = [text.split() for text in log.read_text().splitlines()]
     runs = [(pid, int(steps)) for pid, kind, steps in lines if kind == "run"]
@@ -154,12 +154,12 @@ def test_warm_up_ends_for_both_and_takes_its_share_of_the_time_at_most(call):
 
 
 def test_raw_rounds_are_kept(call):
-    _, line = compare(call, side("--made-up", "--step-ms 20"), side("--made-up", "--step-ms 25"), code=0)
+    _, line = compare(call, side("--made-up", "--step-ms 0.8"), side("--made-up", "--step-ms 1"), code=0)
     path = call.folder / "_bench" / "samples" / line["samples_file"]
     rounds = [json.loads(text) for text in path.read_text().splitlines()]
     assert len(rounds) == line["rounds"]
     assert [each["order"] for each in rounds[:3]] == ["ABBA", "BAAB", "ABBA"]
-    assert rounds[0]["a"] == {"block_ns": [2e7, 2e7], "window_ns": [8e7, 8e7], "ns": [[2e7] * 4] * 2}
+    assert rounds[0]["a"] == {"block_ns": [8e5, 8e5], "window_ns": [32e5, 32e5], "ns": [[8e5] * 4] * 2}
     assert all(each["log_ratio"] == pytest.approx(math.log(1.25)) for each in rounds)
 
 
