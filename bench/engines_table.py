@@ -113,8 +113,7 @@ def print_read(paths):
     return 0 if by_row else 4
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_cell_arguments(parser):
     parser.add_argument("--program", default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", default="superintelligence-tiny")
@@ -122,6 +121,11 @@ def main():
     parser.add_argument("--mode", nargs="+", default=["train", "infer"])
     parser.add_argument("--seq", nargs="+", type=int, default=[128])
     parser.add_argument("--batch", nargs="+", type=int, default=[4])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_cell_arguments(parser)
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-time", default="10s")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engines_table import find_program
+from engines_table import add_cell_arguments, find_program
 
 
 def run(options, engine, way, out):
@@ -56,14 +56,8 @@ def row(key, fixed, precise):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--program", default=None)
+    add_cell_arguments(parser)
     parser.add_argument("--engines", nargs="+", default=["native", "pytorch"])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--model", default="superintelligence-tiny")
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--mode", nargs="+", default=["train", "infer"])
-    parser.add_argument("--seq", nargs="+", type=int, default=[128])
-    parser.add_argument("--batch", nargs="+", type=int, default=[4])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--max-time", default="30s")
     parser.add_argument("--rounds", type=int, default=1, help="of fixed, precise, precise, fixed")

@@ -10,10 +10,6 @@
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define KILL_GRACE_NS         (2 * NS_PER_S)
-#define COMMAND_BYTES_MAX     (256 * 1024)
-#define ENVIRONMENT_BYTES_MAX (64 * 1024)
-
 void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 {
     if (bench->setup->options.run.is_quiet)
@@ -50,7 +46,7 @@ static struct supervise_options side_options(struct ab_bench *bench, enum pair_n
         .self_path = side->binary[0] != '\0' ? side->binary : bench->self_path,
         .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = KILL_GRACE_NS,
+        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
         .interrupt = signals_interrupt(),
         .wake_fd = bench->wake_fd,

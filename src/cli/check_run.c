@@ -19,11 +19,8 @@
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define KILL_GRACE_NS         (2 * NS_PER_S)
-#define COMMAND_BYTES_MAX     (256 * 1024)
-#define ENVIRONMENT_BYTES_MAX (64 * 1024)
-#define ROWS_MAX              (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
-#define FILE_NAME_BYTES       64
+#define ROWS_MAX        (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
+#define FILE_NAME_BYTES 64
 
 /* What a whole call is made of, so that it can be released in one place. */
 struct check {
@@ -133,7 +130,7 @@ static struct supervise_options supervise_options(const struct check *check,
         .self_path = check->self_path,
         .python = is_python ? options->python : NULL,
         .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = KILL_GRACE_NS,
+        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
         .interrupt = signals_interrupt(),
         .wake_fd = check->wake_fd,

@@ -9,10 +9,9 @@
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define ENVIRONMENT_BYTES_MAX (64 * 1024)
-#define OUTPUT_BYTES_MAX      (256 * 1024)
-#define NAME_COLUMNS          30
-#define PROBE_TIMEOUT_NS      (30 * NS_PER_S)
+#define OUTPUT_BYTES_MAX (256 * 1024)
+#define NAME_COLUMNS     30
+#define PROBE_TIMEOUT_NS (30 * NS_PER_S)
 
 struct env_options {
     bool is_json;

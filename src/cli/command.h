@@ -98,7 +98,8 @@ bool command_parse(const struct invocation *call, void *options, struct options_
 
 /* One line on stderr, "tokmark run: TEXT", with control characters made visible. */
 void command_complain(const struct invocation *call, const char *format, ...) PRINTF_LIKE(2, 3);
-/* The whole command line as a JSON array, for records. */
+/* The whole command line as a JSON array, for records; room enough for it. */
+#define COMMAND_BYTES_MAX (256 * 1024)
 void command_write_words(const struct invocation *call, struct buf *out);
 /* Writes the buffer to stdout. */
 enum exit_code command_print(const struct invocation *call, struct buf *out);

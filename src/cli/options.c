@@ -125,16 +125,25 @@ static enum status pick_list(const struct option *row, const char *text, struct 
     }
 }
 
+/* A word in a number's place: one of the row's choices (NULL for a number), or an error. */
+static enum status take_choice(const struct option *row, const char *text,
+                               const struct option_choice **ret_choice, struct err *err)
+{
+    *ret_choice = find_choice(row, text);
+    if (*ret_choice == NULL && row->choices != NULL && isalpha((unsigned char)text[0]))
+        return unknown_choice(row, text, err);
+    return STATUS_OK;
+}
+
 static enum status set_number(const struct option *row, const char *text, uint64_t *target,
                               struct err *err)
 {
-    const struct option_choice *choice = find_choice(row, text);
-    if (choice != NULL) {
+    const struct option_choice *choice = NULL;
+    enum status status = take_choice(row, text, &choice, err);
+    if (choice != NULL)
         *target = choice->value;
-        return STATUS_OK;
-    }
-    if (row->choices != NULL && isalpha((unsigned char)text[0]))
-        return unknown_choice(row, text, err);
+    if (choice != NULL || status != STATUS_OK)
+        return status;
     if (row->type == OPTION_BYTES)
         return num_parse_bytes(text, target, err);
     return num_parse_u64(text, row->min, row->max, target, err);
@@ -143,13 +152,12 @@ static enum status set_number(const struct option *row, const char *text, uint64
 static enum status set_real(const struct option *row, const char *text, double *target,
                             struct err *err)
 {
-    const struct option_choice *choice = find_choice(row, text);
-    if (choice != NULL) {
+    const struct option_choice *choice = NULL;
+    enum status status = take_choice(row, text, &choice, err);
+    if (choice != NULL)
         *target = (double)choice->value;
-        return STATUS_OK;
-    }
-    if (row->choices != NULL && isalpha((unsigned char)text[0]))
-        return unknown_choice(row, text, err);
+    if (choice != NULL || status != STATUS_OK)
+        return status;
     return num_parse_double(text, (double)row->min / 100.0, (double)row->max / 100.0, target, err);
 }
 

@@ -19,10 +19,6 @@
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
-#define KILL_GRACE_NS         (2 * NS_PER_S)
-#define COMMAND_BYTES_MAX     (256 * 1024)
-#define ENVIRONMENT_BYTES_MAX (64 * 1024)
-
 /* What the whole run is made of, so that it can be released in one place. */
 struct run {
     const struct invocation *call;
@@ -163,7 +159,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .self_path = run->self_path,
         .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = KILL_GRACE_NS,
+        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
         .results_dir = run->setup.out,
         .foreign_load_limit_percent = (double)options->foreign_load,

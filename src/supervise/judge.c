@@ -19,17 +19,6 @@ static void add_verdict(struct trial *trial, enum verdict verdict, const char *c
     reasons_add(&trial->reasons, code, "%s", text);
 }
 
-static bool is_preset(const struct cell *cell)
-{
-    return strcmp(cell->model_source, "preset") == 0;
-}
-
-bool judge_is_own_package(const struct trial *trial)
-{
-    static const char prefix[] = "package ";
-    return strncmp(trial->ready.model_source, prefix, sizeof(prefix) - 1) == 0;
-}
-
 /* Figures that cannot be right, whatever else happened. */
 static void judge_validity(struct trial *trial)
 {
@@ -48,15 +37,8 @@ static void judge_validity(struct trial *trial)
     if (trial->has_clock_mismatch)
         add_verdict(trial, VERDICT_INVALID, "clock_mismatch",
                     "the worker reported a longer block than the host saw pass");
-    uint64_t params_total = trial->has_ready ? trial->ready.params_total : 0;
-    /* A package of the user's own is measured as it is; a preset must be the preset. */
-    if (is_preset(trial->cell) && !judge_is_own_package(trial) && params_total != 0 &&
-        params_total != model_params_total(&trial->cell->model)) {
-        (void)snprintf(text, sizeof(text),
-                       "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64,
-                       params_total, model_params_total(&trial->cell->model));
+    if (trial->has_ready && provenance_is_other_model(trial->cell, &trial->ready, text))
         add_verdict(trial, VERDICT_INVALID, "params_mismatch", text);
-    }
 }
 
 /* --- the machine --- */

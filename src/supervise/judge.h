@@ -12,7 +12,5 @@ void judge_trial(struct trial *trial);
 /* Share of the cell's processors' time that others used while it was measured; NULL, or why it is
  * not known. */
 const char *judge_foreign_percent(const struct trial *trial, double *ret_percent);
-/* Did the worker take the user's own package for the preset? */
-bool judge_is_own_package(const struct trial *trial);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/version.h"
 #include "supervise/judge.h"
+#include "supervise/provenance.h"
 
 #define MIB            1048576.0
 #define JSON_BYTES_MAX (64 * 1024)
@@ -36,11 +37,6 @@ enum status outcome_summarize(struct trial *trial, struct err *err)
 }
 
 /* --- the record, part by part --- */
-
-static bool is_preset(const struct cell *cell)
-{
-    return strcmp(cell->model_source, "preset") == 0;
-}
 
 static bool is_synthetic(const struct trial *trial)
 {
@@ -363,11 +359,11 @@ static void put_model(const struct trial *trial, struct record *record)
     uint64_t total = ready->params_total;
     uint64_t active = ready->params_active;
     /* A preset is known without a worker. */
-    if (total == 0 && is_preset(cell))
+    if (total == 0 && provenance_is_preset(cell))
         total = model_params_total(&cell->model);
-    if (active == 0 && is_preset(cell) && !judge_is_own_package(trial))
+    if (active == 0 && provenance_is_preset(cell) && !provenance_is_package(&trial->ready))
         active = model_params_active(&cell->model);
-    bool is_spec = is_preset(cell) && total == model_params_total(&cell->model);
+    bool is_spec = provenance_is_preset(cell) && total == model_params_total(&cell->model);
     const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
     set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
     set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);

@@ -8,11 +8,9 @@
 #include "base/clock.h"
 #include "measure/quantile.h"
 #include "supervise/greet.h"
+#include "supervise/provenance.h"
 
 #define RECENT_SAMPLES_MAX 20
-/* How far a worker's clock may run from the host's over one block, as in a trial. */
-#define CLOCK_SLACK_NS       NS_PER_MS
-#define CLOCK_SLACK_PER_CENT 1
 
 void pair_side_init(struct pair_side *side, const struct cell *cell,
                     const struct supervise_options *options, const char *log_path)
@@ -37,19 +35,6 @@ void pair_side_release(struct pair_side *side)
 bool pair_side_can_go_on(const struct pair_side *side)
 {
     return side->has_ready && !side->session.has_ended && !session_is_interrupted(&side->session);
-}
-
-/* A preset must be the preset; a package of the user's own is measured as it is. */
-static void judge_model(struct pair_side *side)
-{
-    static const char package[] = "package ";
-    uint64_t seen = side->ready.params_total;
-    uint64_t wanted = model_params_total(&side->cell->model);
-    if (strcmp(side->cell->model_source, "preset") == 0 && seen != 0 && seen != wanted &&
-        strncmp(side->ready.model_source, package, sizeof(package) - 1) != 0)
-        session_end(&side->session, VERDICT_INVALID, "params_mismatch",
-                    "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64, seen,
-                    wanted);
 }
 
 static enum status start(struct pair_side *side, struct err *err)
@@ -83,7 +68,9 @@ enum status pair_side_open(struct pair_side *side, struct err *err)
         return STATUS_OK;
     side->ready = reply.as.ready;
     side->has_ready = true;
-    judge_model(side);
+    char text[REASON_TEXT_BYTES];
+    if (provenance_is_other_model(side->cell, &side->ready, text))
+        session_end(session, VERDICT_INVALID, "params_mismatch", "%s", text);
     return STATUS_OK;
 }
 
@@ -94,13 +81,12 @@ static void judge_block(struct pair_side *side, const struct proto_run *run,
                         const struct proto_block *block, uint64_t host_ns)
 {
     struct session *session = &side->session;
-    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
     if (block->steps_count != run->steps_count || block->sync != run->sync)
         session_end(session, VERDICT_PROTOCOL_ERROR, "wrong_block",
                     "the worker answered with %" PRIu32 " steps, or synced otherwise; %" PRIu32
                     " were asked for",
                     block->steps_count, run->steps_count);
-    else if (!side->hello.is_synthetic && block->window_ns > host_ns + slack_ns)
+    else if (!side->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
         session_end(session, VERDICT_INVALID, "clock_mismatch",
                     "the worker reported a longer block than the host saw pass");
     else if (block->observation.nonfinite_count > 0)

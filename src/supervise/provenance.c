@@ -1,5 +1,6 @@
 #include "supervise/provenance.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,5 +97,31 @@ bool provenance_contradicts(enum cell_precision precision, const struct proto_re
     (void)snprintf(ret_text, REASON_TEXT_BYTES, "%s was asked for, and the worker's %s are %s",
                    cell_precision_name(precision), is_compute ? "products" : "parameters",
                    is_compute ? ready->dtype_compute : ready->dtype_param);
+    return true;
+}
+
+/* --- the model --- */
+
+bool provenance_is_preset(const struct cell *cell)
+{
+    return strcmp(cell->model_source, "preset") == 0;
+}
+
+bool provenance_is_package(const struct proto_ready *ready)
+{
+    static const char prefix[] = "package ";
+    return strncmp(ready->model_source, prefix, sizeof(prefix) - 1) == 0;
+}
+
+bool provenance_is_other_model(const struct cell *cell, const struct proto_ready *ready,
+                               char ret_text[REASON_TEXT_BYTES])
+{
+    uint64_t seen = ready->params_total;
+    uint64_t wanted = model_params_total(&cell->model);
+    if (!provenance_is_preset(cell) || provenance_is_package(ready) || seen == 0 || seen == wanted)
+        return false;
+    (void)snprintf(ret_text, REASON_TEXT_BYTES,
+                   "the worker's model has %" PRIu64 " parameters, the preset %" PRIu64, seen,
+                   wanted);
     return true;
 }

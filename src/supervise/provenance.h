@@ -1,5 +1,5 @@
-/* supervise/provenance.h - does a worker compute in the precision that was asked for? By its own
- * words (dtype_* of ready). Pure. */
+/* supervise/provenance.h - is what a worker opened what was asked for: the model, the precision? By
+ * its own words (ready). Pure. */
 #ifndef SUPERVISE_PROVENANCE_H
 #define SUPERVISE_PROVENANCE_H
 
@@ -15,5 +15,13 @@
  * Types that the worker does not name, or that nobody knows, contradict nothing. */
 bool provenance_contradicts(enum cell_precision precision, const struct proto_ready *ready,
                             char ret_text[REASON_TEXT_BYTES]);
+
+/* Is the cell's model a preset? Then did the worker take the user's own package for it? */
+bool provenance_is_preset(const struct cell *cell);
+bool provenance_is_package(const struct proto_ready *ready);
+/* True, with a sentence, for a preset that has another number of parameters. A package of the
+ * user's own is measured as it is. */
+bool provenance_is_other_model(const struct cell *cell, const struct proto_ready *ready,
+                               char ret_text[REASON_TEXT_BYTES]);
 
 #endif

@@ -21,6 +21,9 @@
 #define EXIT_GRACE_NS      (1 * NS_PER_S)   /* between the stream's end and the process's */
 #define REQUEST_BYTES_MAX  (64 * 1024)
 #define FIRST_FREE_FD      3
+/* How far a worker's clock may run from the host's over one block. */
+#define CLOCK_SLACK_NS       NS_PER_MS
+#define CLOCK_SLACK_PER_CENT 1
 
 const char *session_phase_name(enum event_phase phase)
 {
@@ -52,6 +55,12 @@ void session_release(struct session *session)
     if (session->log_fd >= 0)
         (void)close(session->log_fd);
     session->log_fd = -1;
+}
+
+bool session_saw_less(uint64_t window_ns, uint64_t host_ns)
+{
+    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
+    return window_ns > host_ns + slack_ns;
 }
 
 void session_end(struct session *session, enum verdict verdict, const char *code,

@@ -58,6 +58,9 @@ MUST_CHECK enum status session_start(struct session *session, const struct words
 bool session_ask(struct session *session, const struct proto_host_message *request,
                  enum proto_type expected, struct proto_worker_message *ret_reply);
 
+/* Is a block's window longer than the time that the host saw pass, by more than two clocks can
+ * differ? */
+bool session_saw_less(uint64_t window_ns, uint64_t host_ns);
 /* "start", "open", "warmup", "measure", "check", "close". */
 const char *session_phase_name(enum event_phase phase);
 /* Has a SIGINT come? */

@@ -13,13 +13,11 @@
 #include "supervise/greet.h"
 #include "supervise/judge.h"
 #include "supervise/outcome.h"
+#include "supervise/provenance.h"
 #include "supervise/session.h"
 
 #define SAMPLES_LINE_BYTES_MAX (1U << 20)
 #define ID_BYTES_MAX           (64 * 1024)
-/* How far a worker's clock may run from the host's over one block. */
-#define CLOCK_SLACK_NS       NS_PER_MS
-#define CLOCK_SLACK_PER_CENT 1
 
 static void put_policy(struct json_writer *writer, const struct measure_policy *policy)
 {
@@ -188,8 +186,7 @@ static enum status take_block(struct trial *trial, struct store *store,
                               const struct proto_block *block, uint64_t host_ns, struct err *err)
 {
     enum measure_phase phase = trial->measure.phase;
-    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
-    if (!trial->hello.is_synthetic && block->window_ns > host_ns + slack_ns)
+    if (!trial->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
         trial->has_clock_mismatch = true;
     take_observation(trial, phase, block);
     enum status status = append_samples(trial, store, phase, block, err);
@@ -340,7 +337,7 @@ static enum status look_up_check(struct trial *trial, struct err *err)
                                    .mode = cell_mode_name(cell->mode),
                                    .model = cell->model.name,
                                    .weights_hash = cell->weights_hash,
-                                   .is_package = judge_is_own_package(trial)};
+                                   .is_package = provenance_is_package(&trial->ready)};
     enum status status =
         checks_find(trial->options->results_dir, &wanted, &trial->check, trial->check_run_id, err);
     trial->has_check = status == STATUS_OK && trial->check != CHECKS_NONE;

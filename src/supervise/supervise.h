@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "measure/policy.h"
 #include "spec/cell.h"
@@ -17,6 +18,9 @@
 #include "store/store.h"
 #include "supervise/events.h"
 #include "supervise/sweep_facts.h"
+
+/* Between SIGTERM and SIGKILL, unless somebody knows better. */
+#define SUPERVISE_KILL_GRACE_NS (2 * NS_PER_S)
 
 struct supervise_options {
     struct measure_policy policy;

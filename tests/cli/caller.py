@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import threading
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
@@ -47,6 +48,23 @@ def calm(args, name="tokmark"):
     if name != "tokmark":
         return flags + args
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args
+
+
+def await_samples(call, process, pattern="*.jsonl", deadline_s=30):
+    """Until the first block of raw samples is on the disk."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        if any(path.stat().st_size > 0 for path in call.folder.glob(f"_bench/samples/{pattern}")):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no samples")
+
+
+def worker_pids(process):
+    """Children of the harness."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
 
 
 class Caller:

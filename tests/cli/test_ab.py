@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from caller import ROOT, TOKMARK
+from caller import ROOT, TOKMARK, await_samples, worker_pids
 
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ab_worker.py")
 CELL = ["--mode", "infer", "--seq", "16", "--batch", "1", "--warmup", "3"]
@@ -145,7 +145,9 @@ def test_blocks_are_interleaved_and_counterbalanced(call):
 
 def test_warm_up_ends_for_both_and_takes_its_share_of_the_time_at_most(call):
     args = ["--warmup", "auto", "--max-time", "400ms"]
-    _, line = compare(call, side("--made-up", "--step-ms 1", "--growing"), side("--made-up"), *args, code=0)
+    # How many rounds fit, and so what can be said of A, is the machine's affair.
+    done, line = compare(call, side("--made-up", "--step-ms 1", "--growing"), side("--made-up"), *args, code=None)
+    assert done.returncode in (0, 3), done.stderr
     assert line["a"]["verdict"] == "unsteady" and line["a"]["reasons"][0]["code"] == "warmup_not_steady"
     assert line["b"]["verdict"] == "ok" and line["rounds"] > 0
     # 1 ms and 2 % more each: 100 ms are over after 56 steps
@@ -339,25 +341,14 @@ def test_a_revision_without_the_folder(call, repository):
 
 # --- signals ---
 
-def await_rounds(call, process, deadline_s=30):
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        assert process.poll() is None, process.communicate()
-        if any(path.stat().st_size > 0 for path in call.folder.glob("_bench/samples/ab-*.jsonl")):
-            return
-        time.sleep(0.02)
-    raise AssertionError("no rounds")
-
-
-def workers(process):
-    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
+def await_rounds(call, process):
+    await_samples(call, process, "ab-*.jsonl")
 
 
 def test_an_interrupt_keeps_what_is_whole(call):
     process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL, "--seq", "16", "32")
     await_rounds(call, process)
-    pids = workers(process)
+    pids = worker_pids(process)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
@@ -371,7 +362,7 @@ def test_an_interrupt_keeps_what_is_whole(call):
 def test_no_worker_outlives_a_killed_harness(call):
     process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL)
     await_rounds(call, process)
-    pids = workers(process)
+    pids = worker_pids(process)
     process.kill()
     process.wait()
     end = time.monotonic() + 20

@@ -6,29 +6,12 @@ import time
 
 import pytest
 
-from caller import worker
+from caller import await_samples, worker, worker_pids
 
 
 def start(call, *worker_args, extra=()):
     return call.start("run", "--engine", worker(*worker_args), "--mode", "infer", "--seq", "32", "64",
                       "--steps", "100000", "--warmup", "0", "--zip", *extra)
-
-
-def await_samples(call, process, deadline_s=20):
-    """Until the first block of raw samples is on the disk."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        assert process.poll() is None, process.communicate()
-        if any(path.stat().st_size > 0 for path in call.folder.glob("_bench/samples/*.jsonl")):
-            return
-        time.sleep(0.02)
-    raise AssertionError("no samples")
-
-
-def worker_pids(process):
-    """Children of the harness."""
-    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
 
 
 def is_alive(pid):
