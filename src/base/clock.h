@@ -1,4 +1,5 @@
-/* base/clock.h - the two clocks: monotonic for durations, realtime only as a stamp. */
+/* base/clock.h - the clocks: monotonic for durations, realtime only as a stamp, and what this
+ * process has used of the processors. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
@@ -12,6 +13,8 @@
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t clock_now_ns(void);
+/* Processor time of this process, all threads, user and system, in nanoseconds. */
+uint64_t clock_cpu_ns(void);
 /* UTC, ISO 8601 with milliseconds: "2026-11-22T15:04:05.123Z". */
 void clock_stamp(char text[CLOCK_STAMP_BYTES]);
 

@@ -187,6 +187,17 @@ static uint64_t steady_block(const struct measure_state *state, uint64_t wished,
     return to_look < 2 * steps ? (to_look + 1) / 2 : steps;
 }
 
+/* How long a block should be. A block synced blindly is one sample: those should be alike. */
+static double block_wish_ns(const struct measure_state *state)
+{
+    double target_ns = (double)state->policy.block_target_ns;
+    if (state->overhead_blocks_count == 0 || state->policy.is_sync_per_block)
+        return target_ns;
+    double overhead_ns = (double)state->overhead_ns / (double)state->overhead_blocks_count;
+    double wish_ns = fmin(overhead_ns / (MEASURE_OVERHEAD_PERCENT / 100), MEASURE_BLOCK_NS_MAX);
+    return fmax(wish_ns, target_ns);
+}
+
 struct measure_order measure_next(const struct measure_state *state)
 {
     if (state->phase == MEASURE_DONE)
@@ -196,7 +207,7 @@ struct measure_order measure_next(const struct measure_state *state)
         return order; /* the first step is seen apart */
     const struct measure_policy *policy = &state->policy;
     double step_ns = step_estimate_ns(state);
-    uint64_t wished = steps_within((double)policy->block_target_ns, step_ns);
+    uint64_t wished = steps_within(block_wish_ns(state), step_ns);
     wished = minimum(wished, policy->block_steps_max);
     uint64_t steps = state->phase == MEASURE_WARMUP ? warmup_block(state, wished, step_ns)
                                                     : steady_block(state, wished, step_ns);
@@ -435,6 +446,12 @@ enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
     if (state->steady_steps_done >= state->policy.steps_exact)
         state->phase = MEASURE_DONE;
     return STATUS_OK;
+}
+
+void measure_add_overhead(struct measure_state *state, uint64_t overhead_ns)
+{
+    state->overhead_ns += overhead_ns;
+    state->overhead_blocks_count++;
 }
 
 /* --- progress --- */

@@ -19,6 +19,10 @@
  * of the last five and the five before (with fewer than ten: the last three, the first step not
  * among them) lie within MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
  *
+ * Blocks: as many steps as fit into block_target_ns; when synced per step, into more where what is
+ * spent beside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
+ * them, up to MEASURE_BLOCK_NS_MAX.
+ *
  * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
  */
 #ifndef MEASURE_POLICY_H
@@ -28,6 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "spec/verdict.h"
 
@@ -38,6 +43,10 @@
 #define MEASURE_EFFECTIVE_MIN  20.0
 /* By precision no more samples are taken than this; steps_exact is the caller's to bound. */
 #define MEASURE_SAMPLES_MAX 1000000
+/* Half of what is promised: blocks that end early for a look are shorter than wished. */
+#define MEASURE_OVERHEAD_PERCENT 0.05
+/* An interrupted run, and progress, wait for a block's end. */
+#define MEASURE_BLOCK_NS_MAX (1500 * NS_PER_MS)
 
 struct measure_policy {
     uint64_t steps_exact;     /* 0 = by precision */
@@ -50,7 +59,7 @@ struct measure_policy {
     uint64_t warmup_steps_max;   /* caps for auto; */
     uint64_t warmup_time_max_ns; /* this one does not count the first step, which may compile */
     bool is_sync_per_block;      /* a sample is a block's mean step instead of one step */
-    uint64_t block_target_ns;    /* wished length of a block */
+    uint64_t block_target_ns;    /* wished length of a block, at least */
     uint32_t block_steps_max;
 };
 
@@ -80,7 +89,9 @@ struct measure_state {
     uint64_t warmup_ns;
     uint64_t first_step_ns; /* of the warm-up's (or else the run's) first step */
     uint64_t steady_steps_done;
-    uint64_t steady_ns;     /* sum of the blocks' windows */
+    uint64_t steady_ns;   /* sum of the blocks' windows */
+    uint64_t overhead_ns; /* beside the windows of so many blocks; of both phases */
+    uint64_t overhead_blocks_count;
     size_t next_look;       /* the n at which the interval is looked at next */
     double ci_percent;      /* wider side of the interval at the last look; infinite before one */
     double effective_count; /* independent samples that the last look's were worth; 0 before one */
@@ -96,6 +107,8 @@ struct measure_order measure_next(const struct measure_state *state);
 MUST_CHECK enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
                                          uint64_t window_ns, const uint64_t *step_ns,
                                          struct err *err);
+/* What was spent on the last block beside its window, its batches and its losses. */
+void measure_add_overhead(struct measure_state *state, uint64_t overhead_ns);
 /* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
  * until a step has been seen. */
 double measure_progress(const struct measure_state *state);

@@ -145,6 +145,8 @@
     X(HARNESS_INSIDE_MS, "harness_inside_ms", DOUBLE, "ms",                                        \
       "measured windows less the sum of their steps")                                              \
     X(HARNESS_PERCENT, "harness_percent", DOUBLE, "%", "both, of the measured windows")            \
+    X(HARNESS_CPU_PERCENT, "harness_cpu_percent", DOUBLE, "%",                                     \
+      "tokmark's own processor time while the worker ran measured blocks, of their windows")       \
     X(PREPARE_MS, "prepare_ms", DOUBLE, "ms",                                                      \
       "making batches for the measured blocks, outside their windows")                             \
     X(OBSERVE_MS, "observe_ms", DOUBLE, "ms",                                                      \

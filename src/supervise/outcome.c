@@ -325,6 +325,8 @@ static void put_harness(const struct trial *trial, struct record *record)
     set_double(record, RECORD_HARNESS_PERCENT, is_known && window_ns > 0,
                100 * (outside_ms + inside_ms) / ((double)window_ns / 1e6),
                is_real ? "clock_mismatch" : missing);
+    set_double(record, RECORD_HARNESS_CPU_PERCENT, is_real && window_ns > 0,
+               100 * (double)trial->waiting_cpu_ns / (double)window_ns, missing);
     set_double(record, RECORD_PREPARE_MS, is_real && !trial->lacks_prepare,
                (double)trial->prepare_ns / 1e6, is_real ? NOT_REPORTED : missing);
     set_double(record, RECORD_OBSERVE_MS, is_real && !trial->lacks_observe,

@@ -44,6 +44,8 @@ struct trial {
     bool lacks_device_ns;      /* a measured block came without the device's own time */
     uint64_t device_ns;        /* of all measured blocks */
     uint64_t turns_ns;         /* of measured blocks: from one request's making to the next's */
+    uint64_t block_apart_ns;   /* of the last block: window, batches, losses; the worker's own */
+    uint64_t waiting_cpu_ns;   /* our own processor time while measured blocks ran */
     uint64_t steps_ns;         /* sum of their steps, where they are synced one by one */
     bool lacks_prepare, lacks_observe; /* a measured block came without */
     uint64_t prepare_ns, observe_ns;   /* of measured blocks, by the worker */

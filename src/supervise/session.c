@@ -16,9 +16,8 @@
 #include "base/file.h"
 #include "base/num.h"
 
-#define LOOK_EVERY_NS      (50 * NS_PER_MS) /* memory, log size, listeners, while waiting */
-#define INTERRUPT_GRACE_NS (2 * NS_PER_S)   /* for the running block after SIGINT */
-#define EXIT_GRACE_NS      (1 * NS_PER_S)   /* between the stream's end and the process's */
+#define INTERRUPT_GRACE_NS (2 * NS_PER_S) /* for the running block after SIGINT */
+#define EXIT_GRACE_NS      (1 * NS_PER_S) /* between the stream's end and the process's */
 #define REQUEST_BYTES_MAX  (64 * 1024)
 #define FIRST_FREE_FD      3
 /* How far a worker's clock may run from the host's over one block. */
@@ -44,6 +43,7 @@ void session_init(struct session *session, const struct supervise_options *optio
     session->options = options;
     session->spawn = (struct spawn){.in_fd = -1, .out_fd = -1};
     session->log_fd = -1;
+    session->pause_ns = WATCH_PAUSE_NS_MIN;
     session->phase = EVENT_STARTING;
     line_reader_init(&session->reader, -1);
 }
@@ -267,11 +267,9 @@ static void drain_wake(const struct session *session)
 
 /* A flood on standard error must not fill the disk: over the limit, this trial's part of the log
  * starts anew with its own last lines, which say most about what goes wrong. */
-static void cap_log(const struct session *session)
+static void cap_log(const struct session *session, off_t size_bytes)
 {
-    struct stat info;
-    if (session->log_fd < 0 || fstat(session->log_fd, &info) != 0 ||
-        info.st_size - session->log_start_byte <= (off_t)SESSION_LOG_BYTES_MAX)
+    if (size_bytes - session->log_start_byte <= (off_t)SESSION_LOG_BYTES_MAX)
         return;
     char tail[SESSION_TAIL_BYTES + 1];
     session_log_tail(session, tail);
@@ -281,14 +279,27 @@ static void cap_log(const struct session *session)
                       SESSION_LOG_BYTES_MAX >> 20, tail);
 }
 
-/* What is done between two waits. */
+/* True when the worker has written to its log since the last look. */
+static bool look_at_log(struct session *session)
+{
+    struct stat info;
+    if (session->log_fd < 0 || fstat(session->log_fd, &info) != 0)
+        return false;
+    cap_log(session, info.st_size);
+    bool has_grown = info.st_size != session->log_seen_byte;
+    session->log_seen_byte = info.st_size;
+    return has_grown;
+}
+
+/* What is done between two waits: memory, log, listeners. */
 static void look_around(struct session *session)
 {
     const struct event_listener *events = session->options->events;
     if (events != NULL && events->tick != NULL)
         events->tick(events->context);
-    cap_log(session);
+    bool is_talking = look_at_log(session);
     struct watch_look look = watch_take_look(&session->watch);
+    session->pause_ns = is_talking ? WATCH_PAUSE_NS_MIN : watch_pause_ns(&session->watch, &look);
     if (look.finding != WATCH_FINE && !session->has_ended)
         end_by_memory(session, &look);
 }
@@ -350,7 +361,7 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
 {
     bool is_stopping = false;
     do {
-        uint64_t slice_ns = clock_now_ns() + LOOK_EVERY_NS;
+        uint64_t slice_ns = clock_now_ns() + session->pause_ns;
         struct err why = {0};
         enum status status =
             line_reader_next(&session->reader, slice_ns < deadline_ns ? slice_ns : deadline_ns,
@@ -477,7 +488,7 @@ void session_finish(struct session *session)
         return;
     if (!session->spawn.is_reaped)
         take_down(session);
-    cap_log(session);
+    (void)look_at_log(session);
 }
 
 /* Start of the last SESSION_TAIL_LINES_MAX lines. */

@@ -30,6 +30,8 @@ struct session {
     struct watch watch;
     int log_fd;           /* owned; -1 = none */
     off_t log_start_byte; /* this trial's part begins here */
+    off_t log_seen_byte;  /* its size at the last look */
+    uint64_t pause_ns;    /* between two looks around */
     enum event_phase phase;
 
     bool has_ended;         /* no more requests; the verdict says why */

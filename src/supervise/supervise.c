@@ -189,6 +189,7 @@ static enum status take_block(struct trial *trial, struct store *store,
     if (!trial->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
         trial->has_clock_mismatch = true;
     take_observation(trial, phase, block);
+    trial->block_apart_ns = block->window_ns + block->prepare_ns + block->observe_ns;
     enum status status = append_samples(trial, store, phase, block, err);
     if (status == STATUS_OK)
         status = measure_add_block(&trial->measure, block->steps_count, block->window_ns,
@@ -205,9 +206,12 @@ static enum status run_block(struct trial *trial, struct store *store, uint32_t 
         trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
     struct proto_worker_message reply;
     uint64_t before_ns = clock_now_ns();
+    uint64_t cpu_before_ns = clock_cpu_ns();
     if (!session_ask(&trial->session, &request, PROTO_BLOCK, &reply))
         return STATUS_OK;
     uint64_t host_ns = clock_now_ns() - before_ns;
+    if (trial->measure.phase == MEASURE_STEADY)
+        trial->waiting_cpu_ns += clock_cpu_ns() - cpu_before_ns;
     enum status status = STATUS_OK;
     if (is_asked_block(trial, &request.as.run, &reply.as.block))
         status = take_block(trial, store, &reply.as.block, host_ns, err);
@@ -235,11 +239,12 @@ static void read_load(const struct trial *trial, struct cpuload *ret_load)
     cpuload_read(trial->session.watch.pid, trial->session.spawn.pid, getpid(), ret_load);
 }
 
-/* The figures' own part of the run begins. */
-static void begin_measuring(struct trial *trial)
+/* Warm-up, or the figures' own part of the run. */
+static void begin_phase(struct trial *trial, enum measure_phase phase)
 {
-    if (is_worker_here(trial))
+    if (phase == MEASURE_STEADY && is_worker_here(trial))
         read_load(trial, &trial->load_before);
+    enter_phase(trial, phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
 }
 
 static void end_measuring(struct trial *trial)
@@ -247,6 +252,15 @@ static void end_measuring(struct trial *trial)
     trial->has_load = trial->load_before.is_known;
     if (trial->has_load)
         read_load(trial, &trial->load_after);
+}
+
+/* From deciding on a block to being ready for the next. */
+static void take_turn(struct trial *trial, enum measure_phase phase, uint64_t turn_ns)
+{
+    if (phase == MEASURE_STEADY)
+        trial->turns_ns += turn_ns;
+    if (!trial->hello.is_synthetic && turn_ns >= trial->block_apart_ns)
+        measure_add_overhead(&trial->measure, turn_ns - trial->block_apart_ns);
 }
 
 static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
@@ -258,18 +272,17 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         struct measure_order order = measure_next(&trial->measure);
         if (order.phase == MEASURE_DONE)
             break;
-        if (order.phase != told && order.phase == MEASURE_STEADY)
-            begin_measuring(trial);
-        if (order.phase != told)
-            enter_phase(trial, order.phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
+        if (order.phase != told) {
+            begin_phase(trial, order.phase);
+            before_ns = clock_now_ns(); /* once a phase: not a block's */
+        }
         told = order.phase;
         uint64_t blocks_count = trial->blocks_count;
         status = run_block(trial, store, order.steps_count, err);
         if (trial->blocks_count == blocks_count)
             continue;
         tell_block(trial);
-        if (order.phase == MEASURE_STEADY)
-            trial->turns_ns += clock_now_ns() - before_ns;
+        take_turn(trial, order.phase, clock_now_ns() - before_ns);
     }
     end_measuring(trial);
     return status;

@@ -10,6 +10,9 @@
 #include "base/sysmem.h"
 
 #define ANCESTORS_MAX 64
+/* Memory that a worker can touch in a second: the kernel clears pages for it, at some GiB/s a
+ * processor. */
+#define GROWTH_BYTES_PER_S (16ULL << 30)
 
 void watch_begin(struct watch *watch, pid_t root_pid, uint64_t limit_bytes)
 {
@@ -69,11 +72,26 @@ struct watch_look watch_take_look(const struct watch *watch)
     uint64_t peak_bytes = 0;
     if (!sysmem_process_rss(watch->pid, &look.rss_bytes, &peak_bytes))
         return look;
-    /* The dearer reading only when it can matter. */
-    if (look.rss_bytes > watch->reserve_bytes)
-        look.available_bytes = sysmem_available_bytes();
+    look.available_bytes = sysmem_available_bytes();
     look.finding = watch_judge(watch, look.rss_bytes, look.available_bytes);
     return look;
+}
+
+uint64_t watch_pause_ns(const struct watch *watch, const struct watch_look *look)
+{
+    uint64_t left_bytes = UINT64_MAX;
+    if (watch->limit_bytes > 0)
+        left_bytes =
+            watch->limit_bytes > look->rss_bytes ? watch->limit_bytes - look->rss_bytes : 0;
+    uint64_t host_bytes = look->available_bytes > watch->reserve_bytes
+                              ? look->available_bytes - watch->reserve_bytes
+                              : 0;
+    if (host_bytes < left_bytes)
+        left_bytes = host_bytes;
+    uint64_t pause_ns = left_bytes / (2 * GROWTH_BYTES_PER_S / NS_PER_S);
+    if (pause_ns < WATCH_PAUSE_NS_MIN)
+        return WATCH_PAUSE_NS_MIN;
+    return pause_ns < WATCH_PAUSE_NS_MAX ? pause_ns : WATCH_PAUSE_NS_MAX;
 }
 
 bool watch_saw_oom_kill(const struct watch *watch)

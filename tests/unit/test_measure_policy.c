@@ -187,6 +187,46 @@ Test(measure_policy, blocks_reach_their_target_and_their_cap)
     drive_free(drive);
 }
 
+/* Steps of the next measured block, after one of one step and `overhead_ns` beside it. */
+static uint32_t block_after_overhead(struct measure_policy policy, uint64_t overhead_ns)
+{
+    struct measure_state state;
+    struct err err = {0};
+    uint64_t ns = NS_PER_MS;
+    measure_init(&state, &policy);
+    cr_assert_eq(measure_add_block(&state, 1, ns, policy.is_sync_per_block ? NULL : &ns, &err),
+                 STATUS_OK);
+    measure_add_overhead(&state, overhead_ns);
+    uint32_t steps = measure_next(&state).steps_count;
+    measure_release(&state);
+    return steps;
+}
+
+Test(measure_policy, blocks_are_long_enough_for_what_is_spent_beside_them)
+{
+    struct measure_policy policy = exact(100000, 0);
+    cr_expect_eq(block_after_overhead(policy, 0), 250); /* block_target_ns */
+    cr_expect_eq(block_after_overhead(policy, 100 * NS_PER_US), 250);
+    cr_expect_eq(block_after_overhead(policy, 400 * NS_PER_US), 800); /* 0.05 % */
+    cr_expect_eq(block_after_overhead(policy, NS_PER_S), 1500);       /* at most */
+    policy.is_sync_per_block = true;
+    cr_expect_eq(block_after_overhead(policy, NS_PER_S), 250);
+}
+
+Test(measure_policy, the_overhead_of_a_block_is_the_mean_of_all)
+{
+    struct measure_policy policy = exact(100000, 0);
+    struct measure_state state;
+    struct err err = {0};
+    uint64_t ns = NS_PER_MS;
+    measure_init(&state, &policy);
+    cr_assert_eq(measure_add_block(&state, 1, ns, &ns, &err), STATUS_OK);
+    measure_add_overhead(&state, 100 * NS_PER_US);
+    measure_add_overhead(&state, 500 * NS_PER_US);
+    cr_expect_eq(measure_next(&state).steps_count, 600);
+    measure_release(&state);
+}
+
 Test(measure_policy, steady_steps_stop_at_the_first_useful_look)
 {
     /* No spread at all: the first scheduled n at or after 1 s of 1 ms steps. The schedule from 10:

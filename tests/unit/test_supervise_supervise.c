@@ -387,6 +387,9 @@ Test(supervise_supervise, what_the_harness_costs_is_apart_from_the_data)
     cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_PERCENT),
                        100 * record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS) / 600e-6, 1);
     cr_expect(record_is_null(bench.record, RECORD_PREPARE_MS));
+    /* Two answers and a wait of 0.3 s: some looks around, far less than the wait itself. */
+    double cpu_ms = record_double(bench.record, RECORD_HARNESS_CPU_PERCENT) / 100 * 600e-6;
+    cr_expect(cpu_ms > 0 && cpu_ms < 150, "%g ms", cpu_ms);
     tear_down(&bench);
     set_up(&bench);
     run_fault(&bench, "prepare none x");
@@ -402,6 +405,7 @@ Test(supervise_supervise, what_the_harness_costs_is_apart_from_the_data)
     set_up(&bench);
     run_fault(&bench, "synthetic none x");
     cr_expect_str_eq(record_null_reason(bench.record, RECORD_HARNESS_PERCENT), "synthetic");
+    cr_expect_str_eq(record_null_reason(bench.record, RECORD_HARNESS_CPU_PERCENT), "synthetic");
     tear_down(&bench);
 }
 

@@ -23,6 +23,28 @@ Test(supervise_watch, the_rule_counts_a_low_host_only_against_an_eater)
     cr_expect_eq(watch_judge(&unlimited, 1ULL << 50, 4000 * MIB), WATCH_FINE);
 }
 
+Test(supervise_watch, looks_are_the_rarer_the_more_memory_is_left)
+{
+    const uint64_t gib = 1ULL << 30;
+    const struct watch free_watch = {.reserve_bytes = gib / 2};
+    struct watch_look look = {.rss_bytes = gib, .available_bytes = 100 * gib};
+    cr_expect_eq(watch_pause_ns(&free_watch, &look), 500 * NS_PER_MS);
+    look.available_bytes = gib / 2 + 8 * gib; /* a quarter of a second at 32 GiB/s */
+    uint64_t pause_ns = watch_pause_ns(&free_watch, &look);
+    cr_expect(pause_ns > 240 * NS_PER_MS && pause_ns < 260 * NS_PER_MS, "%lu", pause_ns);
+    look.available_bytes = gib;
+    cr_expect_eq(watch_pause_ns(&free_watch, &look), 50 * NS_PER_MS);
+    look.available_bytes = gib / 4;
+    cr_expect_eq(watch_pause_ns(&free_watch, &look), 50 * NS_PER_MS, "under the reserve");
+    look.available_bytes = 0;
+    cr_expect_eq(watch_pause_ns(&free_watch, &look), 50 * NS_PER_MS, "unknown");
+    const struct watch limited = {.limit_bytes = 9 * gib, .reserve_bytes = gib / 2};
+    look = (struct watch_look){.rss_bytes = gib, .available_bytes = 100 * gib};
+    cr_expect_eq(watch_pause_ns(&limited, &look), pause_ns, "8 GiB to the limit");
+    look.rss_bytes = 10 * gib;
+    cr_expect_eq(watch_pause_ns(&limited, &look), 50 * NS_PER_MS, "over the limit");
+}
+
 Test(supervise_watch, a_worker_is_believed_only_about_a_descendant)
 {
     int out[2];
