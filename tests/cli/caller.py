@@ -1,7 +1,6 @@
 """How the command line's tests run the program: in an empty folder, under any of its names."""
 import json
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -74,9 +73,9 @@ class Caller:
         self.folder = folder
         self.started = []
 
-    def start(self, *args, name="tokmark", **options):
+    def start(self, *args, name="tokmark", launch=(), **options):
         """In the background; ended with the test, and in any case after a while."""
-        process = subprocess.Popen([program(name), *calm(args, name)], cwd=self.folder, text=True,
+        process = subprocess.Popen([*launch, program(name), *calm(args, name)], cwd=self.folder, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, **options)
         timer = threading.Timer(TIMEOUT_S, process.kill)
@@ -101,10 +100,9 @@ class Caller:
 
     def limited(self, file_bytes_max, *args):
         """Like a call, but no file can grow past that size: a disk that is full."""
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
-        return subprocess.run([TOKMARK, *calm(args)], cwd=self.folder, text=True, capture_output=True,
-                              timeout=TIMEOUT_S, check=False, preexec_fn=limit)
+        limit = ["prlimit", f"--fsize={file_bytes_max}:{file_bytes_max}"]
+        return subprocess.run([*limit, TOKMARK, *calm(args)], cwd=self.folder, text=True, capture_output=True,
+                              timeout=TIMEOUT_S, check=False)
 
     def records(self, out="_bench"):
         return records(self.folder, out)

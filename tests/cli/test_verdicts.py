@@ -30,10 +30,9 @@ def make_busy_cpu():
 
 
 def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
-    there = {"preexec_fn": lambda: os.sched_setaffinity(0, [busy_cpu])}
     sleepy = ["run", "--engine", worker("--step-ms 5"), *STEPS]
     for limit, verdict, wanted in (("10", "invalid", ["foreign_load"]), ("off", "ok", [])):
-        process = call.start(*sleepy, "--foreign-load", limit, "--out", limit, **there)
+        process = call.start(*sleepy, "--foreign-load", limit, "--out", limit, launch=["taskset", "-c", str(busy_cpu)])
         _, errors = process.communicate()
         (record,) = call.records(limit)
         assert (record["verdict"], reasons(record)) == (verdict, wanted), (record, errors)
