@@ -2,7 +2,7 @@
 """Does `tokmark ab` say what is true on this machine, while other cores are loaded on and off?
 
 usage: bench/ab_study.py aa|effect|truth|table [--runs 40] [--out _ab_study.jsonl] [--max-time 10s] [--seed 1]
-                         [--binary build/tokmark] [--threads 1] [--no-load] [--ignore-noise]
+                         [--binary build/tokmark] [--threads 1] [--no-load] [--ignore-noise] [--lock FILE]
 
   aa      N comparisons of a cell with itself: FASTER and SLOWER are false.
   effect  N comparisons where B's model has 103 layers for A's 100 and all else is alike: SLOWER is true.
@@ -11,9 +11,11 @@ usage: bench/ab_study.py aa|effect|truth|table [--runs 40] [--out _ab_study.json
 
 Load: a busy loop a core less one, stopped and let go on at random (seeded, every 0.5 to 4 s); ended by its id, and
 by itself when this script is gone. Every run is a line of the file as soon as it is over; a call goes on where the
-file ends. Prints a Markdown table. --ignore-noise: as if `tokmark noise` had stored nothing.
+file ends. Prints a Markdown table. --ignore-noise: as if `tokmark noise` had stored nothing. --lock FILE: held during each run,
+for other measurements in the pauses (bench/repeats.py).
 """
 import argparse
+import fcntl
 import json
 import os
 import random
@@ -31,6 +33,7 @@ CELL = ["--engine", "native", "--model", "gpt2-124m", "--set", "dim=32", "--set"
         "ffn_hidden=64", "--set", "vocab_size=256", "--mode", "infer", "--seq", "8", "--batch", "4"]
 PARTS = ("aa", "effect", "truth")
 TRUTH_ROUNDS = 100
+LET_OTHERS_S = 0.5  # who waits for the lock would else find it taken again
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))\n"
 
 
@@ -131,13 +134,17 @@ def main():
     parser.add_argument("--binary", default=os.path.join(ROOT, "build", "tokmark"))
     parser.add_argument("--no-load", action="store_true")
     parser.add_argument("--ignore-noise", action="store_true")
+    parser.add_argument("--lock")
     options = parser.parse_args()
     runs = 0 if options.part == "table" else 1 if options.part == "truth" else options.runs
     there = {(line["part"], line["index"]) for line in read(options.out)}
     for index in range(runs):
         if (options.part, index) in there:
             continue
-        line = compare(options, options.part, index)
+        with open(options.lock, "a", encoding="ascii") if options.lock else tempfile.TemporaryFile() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            line = compare(options, options.part, index)
+        time.sleep(LET_OTHERS_S if options.lock else 0)
         with open(options.out, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(f"{options.part} {index + 1}/{runs}: {line['outcome']} {line['ratio_percent']:+.2f} % "

@@ -45,8 +45,8 @@ for part in "$@"; do
         rm -rf "$OUT/_table"
         ;;
     answer)
-        "$python" bench/time_to_answer.py --program "$program/tokmark" --device cuda:0 --engines pytorch --model superintelligence-1b \
-            --precision bf16 --seq 512 --batch 8 --steps 2000 --out "$OUT/_answer"
+        "$python" bench/time_to_answer.py --program "$program/tokmark" --device cuda:0 --engines pytorch --model "${MODEL:-superintelligence-1b}" \
+            --precision bf16 --cells ${CELLS:-infer:32x512 infer:8x2048 train:8x512} --steps 2000 --order precise fixed precise --out "$OUT/_answer"
         cat "$OUT"/_answer/*/bench_results.jsonl >"$OUT/answer.jsonl"
         rm -rf "$OUT/_answer"
         ;;

@@ -11,7 +11,8 @@ Prints, with the least, the median and the greatest over the repeats:
   - ms of a whole cell beside its own work (harness_ms of the records);
   - for each engine of --engines, on the tiny model with blocks of the usual length: what protocol and
     scheduling take beside the measured windows, in % of them (harness_percent), per block, and apart
-    from it what the worker says it needs for batches and for reading losses.
+    from it tokmark's own processor time within the windows (harness_cpu_percent) and what the worker says
+    it needs for batches and for reading losses.
 """
 import argparse
 import json
@@ -30,7 +31,8 @@ def cell(binary, sync):
     with tempfile.TemporaryDirectory() as out:
         subprocess.run(
             [binary, "run", "--engine", "null", "--mode", "infer", "--seq", "128", "--batch", "1",
-             "--warmup", "1000", "--steps", str(STEPS), "--sync", sync, "--out", out],
+             "--warmup", "1000", "--steps", str(STEPS), "--sync", sync, "--drift", "off", "--foreign-load", "off",
+             "--out", out],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(out, "bench_results.jsonl"), encoding="utf-8") as file:
             return json.loads(file.readlines()[-1])
@@ -77,8 +79,9 @@ def show_engine(binary, engine, time_max):
             print(f"{name:16} {record['verdict']}: {record['notes']}")
             continue
         window = record["ms_per_step"] * record["steps"]
-        apart = (f"{record[key] / window * 100:9.3f}" if record[key] is not None else f"{'-':>9}"
-                 for key in ("prepare_ms", "observe_ms"))
+        percents = [record["harness_cpu_percent"]]
+        percents += [record[key] and record[key] / window * 100 for key in ("prepare_ms", "observe_ms")]
+        apart = (f"{'-':>9}" if percent is None else f"{percent:9.3f}" for percent in percents)
         print(f"{name:16} {window / blocks:9.1f} {record['harness_outside_ms'] / blocks:9.3f} "
               f"{record['harness_inside_ms'] / blocks:9.3f} {record['harness_percent']:9.3f}",
               *apart)
@@ -109,7 +112,7 @@ def main():
     show("cell: start_ms in its record", [r["start_ms"] for r in synced], "ms", "")
     show("cell: harness_ms in its record", [r["harness_ms"] for r in synced], "ms", "")
     print(f"\n{'per block':16} {'window ms':>9} {'outside':>9} {'inside':>9} {'% <= 0.1':>9} "
-          f"{'batches %':>9} {'losses %':>9}")
+          f"{'own CPU %':>9} {'batches %':>9} {'losses %':>9}")
     for engine in arguments.engines:
         show_engine(arguments.binary, engine, arguments.max_time)
 
