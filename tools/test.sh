@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=build/venv/bin/python
+# Many tests wait for a worker or a clock: one more at a time than there are processors. Each holds a framework in memory.
+jobs=$(($(nproc) + 1))
+[ "$jobs" -le 8 ] || jobs=8
 tools/check.sh
 echo "== build: release, sanitizers"
 tools/build.sh release
@@ -11,6 +14,6 @@ echo "== unit tests (ASan, UBSan)"
 ctest --test-dir build-asan --output-on-failure -j "$(nproc)" --no-tests=error
 echo "== command line, protocol, faults, engines"
 TOKMARK_BINARY="$PWD/build-asan/tokmark" TOKMARK_RELEASE_BINARY="$PWD/build/tokmark" \
-    "$python" -m pytest tests -q -p no:cacheprovider --durations=5
+    "$python" -m pytest tests -q -p no:cacheprovider --durations=5 -n "$jobs" --dist loadfile
 echo "== fuzz smoke"
 tools/fuzz_smoke.sh
