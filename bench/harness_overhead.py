@@ -31,7 +31,7 @@ def cell(binary, sync):
     with tempfile.TemporaryDirectory() as out:
         subprocess.run(
             [binary, "run", "--engine", "null", "--mode", "infer", "--seq", "128", "--batch", "1",
-             "--warmup", "1000", "--steps", str(STEPS), "--sync", sync, "--drift", "off", "--foreign-load", "off",
+             "--warmup", "1000", "--steps", str(STEPS), "--sync", sync, "--drift", "off", "--foreign-load", "off", "--pace", "off",
              "--out", out],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(out, "bench_results.jsonl"), encoding="utf-8") as file:
@@ -61,7 +61,7 @@ def engine_cells(binary, engine, time_max):
         subprocess.run(
             [binary, "run", "--engine", engine, "--model", "superintelligence-tiny", "--device", "cpu",
              "--mode", "infer", "train", "--seq", "128", "--batch", "4", "--max-time", time_max,
-             "--target-ci", "0.01", "--foreign-load", "off", "--drift", "off", "--out", out],
+             "--target-ci", "0.01", "--foreign-load", "off", "--drift", "off", "--pace", "off", "--out", out],
             check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(out, "bench_results.jsonl"), encoding="utf-8") as file:
             records = [json.loads(line) for line in file]

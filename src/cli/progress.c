@@ -237,6 +237,7 @@ struct event_listener progress_listener(struct progress *progress)
         .phase_changed = on_phase_changed,
         .block_done = on_block_done,
         .tick = on_tick,
+        .tick_ns = progress->style == PROGRESS_REWRITE ? 2 * REDRAW_INTERVAL_NS : 0,
         .cell_finished = on_cell_finished,
     };
 }

@@ -32,6 +32,7 @@ struct run {
     struct store *store;
     struct progress progress;
     struct table table;
+    struct known_pace pace;
     struct sweep sweep;
 };
 
@@ -121,6 +122,15 @@ static enum status probe_engine(struct run *run, struct err *err)
     return status;
 }
 
+/* What is known of the machine; a run goes on without. */
+static void look_up_pace(struct run *run)
+{
+    struct err why = {0};
+    if (run->setup.options.pace != 0 &&
+        known_pace_init(&run->pace, run->environment.data, &why) != STATUS_OK)
+        note(run, "the machine's usual pace is not known: %s", why.text);
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
@@ -135,6 +145,7 @@ static enum status prepare(struct run *run, struct err *err)
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
+    look_up_pace(run);
     status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
         status = open_store(run, err);
@@ -163,6 +174,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .memory_limit_bytes = options->memory_limit_bytes,
         .results_dir = run->setup.out,
         .foreign_load_limit_percent = (double)options->foreign_load,
+        .pace_best_ns = run->pace.is_on ? &run->pace.best_ns : NULL,
         .drift_limit_percent = drift_limit_percent(&run->setup),
         .interrupt = signals_interrupt(),
         .wake_fd = run->wake_fd,
@@ -176,7 +188,8 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                                 .supervise = &supervise,
                                 .store = run->store,
                                 .progress = &run->progress,
-                                .table = &run->table};
+                                .table = &run->table,
+                                .pace = &run->pace};
     sentinel_init(&run->sweep.sentinel,
                   (uint64_t)(options->sentinel_minutes * 60 * (double)NS_PER_S));
     run->table.is_by_cell = sweep_is_shuffled(&run->setup);
@@ -251,6 +264,8 @@ static enum exit_code run_sweep(struct run *run)
     if (lost != NULL)
         print_lost(run, lost);
     record_free(lost);
+    if (run->sweep.pace_err.text[0] != '\0')
+        note(run, "the machine's pace is not kept: %s", run->sweep.pace_err.text);
     if (run->store != NULL)
         print_results(run);
     if (status != STATUS_OK && run->store == NULL &&

@@ -92,6 +92,7 @@ static const struct option_choice source_choices[] = {
         {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice switch_choices[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
 static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
 static const struct option_choice drift_choices[] = {
     {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
@@ -426,6 +427,16 @@ static const struct option run_rows[] = {
      .group = GROUP_LIMITS,
      .help = "invalid on a CPU when others use more than this of the time of the processors it "
              "may use; off takes any"},
+    {.name = "pace",
+     .type = OPTION_CHOICE,
+     TARGET(pace),
+     .arg = "HOW",
+     .def = "on",
+     .choices = switch_choices,
+     .group = GROUP_LIMITS,
+     .help =
+         "unsteady on a CPU when the machine's clock is slower than it has been before; off does "
+         "not look"},
     {.name = "drift",
      .type = OPTION_NUMBER,
      TARGET(drift),

@@ -47,6 +47,7 @@ struct run_options {
     uint64_t memory_limit_bytes; /* 0 = by what is available */
     const char *launch;          /* NULL = none */
     uint64_t foreign_load;       /* percent; 0 = off */
+    uint64_t pace;               /* 0 = off */
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;

@@ -16,6 +16,7 @@
 #define WARMUP_SHORT_WINDOW   3
 #define EXACT_BLOCKS_MIN      10 /* synced per block: enough blocks for an interval of the median */
 #define STEP_ESTIMATE_SAMPLES 3
+#define LONG_BLOCKS_MIN       8 /* of an exact number of steps, over block_target_ns */
 
 struct measure_policy measure_policy_default(void)
 {
@@ -188,13 +189,16 @@ static uint64_t steady_block(const struct measure_state *state, uint64_t wished,
 }
 
 /* How long a block should be. A block synced blindly is one sample: those should be alike. */
-static double block_wish_ns(const struct measure_state *state)
+static double block_wish_ns(const struct measure_state *state, double step_ns)
 {
     double target_ns = (double)state->policy.block_target_ns;
     if (state->overhead_blocks_count == 0 || state->policy.is_sync_per_block)
         return target_ns;
     double overhead_ns = (double)state->overhead_ns / (double)state->overhead_blocks_count;
     double wish_ns = fmin(overhead_ns / (MEASURE_OVERHEAD_PERCENT / 100), MEASURE_BLOCK_NS_MAX);
+    /* Progress moves by blocks, and they are what a killed run leaves on the disk. */
+    if (state->policy.steps_exact > 0)
+        wish_ns = fmin(wish_ns, (double)state->policy.steps_exact * step_ns / LONG_BLOCKS_MIN);
     return fmax(wish_ns, target_ns);
 }
 
@@ -207,7 +211,7 @@ struct measure_order measure_next(const struct measure_state *state)
         return order; /* the first step is seen apart */
     const struct measure_policy *policy = &state->policy;
     double step_ns = step_estimate_ns(state);
-    uint64_t wished = steps_within(block_wish_ns(state), step_ns);
+    uint64_t wished = steps_within(block_wish_ns(state, step_ns), step_ns);
     wished = minimum(wished, policy->block_steps_max);
     uint64_t steps = state->phase == MEASURE_WARMUP ? warmup_block(state, wished, step_ns)
                                                     : steady_block(state, wished, step_ns);

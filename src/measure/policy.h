@@ -21,7 +21,7 @@
  *
  * Blocks: as many steps as fit into block_target_ns; when synced per step, into more where what is
  * spent beside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
- * them, up to MEASURE_BLOCK_NS_MAX.
+ * them, up to MEASURE_BLOCK_NS_MAX and an eighth of steps_exact.
  *
  * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
  */

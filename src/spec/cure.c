@@ -14,6 +14,9 @@ static const struct {
     {"drift", "wait until the machine is warm and idle, or measure longer; --drift sets the limit"},
     {"correlated", "measure longer, or stop what else is running"},
     {"machine_drift", "find what changed on the machine, and measure the sweep again"},
+    {"machine_slow",
+     "measure again when the machine is at its usual pace; if it has changed for good, remove "
+     "pace.jsonl from the user's data folder"},
     {"foreign_load",
      "stop other processes, or confine the worker to idle processors (--launch 'taskset -c 2,3')"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},

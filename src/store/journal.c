@@ -1,8 +1,13 @@
 #include "store/journal.h"
 
+#include <time.h>
+
+#include "base/clock.h"
 #include "store/lock.h"
 
 #define LINE_BYTES_MAX (1U << 20)
+#define WAIT_TRIES     50
+#define WAIT_EVERY_NS  (100 * NS_PER_MS)
 
 static enum status repair(struct journal *journal, struct err *err)
 {
@@ -34,6 +39,21 @@ enum status journal_open(const char *dir, const char *name, struct journal *ret_
     else
         journal_close(&journal);
     return status;
+}
+
+enum status journal_open_patiently(const char *dir, const char *name, struct journal *ret_journal,
+                                   struct err *err)
+{
+    for (int i = 0;; i++) {
+        struct err why = {0};
+        enum status status = journal_open(dir, name, ret_journal, &why);
+        if (status == STATUS_OK)
+            return status;
+        if (status != STATUS_BUSY || i == WAIT_TRIES)
+            return ERR(err, status, "%s", why.text);
+        const struct timespec pause = {.tv_nsec = WAIT_EVERY_NS};
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 void journal_close(struct journal *journal)

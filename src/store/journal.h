@@ -23,6 +23,9 @@ struct journal {
  * holder's pid when another writer has it. journal_close() only after OK. */
 MUST_CHECK enum status journal_open(const char *dir, const char *name, struct journal *ret_journal,
                                     struct err *err);
+/* The same for a file that everybody appends to at times: waits some seconds for another writer. */
+MUST_CHECK enum status journal_open_patiently(const char *dir, const char *name,
+                                              struct journal *ret_journal, struct err *err);
 void journal_close(struct journal *journal);
 /* `line` ends in '\n'. Waits for the disk. STATUS_IO leaves the file without any part of it. */
 MUST_CHECK enum status journal_append(struct journal *journal, const char *line, size_t line_bytes,

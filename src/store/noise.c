@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -18,8 +17,6 @@
 #define SCHEMA            "tokmark.noise/1"
 #define LINE_BYTES_MAX    (64 * 1024)
 #define FLOOR_PERCENT_MAX 1e6
-#define WAIT_TRIES        50
-#define WAIT_EVERY_NS     (100 * NS_PER_MS)
 
 void noise_entry_take_cell(struct noise_entry *entry, const struct cell *cell)
 {
@@ -178,25 +175,10 @@ static void write_entry(const struct noise_entry *entry, struct buf *line)
     buf_append_char(line, '\n');
 }
 
-/* Another `tokmark noise` holds the folder only while it appends. */
-static enum status open_patiently(const char *dir, struct journal *ret_journal, struct err *err)
-{
-    for (int i = 0;; i++) {
-        struct err why = {0};
-        enum status status = journal_open(dir, NOISE_NAME, ret_journal, &why);
-        if (status == STATUS_OK)
-            return status;
-        if (status != STATUS_BUSY || i == WAIT_TRIES)
-            return ERR(err, status, "%s", why.text);
-        const struct timespec pause = {.tv_nsec = WAIT_EVERY_NS};
-        (void)nanosleep(&pause, NULL);
-    }
-}
-
 enum status noise_append(const char *dir, const struct noise_entry *entry, struct err *err)
 {
     struct journal journal;
-    enum status status = open_patiently(dir, &journal, err);
+    enum status status = journal_open_patiently(dir, NOISE_NAME, &journal, err);
     if (status != STATUS_OK)
         return status;
     struct buf line;

@@ -154,6 +154,10 @@
     X(CHECK, "check", STRING, "", "newest `tokmark check` here: passed, reference or failed")      \
     X(FOREIGN_CPU_PERCENT, "foreign_cpu_percent", DOUBLE, "%",                                     \
       "of the cell's processors' time that others used or stole while it was measured")            \
+    X(PACE_MS, "pace_ms", DOUBLE, "ms",                                                            \
+      "a fixed chain of multiplications before or after measuring, whichever took longer")         \
+    X(PACE_PERCENT, "pace_percent", DOUBLE, "%",                                                   \
+      "the least known of it on this machine, of pace_ms")                                         \
     X(CPU_THROTTLES, "cpu_throttles", INTEGER, "",                                                 \
       "times that these processors were slowed down for their heat meanwhile")                     \
     X(SWEEP_POSITION, "sweep_position", INTEGER, "",                                               \

@@ -25,8 +25,10 @@ struct event_listener {
     void (*phase_changed)(void *context, enum event_phase phase);
     /* After each block; `state` is borrowed for the call. */
     void (*block_done)(void *context, const struct measure_state *state);
-    /* While waiting for the worker, several times a second. */
+    /* While waiting for the worker, from time to time; tick_ns: at least that often, for who draws
+     * something that moves (it takes a processor's time from the worker); 0 = whenever. */
     void (*tick)(void *context);
+    uint64_t tick_ns;
     void (*cell_finished)(void *context, const struct record *record);
 };
 

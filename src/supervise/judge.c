@@ -7,6 +7,7 @@
 
 #include "supervise/provenance.h"
 #include "supervise/sweep_facts.h"
+#include "telemetry/pace.h"
 
 /* What two readings of a clock in nanoseconds can be off by. */
 #define CLOCK_TICKS_NS 2.0
@@ -82,6 +83,17 @@ static void judge_heat(struct trial *trial)
     add_verdict(trial, VERDICT_INVALID, "throttled", text);
 }
 
+/* Within a run a slow machine is as steady as a fast one. */
+static void judge_pace(struct trial *trial)
+{
+    const uint64_t *best_ns = trial->options->pace_best_ns;
+    char text[REASON_TEXT_BYTES];
+    if (best_ns != NULL &&
+        (pace_is_slow(*best_ns, trial->pace_before_ns, "before", text, sizeof(text)) ||
+         pace_is_slow(*best_ns, trial->pace_after_ns, "after", text, sizeof(text))))
+        add_verdict(trial, VERDICT_UNSTEADY, "machine_slow", text);
+}
+
 /* On a device the processors only feed it; what disturbs the device itself is not watched yet. */
 static void judge_machine(struct trial *trial)
 {
@@ -89,6 +101,7 @@ static void judge_machine(struct trial *trial)
         return;
     judge_heat(trial);
     judge_load(trial);
+    judge_pace(trial);
 }
 
 /* --- what was computed --- */

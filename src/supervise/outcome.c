@@ -482,6 +482,22 @@ static void put_process(const struct trial *trial, struct record *record)
     set_text(record, RECORD_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
 }
 
+/* The machine's pace beside the best that is known of it. */
+static void put_pace(const struct trial *trial, struct record *record)
+{
+    const uint64_t *best_ns = trial->options->pace_best_ns;
+    uint64_t seen_ns =
+        trial->pace_before_ns > trial->pace_after_ns ? trial->pace_before_ns : trial->pace_after_ns;
+    bool is_known = seen_ns > 0 && best_ns != NULL;
+    const char *missing = is_synthetic(trial) ? "synthetic" : "not_measured";
+    if (best_ns == NULL)
+        missing = "off";
+    set_double(record, RECORD_PACE_MS, is_known, (double)seen_ns / 1e6, missing);
+    set_double(record, RECORD_PACE_PERCENT, is_known && *best_ns > 0,
+               is_known ? 100 * (double)*best_ns / (double)seen_ns : 0,
+               is_known ? "no_reference" : missing);
+}
+
 /* What else could spoil the figures. */
 static void put_surroundings(const struct trial *trial, struct record *record)
 {
@@ -498,6 +514,7 @@ static void put_surroundings(const struct trial *trial, struct record *record)
     set_u64(record, RECORD_CPU_THROTTLES, has_throttles,
             trial->load_after.throttles - trial->load_before.throttles,
             is_synthetic(trial) ? "synthetic" : "not_readable");
+    put_pace(trial, record);
 }
 
 static void put_experts(const struct proto_observation *seen, struct record *record,

@@ -61,7 +61,8 @@ struct trial {
 
     bool has_load; /* its processors were looked at before and after measuring */
     struct cpuload load_before, load_after;
-    bool has_check; /* looked up */
+    uint64_t pace_before_ns, pace_after_ns; /* of the machine; 0: not looked at */
+    bool has_check;                         /* looked up */
     enum checks_finding check;
     char check_run_id[CHECKS_RUN_BYTES];
 

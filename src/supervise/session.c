@@ -300,6 +300,8 @@ static void look_around(struct session *session)
     bool is_talking = look_at_log(session);
     struct watch_look look = watch_take_look(&session->watch);
     session->pause_ns = is_talking ? WATCH_PAUSE_NS_MIN : watch_pause_ns(&session->watch, &look);
+    if (events != NULL && events->tick_ns > 0 && events->tick_ns < session->pause_ns)
+        session->pause_ns = events->tick_ns;
     if (look.finding != WATCH_FINE && !session->has_ended)
         end_by_memory(session, &look);
 }

@@ -15,6 +15,7 @@
 #include "supervise/outcome.h"
 #include "supervise/provenance.h"
 #include "supervise/session.h"
+#include "telemetry/pace.h"
 
 #define SAMPLES_LINE_BYTES_MAX (1U << 20)
 #define ID_BYTES_MAX           (64 * 1024)
@@ -239,9 +240,18 @@ static void read_load(const struct trial *trial, struct cpuload *ret_load)
     cpuload_read(trial->session.watch.pid, trial->session.spawn.pid, getpid(), ret_load);
 }
 
+/* While the worker is idle. */
+static uint64_t look_at_pace(const struct trial *trial)
+{
+    bool is_wanted = trial->options->pace_best_ns != NULL && is_worker_here(trial);
+    return is_wanted ? pace_measure() : 0;
+}
+
 /* Warm-up, or the figures' own part of the run. */
 static void begin_phase(struct trial *trial, enum measure_phase phase)
 {
+    if (trial->blocks_count == 0)
+        trial->pace_before_ns = look_at_pace(trial);
     if (phase == MEASURE_STEADY && is_worker_here(trial))
         read_load(trial, &trial->load_before);
     enter_phase(trial, phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
@@ -252,6 +262,8 @@ static void end_measuring(struct trial *trial)
     trial->has_load = trial->load_before.is_known;
     if (trial->has_load)
         read_load(trial, &trial->load_after);
+    if (trial->measure.phase == MEASURE_DONE && !trial->session.has_ended)
+        trial->pace_after_ns = look_at_pace(trial);
 }
 
 /* From deciding on a block to being ready for the next. */

@@ -14,6 +14,7 @@
 #include "measure/policy.h"
 #include "spec/cell.h"
 #include "spec/verdict.h"
+
 #include "store/record.h"
 #include "store/store.h"
 #include "supervise/events.h"
@@ -35,6 +36,7 @@ struct supervise_options {
                                     reserve */
     const char *results_dir;     /* where checks of engines are looked up; NULL = nowhere */
     double foreign_load_limit_percent; /* of the cell's processors; more is `invalid`; 0 = any */
+    const uint64_t *pace_best_ns;      /* of this machine, 0 where unknown; NULL: not looked at */
     double drift_limit_percent;        /* halves further apart are `unsteady`; 0 = not judged */
     const volatile sig_atomic_t *interrupt; /* 1 after SIGINT: end the block, keep what is whole;
                                                more: end at once */

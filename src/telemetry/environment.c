@@ -303,26 +303,30 @@ enum status environment_add(struct buf *environment, const char *name, const cha
     return status;
 }
 
-void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES])
+/* The build and the worker count in a fingerprint, not for a machine. */
+static void hash_parts(const char *environment_json, bool is_machine, char id[HASH_ID_BYTES])
 {
-    static const char *const parts[][2] = {
+    static const char *const machine[][2] = {
         {"cpu", "model"},           {"cpu", "family"},      {"cpu", "model_number"},
         {"cpu", "stepping"},        {"cpu", "cpus_usable"}, {"cpu", "governor"},
         {"cpu", "boost"},           {"system", "kernel"},   {"memory", "transparent_huge_pages"},
-        {"limits", "memory_bytes"}, {"limits", "cpus"},     {"build", "version"},
-        {"build", "commit"},        {"build", "compiler"},  {"build", "flags"}};
+        {"limits", "memory_bytes"}, {"limits", "cpus"}};
+    static const char *const build[][2] = {
+        {"build", "version"}, {"build", "commit"}, {"build", "compiler"}, {"build", "flags"}};
     json_t *object = json_loads(environment_json, 0, NULL);
     struct buf text;
     buf_init(&text, FINGERPRINT_BYTES_MAX);
     struct json_writer writer;
     json_writer_init(&writer, &text);
     json_begin_array(&writer);
-    for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
-        put_part(&writer, object, parts[i][0], parts[i][1]);
+    for (size_t i = 0; i < ARRAY_COUNT(machine); i++)
+        put_part(&writer, object, machine[i][0], machine[i][1]);
+    for (size_t i = 0; i < ARRAY_COUNT(build) && !is_machine; i++)
+        put_part(&writer, object, build[i][0], build[i][1]);
     /* What the kernel keeps for itself changes a little from boot to boot. */
     const json_t *total = json_object_get(json_object_get(object, "memory"), "total_bytes");
     json_put_u64(&writer, ((uint64_t)json_integer_value(total) + GIB / 2) / GIB);
-    if (json_object_get(object, "worker") != NULL) {
+    if (json_object_get(object, "worker") != NULL && !is_machine) {
         put_part(&writer, object, "worker", "python");
         put_part(&writer, object, "worker", "packages");
     }
@@ -333,4 +337,14 @@ void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES
         hash_id(text.data, text.length_bytes, id);
     buf_release(&text);
     json_decref(object);
+}
+
+void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES])
+{
+    hash_parts(environment_json, false, id);
+}
+
+void environment_machine(const char *environment_json, char id[HASH_ID_BYTES])
+{
+    hash_parts(environment_json, true, id);
 }

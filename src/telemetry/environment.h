@@ -27,5 +27,7 @@ MUST_CHECK enum status environment_add(struct buf *environment, const char *name
  * with a `worker`, its Python and packages. A record from another fingerprint is not the same
  * measurement. */
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES]);
+/* The same of the machine alone, whatever was built and runs on it. */
+void environment_machine(const char *environment_json, char id[HASH_ID_BYTES]);
 
 #endif

@@ -43,7 +43,9 @@ def calm(args, name="tokmark"):
     refused."""
     args = list(args)
     is_told = any(flag in args for flag in ("--drift", "--foreign-load", "--version"))
-    flags = [] if is_told else CALM
+    flags = [] if is_told else list(CALM)
+    if "--pace" not in args and "--version" not in args:
+        flags += ["--pace", "off"]
     if name != "tokmark":
         return flags + args
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args

@@ -44,6 +44,43 @@ def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
     assert len(ids) == 1, "it changes no figure"
 
 
+def pace_lines(folder):
+    return [json.loads(line) for line in (folder / "tokmark" / "pace.jsonl").read_text().splitlines()]
+
+
+def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_unsteady(call, tmp_path):
+    run = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0", "--drift", "off",
+           "--foreign-load", "off", "--pace", "on"]
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    call(*run, env=env, code=0)
+    (first,) = call.records()
+    assert first["pace_ms"] > 0.1
+    assert first["pace_percent"] is None and first["null_reasons"]["pace_percent"] == "no_reference"
+    (line,) = pace_lines(tmp_path / "data")
+    assert line["clock_ns"] == round(first["pace_ms"] * 1e6)
+    # a machine that was ten times as fast
+    line["clock_ns"] //= 10
+    (tmp_path / "data" / "tokmark" / "pace.jsonl").write_text(json.dumps(line) + "\n")
+    done = call(*run, env=env, code=3)
+    record = call.records()[-1]
+    assert (record["verdict"], reasons(record)) == ("unsteady", ["machine_slow"])
+    expected = 100 * line["clock_ns"] / (record["pace_ms"] * 1e6)
+    assert record["pace_percent"] == pytest.approx(expected) and record["pace_percent"] < 50
+    assert "pace.jsonl" in done.stdout, "the cure"
+    # off: neither looked at nor judged
+    call(*run[:-1], "off", env=env, code=0)
+    record = call.records()[-1]
+    assert record["pace_ms"] is None and record["null_reasons"]["pace_ms"] == "off"
+    assert record["policy_id"] == first["policy_id"], "it changes no figure"
+
+
+def test_a_pace_that_cannot_be_kept_stops_no_run(call, tmp_path):
+    (tmp_path / "data").write_text("a file")
+    done = call("run", "--engine", "null", "--mode", "infer", "train", "--steps", "20", "--warmup", "0", "--drift", "off",
+                "--foreign-load", "off", "--pace", "on", env={"XDG_DATA_HOME": str(tmp_path / "data")}, code=0)
+    assert done.stderr.count("pace is not kept") == 1 and len(call.records()) == 2
+
+
 def test_too_short_to_tell(call):
     call("run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0",
          "--foreign-load", "1", "--drift", "off", code=0)

@@ -209,6 +209,11 @@ Test(measure_policy, blocks_are_long_enough_for_what_is_spent_beside_them)
     cr_expect_eq(block_after_overhead(policy, 100 * NS_PER_US), 250);
     cr_expect_eq(block_after_overhead(policy, 400 * NS_PER_US), 800); /* 0.05 % */
     cr_expect_eq(block_after_overhead(policy, NS_PER_S), 1500);       /* at most */
+    policy.steps_exact = 4000;
+    cr_expect_eq(block_after_overhead(policy, NS_PER_S), 500); /* an eighth of all */
+    policy.steps_exact = 400;
+    cr_expect_eq(block_after_overhead(policy, NS_PER_S), 250);
+    policy = exact(100000, 0);
     policy.is_sync_per_block = true;
     cr_expect_eq(block_after_overhead(policy, NS_PER_S), 250);
 }

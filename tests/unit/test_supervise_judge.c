@@ -61,6 +61,31 @@ Test(supervise_judge, a_little_of_others_is_fine_and_much_is_not)
     expect(&fixture, "ok", NULL);
 }
 
+Test(supervise_judge, a_machine_that_has_been_faster_is_unsteady)
+{
+    const uint64_t best_ns = 1000;
+    struct fixture fixture;
+    set_up(&fixture, "cpu");
+    fixture.options.pace_best_ns = &best_ns;
+    fixture.trial->pace_before_ns = fixture.trial->pace_after_ns = 1080;
+    expect(&fixture, "ok", NULL);
+    set_up(&fixture, "cpu");
+    fixture.options.pace_best_ns = &best_ns;
+    fixture.trial->pace_before_ns = 1081;
+    expect(&fixture, "unsteady", "machine_slow");
+    set_up(&fixture, "cpu");
+    fixture.options.pace_best_ns = &best_ns;
+    fixture.trial->pace_after_ns = 1081;
+    expect(&fixture, "unsteady", "machine_slow");
+    set_up(&fixture, "cpu"); /* --pace off */
+    fixture.trial->pace_before_ns = 1081;
+    expect(&fixture, "ok", NULL);
+    set_up(&fixture, "cuda:0");
+    fixture.options.pace_best_ns = &best_ns;
+    fixture.trial->pace_before_ns = 1081;
+    expect(&fixture, "ok", NULL);
+}
+
 Test(supervise_judge, heat_is_invalid)
 {
     struct fixture fixture;

@@ -239,6 +239,21 @@ Test(telemetry_environment, the_fingerprint_ignores_what_does_not)
     cr_assert_str_neq(other, base);
 }
 
+Test(telemetry_environment, a_machine_is_the_same_whatever_is_built_and_runs_on_it)
+{
+    char base[HASH_ID_BYTES];
+    char other[HASH_ID_BYTES];
+    environment_machine("{\"cpu\":{\"model\":\"a\"},\"build\":{\"commit\":\"b\"}}", base);
+    environment_machine("{\"cpu\":{\"model\":\"a\"},\"build\":{\"commit\":\"c\"},"
+                        "\"worker\":{\"python\":\"3\"}}",
+                        other);
+    cr_expect_str_eq(other, base);
+    environment_machine("{\"cpu\":{\"model\":\"d\"},\"build\":{\"commit\":\"b\"}}", other);
+    cr_expect_str_neq(other, base);
+    environment_fingerprint("{\"cpu\":{\"model\":\"a\"},\"build\":{\"commit\":\"b\"}}", other);
+    cr_expect_str_neq(other, base);
+}
+
 Test(telemetry_environment, lists_of_processors_are_read)
 {
     static const struct {

@@ -1,0 +1,52 @@
+#include "telemetry/pace.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define REPEATS     9
+#define CHAIN_STEPS 500000
+#define MULTIPLIER  6364136223846793005ULL
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* Each multiplication needs the last one's result: its latency is a fixed number of cycles. */
+static uint64_t time_chain(void)
+{
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t value = begin_ns | 1;
+    for (uint32_t i = 0; i < CHAIN_STEPS; i++) {
+        value *= MULTIPLIER;
+        __asm__ volatile("" : "+r"(value)); /* no two in one, and none left out */
+    }
+    return clock_now_ns() - begin_ns;
+}
+
+uint64_t pace_measure(void)
+{
+    uint64_t times_ns[REPEATS];
+    for (int i = 0; i < REPEATS; i++)
+        times_ns[i] = time_chain();
+    qsort(times_ns, REPEATS, sizeof(times_ns[0]), compare);
+    return times_ns[REPEATS / 2];
+}
+
+bool pace_is_slow(uint64_t best_ns, uint64_t seen_ns, const char *when, char *ret_text,
+                  size_t text_bytes)
+{
+    if (best_ns == 0 || (double)seen_ns <= (double)best_ns * (1 + PACE_LIMIT_PERCENT / 100))
+        return false;
+    (void)snprintf(
+        ret_text, text_bytes,
+        "%s measuring, a fixed chain of multiplications took %.3g ms; on this machine it "
+        "has taken %.3g ms: it runs at %.0f %% of that pace",
+        when, (double)seen_ns / 1e6, (double)best_ns / 1e6,
+        100 * (double)best_ns / (double)seen_ns);
+    return true;
+}
