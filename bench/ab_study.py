@@ -3,6 +3,7 @@
 
 usage: bench/ab_study.py aa|effect|truth|table [--runs 40] [--out _ab_study.jsonl] [--max-time 10s] [--seed 1]
                          [--binary build/tokmark] [--threads 1] [--no-load] [--ignore-noise] [--lock FILE]
+                         [--starts 5]
 
   aa      N comparisons of a cell with itself: FASTER and SLOWER are false.
   effect  N comparisons where B's model has 103 layers for A's 100 and all else is alike: SLOWER is true.
@@ -79,7 +80,7 @@ def compare(options, part, index):
         load = Load(f"{options.seed} {part} {index}", is_loaded)
         begin = time.monotonic()
         try:
-            done = subprocess.run([options.binary, "ab", *CELL, "--threads", str(options.threads), "--a", a, "--b", b,
+            done = subprocess.run([options.binary, "ab", *CELL, "--threads", str(options.threads), "--starts", str(options.starts), "--a", a, "--b", b,
                                    *length, "--out", out, "--quiet"], env=env, check=False, text=True,
                                   capture_output=True)
         finally:
@@ -89,7 +90,7 @@ def compare(options, part, index):
             sys.exit(f"tokmark ab: exit {done.returncode}\n{done.stdout}{done.stderr}")
         with open(os.path.join(out, "ab_results.jsonl"), encoding="utf-8") as file:
             line = json.loads(file.readlines()[-1])
-    kept = ("outcome ratio_percent ratio_percent_low ratio_percent_high rounds effective_rounds steps_per_block "
+    kept = ("outcome ratio_percent ratio_percent_low ratio_percent_high starts start_spread_percent rounds effective_rounds steps_per_block "
             "threshold_percent noise_floor_percent measured_ms environment_id").split()
     return {"part": part, "index": index, "seed": options.seed, "loaded": is_loaded, "wall_s": round(wall_s, 2),
             "load_on_share": round(load.on_s / wall_s, 3), "a_ms": line["a"]["ms_p50"], "b_ms": line["b"]["ms_p50"],
@@ -105,8 +106,8 @@ def read(path):
 
 def print_table(lines):
     print("| part | runs | FASTER | SLOWER | SAME | UNDECIDED | B/A %, median [least, greatest] | half-width %, median | "
-          "rounds, median | s a run | load on |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+          "starts, median | spread between starts %, median | rounds, median | s a run | load on |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for part in PARTS:
         rows = [line for line in lines if line["part"] == part]
         if not rows:
@@ -116,9 +117,11 @@ def print_table(lines):
         ratios = [row["ratio_percent"] for row in rows if row["ratio_percent"] is not None] or [float("nan")]
         widths = [(row["ratio_percent_high"] - row["ratio_percent_low"]) / 2 for row in rows
                   if row["ratio_percent_low"] is not None] or [float("nan")]
+        spreads = [row["start_spread_percent"] for row in rows if row["start_spread_percent"] is not None] or [float("nan")]
         print(f"| {part} | {len(rows)} | {said['faster']} | {said['slower']} | {said['same']} | {said['undecided']} | "
               f"{statistics.median(ratios):+.2f} [{min(ratios):+.2f}, {max(ratios):+.2f}] | "
-              f"{statistics.median(widths):.2f} | {statistics.median(row['rounds'] for row in rows):g} | "
+              f"{statistics.median(widths):.2f} | {statistics.median(row['starts'] for row in rows):g} | "
+              f"{statistics.median(spreads):.2f} | {statistics.median(row['rounds'] for row in rows):g} | "
               f"{statistics.median(row['wall_s'] for row in rows):.1f} | "
               f"{statistics.mean(row['load_on_share'] for row in rows):.0%} |")
 
@@ -135,6 +138,7 @@ def main():
     parser.add_argument("--no-load", action="store_true")
     parser.add_argument("--ignore-noise", action="store_true")
     parser.add_argument("--lock")
+    parser.add_argument("--starts", type=int, default=5)
     options = parser.parse_args()
     runs = 0 if options.part == "table" else 1 if options.part == "truth" else options.runs
     there = {(line["part"], line["index"]) for line in read(options.out)}

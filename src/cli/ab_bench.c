@@ -25,12 +25,13 @@ void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 
 /* --- opening --- */
 
-/* Auto warm-up takes no more than a quarter of --max-time a side: what still drifts after it is
- * shared by both. */
+/* Auto warm-up takes no more than a quarter of --max-time a side, over all starts: what still
+ * drifts after it is shared by both. */
 static struct measure_policy side_policy(const struct ab_setup *setup, const struct ab_side *side)
 {
     struct measure_policy policy = side->run.policy;
-    uint64_t share_ns = setup->options.max_time_ns / 4;
+    uint64_t starts = setup->options.starts > 0 ? setup->options.starts : 1;
+    uint64_t share_ns = setup->options.max_time_ns / (4 * starts);
     if (setup->options.rounds == 0 && share_ns < policy.warmup_time_max_ns)
         policy.warmup_time_max_ns = share_ns;
     return policy;
@@ -238,6 +239,7 @@ static enum status compare(struct ab_bench *bench, struct ab_row *row, struct er
         .options = {&bench->supervise[PAIR_A], &bench->supervise[PAIR_B]},
         .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
         .threshold = log1p(row->threshold_percent / 100),
+        .starts_min = (uint32_t)options->starts,
         .rounds_exact = options->rounds,
         .time_max_ns = options->rounds > 0 ? 0 : options->max_time_ns,
         .rounds_file = &samples,

@@ -115,6 +115,18 @@ static void put_side(struct json_writer *writer, const struct ab_facts *facts,
     json_end_object(writer);
 }
 
+static void put_starts(struct json_writer *writer, const struct pair_result *result)
+{
+    double spread = compare_spread(result->start_log_ratios, result->starts_count);
+    json_field_u64(writer, "starts", result->starts_count);
+    json_put_key(writer, "start_log_ratios");
+    json_begin_array(writer);
+    for (size_t i = 0; i < result->starts_count; i++)
+        json_put_double(writer, result->start_log_ratios[i]);
+    json_end_array(writer);
+    put_or_null(writer, "start_spread_percent", result->starts_count > 1, to_percent(spread));
+}
+
 static void put_comparison(struct json_writer *writer, const struct pair_result *result)
 {
     const struct compare_result *seen = &result->comparison;
@@ -122,6 +134,7 @@ static void put_comparison(struct json_writer *writer, const struct pair_result 
     bool has_interval = has_ratio && seen->log_ratio_ci.is_known;
     double low = seen->log_ratio_ci.low;
     double high = seen->log_ratio_ci.high;
+    put_starts(writer, result);
     json_field_u64(writer, "rounds", seen->rounds_count);
     put_or_null(writer, "effective_rounds", has_ratio, seen->effective_count);
     json_field_u64(writer, "steps_per_block", result->steps_per_block);
@@ -234,8 +247,8 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out)
     format_ratio(&row->result, ratio, interval);
     buf_append_text(out, outcome_word(row->result.outcome));
     if (row->result.comparison.rounds_count > 0)
-        buf_appendf(out, ", B/A %s (%s), %zu rounds", ratio, interval,
-                    row->result.comparison.rounds_count);
+        buf_appendf(out, ", B/A %s (%s), %zu rounds, %zu starts", ratio, interval,
+                    row->result.comparison.rounds_count, row->result.starts_count);
 }
 
 static void append_row(const struct ab_row *row, size_t number, struct buf *out)
@@ -253,8 +266,8 @@ static void append_row(const struct ab_row *row, size_t number, struct buf *out)
             (void)snprintf(ms[i], sizeof(ms[i]), "-");
     }
     format_ratio(result, ratio, interval);
-    (void)snprintf(rounds, sizeof(rounds), "%zu (%.3g)", result->comparison.rounds_count,
-                   result->comparison.effective_count);
+    (void)snprintf(rounds, sizeof(rounds), "%zu (%zu)", result->comparison.rounds_count,
+                   result->starts_count);
     buf_appendf(out, "%2zu  %10s  %10s  %9s  %20s  %12s  %7.3g %%  %s\n", number, ms[PAIR_A],
                 ms[PAIR_B], ratio, interval, rounds, row->threshold_percent,
                 outcome_word(result->outcome));
@@ -301,6 +314,10 @@ static void append_notes(const struct ab_row *row, size_t number, struct buf *ou
         buf_append_text(out,
                         "    different work: the sides differ in model, mode or shape; what is "
                         "compared is the time of a step\n");
+    if (row->result.starts_count == 1)
+        buf_append_text(out,
+                        "    one start: two processes of the same program may differ by more than "
+                        "this interval says; --starts 5 tells\n");
     if (!row->floor.is_known)
         buf_appendf(out, "    noise floor unknown: %s\n", row->floor.reason);
 }
@@ -308,7 +325,7 @@ static void append_notes(const struct ab_row *row, size_t number, struct buf *ou
 void ab_report_table(const struct ab_row *rows, size_t rows_count, struct buf *out)
 {
     buf_appendf(out, "%2s  %10s  %10s  %9s  %20s  %12s  %9s  %s\n", "#", "A ms", "B ms", "B/A",
-                "95 % interval", "rounds (eff)", "threshold", "B is");
+                "95 % interval", "rounds (st.)", "threshold", "B is");
     for (size_t i = 0; i < rows_count; i++)
         append_row(&rows[i], i + 1, out);
     buf_append_char(out, '\n');

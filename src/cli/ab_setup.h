@@ -17,7 +17,8 @@ struct ab_options {
     struct run_options run;
     const char *flags[PAIR_SIDES]; /* NULL = the common ones alone */
     double threshold_percent;
-    uint64_t rounds; /* 0 = by precision */
+    uint64_t starts; /* of fresh workers; 0, as `noise` has it: one */
+    uint64_t rounds; /* of each start; 0 = by precision */
     uint64_t max_time_ns;
     bool is_gated;
     /* of `noise` */

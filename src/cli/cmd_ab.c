@@ -50,7 +50,19 @@ static const struct option ab_rows[] = {
      .min = 1,
      .max = PAIR_ROUNDS_MAX,
      .group = GROUP_CERTAIN,
-     .help = "exactly N rounds of four blocks, instead of as many as precision needs"},
+     .help =
+         "exactly N rounds of four blocks in each start, instead of as many as precision needs"},
+    {.name = "starts",
+     .type = OPTION_NUMBER,
+     TARGET(starts),
+     .arg = "N",
+     .def = "5",
+     .min = 1,
+     .max = PAIR_STARTS_MAX,
+     .group = GROUP_CERTAIN,
+     .help =
+         "fresh workers on both sides N times at least, as two processes of one program differ; "
+         "with 1 that difference counts as the sides'"},
     {.name = "max-time",
      .type = OPTION_DURATION,
      TARGET(max_time_ns),
@@ -200,9 +212,11 @@ static enum exit_code print_dry_run(const struct invocation *call, const struct 
     buf_appendf(&out, "\n%zu comparison%s, threshold %g %%, ", setup->pairs_count,
                 setup->pairs_count == 1 ? "" : "s", setup->options.threshold_percent);
     if (setup->options.rounds > 0)
-        buf_appendf(&out, "%" PRIu64 " rounds each\n", setup->options.rounds);
+        buf_appendf(&out, "%" PRIu64 " starts of %" PRIu64 " rounds each\n", setup->options.starts,
+                    setup->options.rounds);
     else
-        buf_appendf(&out, "<= %s of measuring each\n", limit);
+        buf_appendf(&out, ">= %" PRIu64 " starts, <= %s of measuring each\n", setup->options.starts,
+                    limit);
     buf_append_text(&out, "Dry run: nothing was started or written.\n");
     return command_print(call, &out);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "measure/quantile.h"
+#include "measure/special.h"
 
 #define FIRST_LOOK 10
 
@@ -71,10 +72,57 @@ enum status compare_rounds(const double *log_ratios, size_t rounds_count, double
     return STATUS_OK;
 }
 
-size_t compare_look_after(size_t rounds_count)
+static double mean_of(const double *values, size_t count)
 {
-    size_t look = FIRST_LOOK;
-    while (look <= rounds_count)
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i];
+    return sum / (double)count;
+}
+
+double compare_spread(const double *start_log_ratios, size_t starts_count)
+{
+    if (starts_count < 2)
+        return 0;
+    double mean = mean_of(start_log_ratios, starts_count);
+    double squares = 0;
+    for (size_t i = 0; i < starts_count; i++)
+        squares += pow(start_log_ratios[i] - mean, 2);
+    return sqrt(squares / (double)(starts_count - 1));
+}
+
+void compare_starts(const double *start_log_ratios, size_t starts_count, double confidence,
+                    struct compare_result *result)
+{
+    ASSERT(starts_count >= 1);
+    double count = (double)starts_count;
+    double mean = mean_of(start_log_ratios, starts_count);
+    struct measure_interval interval = {0};
+    if (starts_count > 1) {
+        double t = special_student_quantile(1 - (1 - confidence) / 2, count - 1);
+        double half = t * compare_spread(start_log_ratios, starts_count) / sqrt(count);
+        interval = (struct measure_interval){true, mean - half, mean + half};
+    }
+    result->log_ratio = mean;
+    result->log_ratio_ci = interval;
+    result->outcome = compare_decide(interval, result->threshold);
+    result->is_precise = interval.is_known && interval.high - interval.low <= result->threshold;
+}
+
+static size_t look_after(size_t first, size_t count)
+{
+    size_t look = first;
+    while (look <= count)
         look += (look + 3) / 4;
     return look;
+}
+
+size_t compare_start_look_after(size_t first, size_t starts_count)
+{
+    return look_after(first, starts_count);
+}
+
+size_t compare_look_after(size_t rounds_count)
+{
+    return look_after(FIRST_LOOK, rounds_count);
 }

@@ -24,7 +24,8 @@ enum compare_outcome { COMPARE_UNDECIDED, COMPARE_SAME, COMPARE_FASTER, COMPARE_
 struct compare_result {
     size_t rounds_count;
     double effective_count;
-    double log_ratio;                     /* median of ln(B / A): below 0, B is faster */
+    double
+        log_ratio; /* median over rounds, or mean over starts, of ln(B / A): below 0, B is faster */
     struct measure_interval log_ratio_ci; /* needs rounds worth 6 independent ones at 95 % */
     double sign_p;                        /* two-sided exact sign test of "no difference" */
     double threshold;                     /* log ratio, >= 0 */
@@ -48,6 +49,19 @@ double compare_sign_test(const double *values, size_t count);
 MUST_CHECK enum status compare_rounds(const double *log_ratios, size_t rounds_count,
                                       double threshold, double confidence,
                                       struct compare_result *ret_result, struct err *err);
+
+/* Several starts, each with fresh workers on both sides: `start_log_ratios` are the medians of
+ * their rounds, `starts_count` >= 1. Two processes of the same program differ for their whole lives
+ * (where memory came to lie), which no number of rounds shows; so what counts is the spread between
+ * starts: their mean, and mean +- t(starts - 1) s / sqrt(starts), Student's, at `confidence`; no
+ * interval of one start. Replaces ratio, interval, outcome and is_precise of `result`, which are
+ * the rounds'. */
+void compare_starts(const double *start_log_ratios, size_t starts_count, double confidence,
+                    struct compare_result *result);
+/* Standard deviation between starts (n - 1), in log ratio; 0 for one. */
+double compare_spread(const double *start_log_ratios, size_t starts_count);
+/* The numbers of starts after which to look: `first`, then each 1.25 times the last, rounded up. */
+size_t compare_start_look_after(size_t first, size_t starts_count);
 
 /* The numbers of rounds after which to look: 10, then each 1.25 times the last, rounded up. A
  * comparison ends at the second look in a row that is precise, never because of what it says. */

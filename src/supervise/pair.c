@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/num.h"
 
@@ -21,8 +22,14 @@ struct pair {
     size_t rounds_count, capacity;
     uint64_t lead_in_steps_count;
     uint64_t raw_steps_count;
-    uint64_t begin_ns; /* of measuring */
+    uint64_t begin_ns;           /* of this start's measuring */
+    uint64_t measured_before_ns; /* by the starts before */
     uint64_t measured_ns;
+    size_t starts_count; /* whole, with rounds */
+    double start_log_ratios[PAIR_STARTS_MAX];
+    size_t first_round;                  /* of this start */
+    struct reasons unsteady[PAIR_SIDES]; /* of the first start whose warm-up did not settle */
+    uint64_t warmup_steps_count[PAIR_SIDES];
     size_t precise_looks; /* in a row */
     size_t next_look;
     bool has_look;
@@ -69,12 +76,15 @@ static bool can_go_on(const struct pair *pair)
 
 /* --- before the rounds --- */
 
+/* Who is opened first may find the machine otherwise: that alternates. */
 static enum status open_sides(struct pair *pair, struct err *err)
 {
+    enum pair_name first = pair->starts_count % 2 == 0 ? PAIR_A : PAIR_B;
+    enum pair_name second = first == PAIR_A ? PAIR_B : PAIR_A;
     tell(pair, EVENT_OPENING);
-    enum status status = pair_side_open(&pair->sides[PAIR_A], err);
-    if (status == STATUS_OK && pair_side_can_go_on(&pair->sides[PAIR_A]))
-        status = pair_side_open(&pair->sides[PAIR_B], err);
+    enum status status = pair_side_open(&pair->sides[first], err);
+    if (status == STATUS_OK && pair_side_can_go_on(&pair->sides[first]))
+        status = pair_side_open(&pair->sides[second], err);
     return status;
 }
 
@@ -220,6 +230,7 @@ static enum status write_round(struct pair *pair, const struct round *round, dou
     json_writer_init(&writer, &line);
     json_begin_object(&writer);
     json_field_string(&writer, "run_id", run_id != NULL ? run_id : "");
+    json_field_u64(&writer, "start", pair->starts_count);
     json_field_u64(&writer, "round", pair->rounds_count);
     json_field_string(&writer, "order",
                       pair_order(pair->rounds_count, 0) == PAIR_A ? "ABBA" : "BAAB");
@@ -258,44 +269,80 @@ static enum status take_round(struct pair *pair, const struct round *round, stru
 
 /* --- the end --- */
 
+static bool has_many_starts(const struct pair *pair)
+{
+    return pair->plan->starts_min > 1;
+}
+
+static size_t rounds_of_start(const struct pair *pair)
+{
+    return pair->rounds_count - pair->first_round;
+}
+
 static enum status look(struct pair *pair, struct err *err)
 {
-    enum status status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
-                                        PAIR_CONFIDENCE, &pair->last_look, err);
+    enum status status =
+        compare_rounds(pair->log_ratios + pair->first_round, rounds_of_start(pair),
+                       pair->plan->threshold, PAIR_CONFIDENCE, &pair->last_look, err);
     if (status != STATUS_OK)
         return status;
     pair->has_look = true;
     pair->precise_looks = pair->last_look.is_precise ? pair->precise_looks + 1 : 0;
-    pair->next_look = compare_look_after(pair->rounds_count);
+    pair->next_look = compare_look_after(rounds_of_start(pair));
     return STATUS_OK;
 }
 
-/* Is the number of rounds or the time the end? Time is a cap, that is a reason. */
-static bool is_at_end(struct pair *pair)
+/* What one start may take, so that twice as many as wanted fit. */
+static uint64_t start_time_ns(const struct pair_plan *plan)
 {
-    const struct pair_plan *plan = pair->plan;
-    if (plan->rounds_exact > 0 && pair->rounds_count >= plan->rounds_exact)
-        return true;
-    bool is_late = plan->time_max_ns > 0 && pair->measured_ns >= plan->time_max_ns;
-    if (plan->rounds_exact == 0 && pair->precise_looks >= 2)
-        return true;
-    if (!is_late && pair->rounds_count < PAIR_ROUNDS_MAX)
-        return false;
+    return plan->starts_min > 1 ? plan->time_max_ns / (2 * (uint64_t)plan->starts_min)
+                                : plan->time_max_ns;
+}
+
+static void add_precision_reason(struct pair *pair)
+{
     char limit[NUM_TEXT_BYTES];
     num_format_duration(pair->measured_ns, limit);
-    reasons_add(&pair->reasons, "precision_not_met",
-                "ended after %zu rounds, %s, before the interval was as narrow as the threshold at "
-                "two looks in a row",
-                pair->rounds_count, limit);
+    if (has_many_starts(pair))
+        reasons_add(
+            &pair->reasons, "precision_not_met",
+            "ended after %zu starts, %zu rounds, %s, before the interval between starts was "
+            "as narrow as the threshold",
+            pair->starts_count, pair->rounds_count, limit);
+    else
+        reasons_add(&pair->reasons, "precision_not_met",
+                    "ended after %zu rounds, %s, before the interval was as narrow as the "
+                    "threshold at two looks in a row",
+                    pair->rounds_count, limit);
+}
+
+/* Is this start's part done? For a single start time is a cap, that is a reason; for one of many
+ * its share of the time is as good an end as any. */
+static bool is_start_over(struct pair *pair)
+{
+    const struct pair_plan *plan = pair->plan;
+    if (plan->rounds_exact > 0)
+        return rounds_of_start(pair) >= plan->rounds_exact;
+    if (pair->precise_looks >= 2)
+        return true;
+    uint64_t taken_ns = pair->measured_ns - pair->measured_before_ns;
+    bool is_late = plan->time_max_ns > 0 && taken_ns >= start_time_ns(plan);
+    if (!is_late && pair->rounds_count < PAIR_ROUNDS_MAX)
+        return false;
+    if (!has_many_starts(pair))
+        add_precision_reason(pair);
     return true;
 }
 
-static enum status run_rounds(struct pair *pair, struct err *err)
+static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *err)
 {
     enum status status = STATUS_OK;
+    pair->first_round = pair->rounds_count;
+    pair->precise_looks = 0;
     pair->next_look = compare_look_after(0);
+    pair->measured_before_ns = pair->measured_ns;
     pair->begin_ns = clock_now_ns();
-    while (status == STATUS_OK && can_go_on(pair) && !pair->is_whole) {
+    while (status == STATUS_OK && can_go_on(pair) && !*ret_is_over) {
         struct round round = {0};
         tell(pair, EVENT_MEASURING);
         bool is_run = run_round(pair, &round);
@@ -304,11 +351,93 @@ static enum status run_rounds(struct pair *pair, struct err *err)
         round_release(&round);
         if (!is_run)
             break;
-        pair->measured_ns = clock_now_ns() - pair->begin_ns;
-        if (status == STATUS_OK && pair->rounds_count == pair->next_look)
+        pair->measured_ns = pair->measured_before_ns + (clock_now_ns() - pair->begin_ns);
+        if (status == STATUS_OK && rounds_of_start(pair) == pair->next_look)
             status = look(pair, err);
         if (status == STATUS_OK)
-            pair->is_whole = is_at_end(pair);
+            *ret_is_over = is_start_over(pair);
+    }
+    return status;
+}
+
+/* Is the comparison done after a whole start? Looks are at predeclared numbers of starts. */
+static bool is_over(struct pair *pair)
+{
+    const struct pair_plan *plan = pair->plan;
+    if (!has_many_starts(pair))
+        return true;
+    if (pair->starts_count < plan->starts_min)
+        return false;
+    if (plan->rounds_exact > 0)
+        return true;
+    bool is_look =
+        pair->starts_count == compare_start_look_after(plan->starts_min, pair->starts_count - 1);
+    struct compare_result between = {.threshold = plan->threshold};
+    compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE, &between);
+    if (is_look && between.is_precise)
+        return true;
+    if (pair->starts_count < PAIR_STARTS_MAX && pair->rounds_count < PAIR_ROUNDS_MAX &&
+        (plan->time_max_ns == 0 || pair->measured_ns < plan->time_max_ns))
+        return false;
+    if (!between.is_precise)
+        add_precision_reason(pair);
+    return true;
+}
+
+/* --- starts --- */
+
+static void begin_start(struct pair *pair, bool is_first)
+{
+    const struct pair_plan *plan = pair->plan;
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        if (!is_first)
+            pair_side_release(&pair->sides[i]);
+        pair_side_init(&pair->sides[i], plan->cells[i], plan->options[i], plan->log_paths[i]);
+    }
+}
+
+/* What a start leaves behind besides its rounds. */
+static enum status end_start(struct pair *pair, bool is_first, bool is_whole, struct err *err)
+{
+    tell(pair, EVENT_CLOSING);
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct measure_state *warmup = &pair->sides[i].warmup;
+        session_finish(&pair->sides[i].session);
+        if (is_first)
+            pair->warmup_steps_count[i] = warmup->warmup_steps_done;
+        if (pair->unsteady[i].count == 0)
+            pair->unsteady[i] = warmup->reasons;
+    }
+    size_t rounds_count = rounds_of_start(pair);
+    if (!is_whole || rounds_count == 0)
+        return STATUS_OK;
+    struct interval_quantile median;
+    enum status status = interval_of_median(pair->log_ratios + pair->first_round, rounds_count,
+                                            PAIR_CONFIDENCE, &median, err);
+    if (status == STATUS_OK)
+        pair->start_log_ratios[pair->starts_count++] = median.value;
+    return status;
+}
+
+static enum status run_starts(struct pair *pair, struct err *err)
+{
+    enum status status = STATUS_OK;
+    for (bool is_first = true; status == STATUS_OK && !pair->is_whole; is_first = false) {
+        bool is_start_whole = false;
+        begin_start(pair, is_first);
+        pair->first_round = pair->rounds_count;
+        status = open_sides(pair, err);
+        if (status == STATUS_OK)
+            status = warm_up(pair, err);
+        if (status == STATUS_OK && can_go_on(pair))
+            status = run_rounds(pair, &is_start_whole, err);
+        struct err why = {0};
+        enum status ended = end_start(pair, is_first, is_start_whole, &why);
+        if (status == STATUS_OK && ended != STATUS_OK)
+            status = ERR(err, ended, "%s", why.text);
+        if (!is_start_whole)
+            break;
+        pair->is_whole = is_over(pair);
     }
     return status;
 }
@@ -320,20 +449,20 @@ static enum status take_side(const struct pair *pair, enum pair_name name, bool 
 {
     const struct pair_side *side = &pair->sides[name];
     *ret = (struct pair_side_result){
-        .was_started = side->session.log_fd >= 0,
+        .was_started = side->session.log_fd >= 0 || pair->starts_count > 0,
         .verdict = side->session.has_ended ? side->session.verdict : VERDICT_OK,
         .reasons = side->session.reasons,
         .has_hello = side->has_hello,
         .has_ready = side->has_ready,
         .hello = side->hello,
         .ready = side->ready,
-        .warmup_steps_count = side->warmup.warmup_steps_done,
+        .warmup_steps_count = pair->warmup_steps_count[name],
         .blocks_count = BLOCKS_PER_SIDE * pair->rounds_count,
         .steps_count = (uint64_t)BLOCKS_PER_SIDE * pair->rounds_count * pair->steps_per_block,
     };
     if (ret->verdict == VERDICT_OK && is_interrupted)
         ret->verdict = VERDICT_INTERRUPTED;
-    const struct reasons *unsteady = &side->warmup.reasons;
+    const struct reasons *unsteady = &pair->unsteady[name];
     if (ret->verdict == VERDICT_OK && unsteady->count > 0)
         ret->verdict = VERDICT_UNSTEADY;
     for (size_t i = 0; i < unsteady->count; i++)
@@ -399,6 +528,11 @@ static enum status take_result(const struct pair *pair, struct pair_result *resu
     if (status == STATUS_OK && pair->rounds_count > 0)
         status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
                                 PAIR_CONFIDENCE, &result->comparison, err);
+    if (status == STATUS_OK && has_many_starts(pair) && pair->starts_count > 0)
+        compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE,
+                       &result->comparison);
+    result->starts_count = pair->starts_count;
+    memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
     if (status == STATUS_OK)
         judge(pair, result);
     return status;
@@ -424,16 +558,7 @@ enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_r
     uint64_t before_ns = clock_now_ns();
     clock_stamp(result.started_at);
     pair->plan = plan;
-    for (int i = 0; i < PAIR_SIDES; i++)
-        pair_side_init(&pair->sides[i], plan->cells[i], plan->options[i], plan->log_paths[i]);
-    enum status status = open_sides(pair, err);
-    if (status == STATUS_OK)
-        status = warm_up(pair, err);
-    if (status == STATUS_OK && can_go_on(pair))
-        status = run_rounds(pair, err);
-    tell(pair, EVENT_CLOSING);
-    for (int i = 0; i < PAIR_SIDES; i++)
-        session_finish(&pair->sides[i].session);
+    enum status status = run_starts(pair, err);
     result.is_interrupted = !pair->is_whole && session_is_interrupted(&pair->sides[PAIR_A].session);
     result.total_ns = clock_now_ns() - before_ns;
     if (status == STATUS_OK)

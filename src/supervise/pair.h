@@ -3,7 +3,8 @@
  *
  *   start and open A, then B;  warm-up in turns, the same number of steps on both;
  *   rounds of four blocks, A B B A and then B A A B, each of a lead-in step that is not counted and
- *   the same number of counted steps; looks at predeclared numbers of rounds.
+ *   the same number of counted steps; looks at predeclared numbers of rounds;
+ *   all of it again with fresh workers, for several starts: two processes of one program differ.
  *
  * What goes wrong with a worker is an outcome; a status other than OK means that the harness itself
  * could not go on.
@@ -23,6 +24,7 @@
 #define PAIR_CONFIDENCE      0.95
 #define PAIR_BLOCK_TARGET_NS (4 * NS_PER_MS) /* of the slower side's blocks; at least one step */
 #define PAIR_ROUNDS_MAX      100000
+#define PAIR_STARTS_MAX      64
 
 enum pair_name { PAIR_A, PAIR_B, PAIR_SIDES };
 
@@ -42,8 +44,9 @@ struct pair_plan {
     const struct supervise_options *options[PAIR_SIDES]; /* borrowed; policies with equal sync */
     const char *log_paths[PAIR_SIDES];                   /* borrowed */
     double threshold;               /* log ratio: of the decision, and how precise is precise */
-    uint64_t rounds_exact;          /* 0 = by precision */
-    uint64_t time_max_ns;           /* of measuring; looked at after each round; 0 = none */
+    uint32_t starts_min;            /* fresh workers so often, at least; 0 and 1: a single start */
+    uint64_t rounds_exact;          /* of each start; 0 = by precision */
+    uint64_t time_max_ns;           /* of measuring, all starts together; 0 = none */
     struct lines_file *rounds_file; /* borrowed: a line a round; NULL = none */
     struct pair_listener listener;
 };
@@ -55,7 +58,7 @@ struct pair_side_result {
     bool has_hello, has_ready;
     struct proto_worker_hello hello;
     struct proto_ready ready;
-    uint64_t warmup_steps_count;
+    uint64_t warmup_steps_count;     /* of the first start */
     uint64_t steps_count;            /* counted */
     size_t blocks_count;             /* counted; with figures */
     struct interval_quantile median; /* of the blocks' figures, ns; when blocks_count > 0 */
@@ -68,7 +71,10 @@ struct pair_result {
     uint64_t total_ns, measured_ns;
     uint32_t steps_per_block;         /* 0 = it never came to blocks */
     uint64_t lead_in_steps_count;     /* dropped */
-    struct compare_result comparison; /* of whole rounds; valid when rounds_count > 0 */
+    struct compare_result comparison; /* of whole rounds, with several starts between them; valid
+                                         when rounds_count > 0 */
+    size_t starts_count;              /* with rounds */
+    double start_log_ratios[PAIR_STARTS_MAX]; /* medians of their rounds */
     enum compare_outcome outcome; /* the comparison's; undecided for one that was cut or spoiled */
     struct reasons reasons;       /* why it is undecided, or ended as it did */
     bool is_interrupted;

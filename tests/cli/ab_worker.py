@@ -2,15 +2,17 @@
 """A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
 
 usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
-                    [--recompile-at N] [--log FILE] [--growing]
+                    [--recompile-at N] [--log FILE] [--growing] [--uneven]
 
 N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
---growing makes each of the first 300 steps 2 % longer than the one before. --log appends a line for every
+--growing makes each of the first 300 steps 2 % longer than the one before; --uneven makes all of a process's steps
+longer by a share of its own, up to 4 %. --log appends a line for every
 request: pid, kind, steps.
 """
 import argparse
 import json
 import os
+import random
 import sys
 import time
 
@@ -20,9 +22,10 @@ parser.add_argument("--made-up", action="store_true")
 for name in ("exit", "hang", "nonfinite", "recompile"):
     parser.add_argument(f"--{name}-at", type=int, default=-1)
 parser.add_argument("--growing", action="store_true")
+parser.add_argument("--uneven", action="store_true")
 parser.add_argument("--log")
 options = parser.parse_args()
-step_ns = round(options.step_ms * 1e6)
+step_ns = round(options.step_ms * 1e6 * (1 + 0.04 * random.random() * options.uneven))
 out = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 runs = 0

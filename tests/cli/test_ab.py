@@ -4,6 +4,7 @@ import math
 import os
 import re
 import signal
+import statistics
 import subprocess
 import time
 
@@ -13,6 +14,7 @@ from caller import ROOT, TOKMARK, await_samples, worker_pids
 
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ab_worker.py")
 CELL = ["--mode", "infer", "--seq", "16", "--batch", "1", "--warmup", "3"]
+ONE_START = [*CELL, "--starts", "1"]
 SMALL = ["--set", "dim=32", "--set", "layers_count=2", "--set", "heads_count=2", "--set", "ffn_hidden=48",
          "--set", "vocab_size=128", "--set", "rotary_dim=4", "--set", "experts_count=4"]
 
@@ -35,7 +37,7 @@ def results(call, out="_bench"):
 
 
 def compare(call, a, b, *args, code):
-    done = call("ab", "--a", a, "--b", b, *CELL, *args, code=code)
+    done = call("ab", "--a", a, "--b", b, *ONE_START, *args, code=code)
     return done, results(call)[-1]
 
 
@@ -155,6 +157,75 @@ def test_warm_up_ends_for_both_and_takes_its_share_of_the_time_at_most(call):
     assert line["b"]["warmup_steps"] <= line["a"]["warmup_steps"]
 
 
+# --- several starts ---
+
+def test_every_start_has_workers_of_its_own(call):
+    log = call.folder / "log"
+    flags = side("--made-up", "--step-ms 1", f"--log {log}")
+    call("ab", "--a", flags, "--b", flags, *CELL, "--rounds", "3", code=0)
+    (line,) = results(call)
+    lines = [text.split() for text in log.read_text().splitlines()]
+    hellos = [pid for pid, kind, _ in lines if kind == "hello"]
+    assert line["starts"] == 5 and len(set(hellos)) == 10 and line["rounds"] == 15
+    # two alive at a time, all closed before the next two begin
+    kinds = [kind for _, kind, _ in lines if kind in ("hello", "close")]
+    assert kinds == ["hello", "hello", "close", "close"] * 5
+    assert line["a"]["blocks"] == 30 and line["lead_in_steps_dropped"] == 60
+    path = call.folder / "_bench" / "samples" / line["samples_file"]
+    rounds = [json.loads(text) for text in path.read_text().splitlines()]
+    assert [each["start"] for each in rounds] == [start for start in range(5) for _ in range(3)]
+    assert line["start_log_ratios"] == [0] * 5 and line["start_spread_percent"] == 0
+
+
+def test_processes_that_differ_are_not_taken_for_sides_that_do(call):
+    """Every process is slower by a share of its own: nothing is known of the sides."""
+    uneven = side("--made-up", "--step-ms 1", "--uneven")
+    said = []
+    for _ in range(8):
+        call("ab", "--a", uneven, "--b", uneven, *CELL, "--rounds", "10", "--threshold", "0.1")
+        line = results(call)[-1]
+        said.append(line["outcome"])
+        ratios = line["start_log_ratios"]
+        assert len(set(ratios)) == 5 and line["log_ratio"] == pytest.approx(sum(ratios) / 5)
+        half = 2.7764451052 * statistics.stdev(ratios) / math.sqrt(5)
+        assert line["log_ratio_low"] == pytest.approx(line["log_ratio"] - half, rel=1e-6)
+        assert line["log_ratio_high"] == pytest.approx(line["log_ratio"] + half, rel=1e-6)
+        assert line["start_spread_percent"] == pytest.approx(100 * math.expm1(statistics.stdev(ratios)))
+    # a 95 % interval beyond 0.1 % has a probability of at most 5 %: 4 of 8 of 0.04 %
+    assert said.count("undecided") > 4, said
+    done = call("ab", "--a", uneven, "--b", uneven, *ONE_START, "--rounds", "10", "--threshold", "0.1")
+    line = results(call)[-1]
+    assert line["outcome"] != "undecided", "one start is certain of its own two processes"
+    assert line["starts"] == 1 and line["start_spread_percent"] is None and "--starts 5" in done.stdout
+
+
+def test_starts_go_on_until_it_is_precise_or_the_time_is_over(call):
+    uneven = side("--step-ms 1", "--uneven")
+    call("ab", "--a", uneven, "--b", uneven, *CELL, "--starts", "2", "--max-time", "2s", "--threshold", "0.01", code=3)
+    (line,) = results(call)
+    assert line["starts"] > 2 and 2000 <= line["measured_ms"] < 4000
+    assert line["reasons"][0]["code"] == "precision_not_met" and f"{line['starts']} starts" in line["reasons"][0]["text"]
+
+
+@pytest.mark.parametrize("is_b", [False, True])
+def test_a_side_that_fails_in_a_later_start(call, is_b, tmp_path):
+    """The third worker of that side dies in its rounds; the first starts' figures stay."""
+    count = tmp_path / "count"
+    script = tmp_path / "dies.sh"
+    script.write_text(f"""#!/bin/sh
+echo x >>'{count}'
+[ $(wc -l <'{count}') -lt 3 ] || exec python3 '{WORKER}' --made-up --exit-at 5
+exec python3 '{WORKER}' --made-up
+""")
+    bad, good = f"--engine \"exec:sh '{script}'\"", side("--made-up")
+    call("ab", "--a", good if is_b else bad, "--b", bad if is_b else good, *CELL, "--rounds", "4", code=3)
+    (line,) = results(call)
+    name = "b" if is_b else "a"
+    assert line["starts"] == 2 and line["rounds"] >= 8 and line["outcome"] == "undecided"
+    assert line["reasons"][0]["code"] == f"{name}_failed" and line[name]["verdict"] == "crashed"
+    assert line["a" if is_b else "b"]["verdict"] == "ok"
+
+
 def test_raw_rounds_are_kept(call):
     _, line = compare(call, side("--made-up", "--step-ms 0.8"), side("--made-up", "--step-ms 1"), code=0)
     path = call.folder / "_bench" / "samples" / line["samples_file"]
@@ -228,6 +299,7 @@ def test_the_gate(call):
     (["--a", "--rev HEAD"], "--binary"), (["--a", "--engine exec:true --rev HEAD"], "no git repository"),
     (["--a", "--python x"], "--a: --python is for --engine pytorch or jax"),
     (["--a", "--batch 2", "--treshold", "3"], "'--threshold'"), (["--a", "--batch 2", "--threshold", "0"], "0.01"),
+    (["--a", "--batch 2", "--starts", "0"], "--starts"), (["--a", "--batch 2", "--starts", "65"], "64"),
     (["--a", "--data missing"], "cannot read 'missing'"), (["--a", "--batch 2", "--out", "."], "_bench"),
 ])
 def test_wrong_command_lines(call, args, text):
@@ -238,7 +310,7 @@ def test_wrong_command_lines(call, args, text):
 
 def test_a_folder_that_is_held_or_cannot_be(call):
     (call.folder / "file").write_text("x")
-    call("ab", "--a", side("--made-up"), *CELL, "--out", "file/x", code=5)
+    call("ab", "--a", side("--made-up"), *ONE_START, "--out", "file/x", code=5)
 
 
 def test_dry_run_starts_and_writes_nothing(call):
@@ -264,7 +336,7 @@ def test_another_binary(call):
     other.write_text(f"#!/bin/sh\necho \"$@\" >> '{call.folder}/called'\nexec '{TOKMARK}' \"$@\"\n")
     other.chmod(0o755)
     call("ab", "--a", f"--binary {other}", "--engine", "null", "--mode", "infer", "--rounds", "2", "--warmup", "1",
-         code=3)
+         "--starts", "1", code=3)
     line, = results(call)
     assert line["a"]["binary"] == str(other) == line["a"]["argv"][0] and line["b"]["binary"] is None
     assert line["b"]["argv"][0] == TOKMARK
@@ -303,7 +375,7 @@ def is_tidy(repository):
 
 
 def test_another_revision(call, repository):
-    done = call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", *CELL, code=0)
+    done = call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", *ONE_START, code=0)
     line, = results(call)
     assert line["outcome"] == "faster" and line["ratio_percent"] == pytest.approx(-50), done.stdout
     assert line["a"]["rev"] == "old" and line["a"]["rev_commit"] == git(repository, "rev-parse", "old")
@@ -313,12 +385,12 @@ def test_another_revision(call, repository):
 
 
 def test_a_revision_is_removed_after_failures_too(call, repository):
-    call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", "--b", "--engine exec:false", *CELL, code=4)
+    call("ab", "--engine", "exec:./mine.sh", "--a", "--rev old", "--b", "--engine exec:false", *ONE_START, code=4)
     assert is_tidy(repository)
 
 
 def test_a_revision_is_removed_after_an_interrupt(call, repository):
-    process = call.start("ab", "--engine", side("--step-ms 5")[10:-1], "--a", "--rev old", *CELL)
+    process = call.start("ab", "--engine", side("--step-ms 5")[10:-1], "--a", "--rev old", *ONE_START)
     await_rounds(call, process)
     assert not is_tidy(repository)
     process.send_signal(signal.SIGINT)
@@ -328,14 +400,14 @@ def test_a_revision_is_removed_after_an_interrupt(call, repository):
 
 @pytest.mark.parametrize("rev, text", [("odl", "did you mean 'old'?"), ("-q", "did you mean"), ("old~7", "'old'")])
 def test_a_revision_that_is_not(call, repository, rev, text):
-    done = call("ab", "--engine", "exec:./mine.sh", "--a", f"--rev={rev}", *CELL, code=2)
+    done = call("ab", "--engine", "exec:./mine.sh", "--a", f"--rev={rev}", *ONE_START, code=2)
     assert text in done.stderr and is_tidy(repository)
 
 
 def test_a_revision_without_the_folder(call, repository):
     (repository / "late").mkdir()
     call.folder = repository / "late"
-    done = call("ab", "--engine", "exec:true", "--a", "--rev old", *CELL, code=2)
+    done = call("ab", "--engine", "exec:true", "--a", "--rev old", *ONE_START, code=2)
     assert "has no folder 'late'" in done.stderr
 
 
@@ -346,7 +418,7 @@ def await_rounds(call, process):
 
 
 def test_an_interrupt_keeps_what_is_whole(call):
-    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL, "--seq", "16", "32")
+    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *ONE_START, "--seq", "16", "32")
     await_rounds(call, process)
     pids = worker_pids(process)
     process.send_signal(signal.SIGINT)
@@ -360,7 +432,7 @@ def test_an_interrupt_keeps_what_is_whole(call):
 
 
 def test_no_worker_outlives_a_killed_harness(call):
-    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *CELL)
+    process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *ONE_START)
     await_rounds(call, process)
     pids = worker_pids(process)
     process.kill()

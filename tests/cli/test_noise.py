@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from test_ab import CELL, await_rounds, results, side
+from test_ab import CELL, ONE_START, await_rounds, results, side
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_fresh_workers_every_time(call):
 def test_ab_goes_no_lower_than_the_floor(call, data, floor, outcome, threshold):
     write_floor(call, data, floor)
     worker = side("--made-up")
-    call("ab", "--a", worker, "--b", "--batch 2 " + side("--made-up", "--step-ms 1.03"), *CELL, code=0)
+    call("ab", "--a", worker, "--b", "--batch 2 " + side("--made-up", "--step-ms 1.03"), *ONE_START, code=0)
     line = results(call)[-1]
     assert line["outcome"] == outcome and line["threshold_percent"] == pytest.approx(threshold)
     assert line["noise_floor_percent"] == floor and line["threshold_asked_percent"] == 1
@@ -73,7 +73,7 @@ def test_ab_goes_no_lower_than_the_floor(call, data, floor, outcome, threshold):
 def test_a_floor_of_the_same_kind_serves_another_cell(call, data):
     write_floor(call, data, 4, seq_len=999)
     worker = side("--made-up")
-    call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
     line = results(call)[-1]
     assert (line["noise_floor_percent"], line["noise_floor_from"]) == (4, "kind")
 
@@ -83,7 +83,7 @@ def test_a_floor_of_the_same_kind_serves_another_cell(call, data):
 def test_a_floor_of_another_kind_or_machine_does_not(call, data, change):
     write_floor(call, data, 4, **change)
     worker = side("--made-up")
-    done = call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    done = call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
     line = results(call)[-1]
     assert line["noise_floor_percent"] is None and "tokmark noise" in line["noise_floor_reason"]
     assert line["threshold_percent"] == 1 and "noise floor unknown" in done.stdout
@@ -94,7 +94,7 @@ def test_bad_lines_are_skipped_with_a_note(call, data):
     (data / "noise.jsonl").write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
                                        b"x" * 100000 + b"\n{\"torn")
     worker = side("--made-up")
-    done = call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    done = call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
     assert results(call)[-1]["noise_floor_percent"] == 4
     assert "4 lines of" in done.stderr and "skipped" in done.stderr
     done = call("noise", "--list", code=0)
@@ -108,7 +108,7 @@ def test_bad_lines_are_skipped_with_a_note(call, data):
 def test_a_file_that_cannot_be_read_is_said(call, data):
     (data / "noise.jsonl").mkdir(parents=True)
     worker = side("--made-up")
-    call("ab", "--a", worker, "--b", worker, *CELL, code=0)
+    call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
     assert "noise.jsonl" in results(call)[-1]["noise_floor_reason"]
     call("noise", "--list", code=5)
 
@@ -143,7 +143,7 @@ def test_nothing_is_stored_of_a_cell_that_was_cut(call, data):
 
 @pytest.mark.parametrize("args, text", [
     (["--repeats", "0"], "smallest is 1"), (["--repeats", "101"], "largest is 100"), (["--a", "x"], "unknown flag"),
-    (["--engine", "natve"], "'native'"), (["--rounds", "3", "--max-time", "3s"], "exclude each other"),
+    (["--engine", "natve"], "'native'"), (["--starts", "3"], "unknown flag '--starts'"), (["--rounds", "3", "--max-time", "3s"], "exclude each other"),
     (["--lsit"], "'--list'"), (["--threshold", "3"], "unknown flag")])
 def test_wrong_command_lines(call, args, text):
     done = call("noise", *args, code=2)

@@ -345,6 +345,16 @@ def compare_case(key, n, phi, shift):
             "sign_p": stats.binomtest(below, below + above).pvalue}
 
 
+def starts_case(key, n, shift):
+    """Medians of starts: a series about 0.5 of which `shift` is taken."""
+    medians = series(key, n, 0) - shift
+    row = {"key": key, "count": n, "shift": shift, "mean": medians.mean(), "low": UNKNOWN, "high": UNKNOWN, "spread": 0.0}
+    if n < 2:
+        return row
+    low, high = stats.t.interval(0.95, n - 1, loc=medians.mean(), scale=stats.sem(medians))
+    return row | {"low": low, "high": high, "spread": numpy.std(medians, ddof=1)}
+
+
 def noise_case(key, n, phi):
     """Medians of comparisons with oneself: a series about 0.5 of which 0.5 is taken."""
     ratios = series(key, n, phi) - 0.5
@@ -394,6 +404,8 @@ def cases():
     yield "compare", (
         compare_case(*row) for row in [(41, 10, 0, 0.5), (42, 40, 0, 0.5), (43, 40, 0, 0.3),
                                        (44, 100, 0.5, 1.1), (45, 5, 0, 0.2), (46, 300, 0.9, 4.9)])
+    yield "starts", (
+        starts_case(*row) for row in [(61, 1, 0.5), (62, 2, 0.5), (63, 3, 0.4), (64, 5, 0.5), (65, 7, 3.0), (66, 64, 0.5)])
     yield "steady", (
         steady_case(*row)
         for row in [(21, 20, 0, 0), (22, 33, 0.5, 0), (23, 100, 0.9, 0), (24, 801, 0, 0),

@@ -29,6 +29,56 @@ Test(measure_compare, rounds_agree_with_scipy)
     json_decref(root);
 }
 
+Test(measure_compare, starts_agree_with_scipy)
+{
+    json_t *root = NULL;
+    const json_t *rows = golden_rows("starts", 6, &root);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        size_t n = (size_t)golden_number(row, "count");
+        double *values = golden_series((uint64_t)golden_number(row, "key"), n, 0);
+        for (size_t j = 0; j < n; j++)
+            values[j] -= golden_number(row, "shift");
+        struct compare_result result = {.rounds_count = 77, .threshold = 0.1, .sign_p = 0.25};
+        compare_starts(values, n, 0.95, &result);
+        golden_near(result.log_ratio, golden_number(row, "mean"), 0.1, "mean");
+        golden_near(compare_spread(values, n), golden_number(row, "spread"), 0, "spread");
+        cr_expect_eq(result.log_ratio_ci.is_known, n > 1);
+        if (n > 1) {
+            golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
+            golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
+        }
+        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, 0.1));
+        cr_expect_eq(result.rounds_count, 77, "the rounds' own figures stay");
+        free(values);
+    }
+    json_decref(root);
+}
+
+Test(measure_compare, starts_that_differ_widely_decide_nothing)
+{
+    /* Each start certain of its own, and no two of the same: a mean of 2 % says nothing. */
+    static const double apart[] = {0.05, -0.01, 0.04, 0.00, 0.02};
+    static const double alike[] = {0.020, 0.021, 0.019, 0.020, 0.020};
+    struct compare_result result = {.threshold = 0.01};
+    compare_starts(apart, 5, 0.95, &result);
+    cr_expect_eq(result.outcome, COMPARE_UNDECIDED);
+    cr_expect_not(result.is_precise);
+    compare_starts(alike, 5, 0.95, &result);
+    cr_expect_eq(result.outcome, COMPARE_SLOWER);
+    cr_expect(result.is_precise);
+}
+
+Test(measure_compare, looks_at_starts_are_few)
+{
+    static const size_t looks[] = {5, 7, 9, 12, 15, 19, 24};
+    size_t look = 0;
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+        look = compare_start_look_after(5, look);
+        cr_expect_eq(look, looks[i]);
+    }
+}
+
 static enum compare_outcome decide(double low, double high)
 {
     return compare_decide((struct measure_interval){true, low, high}, 0.01);
