@@ -35,7 +35,9 @@ CELL = ["--engine", "native", "--model", "gpt2-124m", "--set", "dim=32", "--set"
 PARTS = ("aa", "effect", "truth")
 TRUTH_ROUNDS = 100
 LET_OTHERS_S = 0.5  # who waits for the lock would else find it taken again
-BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))\n"
+# Also gone with this script when that is killed while the loop is stopped.
+BUSY = ("import ctypes, os\nparent = os.getppid()\nctypes.CDLL(None).prctl(1, 9, 0, 0, 0)\n"
+        "while os.getppid() == parent:\n    sum(range(10000))\n")
 
 
 class Load:

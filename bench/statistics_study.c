@@ -1,7 +1,7 @@
 /* The simulation study behind docs/metrics.md: how often the intervals of measure/ hold the truth,
  * how warm-up rules err, what looking again and again costs, and what side by side decides.
  *
- *     build/bench/statistics_study [intervals|warmup|stop|compare|all] [SERIES [SEED]]
+ *     build/bench/statistics_study [intervals|warmup|stop|compare|starts|all] [SERIES [SEED]]
  *
  * SERIES made-up series a cell of a table (default 2000), from SEED. Same seed, same tables.
  */
@@ -180,7 +180,8 @@ static const struct {
 } parts[] = {{"intervals", study_intervals},
              {"warmup", study_warmup},
              {"stop", study_stop},
-             {"compare", study_compare}};
+             {"compare", study_compare},
+             {"starts", study_starts}};
 
 int main(int argc, char **argv)
 {
@@ -200,7 +201,7 @@ int main(int argc, char **argv)
         (void)fflush(stdout);
     }
     if (!is_known || options.series_count == 0) {
-        (void)fprintf(stderr, "usage: statistics_study [intervals|warmup|stop|compare|all] "
+        (void)fprintf(stderr, "usage: statistics_study [intervals|warmup|stop|compare|starts|all] "
                               "[SERIES [SEED]]\n");
         return 2;
     }

@@ -15,5 +15,6 @@ void study_intervals(const struct study_options *options);
 void study_warmup(const struct study_options *options);
 void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
+void study_starts(const struct study_options *options);
 
 #endif

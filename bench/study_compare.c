@@ -1,5 +1,6 @@
-/* What a comparison of two sides in interleaved rounds decides, with no difference and with one;
- * and how often drift is seen where there is none and where there is some. */
+/* What a comparison of two sides in interleaved rounds decides, with no difference and with one, in
+ * one start and in several; and how often drift is seen where there is none and where there is
+ * some. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,9 @@
 #define CONFIDENCE  0.95
 #define OUTCOMES    4
 #define SAMPLES_MAX 1000
+#define STARTS_MIN  5
+#define STARTS_MAX  10    /* as many as --max-time has room for, at least */
+#define START_SD    0.001 /* of a start's median: what its rounds leave open */
 
 struct machine {
     const char *name;
@@ -132,6 +136,86 @@ static void study_outcomes(const struct study_options *options)
                    scale * (double)tally.outcomes[COMPARE_SAME],
                    scale * (double)tally.outcomes[COMPARE_UNDECIDED],
                    100 * (double)tally.covered / (double)tally.known,
+                   tally.rounds_sum / (double)options->series_count);
+        }
+        printf("\n");
+    }
+}
+
+/* --- starts --- */
+
+/* How much two processes of one program differ, as a log ratio. */
+struct processes {
+    const char *name;
+    double sd;
+    bool has_two_kinds; /* either of two layouts, 2 sd apart, and nothing between */
+};
+
+static double next_start(struct study_random *random, const struct processes *processes,
+                         double effect)
+{
+    double own =
+        processes->has_two_kinds ? (study_uniform(random) < 0.5 ? -1 : 1) : study_gauss(random);
+    return log1p(effect) + processes->sd * own + START_SD * study_gauss(random);
+}
+
+/* By the rule of supervise/pair.c; or of one start, whose interval is that of its rounds. */
+static void study_starts_of(struct study_random *random, const struct processes *processes,
+                            double effect, bool is_single, struct compare_tally *tally)
+{
+    double starts[STARTS_MAX];
+    size_t count = 0;
+    struct compare_result result = {.threshold = log1p(THRESHOLD)};
+    double truth = log1p(effect);
+    if (is_single) {
+        double median = next_start(random, processes, effect);
+        result.log_ratio_ci =
+            (struct measure_interval){true, median - 1.96 * START_SD, median + 1.96 * START_SD};
+        result.outcome = compare_decide(result.log_ratio_ci, result.threshold);
+        count = 1;
+    }
+    while (!is_single && count < STARTS_MAX && !result.is_precise) {
+        size_t look = compare_start_look_after(STARTS_MIN, count);
+        while (count < look && count < STARTS_MAX)
+            starts[count++] = next_start(random, processes, effect);
+        compare_starts(starts, count, CONFIDENCE, &result);
+    }
+    tally->outcomes[result.outcome]++;
+    tally->rounds_sum += (double)count;
+    tally->covered += result.log_ratio_ci.low <= truth && truth <= result.log_ratio_ci.high;
+}
+
+void study_starts(const struct study_options *options)
+{
+    static const struct processes kinds[] = {
+        {"alike within 0.1 %", 0, false},
+        {"0.5 % apart", 0.005, false},
+        {"1 % apart", 0.01, false},
+        {"2 % apart", 0.02, false},
+        {"two layouts, 1 % from their mean", 0.01, true},
+    };
+    printf(
+        "\nStarts, threshold 1 %%: %% FASTER / SLOWER / SAME / UNDECIDED, coverage in %%, @ mean "
+        "starts\n\n| processes | starts |");
+    for (size_t e = 0; e < ARRAY_COUNT(effects); e++)
+        printf(" B takes +%g %% |", 100 * effects[e]);
+    printf("\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    for (size_t k = 0; k < 2 * ARRAY_COUNT(kinds); k++) {
+        bool is_single = k % 2 == 0;
+        printf("| %s | %s |", kinds[k / 2].name, is_single ? "1" : "5 to 10");
+        for (size_t e = 0; e < ARRAY_COUNT(effects); e++) {
+            struct compare_tally tally = {0};
+            uint64_t key = random_key(random_key(random_key(options->seed, 11), k), e);
+            for (size_t i = 0; i < options->series_count; i++) {
+                struct study_random random = {random_key(key, i), 0};
+                study_starts_of(&random, &kinds[k / 2], effects[e], is_single, &tally);
+            }
+            double scale = 100 / (double)options->series_count;
+            printf(" %.1f / %.1f / %.1f / %.1f, %.1f @%.1f |",
+                   scale * (double)tally.outcomes[COMPARE_FASTER],
+                   scale * (double)tally.outcomes[COMPARE_SLOWER],
+                   scale * (double)tally.outcomes[COMPARE_SAME],
+                   scale * (double)tally.outcomes[COMPARE_UNDECIDED], scale * (double)tally.covered,
                    tally.rounds_sum / (double)options->series_count);
         }
         printf("\n");

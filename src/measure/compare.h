@@ -24,8 +24,8 @@ enum compare_outcome { COMPARE_UNDECIDED, COMPARE_SAME, COMPARE_FASTER, COMPARE_
 struct compare_result {
     size_t rounds_count;
     double effective_count;
-    double
-        log_ratio; /* median over rounds, or mean over starts, of ln(B / A): below 0, B is faster */
+    /* Of ln(B / A), the median over rounds or the mean over starts: below 0, B is faster. */
+    double log_ratio;
     struct measure_interval log_ratio_ci; /* needs rounds worth 6 independent ones at 95 % */
     double sign_p;                        /* two-sided exact sign test of "no difference" */
     double threshold;                     /* log ratio, >= 0 */

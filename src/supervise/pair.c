@@ -119,7 +119,8 @@ static enum status warm_up(struct pair *pair, struct err *err)
     }
     double slower_ns =
         fmax(pair_side_step_ns(&pair->sides[PAIR_A]), pair_side_step_ns(&pair->sides[PAIR_B]));
-    if (can_go_on(pair))
+    /* Every start has blocks like the first one's. */
+    if (can_go_on(pair) && pair->steps_per_block == 0)
         pair->steps_per_block = pair_block_steps(slower_ns);
     return status;
 }
@@ -292,11 +293,11 @@ static enum status look(struct pair *pair, struct err *err)
     return STATUS_OK;
 }
 
-/* What one start may take, so that twice as many as wanted fit. */
+/* What one start may take. Where the machine is quiet it takes less, and there is time for more of
+ * them; where other load comes and goes, a start must be long enough to see it do so. */
 static uint64_t start_time_ns(const struct pair_plan *plan)
 {
-    return plan->starts_min > 1 ? plan->time_max_ns / (2 * (uint64_t)plan->starts_min)
-                                : plan->time_max_ns;
+    return plan->starts_min > 1 ? plan->time_max_ns / plan->starts_min : plan->time_max_ns;
 }
 
 static void add_precision_reason(struct pair *pair)
@@ -438,6 +439,8 @@ static enum status run_starts(struct pair *pair, struct err *err)
         if (!is_start_whole)
             break;
         pair->is_whole = is_over(pair);
+        if (session_is_interrupted(&pair->sides[PAIR_A].session))
+            break;
     }
     return status;
 }

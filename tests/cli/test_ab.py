@@ -179,7 +179,7 @@ def test_every_start_has_workers_of_its_own(call):
 
 def test_processes_that_differ_are_not_taken_for_sides_that_do(call):
     """Every process is slower by a share of its own: nothing is known of the sides."""
-    uneven = side("--made-up", "--step-ms 1", "--uneven")
+    uneven = side("--made-up", "--step-ms 0.1", "--uneven")
     said = []
     for _ in range(8):
         call("ab", "--a", uneven, "--b", uneven, *CELL, "--rounds", "10", "--threshold", "0.1")
@@ -191,6 +191,10 @@ def test_processes_that_differ_are_not_taken_for_sides_that_do(call):
         assert line["log_ratio_low"] == pytest.approx(line["log_ratio"] - half, rel=1e-6)
         assert line["log_ratio_high"] == pytest.approx(line["log_ratio"] + half, rel=1e-6)
         assert line["start_spread_percent"] == pytest.approx(100 * math.expm1(statistics.stdev(ratios)))
+        # blocks of about 4 ms, in every start as many steps as in the first
+        text = (call.folder / "_bench" / "samples" / line["samples_file"]).read_text()
+        steps = [json.loads(each)["steps"] for each in text.splitlines()]
+        assert set(steps) == {line["steps_per_block"]} and line["a"]["samples"] == 2 * sum(steps)
     # a 95 % interval beyond 0.1 % has a probability of at most 5 %: 4 of 8 of 0.04 %
     assert said.count("undecided") > 4, said
     done = call("ab", "--a", uneven, "--b", uneven, *ONE_START, "--rounds", "10", "--threshold", "0.1")
@@ -200,11 +204,18 @@ def test_processes_that_differ_are_not_taken_for_sides_that_do(call):
 
 
 def test_starts_go_on_until_it_is_precise_or_the_time_is_over(call):
-    uneven = side("--step-ms 1", "--uneven")
-    call("ab", "--a", uneven, "--b", uneven, *CELL, "--starts", "2", "--max-time", "2s", "--threshold", "0.01", code=3)
+    """A start is certain of its own after 13 rounds of some ms; between starts it never is."""
+    uneven = side("--made-up", "--uneven")
+    done = call("ab", "--a", uneven, "--b", uneven, *CELL, "--starts", "2", "--max-time", "400ms", "--threshold", "0.01")
+    assert done.returncode in (0, 3), done.stderr  # what it says is chance
     (line,) = results(call)
-    assert line["starts"] > 2 and 2000 <= line["measured_ms"] < 4000
+    assert line["starts"] > 2 and line["rounds"] == 13 * line["starts"]
+    assert line["measured_ms"] >= 400 or line["starts"] == 64
     assert line["reasons"][0]["code"] == "precision_not_met" and f"{line['starts']} starts" in line["reasons"][0]["text"]
+    # and it ends as soon as it is, at a look
+    call("ab", "--a", side("--made-up"), "--b", side("--made-up"), *CELL, "--starts", "2", code=0)
+    line = results(call)[-1]
+    assert (line["starts"], line["rounds"], line["outcome"], line["reasons"]) == (2, 26, "same", [])
 
 
 @pytest.mark.parametrize("is_b", [False, True])
