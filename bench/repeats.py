@@ -8,6 +8,7 @@
 A repeat is a `tokmark run` of each engine, by precision, as anybody would call it; repeats begin at equal distances. The pooled
 median is that of all samples of all repeats. A row counts the repeats whose 95 % interval contains it, and those
 whose record said that it is not to be trusted (`unsteady`, `invalid`), with the reasons. Every repeat is a line of --out.
+What earlier runs on this machine say (`--history`) counts as for anybody; XDG_DATA_HOME=$(mktemp -d) begins without any.
 --lock FILE: a lock held while measuring, for other measurements that use the pauses.
 """
 import argparse
@@ -48,7 +49,7 @@ def repeat(options, index):
         for engine in options.engines:
             record, samples = measure(options, engine)
             kept = ("framework mode seq_len batch_size precision model verdict reasons ms_p50 ms_p50_low ms_p50_high samples samples_effective "
-                    "started_at foreign_cpu_percent drift_percent harness_percent harness environment_id").split()
+                    "started_at foreign_cpu_percent drift_percent harness_percent history_runs history_spread_percent harness environment_id").split()
             lines.append({"repeat": index, **{key: record[key] for key in kept}, "values_ms": samples})
     with open(options.out, "a", encoding="ascii") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)

@@ -1,9 +1,10 @@
 /* The simulation study behind docs/metrics.md: how often the intervals of measure/ hold the truth,
  * how warm-up rules err, what looking again and again costs, and what side by side decides.
  *
- *     build/bench/statistics_study [intervals|warmup|stop|compare|starts|all] [SERIES [SEED]]
+ *     build/bench/statistics_study [PART [SERIES [SEED]]]
  *
- * SERIES made-up series a cell of a table (default 2000), from SEED. Same seed, same tables.
+ * PART is intervals, warmup, stop, compare, starts, history or all; SERIES made-up series a cell of
+ * a table (default 2000), from SEED. Same seed, same tables.
  */
 #include "statistics_study.h"
 
@@ -177,11 +178,8 @@ void study_intervals(const struct study_options *options)
 static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
-} parts[] = {{"intervals", study_intervals},
-             {"warmup", study_warmup},
-             {"stop", study_stop},
-             {"compare", study_compare},
-             {"starts", study_starts}};
+} parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup}, {"stop", study_stop},
+             {"compare", study_compare},     {"starts", study_starts}, {"history", study_history}};
 
 int main(int argc, char **argv)
 {
@@ -201,8 +199,9 @@ int main(int argc, char **argv)
         (void)fflush(stdout);
     }
     if (!is_known || options.series_count == 0) {
-        (void)fprintf(stderr, "usage: statistics_study [intervals|warmup|stop|compare|starts|all] "
-                              "[SERIES [SEED]]\n");
+        (void)fprintf(stderr,
+                      "usage: statistics_study [intervals|warmup|stop|compare|starts|history|all] "
+                      "[SERIES [SEED]]\n");
         return 2;
     }
     return 0;

@@ -16,5 +16,6 @@ void study_warmup(const struct study_options *options);
 void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
 void study_starts(const struct study_options *options);
+void study_history(const struct study_options *options);
 
 #endif

@@ -5,9 +5,12 @@
 
 #include <stdint.h>
 
-#define NS_PER_US         1000ULL
-#define NS_PER_MS         1000000ULL
-#define NS_PER_S          1000000000ULL
+#define NS_PER_US 1000ULL
+#define NS_PER_MS 1000000ULL
+#define NS_PER_S  1000000000ULL
+
+/* What two readings can be off by. */
+#define CLOCK_TICKS_NS    2.0
 
 #define CLOCK_STAMP_BYTES 32
 

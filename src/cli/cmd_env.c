@@ -1,5 +1,6 @@
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -91,7 +92,9 @@ static void append_object(const json_t *object, const char *prefix, int depth, s
     json_object_foreach((json_t *)object, key, value)
     {
         char name[256];
-        (void)snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
+        const char *dot = prefix[0] != '\0' ? "." : "";
+        if (snprintf(name, sizeof(name), "%s%s%s", prefix, dot, key) >= (int)sizeof(name))
+            memcpy(name + sizeof(name) - sizeof("..."), "...", sizeof("..."));
         if (json_is_object(value) && depth < 8) {
             append_object(value, name, depth + 1, out);
         } else if (json_is_array(value)) {

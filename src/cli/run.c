@@ -19,6 +19,9 @@
 #include "supervise/probe.h"
 #include "telemetry/environment.h"
 
+/* Bounds the memory that is taken to know which program this is. */
+#define PROGRAM_BYTES_MAX ((size_t)1024 * 1024 * 1024)
+
 /* What the whole run is made of, so that it can be released in one place. */
 struct run {
     const struct invocation *call;
@@ -32,7 +35,8 @@ struct run {
     struct store *store;
     struct progress progress;
     struct table table;
-    struct known_pace pace;
+    struct known known;
+    char program_id[HASH_ID_BYTES];
     struct sweep sweep;
 };
 
@@ -123,12 +127,24 @@ static enum status probe_engine(struct run *run, struct err *err)
 }
 
 /* What is known of the machine; a run goes on without. */
-static void look_up_pace(struct run *run)
+static void look_up_known(struct run *run)
 {
+    const struct run_options *options = &run->setup.options;
     struct err why = {0};
-    if (run->setup.options.pace != 0 &&
-        known_pace_init(&run->pace, run->environment.data, &why) != STATUS_OK)
-        note(run, "the machine's usual pace is not known: %s", why.text);
+    if (known_init(&run->known, options->pace != 0, options->history != 0, run->environment.data,
+                   &why) != STATUS_OK)
+        note(run, "what earlier runs say of this machine is not known: %s", why.text);
+}
+
+static enum status identify_program(struct run *run, struct err *err)
+{
+    struct buf program;
+    buf_init(&program, PROGRAM_BYTES_MAX);
+    enum status status = file_read_all(run->self_path, &program, err);
+    if (status == STATUS_OK)
+        hash_id(program.data, program.length_bytes, run->program_id);
+    buf_release(&program);
+    return status;
 }
 
 static enum status prepare(struct run *run, struct err *err)
@@ -141,23 +157,30 @@ static enum status prepare(struct run *run, struct err *err)
     if (status == STATUS_OK)
         status = file_self(run->self_path, err);
     if (status == STATUS_OK)
+        status = identify_program(run, err);
+    if (status == STATUS_OK)
         status = probe_engine(run, err);
     if (status != STATUS_OK)
         return status;
     environment_fingerprint(run->environment.data, run->environment_id);
-    look_up_pace(run);
+    look_up_known(run);
     status = signals_open(&run->wake_fd, err);
     if (status == STATUS_OK)
         status = open_store(run, err);
     return status;
 }
 
-static double drift_limit_percent(const struct run_setup *setup)
+/* What the median should be known to. */
+static double target_percent(const struct run_setup *setup)
 {
-    if (setup->options.drift != RUN_DRIFT_AUTO)
-        return (double)setup->options.drift;
     double target = setup->options.target_ci_percent;
     return target > 0 ? target : measure_policy_default().target_ci_percent;
+}
+
+static double drift_limit_percent(const struct run_setup *setup)
+{
+    bool is_told = setup->options.drift != RUN_DRIFT_AUTO;
+    return is_told ? (double)setup->options.drift : target_percent(setup);
 }
 
 static enum status sweep(struct run *run, struct record **ret_lost, struct err *err)
@@ -174,7 +197,10 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .memory_limit_bytes = options->memory_limit_bytes,
         .results_dir = run->setup.out,
         .foreign_load_limit_percent = (double)options->foreign_load,
-        .pace_best_ns = run->pace.is_on ? &run->pace.best_ns : NULL,
+        .pace_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
+        .history = run->known.has_history ? &run->known.history : NULL,
+        .history_limit_percent = target_percent(&run->setup),
+        .program_id = run->program_id,
         .drift_limit_percent = drift_limit_percent(&run->setup),
         .interrupt = signals_interrupt(),
         .wake_fd = run->wake_fd,
@@ -189,7 +215,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                                 .store = run->store,
                                 .progress = &run->progress,
                                 .table = &run->table,
-                                .pace = &run->pace};
+                                .known = &run->known};
     sentinel_init(&run->sweep.sentinel,
                   (uint64_t)(options->sentinel_minutes * 60 * (double)NS_PER_S));
     run->table.is_by_cell = sweep_is_shuffled(&run->setup);
@@ -264,8 +290,8 @@ static enum exit_code run_sweep(struct run *run)
     if (lost != NULL)
         print_lost(run, lost);
     record_free(lost);
-    if (run->sweep.pace_err.text[0] != '\0')
-        note(run, "the machine's pace is not kept: %s", run->sweep.pace_err.text);
+    if (run->known.err.text[0] != '\0')
+        note(run, "what this run says of the machine is not kept: %s", run->known.err.text);
     if (run->store != NULL)
         print_results(run);
     if (status != STATUS_OK && run->store == NULL &&
@@ -298,6 +324,7 @@ static void release(struct run *run)
     sentinel_release(&run->sweep.sentinel);
     store_close(run->store);
     signals_close();
+    known_release(&run->known);
     buf_release(&run->environment);
     buf_release(&run->command);
     run_setup_release(&run->setup);

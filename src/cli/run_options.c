@@ -437,6 +437,15 @@ static const struct option run_rows[] = {
      .help =
          "unsteady on a CPU when the machine's clock is slower than it has been before; off does "
          "not look"},
+    {.name = "history",
+     .type = OPTION_CHOICE,
+     TARGET(history),
+     .arg = "HOW",
+     .def = "on",
+     .choices = switch_choices,
+     .group = GROUP_LIMITS,
+     .help = "unsteady on a CPU when earlier runs of the cell on this machine disagree; off "
+             "neither looks nor keeps"},
     {.name = "drift",
      .type = OPTION_NUMBER,
      TARGET(drift),

@@ -48,6 +48,7 @@ struct run_options {
     const char *launch;          /* NULL = none */
     uint64_t foreign_load;       /* percent; 0 = off */
     uint64_t pace;               /* 0 = off */
+    uint64_t history;            /* 0 = off */
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;

@@ -133,8 +133,7 @@ static enum status take_record(struct sweep *sweep, size_t place, const struct r
     struct measure_reading reading;
     sentinel_take(&sweep->sentinel, cell, record, &sweep->supervise->policy);
     sweep->cells[place].has_fitted |= !record_is_null(record, RECORD_MS_PER_STEP);
-    if (known_pace_take(sweep->pace, record, &sweep->pace_err) != STATUS_OK)
-        sweep->pace->dir[0] = '\0'; /* once is enough */
+    known_take(sweep->known, record);
     enum status status = table_add(sweep->table, place, record, err);
     if (status == STATUS_OK && sweep_facts_read(record, &reading))
         status = keep_reading(&sweep->cells[place], &reading, err);

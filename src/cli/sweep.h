@@ -2,7 +2,7 @@
 #ifndef CLI_SWEEP_H
 #define CLI_SWEEP_H
 
-#include "cli/known_pace.h"
+#include "cli/known.h"
 #include "cli/progress.h"
 #include "cli/run_setup.h"
 #include "cli/sentinel.h"
@@ -18,7 +18,7 @@ struct sweep {
     struct store *store;
     struct progress *progress;
     struct table *table;
-    struct known_pace *pace;
+    struct known *known;
     struct sentinel sentinel; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */
     uint64_t skipped_count;
@@ -26,7 +26,6 @@ struct sweep {
     uint64_t ok_count;
     uint64_t figures_count; /* have a duration, good or bad */
     bool is_interrupted;    /* a signal cut it short */
-    struct err pace_err;    /* why a pace could not be stored */
     /* sweep.c's own */
     struct sweep_cell *cells; /* in the plan's order */
     size_t *order;            /* places in the plan, as this trial goes through them */

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 
-#define FRACTION_TERMS_MAX  100000
+#define TERMS_MAX           100000
 #define INVERSE_STEPS_MAX   200
 #define STIRLING_SERIES_MIN 16.0
 
@@ -129,7 +129,7 @@ static double beta_fraction(double x, double a, double b)
     double d = 1 - (a + b) * x / (a + 1);
     d = 1 / (fabs(d) < tiny ? tiny : d);
     double value = d;
-    for (int i = 1; i <= FRACTION_TERMS_MAX; i++) {
+    for (int i = 1; i <= TERMS_MAX; i++) {
         double m = i;
         double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
         double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
@@ -239,4 +239,59 @@ double special_student_quantile(double p, double freedom)
         t = sqrt(freedom * y / (1 - y));
     }
     return p < 0.5 ? -t : t;
+}
+
+/* --- chi-squared --- */
+
+/* x^a e^-x / Gamma(a + 1), a Poisson probability continued to real a. */
+static double poisson_mass(double a, double x)
+{
+    const double two_pi = 6.28318530717958647693;
+    return exp(-stirling_error(a) - deviance(a, x)) / sqrt(two_pi * a);
+}
+
+/* P(a, x) / poisson_mass(a, x), for x < a + 1. */
+static double gamma_series(double a, double x)
+{
+    double term = 1;
+    double sum = 1;
+    for (int i = 1; i <= TERMS_MAX && term > sum * DBL_EPSILON / 4; i++) {
+        term *= x / (a + i);
+        sum += term;
+    }
+    return sum;
+}
+
+/* Q(a, x) / (a poisson_mass(a, x)), for x >= a + 1, by Lentz's method as above. */
+static double gamma_fraction(double a, double x)
+{
+    const double tiny = 1e-300;
+    double b = x + 1 - a;
+    double c = 1 / tiny;
+    double d = 1 / b;
+    double value = d;
+    for (int i = 1; i <= TERMS_MAX; i++) {
+        double numerator = -i * (i - a);
+        b += 2;
+        d = numerator * d + b;
+        c = b + numerator / c;
+        d = 1 / (fabs(d) < tiny ? tiny : d);
+        c = fabs(c) < tiny ? tiny : c;
+        value *= d * c;
+        if (fabs(d * c - 1) <= DBL_EPSILON)
+            break;
+    }
+    return value;
+}
+
+double special_chi_squared_tail(double x, double freedom)
+{
+    ASSERT(x >= 0 && freedom > 0);
+    double a = freedom / 2;
+    double half = x / 2;
+    if (half == 0)
+        return 1;
+    if (half < a + 1)
+        return 1 - poisson_mass(a, half) * gamma_series(a, half);
+    return a * poisson_mass(a, half) * gamma_fraction(a, half);
 }

@@ -33,6 +33,7 @@ struct trials trials_of(const struct measure_reading *readings, size_t count)
     double half = special_student_quantile(UPPER_PROBABILITY, k - 1) * sqrt(variance / k);
     trials.location_95 =
         (struct measure_interval){true, first * exp(mean - half), first * exp(mean + half)};
+    trials.log_sd = sqrt(variance);
     trials.spread_percent = (struct measure_figure){true, 100 * sqrt(expm1(variance))};
     trials.range_percent = (struct measure_figure){true, 100 * (most / least - 1)};
     return trials;

@@ -21,6 +21,7 @@ struct trials {
     /* 100 sqrt(exp(s^2) - 1): the standard deviation between trials in % (the geometric
      * coefficient of variation, as a log-normal has it); two trials or more. */
     struct measure_figure spread_percent;
+    double log_sd;                       /* s itself; 0 of one trial */
     struct measure_figure range_percent; /* slowest over fastest, less 1; two trials or more */
 };
 

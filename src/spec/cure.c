@@ -17,6 +17,10 @@ static const struct {
     {"machine_slow",
      "measure again when the machine is at its usual pace; if it has changed for good, remove "
      "pace.jsonl from the user's data folder"},
+    {"runs_disagree",
+     "give the interval between several starts (--trials 5), compare side by side (tokmark ab), or "
+     "measure on a quieter machine; if it has changed for good, remove history.jsonl from the "
+     "user's data folder"},
     {"foreign_load",
      "stop other processes, or confine the worker to idle processors (--launch 'taskset -c 2,3')"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},

@@ -1,6 +1,10 @@
 #include "store/journal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "store/lock.h"
@@ -8,6 +12,21 @@
 #define LINE_BYTES_MAX (1U << 20)
 #define WAIT_TRIES     50
 #define WAIT_EVERY_NS  (100 * NS_PER_MS)
+
+enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit visit, void *context,
+                         struct err *err)
+{
+    /* Not blocking: a pipe of that name must not hold the program up. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return STATUS_OK;
+    if (fd < 0)
+        return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
+    struct lines_tail tail;
+    enum status status = lines_scan(fd, path, line_bytes_max, visit, context, &tail, err);
+    (void)close(fd);
+    return status;
+}
 
 static enum status repair(struct journal *journal, struct err *err)
 {

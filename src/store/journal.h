@@ -1,5 +1,5 @@
 /* store/journal.h - a file of whole JSON lines beside the records, one writer at a time: what
- * engines were compared on (`check`), how two sides compare (`ab`), a machine's noise (`noise`).
+ * engines were compared on (`check`), how two sides compare (`ab`), what is known of a machine.
  * Under the folder's one lock (store/store.h).
  */
 #ifndef STORE_JOURNAL_H
@@ -19,6 +19,10 @@ struct journal {
     size_t torn_bytes; /* cut off the end on opening: a line that was never finished */
 };
 
+/* Calls `visit` for each whole line, as lines_scan(), of a file that may not be there, nor its
+ * folder: then it has no lines. Takes no lock and repairs nothing. */
+MUST_CHECK enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit visit,
+                                    void *context, struct err *err);
 /* Makes the folder, takes its lock, repairs the end of the file `name` in it. STATUS_BUSY with the
  * holder's pid when another writer has it. journal_close() only after OK. */
 MUST_CHECK enum status journal_open(const char *dir, const char *name, struct journal *ret_journal,

@@ -1,18 +1,13 @@
 #include "store/noise.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/json_write.h"
 #include "store/journal.h"
-#include "store/lines.h"
 
 #define SCHEMA            "tokmark.noise/1"
 #define LINE_BYTES_MAX    (64 * 1024)
@@ -123,17 +118,7 @@ static enum status visit_line(void *context, const char *line, size_t line_bytes
 enum status noise_book_read(const char *path, struct noise_book *ret_book, struct err *err)
 {
     struct noise_book book = {0};
-    /* Not blocking: a pipe of that name must not hold the program up. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT) {
-        *ret_book = book;
-        return STATUS_OK;
-    }
-    if (fd < 0)
-        return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
-    struct lines_tail tail;
-    enum status status = lines_scan(fd, path, LINE_BYTES_MAX, visit_line, &book, &tail, err);
-    (void)close(fd);
+    enum status status = journal_scan(path, LINE_BYTES_MAX, visit_line, &book, err);
     if (status == STATUS_OK)
         *ret_book = book;
     else

@@ -1,16 +1,11 @@
 #include "store/pace.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/json_write.h"
 #include "store/journal.h"
-#include "store/lines.h"
 
 #define SCHEMA         "tokmark.pace/1"
 #define LINE_BYTES_MAX (4 * 1024)
@@ -52,17 +47,7 @@ enum status pace_read(const char *path, const char machine_id[HASH_ID_BYTES], ui
                       struct err *err)
 {
     struct search search = {.machine_id = machine_id};
-    /* Not blocking: a pipe of that name must not hold the program up. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
-        *ret_best_ns = search.best_ns;
-        return STATUS_OK;
-    }
-    if (fd < 0)
-        return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
-    struct lines_tail tail;
-    enum status status = lines_scan(fd, path, LINE_BYTES_MAX, visit_line, &search, &tail, err);
-    (void)close(fd);
+    enum status status = journal_scan(path, LINE_BYTES_MAX, visit_line, &search, err);
     if (status == STATUS_OK)
         *ret_best_ns = search.best_ns;
     return status;

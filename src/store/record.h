@@ -173,7 +173,15 @@
     X(SENTINEL_CHANGE_PERCENT, "sentinel_change_percent", DOUBLE, "%",                             \
       "newest measurement of the sweep's sentinel against its first")                              \
     X(SENTINEL_CHANGE_LOW, "sentinel_change_low", DOUBLE, "%", "its 95 % interval, low end")       \
-    X(SENTINEL_CHANGE_HIGH, "sentinel_change_high", DOUBLE, "%", "the same, high end")
+    X(SENTINEL_CHANGE_HIGH, "sentinel_change_high", DOUBLE, "%", "the same, high end")             \
+    X(HISTORY_ID, "history_id", STRING, "", "equal for runs of the same thing on this machine")    \
+    X(HISTORY_RUNS, "history_runs", INTEGER, "runs", "behind history_*, this one included")        \
+    X(HISTORY_MS, "history_ms", DOUBLE, "ms", "geometric mean of the runs' medians")               \
+    X(HISTORY_MS_LOW, "history_ms_low", DOUBLE, "ms", "its 95 % interval between runs, low end")   \
+    X(HISTORY_MS_HIGH, "history_ms_high", DOUBLE, "ms", "the same, high end")                      \
+    X(HISTORY_SPREAD_PERCENT, "history_spread_percent", DOUBLE, "%",                               \
+      "standard deviation between runs")                                                           \
+    X(HISTORY_RANGE_PERCENT, "history_range_percent", DOUBLE, "%", "slowest run over fastest")
 
 enum record_field {
 #define X(id, name, type, unit, meaning) RECORD_##id,

@@ -5,12 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervise/earlier_runs.h"
 #include "supervise/provenance.h"
 #include "supervise/sweep_facts.h"
 #include "telemetry/pace.h"
-
-/* What two readings of a clock in nanoseconds can be off by. */
-#define CLOCK_TICKS_NS 2.0
 
 static void add_verdict(struct trial *trial, enum verdict verdict, const char *code,
                         const char *text)
@@ -172,6 +170,15 @@ static void judge_sweep(struct trial *trial)
         add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
 }
 
+/* What the machine has shown before, against the figures. */
+static void judge_history(struct trial *trial)
+{
+    struct reasons found = {0};
+    earlier_runs_judge(trial, &found);
+    for (size_t i = 0; i < found.count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+}
+
 void judge_trial(struct trial *trial)
 {
     const struct session *session = &trial->session;
@@ -186,4 +193,5 @@ void judge_trial(struct trial *trial)
                     trial->measure.reasons.items[i].text);
     judge_drift(trial);
     judge_sweep(trial);
+    judge_history(trial);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "supervise/earlier_runs.h"
 #include "supervise/judge.h"
 #include "supervise/provenance.h"
 
@@ -515,6 +516,7 @@ static void put_surroundings(const struct trial *trial, struct record *record)
             trial->load_after.throttles - trial->load_before.throttles,
             is_synthetic(trial) ? "synthetic" : "not_readable");
     put_pace(trial, record);
+    earlier_runs_put(trial, record);
 }
 
 static void put_experts(const struct proto_observation *seen, struct record *record,

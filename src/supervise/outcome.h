@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "measure/history.h"
 #include "measure/policy.h"
 #include "measure/summary.h"
 #include "proto/message.h"
@@ -62,7 +63,10 @@ struct trial {
     bool has_load; /* its processors were looked at before and after measuring */
     struct cpuload load_before, load_after;
     uint64_t pace_before_ns, pace_after_ns; /* of the machine; 0: not looked at */
-    bool has_check;                         /* looked up */
+    char history_id[HASH_ID_BYTES];         /* by earlier_runs_compare(); "" = none */
+    struct history history;
+    const char *no_history; /* why there is none; NULL: it is known */
+    bool has_check;         /* looked up */
     enum checks_finding check;
     char check_run_id[CHECKS_RUN_BYTES];
 

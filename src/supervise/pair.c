@@ -338,7 +338,6 @@ static bool is_start_over(struct pair *pair)
 static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *err)
 {
     enum status status = STATUS_OK;
-    pair->first_round = pair->rounds_count;
     pair->precise_looks = 0;
     pair->next_look = compare_look_after(0);
     pair->measured_before_ns = pair->measured_ns;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/version.h"
 #include "supervise/greet.h"
+#include "supervise/earlier_runs.h"
 #include "supervise/judge.h"
 #include "supervise/outcome.h"
 #include "supervise/provenance.h"
@@ -378,6 +379,7 @@ static enum status finish_trial(struct trial *trial, struct record **ret_record,
         status = look_up_check(trial, err);
     if (status != STATUS_OK)
         return status;
+    earlier_runs_compare(trial);
     judge_trial(trial);
     status = outcome_record(trial, ret_record, err);
     if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)

@@ -15,6 +15,7 @@
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
+#include "store/history.h"
 #include "store/record.h"
 #include "store/store.h"
 #include "supervise/events.h"
@@ -35,9 +36,12 @@ struct supervise_options {
     uint64_t memory_limit_bytes; /* the worker is ended over this RSS; 0 = what is available less a
                                     reserve */
     const char *results_dir;     /* where checks of engines are looked up; NULL = nowhere */
-    double foreign_load_limit_percent; /* of the cell's processors; more is `invalid`; 0 = any */
-    const uint64_t *pace_best_ns;      /* of this machine, 0 where unknown; NULL: not looked at */
-    double drift_limit_percent;        /* halves further apart are `unsteady`; 0 = not judged */
+    double foreign_load_limit_percent;  /* of the cell's processors; more is `invalid`; 0 = any */
+    const uint64_t *pace_best_ns;       /* of this machine, 0 where unknown; NULL: not looked at */
+    const struct history_book *history; /* what earlier runs came to; NULL: not looked at */
+    double history_limit_percent;       /* runs further apart differ */
+    const char *program_id;             /* content hash of this program */
+    double drift_limit_percent;         /* halves further apart are `unsteady`; 0 = not judged */
     const volatile sig_atomic_t *interrupt; /* 1 after SIGINT: end the block, keep what is whole;
                                                more: end at once */
     int wake_fd; /* readable when a signal came, emptied here; -1 = none */

@@ -1,20 +1,13 @@
 #include "telemetry/pace.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
+#include "measure/quantile.h"
 
 #define REPEATS     9
 #define CHAIN_STEPS 500000
 #define MULTIPLIER  6364136223846793005ULL
-
-static int compare(const void *a, const void *b)
-{
-    uint64_t left = *(const uint64_t *)a;
-    uint64_t right = *(const uint64_t *)b;
-    return (left > right) - (left < right);
-}
 
 /* Each multiplication needs the last one's result: its latency is a fixed number of cycles. */
 static uint64_t time_chain(void)
@@ -30,11 +23,11 @@ static uint64_t time_chain(void)
 
 uint64_t pace_measure(void)
 {
-    uint64_t times_ns[REPEATS];
+    double times_ns[REPEATS];
     for (int i = 0; i < REPEATS; i++)
-        times_ns[i] = time_chain();
-    qsort(times_ns, REPEATS, sizeof(times_ns[0]), compare);
-    return times_ns[REPEATS / 2];
+        times_ns[i] = (double)time_chain();
+    quantile_sort(times_ns, REPEATS);
+    return (uint64_t)quantile_median(times_ns, REPEATS);
 }
 
 bool pace_is_slow(uint64_t best_ns, uint64_t seen_ns, const char *when, char *ret_text,

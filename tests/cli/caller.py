@@ -46,6 +46,8 @@ def calm(args, name="tokmark"):
     flags = [] if is_told else list(CALM)
     if "--pace" not in args and "--version" not in args:
         flags += ["--pace", "off"]
+    if "--history" not in args and "--version" not in args:
+        flags += ["--history", "off"]
     if name != "tokmark":
         return flags + args
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args

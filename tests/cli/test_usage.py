@@ -49,7 +49,7 @@ WRONG = [
     # a value is missing
     *((f"run --{flag}", f"--{flag} needs a value") for flag in
       "engine model set device mode precision seq batch steps target-ci max-time warmup trials sync "
-      "data data-format weights seed threads timeout pace memory-limit launch out progress color moe "
+      "data data-format weights seed threads timeout pace history memory-limit launch out progress color moe "
       "compile model-source python".split()),
     ("run --seq --batch 4", "--seq needs a value"),
     # engines, models, devices

@@ -1,6 +1,9 @@
 """What spoils figures that were measured well: others on the processors, failed checks."""
+import collections
 import json
+import math
 import os
+import statistics
 import subprocess
 import sys
 
@@ -78,7 +81,72 @@ def test_a_pace_that_cannot_be_kept_stops_no_run(call, tmp_path):
     (tmp_path / "data").write_text("a file")
     done = call("run", "--engine", "null", "--mode", "infer", "train", "--steps", "20", "--warmup", "0", "--drift", "off",
                 "--foreign-load", "off", "--pace", "on", env={"XDG_DATA_HOME": str(tmp_path / "data")}, code=0)
-    assert done.stderr.count("pace is not kept") == 1 and len(call.records()) == 2
+    assert done.stderr.count("of the machine is not kept") == 1 and len(call.records()) == 2
+
+
+HISTORY_RUN = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0", "--drift", "off",
+               "--foreign-load", "off", "--pace", "off"]
+HISTORY_FIELDS = ["history_" + name for name in "runs ms ms_low ms_high spread_percent range_percent".split()]
+
+
+def history_file(folder):
+    return folder / "tokmark" / "history.jsonl"
+
+
+def test_runs_that_disagree_with_earlier_ones_are_unsteady(call, tmp_path):
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    call(*HISTORY_RUN, "--history", "on", env=env, code=0)
+    (first,) = call.records()
+    assert len(first["history_id"]) == 16
+    assert {first["null_reasons"][name] for name in HISTORY_FIELDS} == {"no_earlier_run"}
+    (line,) = [json.loads(text) for text in history_file(tmp_path / "data").read_text().splitlines()]
+    assert line["history_id"] == first["history_id"] and line["at"] == first["started_at"]
+    assert (line["ms"], line["ms_low"], line["ms_high"]) == (first["ms_p50"], first["ms_p50_low"], first["ms_p50_high"])
+    # twice the same machine, then one that is ten times as slow
+    same = {**line, "ms_low": None, "ms_high": None}
+    slow = {**same, "ms": 10 * line["ms"]}
+    history_file(tmp_path / "data").write_text("".join(json.dumps(run) + "\n" for run in (same, same, slow)))
+    done = call(*HISTORY_RUN, "--history", "on", env=env, code=3)
+    record = call.records()[-1]
+    assert (record["verdict"], reasons(record)) == ("unsteady", ["runs_disagree"])
+    runs = [same["ms"], same["ms"], slow["ms"], record["ms_p50"]]
+    logs = [math.log(ms) for ms in runs]
+    assert record["history_id"] == first["history_id"] and record["history_runs"] == 4
+    assert record["history_ms"] == pytest.approx(statistics.geometric_mean(runs))
+    assert record["history_spread_percent"] == pytest.approx(100 * math.sqrt(math.expm1(statistics.variance(logs))))
+    assert record["history_range_percent"] == pytest.approx(100 * (max(runs) / min(runs) - 1))
+    assert record["history_ms_low"] < record["history_ms"] < record["history_ms_high"]
+    assert "history.jsonl" in done.stdout, "the cure"
+    # off: neither looked at nor kept
+    kept = history_file(tmp_path / "data").read_text()
+    call(*HISTORY_RUN, "--history", "off", env=env, code=0)
+    record = call.records()[-1]
+    assert record["history_id"] is None and record["null_reasons"]["history_id"] == "off"
+    assert record["policy_id"] == first["policy_id"], "it changes no figure"
+    assert history_file(tmp_path / "data").read_text() == kept
+
+
+def test_trials_of_a_run_and_only_runs_of_the_same_thing_are_held_against_each_other(call, tmp_path):
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    call(*HISTORY_RUN, "--history", "on", "--seq", "16", "32", "--trials", "3", env=env)
+    found = collections.defaultdict(list)
+    for record in call.records():
+        found[record["history_id"]].append((record["seq_len"], record["history_runs"]))
+    assert sorted(found.values()) == [[(16, None), (16, 2), (16, 3)], [(32, None), (32, 2), (32, 3)]]
+    call(*HISTORY_RUN, "--history", "on", "--seq", "16", "--threads", "1", "--out", "other", env=env)
+    call(*HISTORY_RUN, "--history", "on", "--seq", "16", "--launch", "env A=1", "--out", "other", env=env)
+    assert len(found.keys() | {record["history_id"] for record in call.records("other")}) == 4
+
+
+def test_what_has_no_history(call, tmp_path):
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    for engine, why in ((worker(), "code_not_known"), ("sandbox", "synthetic")):
+        out = why
+        call("run", "--engine", engine, *HISTORY_RUN[3:], "--history", "on", "--out", out, env=env)
+        (record,) = call.records(out)
+        assert record["null_reasons"]["history_id"] == why
+        assert {record["null_reasons"][name] for name in HISTORY_FIELDS} == {why}
+    assert not history_file(tmp_path / "data").exists()
 
 
 def test_too_short_to_tell(call):

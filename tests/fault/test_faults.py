@@ -23,7 +23,7 @@ def hostile(fault, phase, argument="x", marker=""):
 
 
 def run(folder, *args, timeout=60):
-    return subprocess.run([TOKMARK, "run", "--drift", "off", "--foreign-load", "off", "--pace", "off", *args], cwd=folder, text=True, stdin=subprocess.DEVNULL,
+    return subprocess.run([TOKMARK, "run", "--drift", "off", "--foreign-load", "off", "--pace", "off", "--history", "off", *args], cwd=folder, text=True, stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=timeout, check=False)
 
 
