@@ -22,8 +22,9 @@ static const struct {
      "measure on a quieter machine; if it has changed for good, remove history.jsonl from the "
      "user's data folder"},
     {"foreign_load",
-     "stop other processes, or confine the worker to idle processors (--launch 'taskset -c 2,3')"},
-    {"throttled", "cool the machine, or lower its clock limit, and measure again"},
+     "stop other processes, or confine the worker to idle processors (--launch 'taskset -c 2,3'); "
+     "--resume measures it again"},
+    {"throttled", "cool the machine, or lower its clock limit; --resume measures it again"},
     {"precision_not_as_asked", "ask for the precision that runs, or mend the model's own casts"},
     {"check_failed", "mend the engine or the model until `tokmark check` passes, then measure"},
     {"nonfinite_loss", "use a wider precision (bf16, fp32), or mend the model or its weights"},

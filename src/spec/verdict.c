@@ -35,6 +35,15 @@ bool verdict_is_finished(enum verdict verdict)
            verdict == VERDICT_UNSUPPORTED || verdict == VERDICT_OOM;
 }
 
+bool verdict_may_pass(const char *deciding_code)
+{
+    static const char *const codes[] = {"foreign_load", "throttled", "host_memory_low"};
+    for (size_t i = 0; i < ARRAY_COUNT(codes); i++)
+        if (strcmp(codes[i], deciding_code) == 0)
+            return true;
+    return false;
+}
+
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
 {
     for (size_t i = 0; i < reasons->count; i++)

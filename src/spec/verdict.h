@@ -33,6 +33,10 @@ bool verdict_parse(const char *text, enum verdict *ret_verdict);
 /* A finished outcome is not measured again by --resume: ok, unsteady, invalid, unsupported, oom.
  * The others (timeout, crashed, protocol_error, interrupted) say nothing final about the cell. */
 bool verdict_is_finished(enum verdict verdict);
+/* May the cell come to another verdict when it is only measured again? So where what decided was
+ * the machine at that moment: others on it, heat, memory that others held. Then a verdict that is
+ * finished otherwise is not. */
+bool verdict_may_pass(const char *deciding_code);
 
 #define REASON_CODE_BYTES 48
 #define REASON_TEXT_BYTES 512

@@ -58,7 +58,7 @@ void store_close(struct store *store);
 MUST_CHECK enum status store_append(struct store *store, const struct record *record,
                                     bool is_durable, struct err *err);
 
-/* Finished record (verdict_is_finished) of that cell, policy, trial and environment? Looks at what
+/* Finished record (verdict_is_finished(), and not by what may pass) of that cell, policy, trial and environment? Looks at what
  * was there on opening and at what was appended since. Synthetic records match too. */
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
                         uint64_t trial, const char *environment_id);
@@ -84,7 +84,7 @@ MUST_CHECK enum status store_append_samples(struct store *store, const char *cel
 MUST_CHECK enum status store_log_path(const struct store *store, const char *cell_id, char *path,
                                       size_t path_bytes, struct err *err);
 
-/* Number of finished records (verdict_is_finished) now in the folder. */
+/* Number of such finished records now in the folder. */
 size_t store_records_count(const struct store *store);
 
 /* store/archive.c: <dir>.zip beside the folder, through a temporary file and rename; without the

@@ -1,7 +1,10 @@
 """--resume: finished cells are left out, everything that changes a figure is measured again."""
+import json
 import os
 import signal
 import time
+
+import pytest
 
 from caller import NULL, worker
 
@@ -57,6 +60,28 @@ def test_unfinished_cells_are_measured_again(call):
     done = call(*args, "--engine", engine, "--resume", code=3)
     assert "Skipped 2 of 3" in done.stdout
     assert [r["verdict"] for r in call.records()] == ["ok", "crashed", "oom", "crashed"]
+
+
+def spoil(path, verdict, *codes):
+    """As if the first record had come out otherwise."""
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[0])
+    record["verdict"] = verdict
+    record["reasons"] = [{"code": code, "text": "as a test says"} for code in codes]
+    path.write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n")
+
+
+@pytest.mark.parametrize("verdict, codes, is_again", [
+    ("invalid", ["foreign_load"], True), ("invalid", ["throttled", "target_ci_not_met"], True), ("oom", ["host_memory_low"], True),
+    ("invalid", ["nonfinite_loss", "foreign_load"], False), ("invalid", ["check_failed"], False), ("oom", ["memory_does_not_fit"], False),
+    ("unsteady", ["target_ci_not_met"], False), ("invalid", [], False)])
+def test_what_the_machine_spoilt_at_that_moment_is_measured_again(call, verdict, codes, is_again):
+    call(*NULL, code=0)
+    spoil(call.folder / "_bench" / "bench_results.jsonl", verdict, *codes)
+    done = call(*NULL, "--resume", code=0)
+    assert f"Skipped {1 if is_again else 2} of 2" in done.stdout
+    assert len(call.records()) == (3 if is_again else 2)
+    assert "Skipped 2 of 2" in call(*NULL, "--resume", code=0).stdout, "the new one counts"
 
 
 def test_kill_9_then_resume(call):
