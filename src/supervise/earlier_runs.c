@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json_write.h"
@@ -33,6 +34,29 @@ static const char *why_no_id(const struct trial *trial)
     return NULL;
 }
 
+/* What libraries and allocators take from the worker's surroundings. */
+static bool is_of_speed(const char *variable)
+{
+    static const char *const prefixes[] = {
+        "ATEN_",       "CUDA_",   "DNNL_", "GLIBC_TUNABLES=", "GOMP_", "JAX_",      "KMP_",
+        "LD_PRELOAD=", "MALLOC_", "MKL_",  "ONEDNN_",         "OMP_",  "OPENBLAS_", "PYTORCH_",
+        "TORCH_",      "XLA_"};
+    for (size_t i = 0; i < ARRAY_COUNT(prefixes); i++)
+        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+/* A sum, so that their order says nothing. */
+static uint64_t hash_variables(void)
+{
+    uint64_t sum = 0;
+    for (char **variable = environ; variable != NULL && *variable != NULL; variable++)
+        if (is_of_speed(*variable))
+            sum += hash_u64(*variable, strlen(*variable));
+    return sum;
+}
+
 static void make_id(const struct trial *trial, char id[HASH_ID_BYTES])
 {
     const struct supervise_options *options = trial->options;
@@ -46,6 +70,7 @@ static void make_id(const struct trial *trial, char id[HASH_ID_BYTES])
     json_field_string(&writer, "environment", options->environment_id);
     json_field_string(&writer, "launch",
                       options->launch_prefix != NULL ? options->launch_prefix : "");
+    json_field_u64(&writer, "variables", hash_variables());
     json_field_bool(&writer, "is_sync_per_block", options->policy.is_sync_per_block);
     json_end_object(&writer);
     hash_id(text.data, text.length_bytes, id);

@@ -442,6 +442,23 @@ def test_an_interrupt_keeps_what_is_whole(call):
     assert len(pids) == 2 and not any(is_alive(pid) for pid in pids)
 
 
+def test_an_interrupt_in_a_later_start_keeps_the_starts_before(call):
+    log = call.folder / "log"
+    flags = side("--step-ms 5", f"--log {log}")
+    process = call.start("ab", "--a", flags, "--b", flags, *CELL, "--rounds", "6")
+    end = time.monotonic() + 30
+    while time.monotonic() < end and (not log.exists() or log.read_text().count("hello") < 5):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    line, = results(call)
+    assert line["starts"] == len(line["start_log_ratios"]) == 2 and line["rounds"] >= 12
+    assert line["outcome"] == "undecided" and "interrupted" in [reason["code"] for reason in line["reasons"]]
+    pids = {int(text.split()[0]) for text in log.read_text().splitlines()}
+    assert len(pids) >= 5 and not any(is_alive(pid) for pid in pids)
+
+
 def test_no_worker_outlives_a_killed_harness(call):
     process = call.start("ab", "--a", side("--step-ms 5"), "--b", side("--step-ms 5"), *ONE_START)
     await_rounds(call, process)

@@ -135,7 +135,10 @@ def test_trials_of_a_run_and_only_runs_of_the_same_thing_are_held_against_each_o
     assert sorted(found.values()) == [[(16, None), (16, 2), (16, 3)], [(32, None), (32, 2), (32, 3)]]
     call(*HISTORY_RUN, "--history", "on", "--seq", "16", "--threads", "1", "--out", "other", env=env)
     call(*HISTORY_RUN, "--history", "on", "--seq", "16", "--launch", "env A=1", "--out", "other", env=env)
-    assert len(found.keys() | {record["history_id"] for record in call.records("other")}) == 4
+    for variables in ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}, {"NO_MATTER": "2"}):
+        call(*HISTORY_RUN, "--history", "on", "--seq", "16", "--out", "other", env={**env, **variables})
+    others = [record["history_id"] for record in call.records("other")]
+    assert len(found.keys() | set(others)) == 6 and others[-1] in found
 
 
 def test_what_has_no_history(call, tmp_path):
