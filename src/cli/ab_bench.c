@@ -25,8 +25,8 @@ void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 
 /* --- opening --- */
 
-/* Auto warm-up takes no more than a quarter of --max-time a side, over all starts: what still
- * drifts after it is shared by both. */
+/* Auto warm-up takes no more than a quarter of --max-time a side, over the least number of starts:
+ * what still drifts after it is shared by both. */
 static struct measure_policy side_policy(const struct ab_setup *setup, const struct ab_side *side)
 {
     struct measure_policy policy = side->run.policy;
