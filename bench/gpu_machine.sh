@@ -45,6 +45,7 @@ for part in "$@"; do
         rm -rf "$OUT/_table"
         ;;
     answer)
+        rm -rf "$OUT/_answer"
         "$python" bench/time_to_answer.py --program "$program/tokmark" --device cuda:0 --engines pytorch --model "${MODEL:-superintelligence-1b}" \
             --precision bf16 --cells ${CELLS:-infer:32x512 infer:8x2048 train:8x512} --steps 2000 --order precise fixed precise --out "$OUT/_answer"
         cat "$OUT"/_answer/*/bench_results.jsonl >"$OUT/answer.jsonl"

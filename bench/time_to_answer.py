@@ -45,6 +45,12 @@ def steps_seconds(record):
     return (record["warmup_ms"] + record["steps"] * record["ms_per_step"]) / 1e3
 
 
+def widest(records):
+    """From the lowest end of the records' intervals to the highest, or that one has none."""
+    ends = [r[end] for r in records for end in ("ms_p50_low", "ms_p50_high")]
+    return "no interval" if None in ends else f"{min(ends):.4g} to {max(ends):.4g}"
+
+
 def row(key, fixed, precise):
     due = statistics.median(r["ms_p50"] for r in fixed)
     ms = statistics.median(r["ms_p50"] for r in precise)
@@ -52,8 +58,7 @@ def row(key, fixed, precise):
     spent = [statistics.median(map(steps_seconds, records)) for records in (fixed, precise)]
     wall = [statistics.median(r["harness_ms"] / 1e3 for r in records) for records in (fixed, precise)]
     verdicts = [", ".join(sorted({r["verdict"] for r in records})) for records in (fixed, precise)]
-    interval = [f"{min(r['ms_p50_low'] or 0 for r in records):.4g} to {max(r['ms_p50_high'] or 0 for r in records):.4g}"
-                for records in (fixed, precise)]
+    interval = [widest(records) for records in (fixed, precise)]
     engine, mode, batch, seq = key
     return (f"| {engine} | {mode} | {batch} x {seq} | {due:.4g} ({interval[0]}) | {ms:.4g} ({interval[1]}) | {100 * (ms / due - 1):+.2f} % | "
             f"{within} of {len(precise)} | {spent[0]:.2f} | {spent[1]:.2f} | {spent[1] / spent[0]:.3f} | {wall[1] / wall[0]:.3f} | "

@@ -126,25 +126,30 @@ static enum status probe_engine(struct run *run, struct err *err)
     return status;
 }
 
+static enum status identify_program(struct run *run, struct err *err)
+{
+    struct buf program;
+    buf_init(&program, PROGRAM_BYTES_MAX);
+    enum status status = file_read_all("/proc/self/exe", &program, err);
+    if (status == STATUS_OK)
+        hash_id(program.data, program.length_bytes, run->program_id);
+    buf_release(&program);
+    return status;
+}
+
 /* What is known of the machine; a run goes on without. */
 static void look_up_known(struct run *run)
 {
     const struct run_options *options = &run->setup.options;
     struct err why = {0};
-    if (known_init(&run->known, options->pace != 0, options->history != 0, run->environment.data,
-                   &why) != STATUS_OK)
+    bool wants_history = options->history != 0;
+    if (wants_history && identify_program(run, &why) != STATUS_OK) {
+        note(run, "earlier runs are not looked at: %s", why.text);
+        wants_history = false; /* a program that may run need not be readable */
+    }
+    if (known_init(&run->known, options->pace != 0, wants_history, run->environment.data, &why) !=
+        STATUS_OK)
         note(run, "what earlier runs say of this machine is not known: %s", why.text);
-}
-
-static enum status identify_program(struct run *run, struct err *err)
-{
-    struct buf program;
-    buf_init(&program, PROGRAM_BYTES_MAX);
-    enum status status = file_read_all(run->self_path, &program, err);
-    if (status == STATUS_OK)
-        hash_id(program.data, program.length_bytes, run->program_id);
-    buf_release(&program);
-    return status;
 }
 
 static enum status prepare(struct run *run, struct err *err)
@@ -156,8 +161,6 @@ static enum status prepare(struct run *run, struct err *err)
     enum status status = environment_write(&run->environment, err);
     if (status == STATUS_OK)
         status = file_self(run->self_path, err);
-    if (status == STATUS_OK)
-        status = identify_program(run, err);
     if (status == STATUS_OK)
         status = probe_engine(run, err);
     if (status != STATUS_OK)
