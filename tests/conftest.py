@@ -1,5 +1,11 @@
 """What the machine's user has stored (a known pace, noise floors, environments) decides nothing in the tests."""
+import signal
+
 import pytest
+
+# Started in the background by a shell or by nohup we ignore them, and so would every program that is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")
