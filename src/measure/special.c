@@ -120,33 +120,39 @@ static double beta_kernel(double x, double a, double b)
     return a * b / (a + b) * special_binomial_mass(a, a + b, x);
 }
 
-/* The continued fraction of I_x(a, b) / (kernel / a), by Lentz's method as Thompson and Barnett
- * changed it. For x < (a + 1) / (a + b + 2). */
+/* A continued fraction's value so far, by Lentz's method as Thompson and Barnett changed it. */
+struct fraction {
+    double c, d, value;
+};
+
+/* Takes in one more numerator / (denominator + ...). True when that changed nothing any more. */
+static bool fraction_step(struct fraction *fraction, double numerator, double denominator)
+{
+    const double tiny = 1e-300;
+    double d = denominator + numerator * fraction->d;
+    double c = denominator + numerator / fraction->c;
+    fraction->d = 1 / (fabs(d) < tiny ? tiny : d);
+    fraction->c = fabs(c) < tiny ? tiny : c;
+    fraction->value *= fraction->d * fraction->c;
+    return fabs(fraction->d * fraction->c - 1) <= DBL_EPSILON;
+}
+
+/* The continued fraction of I_x(a, b) / (kernel / a). For x < (a + 1) / (a + b + 2). */
 static double beta_fraction(double x, double a, double b)
 {
     const double tiny = 1e-300;
-    double c = 1;
     double d = 1 - (a + b) * x / (a + 1);
     d = 1 / (fabs(d) < tiny ? tiny : d);
-    double value = d;
+    struct fraction fraction = {1, d, d};
     for (int i = 1; i <= TERMS_MAX; i++) {
         double m = i;
         double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
         double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
-        d = 1 + even * d;
-        c = 1 + even / c;
-        d = 1 / (fabs(d) < tiny ? tiny : d);
-        c = fabs(c) < tiny ? tiny : c;
-        value *= d * c;
-        d = 1 + odd * d;
-        c = 1 + odd / c;
-        d = 1 / (fabs(d) < tiny ? tiny : d);
-        c = fabs(c) < tiny ? tiny : c;
-        value *= d * c;
-        if (fabs(d * c - 1) <= DBL_EPSILON)
+        (void)fraction_step(&fraction, even, 1);
+        if (fraction_step(&fraction, odd, 1))
             break;
     }
-    return value;
+    return fraction.value;
 }
 
 /* I_x(a, b) where `complement` is 1 - x, which a caller may know better than x. */
@@ -262,26 +268,17 @@ static double gamma_series(double a, double x)
     return sum;
 }
 
-/* Q(a, x) / (a poisson_mass(a, x)), for x >= a + 1, by Lentz's method as above. */
+/* Q(a, x) / (a poisson_mass(a, x)), for x >= a + 1. */
 static double gamma_fraction(double a, double x)
 {
-    const double tiny = 1e-300;
     double b = x + 1 - a;
-    double c = 1 / tiny;
-    double d = 1 / b;
-    double value = d;
+    struct fraction fraction = {1e300, 1 / b, 1 / b};
     for (int i = 1; i <= TERMS_MAX; i++) {
-        double numerator = -i * (i - a);
         b += 2;
-        d = numerator * d + b;
-        c = b + numerator / c;
-        d = 1 / (fabs(d) < tiny ? tiny : d);
-        c = fabs(c) < tiny ? tiny : c;
-        value *= d * c;
-        if (fabs(d * c - 1) <= DBL_EPSILON)
+        if (fraction_step(&fraction, -i * (i - a), b))
             break;
     }
-    return value;
+    return fraction.value;
 }
 
 double special_chi_squared_tail(double x, double freedom)

@@ -138,7 +138,6 @@ void earlier_runs_put(const struct trial *trial, struct record *record)
         RECORD_HISTORY_RUNS,           RECORD_HISTORY_MS,
         RECORD_HISTORY_MS_LOW,         RECORD_HISTORY_MS_HIGH,
         RECORD_HISTORY_SPREAD_PERCENT, RECORD_HISTORY_RANGE_PERCENT};
-    const struct trials *runs = &trial->history.runs;
     const char *missing = trial->no_history;
     if (trial->history_id[0] != '\0')
         record_set_string(record, RECORD_HISTORY_ID, trial->history_id);
@@ -146,12 +145,6 @@ void earlier_runs_put(const struct trial *trial, struct record *record)
         record_set_null(record, RECORD_HISTORY_ID, missing);
     for (size_t i = 0; missing != NULL && i < ARRAY_COUNT(fields); i++)
         record_set_null(record, fields[i], missing);
-    if (missing != NULL)
-        return;
-    record_set_u64(record, RECORD_HISTORY_RUNS, runs->count);
-    record_set_double(record, RECORD_HISTORY_MS, runs->location);
-    record_set_double(record, RECORD_HISTORY_MS_LOW, runs->location_95.low);
-    record_set_double(record, RECORD_HISTORY_MS_HIGH, runs->location_95.high);
-    record_set_double(record, RECORD_HISTORY_SPREAD_PERCENT, runs->spread_percent.value);
-    record_set_double(record, RECORD_HISTORY_RANGE_PERCENT, runs->range_percent.value);
+    if (missing == NULL)
+        sweep_facts_put_trials(&trial->history.runs, fields, record);
 }

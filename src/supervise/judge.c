@@ -18,6 +18,12 @@ static void add_verdict(struct trial *trial, enum verdict verdict, const char *c
     reasons_add(&trial->reasons, code, "%s", text);
 }
 
+static void add_unsteady(struct trial *trial, const struct reasons *found)
+{
+    for (size_t i = 0; i < found->count; i++)
+        add_verdict(trial, VERDICT_UNSTEADY, found->items[i].code, found->items[i].text);
+}
+
 /* Figures that cannot be right, whatever else happened. */
 static void judge_validity(struct trial *trial)
 {
@@ -156,8 +162,7 @@ static void judge_drift(struct trial *trial)
     struct drift drift = trial->drift;
     drift.has_drifted = drift.has_drifted && !is_below_clock(trial);
     drift_add_reasons(&drift, trial->summary.samples_count, &found);
-    for (size_t i = 0; i < found.count; i++)
-        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+    add_unsteady(trial, &found);
 }
 
 /* What the sweep knows against the figures, where there are any. */
@@ -166,8 +171,7 @@ static void judge_sweep(struct trial *trial)
     struct reasons found = {0};
     if (trial->options->sweep != NULL && trial->measure.steady.count > 0)
         sweep_facts_judge(trial->options->sweep, &found);
-    for (size_t i = 0; i < found.count; i++)
-        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+    add_unsteady(trial, &found);
 }
 
 /* What the machine has shown before, against the figures. */
@@ -175,8 +179,7 @@ static void judge_history(struct trial *trial)
 {
     struct reasons found = {0};
     earlier_runs_judge(trial, &found);
-    for (size_t i = 0; i < found.count; i++)
-        add_verdict(trial, VERDICT_UNSTEADY, found.items[i].code, found.items[i].text);
+    add_unsteady(trial, &found);
 }
 
 void judge_trial(struct trial *trial)
@@ -188,9 +191,7 @@ void judge_trial(struct trial *trial)
     judge_validity(trial);
     judge_numbers(trial);
     judge_machine(trial);
-    for (size_t i = 0; i < trial->measure.reasons.count; i++)
-        add_verdict(trial, VERDICT_UNSTEADY, trial->measure.reasons.items[i].code,
-                    trial->measure.reasons.items[i].text);
+    add_unsteady(trial, &trial->measure.reasons);
     judge_drift(trial);
     judge_sweep(trial);
     judge_history(trial);

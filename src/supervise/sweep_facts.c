@@ -55,6 +55,16 @@ static void set_interval(const struct measure_interval *interval, enum record_fi
     }
 }
 
+void sweep_facts_put_trials(const struct trials *trials, const enum record_field fields[6],
+                            struct record *record)
+{
+    record_set_u64(record, fields[0], trials->count);
+    record_set_double(record, fields[1], trials->location);
+    set_interval(&trials->location_95, fields[2], fields[3], "one_trial", record);
+    record_set_double(record, fields[4], trials->spread_percent.value);
+    record_set_double(record, fields[5], trials->range_percent.value);
+}
+
 static void put_trials(const struct sweep_facts *facts, enum verdict verdict, struct record *record)
 {
     struct measure_reading own;
@@ -77,12 +87,7 @@ static void put_trials(const struct sweep_facts *facts, enum verdict verdict, st
     all[facts->trials_count] = own;
     struct trials trials = trials_of(all, facts->trials_count + 1);
     free(all);
-    record_set_u64(record, RECORD_TRIALS_COUNT, trials.count);
-    record_set_double(record, RECORD_TRIALS_MS, trials.location);
-    set_interval(&trials.location_95, RECORD_TRIALS_MS_LOW, RECORD_TRIALS_MS_HIGH, "one_trial",
-                 record);
-    record_set_double(record, RECORD_TRIALS_SPREAD_PERCENT, trials.spread_percent.value);
-    record_set_double(record, RECORD_TRIALS_RANGE_PERCENT, trials.range_percent.value);
+    sweep_facts_put_trials(&trials, trials_fields, record);
 }
 
 /* --- the sentinel --- */

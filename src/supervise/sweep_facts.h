@@ -35,6 +35,11 @@ void sweep_facts_judge(const struct sweep_facts *facts, struct reasons *reasons)
  * may be NULL. */
 void sweep_facts_put(const struct sweep_facts *facts, enum verdict verdict, struct record *record);
 
+/* Sets what two or more trials, or runs, come to: six fields, in the order count, mean, low and
+ * high end of its interval, spread, range. */
+void sweep_facts_put_trials(const struct trials *trials, const enum record_field fields[6],
+                            struct record *record);
+
 /* A record's median as a reading, where it has a sound one (store_median_of): what trials and
  * sentinels are made of. */
 bool sweep_facts_read(const struct record *record, struct measure_reading *ret_reading);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "measure/interval.h"
 
 /* What the golden file writes for a value that is not known. */
 #define GOLDEN_UNKNOWN (-1e9)
@@ -54,6 +55,20 @@ static inline double *golden_series(uint64_t key, size_t count, double phi)
         values[i] = x;
     }
     return values;
+}
+
+/* The medians that the script made of a row: e^(noise * unit). */
+static inline size_t golden_readings(const json_t *row, size_t most,
+                                     struct measure_reading *ret_readings)
+{
+    size_t count = (size_t)golden_number(row, "count");
+    double *units = golden_series((uint64_t)golden_number(row, "key"), count, 0);
+    cr_assert_leq(count, most);
+    for (size_t i = 0; i < count; i++)
+        ret_readings[i] =
+            (struct measure_reading){.median = exp(golden_number(row, "noise") * units[i])};
+    free(units);
+    return count;
 }
 
 #endif

@@ -11,13 +11,7 @@ Test(measure_history, probabilities_agree_with_scipy)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         struct measure_reading runs[MOST];
-        size_t count = (size_t)golden_number(row, "count");
-        double *units = golden_series((uint64_t)golden_number(row, "key"), count, 0);
-        cr_assert_leq(count, MOST);
-        for (size_t j = 0; j < count; j++)
-            runs[j] =
-                (struct measure_reading){.median = exp(golden_number(row, "noise") * units[j])};
-        free(units);
+        size_t count = golden_readings(row, MOST, runs);
         struct history history = history_of(runs, count, golden_number(row, "limit"));
         double probability = golden_number(row, "probability");
         cr_expect_eq(history.runs.count, count);

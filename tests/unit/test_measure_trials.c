@@ -3,19 +3,6 @@
 
 #define MOST 64
 
-/* The medians that the script made: e^(noise * unit). */
-static size_t read_case(const json_t *row, struct measure_reading readings[MOST])
-{
-    size_t count = (size_t)golden_number(row, "count");
-    double *units = golden_series((uint64_t)golden_number(row, "key"), count, 0);
-    cr_assert_leq(count, MOST);
-    for (size_t i = 0; i < count; i++)
-        readings[i] =
-            (struct measure_reading){.median = exp(golden_number(row, "noise") * units[i])};
-    free(units);
-    return count;
-}
-
 Test(measure_trials, figures_agree_with_scipy)
 {
     json_t *root = NULL;
@@ -23,7 +10,7 @@ Test(measure_trials, figures_agree_with_scipy)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         struct measure_reading readings[MOST];
-        size_t count = read_case(row, readings);
+        size_t count = golden_readings(row, MOST, readings);
         struct trials trials = trials_of(readings, count);
         cr_expect_eq(trials.count, count);
         golden_near(trials.location, golden_number(row, "location"), 0, "location");
