@@ -47,10 +47,16 @@ requirements="$root/tests/requirements.txt"
 python=$(command -v python3)
 key=$({ cat "$requirements"; "$python" -c 'import sys; print(sys.version, sys.executable)'; } | sha256sum | cut -c1-16)
 venv="${XDG_CACHE_HOME:-$HOME/.cache}/tokmark/venv-$key"
+mkdir -p "$(dirname "$venv")"
+# Two set-ups at once would wreck each other's environment: the second one waits, and finds it made.
+exec 9>"$venv.lock"
+flock -n 9 || {
+    echo "tokmark: another set-up is at work on $venv; waiting for it"
+    flock 9
+}
 if [ ! -e "$venv/.complete" ]; then
     echo "tokmark: making the tests' Python environment in $venv"
     rm -rf "$venv"
-    mkdir -p "$(dirname "$venv")"
     "$python" -m venv "$venv"
     # A CPU build of PyTorch that lies on this machine beats gigabytes of CUDA packages.
     torch=$(sed -n 's/^torch.*/&/p' "$requirements")
@@ -67,5 +73,6 @@ if [ ! -e "$venv/.complete" ]; then
     "$venv/bin/python" -m pip install -q --disable-pip-version-check "$torch" -r "$venv/requirements.txt"
     touch "$venv/.complete"
 fi
+exec 9>&-
 mkdir -p "$root/build"
 ln -sfn "$venv" "$root/build/venv"
