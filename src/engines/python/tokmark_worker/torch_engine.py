@@ -17,11 +17,12 @@ from .cell_memory import bytes_least, describe_cell, require_host
 from .errors import WorkerError, last_line, model_error, unsupported
 from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
-from .torch_check import Check, load_weights
+from .torch_check import Check
 from .torch_memory import DeviceMemory, oom_error
 from .torch_precision import NAMES, Observer, Precision
 from .torch_sources import choose, make
 from .torch_steps import Caller, DecodeSteps, InferSteps, TrainSteps
+from .torch_weights import load_weights
 from .user_code import guarded
 
 _COMPILE_CALLS = {"default": 2, "max-autotune": 3}  # CUDA graphs are recorded after a warm-up call

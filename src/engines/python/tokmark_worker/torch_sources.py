@@ -6,7 +6,6 @@ builtin   our own implementation of the same architecture
 factory   pkg.module:name, called with what its signature asks of (config, vocab_size, seq_len)
 hf        a local transformers folder, with or without weights
 """
-import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -15,65 +14,14 @@ from pathlib import Path
 
 import torch
 
-from . import torch_model
-from .cell import ModelSpec, nearest, parse_text
-from .errors import is_memory_error, last_line, model_error, unsupported
+from . import torch_hf, torch_model
+from .cell import ModelSpec
+from .errors import model_error
 from .model_config import ESSENTIAL, arguments, builtin_spec, fill_config
-from .user_code import call_user, find_target, import_module, shorten
+from .torch_made import Source, make_module
+from .user_code import find_target, import_module, shorten
 
 PACKAGE = "superintelligence"
-
-
-@dataclasses.dataclass
-class Source:
-    """A model that was made, and what is known about it."""
-
-    model: torch.nn.Module
-    text: str  # for the record's model_source
-    vocab_size: int
-    params_active: int = None  # None = not known
-    is_builtin: bool = False
-    is_hf: bool = False
-    notes: list = dataclasses.field(default_factory=list)
-
-
-@contextlib.contextmanager
-def _made_on(device, dtype):
-    """What is made inside is made there and in that type, unless the code says otherwise."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _make(what, function, device, dtype, args=(), kwargs=None):
-    """Calls on the device first; code that cannot do that is called plainly, and moved."""
-    kwargs = kwargs or {}
-    notes = []
-
-    def on_device():
-        with _made_on(device, dtype):
-            return function(*args, **kwargs)
-
-    if device.type == "cpu":
-        model = call_user(what, on_device)
-    else:
-        try:
-            model = on_device()
-        except Exception as error:
-            if is_memory_error(error):
-                raise
-            notes.append(f"built on the host: {last_line(error)[:80]}")
-            model = call_user(what, function, *args, **kwargs)
-    if not isinstance(model, torch.nn.Module):
-        raise model_error(f"{what} gave a {type(model).__name__}, not a torch.nn.Module")
-    return call_user(what, model.to, device=device, dtype=dtype), notes
-
-
-# --- the four sources ----------------------------------------------------------------------------
 
 
 def find_package(name):
@@ -105,7 +53,7 @@ def _package(cell, package, device, precision):
         raise model_error(f"{package}/model.py has no SuperIntelligenceModel")
     is_own = cell.options.figures == "own"
     config, names = fill_config(config_class, cell.model, cell.options.set, only_required=is_own)
-    model, notes = _make(
+    model, notes = make_module(
         "SuperIntelligenceModel(config)", model_class, device, precision.param_dtype, (config,)
     )
     homeless = [key for key in ESSENTIAL if key not in names]
@@ -155,7 +103,7 @@ def _factory(cell, device, precision):
     if not callable(target):
         raise model_error(f"{ref} is a {type(target).__name__}, not a class or function")
     kwargs, config, vocab_size = arguments(cell, target, ref)
-    model, notes = _make(ref, target, device, precision.param_dtype, (), kwargs)
+    model, notes = make_module(ref, target, device, precision.param_dtype, (), kwargs)
     for holder in (config, getattr(model, "config", None)):
         if vocab_size is None and isinstance(getattr(holder, "vocab_size", None), int):
             vocab_size = holder.vocab_size
@@ -163,65 +111,6 @@ def _factory(cell, device, precision):
         model=model,
         text=shorten("factory ", ref, ""),
         vocab_size=cell.model.vocab_size if vocab_size is None else vocab_size,
-        notes=notes,
-    )
-
-
-def _has_weights(folder):
-    names = [name.name for name in folder.iterdir()]
-    return any(
-        name.endswith(".safetensors") or (name.startswith("pytorch_model") and ".bin" in name)
-        for name in names
-    )
-
-
-def _hf(cell, device, precision):
-    folder = Path(cell.model_ref[len("hf:") :]).expanduser()
-    if not (folder / "config.json").is_file():
-        raise model_error(f"'{folder}' has no config.json of a transformers model")
-    # nothing is ever asked of a network
-    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    try:
-        import transformers
-    except ImportError as error:
-        raise unsupported(
-            f"a model 'hf:' needs transformers, which {sys.executable} has not: {error}"
-        ) from None
-    config = call_user(
-        "AutoConfig", transformers.AutoConfig.from_pretrained, str(folder), local_files_only=True
-    )
-    for key, text in cell.options.set.items():
-        if not hasattr(config, key):
-            known = [name for name in vars(config) if not name.startswith("_")]
-            raise model_error(
-                f"{type(config).__name__} has no '{key}'; did you mean '{nearest(key, known)}'?"
-            )
-        value = call_user("--set", parse_text, key, text, type(getattr(config, key)))
-        setattr(config, key, value)
-    longest = getattr(config, "max_position_embeddings", None)
-    if isinstance(longest, int) and cell.seq_len > longest:
-        raise model_error(f"seq_len {cell.seq_len} is over max_position_embeddings {longest}")
-    auto = transformers.AutoModelForCausalLM
-    has_weights = _has_weights(folder)
-    if has_weights:
-        with _made_on("cpu", precision.param_dtype):
-            model = call_user(
-                "from_pretrained", auto.from_pretrained, str(folder), config=config,
-                local_files_only=True,
-            )
-        model = model.to(device=device, dtype=precision.param_dtype)
-        notes = []
-    else:
-        model, notes = _make("from_config", auto.from_config, device, precision.param_dtype,
-                             (config,))
-    notes.append("weights from the folder" if has_weights else "weights initialised")
-    return Source(
-        model=model,
-        text=shorten("hf ", str(folder), ""),
-        vocab_size=int(config.get_text_config().vocab_size)
-        if hasattr(config, "get_text_config")
-        else int(config.vocab_size),
-        is_hf=True,
         notes=notes,
     )
 
@@ -252,5 +141,5 @@ def make(cell, device, precision):
     if name == "factory":
         return _factory(cell, device, precision)
     if name == "hf":
-        return _hf(cell, device, precision)
+        return torch_hf.load(cell, device, precision)
     return _builtin(cell, device, precision)
