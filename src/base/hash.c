@@ -2,9 +2,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 /* header-only form: nothing to link, and the streaming state stays internal */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#define ID_LETTER 'h' /* no hexadecimal digit */
+#define ID_DIGITS 16
 
 uint64_t hash_u64(const void *bytes, size_t bytes_count)
 {
@@ -13,5 +17,22 @@ uint64_t hash_u64(const void *bytes, size_t bytes_count)
 
 void hash_id(const void *bytes, size_t bytes_count, char id[HASH_ID_BYTES])
 {
-    (void)snprintf(id, HASH_ID_BYTES, "%016" PRIx64, hash_u64(bytes, bytes_count));
+    hash_id_format(hash_u64(bytes, bytes_count), id);
+}
+
+void hash_id_format(uint64_t hash, char id[HASH_ID_BYTES])
+{
+    (void)snprintf(id, HASH_ID_BYTES, "%c%016" PRIx64, ID_LETTER, hash);
+}
+
+const char *hash_id_digits(const char *id)
+{
+    bool is_whole = id[0] == ID_LETTER && strspn(id + 1, "0123456789abcdef") == ID_DIGITS &&
+                    id[1 + ID_DIGITS] == '\0';
+    return is_whole ? id + 1 : id;
+}
+
+bool hash_id_is_same(const char *a, const char *b)
+{
+    return strcmp(hash_id_digits(a), hash_id_digits(b)) == 0;
 }

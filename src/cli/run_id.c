@@ -11,7 +11,7 @@ void run_id_make(char id[RUN_ID_BYTES])
     unsigned char random[3] = {0};
     (void)gmtime_r(&now, &utc);
     (void)!getrandom(random, sizeof(random), 0);
-    size_t length = strftime(id, RUN_ID_BYTES, "%Y%m%dT%H%M%SZ", &utc);
+    size_t length = strftime(id, RUN_ID_BYTES, "r%Y%m%dT%H%M%SZ", &utc);
     (void)snprintf(id + length, RUN_ID_BYTES - length, "-%02x%02x%02x", random[0], random[1],
                    random[2]);
 }

@@ -269,6 +269,6 @@ enum status tokens_hash_file(const char *path, char id[HASH_ID_BYTES], struct er
     }
     (void)close(fd);
     if (status == STATUS_OK)
-        (void)snprintf(id, HASH_ID_BYTES, "%016" PRIx64, XXH3_128bits_digest(&state).high64);
+        hash_id_format(XXH3_128bits_digest(&state).high64, id);
     return status;
 }

@@ -181,9 +181,12 @@ static void write_fields(const struct cell *cell, struct json_writer *writer, bo
     (void)snprintf(seed, sizeof(seed), "%" PRIu64, cell->seed);
     json_field_string(writer, "seed", seed);
     json_field_string(writer, "data", cell_data_name(cell->data));
-    json_field_string(writer, "data_hash", cell->data_hash);
-    json_field_string(writer, "weights_hash", cell->weights_hash);
-    if (!is_canonical) {
+    if (is_canonical) {
+        json_field_string(writer, "data_hash", hash_id_digits(cell->data_hash));
+        json_field_string(writer, "weights_hash", hash_id_digits(cell->weights_hash));
+    } else {
+        json_field_string(writer, "data_hash", cell->data_hash);
+        json_field_string(writer, "weights_hash", cell->weights_hash);
         json_field_string(writer, "data_path", cell->data_path);
         json_field_string(writer, "weights_path", cell->weights_path);
     }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+
 #define LINE_BYTES_MAX (1U << 20)
 
 struct search {
@@ -19,6 +21,12 @@ static bool has_text(const json_t *line, const char *key, const char *wanted)
 {
     const char *text = json_string_value(json_object_get(line, key));
     return text != NULL && strcmp(text, wanted) == 0;
+}
+
+static bool has_id(const json_t *line, const char *key, const char *wanted)
+{
+    const char *id = json_string_value(json_object_get(line, key));
+    return id != NULL && hash_id_is_same(id, wanted);
 }
 
 static bool is_package(const json_t *line)
@@ -38,7 +46,7 @@ static bool fits(const json_t *line, const struct checks_wanted *wanted)
            (is_of_train || has_text(line, "mode", wanted->mode)) &&
            has_text(line, "model", wanted->model) &&
            (wanted->weights_hash[0] == '\0' ||
-            has_text(line, "weights_hash", wanted->weights_hash)) &&
+            has_id(line, "weights_hash", wanted->weights_hash)) &&
            is_package(line) == wanted->is_package;
 }
 

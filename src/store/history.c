@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,16 +38,21 @@ static bool take_interval(const json_t *object, struct store_median *median)
            median->ms <= median->ms_high;
 }
 
+/* Of this version or an earlier one. */
+static bool is_id(const char *id)
+{
+    return strlen(hash_id_digits(id)) == HASH_ID_BYTES - 2;
+}
+
 static bool take_run(const json_t *object, struct history_run *ret_run)
 {
     struct history_run run = {0};
     const char *schema = json_string_value(json_object_get(object, "schema"));
     const char *id = json_string_value(json_object_get(object, "history_id"));
-    if (schema == NULL || strcmp(schema, SCHEMA) != 0 || id == NULL ||
-        strlen(id) != HASH_ID_BYTES - 1 || !take_ms(object, "ms", &run.median.ms) ||
-        !take_interval(object, &run.median))
+    if (schema == NULL || strcmp(schema, SCHEMA) != 0 || id == NULL || !is_id(id) ||
+        !take_ms(object, "ms", &run.median.ms) || !take_interval(object, &run.median))
         return false;
-    memcpy(run.id, id, HASH_ID_BYTES);
+    (void)snprintf(run.id, sizeof(run.id), "%s", id);
     *ret_run = run;
     return true;
 }
@@ -84,10 +90,10 @@ size_t history_book_find(const struct history_book *book, const char *id, size_t
     size_t count = 0;
     size_t first = book->count;
     while (first > 0 && count < medians_max)
-        count += strcmp(book->runs[--first].id, id) == 0;
+        count += hash_id_is_same(book->runs[--first].id, id);
     size_t taken = 0;
     for (size_t i = first; i < book->count; i++)
-        if (strcmp(book->runs[i].id, id) == 0)
+        if (hash_id_is_same(book->runs[i].id, id))
             ret_medians[taken++] = book->runs[i].median;
     return taken;
 }
@@ -98,9 +104,9 @@ bool history_run_of(const struct record *record, struct history_run *ret_run)
 {
     struct history_run run = {0};
     const char *id = record_string(record, RECORD_HISTORY_ID);
-    if (strlen(id) != HASH_ID_BYTES - 1 || !store_median_of(record, &run.median))
+    if (!is_id(id) || !store_median_of(record, &run.median))
         return false;
-    memcpy(run.id, id, HASH_ID_BYTES);
+    (void)snprintf(run.id, sizeof(run.id), "%s", id);
     *ret_run = run;
     return true;
 }

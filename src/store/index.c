@@ -18,13 +18,16 @@ void index_release(struct store_index *index)
     *index = (struct store_index){0};
 }
 
-/* Lengths in front keep two different tuples from ever making the same text. */
+/* By the digits of ids, so that records of earlier versions are found. Lengths in front keep two
+ * different tuples from ever making the same text. */
 static void make_key(struct buf *key, const char *cell_id, const char *policy_id, uint64_t trial,
                      const char *environment_id)
 {
     buf_init(key, INDEX_KEY_BYTES_MAX);
-    buf_appendf(key, "%zu %zu %" PRIu64 " %s%s%s", strlen(cell_id), strlen(policy_id), trial,
-                cell_id, policy_id, environment_id);
+    const char *cell = hash_id_digits(cell_id);
+    const char *policy = hash_id_digits(policy_id);
+    buf_appendf(key, "%zu %zu %" PRIu64 " %s%s%s", strlen(cell), strlen(policy), trial, cell,
+                policy, hash_id_digits(environment_id));
 }
 
 /* The slot that holds `key`, or the free one where it belongs. The table is never full. */

@@ -202,7 +202,7 @@ bool noise_book_is_newest(const struct noise_book *book, size_t index)
     const struct noise_entry *entry = &book->entries[index];
     for (size_t i = index + 1; i < book->count; i++)
         if (is_same_cell(&book->entries[i], entry) &&
-            strcmp(book->entries[i].environment_id, entry->environment_id) == 0)
+            hash_id_is_same(book->entries[i].environment_id, entry->environment_id))
             return false;
     return true;
 }
@@ -215,7 +215,8 @@ const struct noise_entry *noise_book_find(const struct noise_book *book, const c
     noise_entry_take_cell(&wanted, cell);
     for (size_t i = book->count; i-- > 0;) {
         const struct noise_entry *entry = &book->entries[i];
-        if (strcmp(entry->environment_id, environment_id) != 0 || !is_same_kind(entry, &wanted))
+        if (!hash_id_is_same(entry->environment_id, environment_id) ||
+            !is_same_kind(entry, &wanted))
             continue;
         if (is_same_cell(entry, &wanted))
             return entry;

@@ -37,7 +37,7 @@ static enum status visit_line(void *context, const char *line, size_t line_bytes
     const char *schema = json_string_value(json_object_get(object, "schema"));
     const char *machine_id = json_string_value(json_object_get(object, "machine_id"));
     if (schema != NULL && strcmp(schema, SCHEMA) == 0 && machine_id != NULL &&
-        strcmp(machine_id, search->machine_id) == 0 && take_ns(object, "clock_ns", &seen_ns))
+        hash_id_is_same(machine_id, search->machine_id) && take_ns(object, "clock_ns", &seen_ns))
         (void)pace_improve(&search->best_ns, seen_ns);
     json_decref(object);
     return STATUS_OK;

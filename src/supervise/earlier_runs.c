@@ -65,9 +65,9 @@ static void make_id(const struct trial *trial, char id[HASH_ID_BYTES])
     buf_init(&text, ID_BYTES_MAX);
     json_writer_init(&writer, &text);
     json_begin_object(&writer);
-    json_field_string(&writer, "cell", trial->cell_id);
-    json_field_string(&writer, "program", options->program_id);
-    json_field_string(&writer, "environment", options->environment_id);
+    json_field_string(&writer, "cell", hash_id_digits(trial->cell_id));
+    json_field_string(&writer, "program", hash_id_digits(options->program_id));
+    json_field_string(&writer, "environment", hash_id_digits(options->environment_id));
     json_field_string(&writer, "launch",
                       options->launch_prefix != NULL ? options->launch_prefix : "");
     json_field_u64(&writer, "variables", hash_variables());

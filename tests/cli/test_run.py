@@ -20,7 +20,7 @@ def test_a_null_sweep(call):
     assert [record["trial"] for record in records] == [0] * 12 + [1] * 12
     assert len({record["cell_id"] for record in records}) == 12
     assert len({record["run_id"] for record in records}) == 1
-    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", records[0]["run_id"])
+    assert re.fullmatch(r"r\d{8}T\d{6}Z-[0-9a-f]{6}", records[0]["run_id"])
     assert records[0]["command"][1] == "run" and "--engine" in records[0]["command"]
     assert "SYNTHETIC" not in done.stdout
     table = [line for line in done.stdout.splitlines() if line.startswith("null ")]
@@ -208,7 +208,7 @@ def test_listings(call, args):
     if "--json" in args:
         json.loads(done.stdout)
     if args == ["env"]:
-        assert re.search(r"^fingerprint +[0-9a-f]{16}$", done.stdout, re.M)
+        assert re.search(r"^fingerprint +h[0-9a-f]{16}$", done.stdout, re.M)
     if args == ["models"]:
         assert re.search(r"^superintelligence +10\.3 G ", done.stdout, re.M)
     if args == ["engines"]:

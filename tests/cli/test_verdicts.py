@@ -3,6 +3,7 @@ import collections
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_runs_that_disagree_with_earlier_ones_are_unsteady(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     call(*HISTORY_RUN, "--history", "on", env=env, code=0)
     (first,) = call.records()
-    assert len(first["history_id"]) == 16
+    assert re.fullmatch("h[0-9a-f]{16}", first["history_id"])
     assert {first["null_reasons"][name] for name in HISTORY_FIELDS} == {"no_earlier_run"}
     (line,) = [json.loads(text) for text in history_file(tmp_path / "data").read_text().splitlines()]
     assert line["history_id"] == first["history_id"] and line["at"] == first["started_at"]

@@ -74,6 +74,24 @@ Test(spec_cell, open_fields_round_trip)
     json_decref(object);
 }
 
+Test(spec_cell, the_id_is_of_the_content_and_not_of_how_its_hash_is_written)
+{
+    char id[HASH_ID_BYTES];
+    char old_id[HASH_ID_BYTES];
+    struct cell cell = make_cell();
+    struct cell old = make_cell();
+    (void)snprintf(cell.data_hash, sizeof(cell.data_hash), "h346306279874e673");
+    (void)snprintf(old.data_hash, sizeof(old.data_hash), "346306279874e673");
+    (void)snprintf(cell.weights_hash, sizeof(cell.weights_hash), "h0123456789abcdef");
+    (void)snprintf(old.weights_hash, sizeof(old.weights_hash), "0123456789abcdef");
+    cell_id(&cell, id);
+    cell_id(&old, old_id);
+    cr_expect_str_eq(id, old_id);
+    (void)snprintf(old.weights_hash, sizeof(old.weights_hash), "0123456789abcdee");
+    cell_id(&old, old_id);
+    cr_expect_str_neq(id, old_id);
+}
+
 Test(spec_cell, options_round_trip_and_are_left_out_where_there_are_none)
 {
     struct cell cell = make_cell();

@@ -69,6 +69,22 @@ Test(store_history, what_is_kept_comes_back)
     history_book_release(&book);
 }
 
+Test(store_history, runs_of_an_earlier_version_are_runs_of_the_same_thing)
+{
+    append("ok", ID, 10, 0.5);
+    append("ok", "h" ID, 11, 0.5);
+    append("ok", "h" OTHER, 20, 0.5);
+    append("ok", "x" ID, 30, 0.5); /* no id */
+    struct history_book book = read_book();
+    struct store_median medians[4];
+    cr_expect_eq(book.count, 3);
+    cr_assert_eq(history_book_find(&book, "h" ID, 4, medians), 2);
+    cr_expect(medians[0].ms == 10 && medians[1].ms == 11);
+    cr_expect_eq(history_book_find(&book, ID, 4, medians), 2);
+    cr_expect_eq(history_book_find(&book, OTHER, 4, medians), 1);
+    history_book_release(&book);
+}
+
 Test(store_history, the_newest_count)
 {
     struct history_book book = {0};

@@ -177,7 +177,8 @@ static enum status sandbox_open(const struct cell *cell, void **ret_context,
     char id[HASH_ID_BYTES];
     cell_id(cell, id); /* every field that says what is measured, and the seed */
     sandbox->cell = *cell;
-    sandbox->key = random_key(hash_u64(id, strlen(id)), cell->seed);
+    const char *digits = hash_id_digits(id);
+    sandbox->key = random_key(hash_u64(digits, strlen(digits)), cell->seed);
     sandbox->step_ns = nominal_step_ns(cell);
     sandbox->memory = memory_parts(cell);
 
