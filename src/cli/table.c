@@ -80,19 +80,25 @@ void table_release(struct table *table)
     *table = (struct table){0};
 }
 
-/* "code: text; code: text" of a record's reasons. */
+/* "code: text; code: text" of a record's reasons; a code that the verdict before it says already is
+ * left out. */
 static void append_reasons(const struct record *record, struct buf *out)
 {
     if (record_is_null(record, RECORD_REASONS))
         return;
+    const char *verdict = record_string(record, RECORD_VERDICT);
     json_t *reasons = json_loads(record_string(record, RECORD_REASONS), 0, NULL);
     for (size_t i = 0; i < json_array_size(reasons); i++) {
         const json_t *reason = json_array_get(reasons, i);
         const char *code = json_string_value(json_object_get(reason, "code"));
         const char *text = json_string_value(json_object_get(reason, "text"));
-        buf_appendf(out, "%s%s", i > 0 ? "; " : "", code != NULL ? code : "?");
-        if (text != NULL && text[0] != '\0')
-            buf_appendf(out, ": %s", text);
+        bool has_text = text != NULL && text[0] != '\0';
+        bool is_said = has_text && code != NULL && strcmp(code, verdict) == 0;
+        buf_appendf(out, "%s%s%s%s", i > 0 ? "; " : "",
+                    is_said        ? ""
+                    : code != NULL ? code
+                                   : "?",
+                    has_text && !is_said ? ": " : "", has_text ? text : "");
     }
     json_decref(reasons);
     /* Reasons quote workers: keep them on their line. */

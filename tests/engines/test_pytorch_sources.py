@@ -531,7 +531,7 @@ def folder_fixture(tmp_path):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("RaisesInInit", "and a second line (/"),
+        ("RaisesInInit", "ValueError: no such colour and a second line (hostile.py:"),
         ("LeavesInInit", "SystemExit: 3"),
         ("Raises", "KeyError: 'lost'"),
         ("WrongShape", "shape (1, 8, 100)"),

@@ -20,7 +20,7 @@ import optax
 from . import __version__
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, describe_cell, require_host
-from .errors import WorkerError, last_line, model_error, unsupported
+from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
 from .jax_memory import DeviceMemory, oom_error, require_plan, tree_bytes
 from .jax_precision import Precision, type_name
@@ -370,7 +370,7 @@ class JaxEngine:
 
     def _said_of(self, what, error):
         """A user's model may be at fault for anything; ours never is."""
-        text = f"{what}: {last_line(error)}"
+        text = f"{what}: {describe_error(error)}"
         if self._cell is not None and self._cell.model_ref:
             return model_error(text)
         return WorkerError("internal", text)

@@ -14,7 +14,7 @@ import torch
 from . import __version__
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, describe_cell, require_host
-from .errors import WorkerError, last_line, model_error, unsupported
+from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
 from .torch_check import Check
@@ -317,7 +317,7 @@ class TorchEngine:
 
     def _guard(self, what, function, *args):
         def said_of(error):
-            return oom_error(error, self._device) or model_error(f"{what}: {last_line(error)}")
+            return oom_error(error, self._device) or model_error(f"{what}: {describe_error(error)}")
 
         return guarded(said_of, function, *args)
 

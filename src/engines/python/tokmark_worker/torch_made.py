@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from .errors import is_memory_error, last_line, model_error
+from .errors import is_memory_error, describe_error, model_error
 from .user_code import call_user
 
 
@@ -50,7 +50,7 @@ def make_module(what, function, device, dtype, args=(), kwargs=None):
         except Exception as error:
             if is_memory_error(error):
                 raise
-            notes.append(f"built on the host: {last_line(error)[:80]}")
+            notes.append(f"built on the host: {describe_error(error)[:80]}")
             model = call_user(what, function, *args, **kwargs)
     if not isinstance(model, torch.nn.Module):
         raise model_error(f"{what} gave a {type(model).__name__}, not a torch.nn.Module")

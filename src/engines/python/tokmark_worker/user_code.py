@@ -6,20 +6,20 @@ import sys
 import traceback
 
 from .cell import nearest
-from .errors import WorkerError, is_memory_error, last_line, model_error
+from .errors import WorkerError, is_memory_error, describe_error, model_error
 
 
 def call_user(what, function, *args, **kwargs):
-    """A user's code may raise anything, or leave: each becomes a model error with the last line."""
+    """A user's code may raise anything, or leave: each becomes a model error that says what."""
     try:
         return function(*args, **kwargs)
-    except (KeyboardInterrupt, GeneratorExit):
+    except (WorkerError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         if is_memory_error(error):
             raise
         traceback.print_exc()
-        raise model_error(f"{what}: {last_line(error)}") from None
+        raise model_error(f"{what}: {describe_error(error)}") from None
 
 
 def guarded(said_of, function, *args):

@@ -20,7 +20,7 @@ import traceback
 
 from . import host_memory, protocol
 from .cell import read_cell
-from .errors import WorkerError, last_line
+from .errors import WorkerError, describe_error
 
 _PR_SET_PDEATHSIG = 1
 ENGINES = ("pytorch", "jax")
@@ -62,7 +62,7 @@ def _require(engine, title, module_name, least):
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        why = "" if error.name == module_name else f" ({last_line(error)})"
+        why = "" if error.name == module_name else f" ({describe_error(error)})"
         raise WorkerError("unsupported", f"no {title} in {sys.executable}{why}; {how}") from None
     numbers = re.findall(r"\d+", module.__version__.split("+")[0])
     if tuple(int(part) for part in numbers[: len(least)]) < least:
@@ -106,7 +106,7 @@ class Worker:
                 self._send_error(error)
             except Exception as error:  # whatever went wrong, the host is told
                 traceback.print_exc()
-                self._send_error(WorkerError("internal", last_line(error)))
+                self._send_error(WorkerError("internal", describe_error(error)))
 
     def _send(self, message_type, fields):
         if not self._stream.write(message_type, fields):
