@@ -255,7 +255,7 @@ static const struct option run_rows[] = {
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
      .help = "pytorch, jax: the interpreter, or a virtual environment's folder; otherwise "
-             "$TOKMARK_PYTHON, an active environment, ./.venv, tokmark setup's, python3"},
+             "$TOKMARK_PYTHON, an active environment, .venv, tokmark setup's, python3"},
     {.name = "weights",
      .type = OPTION_TEXT,
      TARGET(weights),

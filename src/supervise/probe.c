@@ -13,11 +13,13 @@
 #include "base/spawn.h"
 #include "base/words.h"
 #include "proto/line.h"
+#include "supervise/banner.h"
 #include "supervise/session.h"
 
 #define LOG_BYTES_MAX 4096
 
-/* The last line that the process wrote to its standard error. */
+/* The line that names the fault: an interpreter's fatal error, else the last that the process wrote
+ * to its standard error. */
 static void read_last_line(int log_fd, char text[LOG_BYTES_MAX])
 {
     off_t size = lseek(log_fd, 0, SEEK_END);
@@ -27,9 +29,14 @@ static void read_last_line(int log_fd, char text[LOG_BYTES_MAX])
     size_t length = strlen(text);
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
         text[--length] = '\0';
-    const char *line = strrchr(text, '\n');
-    if (line != NULL)
+    char *fatal = strstr(text, "Fatal Python error: ");
+    char *line = strrchr(text, '\n');
+    if (fatal != NULL) {
+        fatal[strcspn(fatal, "\n")] = '\0';
+        memmove(text, fatal, strlen(fatal) + 1);
+    } else if (line != NULL) {
         memmove(text, line + 1, strlen(line + 1) + 1);
+    }
 }
 
 static enum status fail(const struct spawn *spawn, int log_fd, const char *engine, struct err *err)
@@ -50,10 +57,12 @@ static enum status fail(const struct spawn *spawn, int log_fd, const char *engin
                exit_text);
 }
 
-/* One line of JSON, re-written compactly. */
+/* One line of JSON, re-written compactly; false for what a launcher may print before it. */
 static bool take_line(const char *line, size_t length, struct buf *ret_json)
 {
-    json_t *object = json_loadb(line, length, 0, NULL);
+    const char *start = banner_end(line, length, "executable");
+    json_t *object =
+        start != NULL ? json_loadb(start, length - (size_t)(start - line), 0, NULL) : NULL;
     bool is_object = json_is_object(object);
     if (is_object) {
         struct json_writer writer;
@@ -77,8 +86,14 @@ static enum status ask(const struct words *command, int log_fd, uint64_t timeout
     line_reader_init(&reader, spawn.out_fd);
     const char *line = NULL;
     size_t length = 0;
-    enum status status = line_reader_next(&reader, deadline_ns, -1, &line, &length, &cause);
-    bool is_taken = status == STATUS_OK && take_line(line, length, ret_json);
+    enum status status = STATUS_OK;
+    bool is_taken = false;
+    size_t seen_bytes = 0;
+    while (status == STATUS_OK && !is_taken && seen_bytes <= BANNER_BYTES_MAX) {
+        status = line_reader_next(&reader, deadline_ns, -1, &line, &length, &cause);
+        is_taken = status == STATUS_OK && take_line(line, length, ret_json);
+        seen_bytes += length + 1;
+    }
     (void)spawn_wait(&spawn, is_taken ? deadline_ns : clock_now_ns() + NS_PER_S);
     if (is_taken)
         status = STATUS_OK;
@@ -126,8 +141,8 @@ static enum status check_packages(const char *json, const char *engine, struct e
     enum status status = STATUS_OK;
     if (missing[0] != '\0')
         status = ERR(err, STATUS_NOT_FOUND,
-                     "no %s in %.200s (%.60s): `tokmark setup %s` makes a place that has it, "
-                     "--python names another interpreter",
+                     "no %s in %.200s (%.60s): install it there, or call with --python \"$(tokmark "
+                     "setup %s)\", which makes a place that has it and takes it",
                      missing, path != NULL ? path : "?", origin != NULL ? origin : "?", engine);
     json_decref(object);
     return status;

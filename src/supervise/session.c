@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/num.h"
+#include "supervise/banner.h"
 
 #define INTERRUPT_GRACE_NS (2 * NS_PER_S) /* for the running block after SIGINT */
 #define EXIT_GRACE_NS      (1 * NS_PER_S) /* between the stream's end and the process's */
@@ -141,6 +142,10 @@ enum status session_start(struct session *session, const struct words *command,
         return STATUS_OK;
     }
     session->reader.fd = session->spawn.out_fd;
+    /* Another's worker has promised to write nothing of the kind; a launcher has not. */
+    bool is_own = session->options->self_path != NULL &&
+                  strcmp(command->items[0], session->options->self_path) == 0;
+    session->takes_banner = is_own || session->options->launch_prefix != NULL;
     watch_begin(&session->watch, session->spawn.pid, session->options->memory_limit_bytes);
     return STATUS_OK;
 }
@@ -419,11 +424,40 @@ static bool take_reply(struct session *session, enum proto_type expected,
     return false;
 }
 
+/* The next line; as the first of all, the one that is no banner. */
+static bool await_reply(struct session *session, uint64_t deadline_ns, const char **ret_line,
+                        size_t *ret_bytes)
+{
+    size_t banner_bytes = 0;
+    const char *line = NULL;
+    size_t line_bytes = 0;
+    while (await_line(session, deadline_ns, &line, &line_bytes)) {
+        const char *start = session->takes_banner ? banner_end(line, line_bytes, "type") : line;
+        size_t skipped = start != NULL ? (size_t)(start - line) : line_bytes + 1;
+        if (skipped > 0)
+            (void)dprintf(session->log_fd, "[before the worker's first line: %.*s]\n",
+                          (int)(start != NULL ? skipped : line_bytes), line);
+        if (start != NULL) {
+            *ret_line = start;
+            *ret_bytes = line_bytes - skipped;
+            session->takes_banner = false;
+            return true;
+        }
+        banner_bytes += skipped;
+        if (banner_bytes > BANNER_BYTES_MAX) {
+            session_end(session, VERDICT_PROTOCOL_ERROR, "bad_message",
+                        "more than %u bytes came before the worker's hello", BANNER_BYTES_MAX);
+            return false;
+        }
+    }
+    return false;
+}
+
 static bool exchange(struct session *session, const struct proto_host_message *request,
                      enum proto_type expected, struct proto_worker_message *ret_reply)
 {
     size_t unasked_bytes = buffered_bytes(session) + waiting_bytes(session);
-    if (unasked_bytes > 0) {
+    if (unasked_bytes > 0 && !session->takes_banner) {
         session_end(session, VERDICT_PROTOCOL_ERROR, "unasked_message",
                     "the worker wrote %zu bytes that nobody asked for before '%s'", unasked_bytes,
                     proto_type_name(request->type));
@@ -433,7 +467,7 @@ static bool exchange(struct session *session, const struct proto_host_message *r
     const char *line = NULL;
     size_t line_bytes = 0;
     if (!send_request(session, request, deadline_ns) ||
-        !await_line(session, deadline_ns, &line, &line_bytes))
+        !await_reply(session, deadline_ns, &line, &line_bytes))
         return false;
     struct proto_worker_message reply;
     struct err why = {0};

@@ -33,6 +33,7 @@ struct session {
     off_t log_seen_byte;  /* its size at the last look */
     uint64_t pause_ns;    /* between two looks around */
     enum event_phase phase;
+    bool takes_banner; /* until the first reply, other lines may come (supervise/banner.h) */
 
     bool has_ended;         /* no more requests; the verdict says why */
     bool is_alive_expected; /* ended by a reply: the worker still takes `close` */

@@ -351,7 +351,7 @@ def test_without_jax_there_is_one_clear_line(setup, words, tmp_path):
     replies, run = ask_alone(setup, tmp_path)
     assert [reply["type"] for reply in replies] == ["error", "bye"] and run.returncode == 0
     assert replies[0]["kind"] == "unsupported" and replies[0]["text"].startswith(words)
-    assert "`tokmark setup jax` installs it" in replies[0]["text"]
+    assert 'call with --python "$(tokmark setup jax)"' in replies[0]["text"]
 
 
 def test_neither_engine_imports_the_other_s_framework():

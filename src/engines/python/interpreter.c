@@ -1,5 +1,6 @@
 #include "engines/python/interpreter.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/user_folder.h"
+
+#define VENV_CONFIG_BYTES_MAX 65536
 
 static bool is_program(const char *path)
 {
@@ -77,25 +80,153 @@ static bool is_set_up(const char *folder)
     return file_join(folder, ".complete", path, NULL) == STATUS_OK && file_exists(path);
 }
 
+/* --- which have what an engine needs --- */
+
+/* Is there FOLDER/site-packages/PACKAGE? */
+static bool has_installed(const char *folder, const char *package)
+{
+    char site[FILE_PATH_BYTES];
+    char path[FILE_PATH_BYTES];
+    return file_join(folder, "site-packages", site, NULL) == STATUS_OK &&
+           file_join(site, package, path, NULL) == STATUS_OK && file_exists(path);
+}
+
+/* A virtual environment that sees what the interpreter under it has may have anything. */
+static bool sees_system(const char *venv)
+{
+    char path[FILE_PATH_BYTES];
+    struct buf text;
+    buf_init(&text, VENV_CONFIG_BYTES_MAX);
+    bool is_read = file_join(venv, "pyvenv.cfg", path, NULL) == STATUS_OK &&
+                   file_read_all(path, &text, NULL) == STATUS_OK;
+    bool sees = is_read && strcasestr(text.data, "include-system-site-packages = true") != NULL;
+    buf_release(&text);
+    return sees;
+}
+
+/* Looks without starting it; a path file (.pth) is not seen. */
+static bool venv_may_have(const char *venv, const char *package)
+{
+    char lib[FILE_PATH_BYTES];
+    DIR *stream = file_join(venv, "lib", lib, NULL) == STATUS_OK ? opendir(lib) : NULL;
+    bool is_found = false;
+    const struct dirent *entry = NULL;
+    while (stream != NULL && !is_found && (entry = readdir(stream)) != NULL) {
+        char folder[FILE_PATH_BYTES];
+        is_found = strncmp(entry->d_name, "python", strlen("python")) == 0 &&
+                   file_join(lib, entry->d_name, folder, NULL) == STATUS_OK &&
+                   has_installed(folder, package);
+    }
+    if (stream != NULL)
+        (void)closedir(stream);
+    return is_found || sees_system(venv);
+}
+
+static const char *package_of(const char *engine)
+{
+    return strcmp(engine, "pytorch") == 0 ? "torch" : engine;
+}
+
+/* --- places --- */
+
+/* The environment that a wheel of tokmark is installed in, as its scripts say it: "ENGINES:PYTHON",
+ * the engines that it has what they need for. */
+static bool take_own(const char *engine, bool must_have, struct interpreter *ret)
+{
+    const char *text = environment_text("TOKMARK_INSTALLED");
+    const char *colon = text != NULL ? strchr(text, ':') : NULL;
+    if (colon == NULL || strlen(colon + 1) >= sizeof(ret->path) || !is_program(colon + 1))
+        return false;
+    const char *found = strstr(text, engine);
+    if (must_have && (found == NULL || found > colon))
+        return false;
+    memcpy(ret->path, colon + 1, strlen(colon + 1) + 1);
+    ret->origin = "where tokmark is installed";
+    return true;
+}
+
+static bool is_repository(const char *folder)
+{
+    char path[FILE_PATH_BYTES];
+    return file_join(folder, ".git", path, NULL) == STATUS_OK && file_exists(path);
+}
+
+/* Cuts the last part off; false at the top. */
+static bool go_up(char *folder)
+{
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || folder[1] == '\0')
+        return false;
+    slash[slash == folder ? 1 : 0] = '\0';
+    return true;
+}
+
+/* .venv here, or in a folder above up to the repository's own. `must_have`: the package that it has
+ * to have; NULL = none. */
+static bool take_project(const char *must_have, struct interpreter *ret)
+{
+    char root[FILE_PATH_BYTES];
+    char folder[FILE_PATH_BYTES];
+    if (getcwd(folder, sizeof(folder)) == NULL)
+        return false;
+    memcpy(root, folder, sizeof(root));
+    while (!is_repository(root))
+        if (!go_up(root)) {
+            memcpy(root, folder, sizeof(root));
+            break;
+        }
+    ret->origin = "./.venv";
+    do {
+        char venv[FILE_PATH_BYTES];
+        if (file_join(folder, ".venv", venv, NULL) == STATUS_OK && take_venv(venv, ret) &&
+            (must_have == NULL || venv_may_have(venv, must_have)))
+            return true;
+        ret->origin = ".venv of the repository";
+    } while (strcmp(folder, root) != 0 && go_up(folder));
+    return false;
+}
+
+/* Many shells start with conda's own environment: nobody chose that. */
+static bool is_conda_base(const char *prefix)
+{
+    const char *name = environment_text("CONDA_DEFAULT_ENV");
+    if (name != NULL)
+        return strcmp(name, "base") == 0;
+    char path[FILE_PATH_BYTES]; /* only the installation itself has that folder */
+    return file_join(prefix, "condabin", path, NULL) == STATUS_OK && file_exists(path);
+}
+
+static bool take_set_up(const char *engine, struct interpreter *ret)
+{
+    char folder[FILE_PATH_BYTES];
+    ret->origin = "tokmark setup";
+    return interpreter_setup_folder(engine, folder, NULL) == STATUS_OK && is_set_up(folder) &&
+           take_venv(folder, ret);
+}
+
 enum status interpreter_choose(const char *engine, const char *asked,
                                struct interpreter *ret_interpreter, struct err *err)
 {
-    static const char *const named[][2] = {{"TOKMARK_PYTHON", "$TOKMARK_PYTHON"},
-                                           {"VIRTUAL_ENV", "$VIRTUAL_ENV"},
-                                           {"CONDA_PREFIX", "$CONDA_PREFIX"}};
     struct interpreter *ret = ret_interpreter;
+    const char *named = environment_text("TOKMARK_PYTHON");
     if (asked != NULL)
         return take_named(asked, "--python", ret, err);
-    for (size_t i = 0; i < ARRAY_COUNT(named); i++)
-        if (environment_text(named[i][0]) != NULL)
-            return take_named(environment_text(named[i][0]), named[i][1], ret, err);
-    ret->origin = "./.venv";
-    if (take_venv(".venv", ret))
+    if (named != NULL)
+        return take_named(named, "$TOKMARK_PYTHON", ret, err);
+    if (take_own(engine, true, ret))
         return STATUS_OK;
-    char folder[FILE_PATH_BYTES];
-    ret->origin = "tokmark setup";
-    if (interpreter_setup_folder(engine, folder, NULL) == STATUS_OK && is_set_up(folder) &&
-        take_venv(folder, ret))
+    const char *active = environment_text("VIRTUAL_ENV");
+    const char *conda = environment_text("CONDA_PREFIX");
+    if (active != NULL)
+        return take_named(active, "$VIRTUAL_ENV", ret, err);
+    bool is_base = conda != NULL && is_conda_base(conda);
+    if (conda != NULL && !is_base)
+        return take_named(conda, "$CONDA_PREFIX", ret, err);
+    if (take_project(is_base ? package_of(engine) : NULL, ret) || take_set_up(engine, ret))
+        return STATUS_OK;
+    if (is_base)
+        return take_named(conda, "$CONDA_PREFIX (base)", ret, err);
+    if (take_own(engine, false, ret))
         return STATUS_OK;
     ret->origin = "python3 in PATH";
     if (take_from_path("python3", ret))

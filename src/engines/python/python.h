@@ -11,8 +11,10 @@
 
 extern const struct engine_ops pytorch_engine, jax_engine;
 
-/* Becomes the interpreter, running the package with `arguments` (NULL ends them). Returns only with
- * the reason why not. `path` is the interpreter. */
+/* Becomes the interpreter, running the package with `arguments` (NULL ends them). What was standard
+ * input and output are private descriptors from then on, which the package is told ("IN,OUT", its
+ * first argument): nothing that starts before it can print into them. Returns only with the reason
+ * why not. `path` is the interpreter. */
 MUST_CHECK enum status python_become(const char *path, const char *const *arguments,
                                      struct err *err);
 

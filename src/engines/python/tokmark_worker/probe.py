@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import sys
 
@@ -25,7 +26,7 @@ def _version(module, distribution):
         return None
 
 
-def main():
+def main(out_fd):
     engine = sys.argv[2]
     versions = {module: _version(module, name) for module, name in NEEDS[engine]}
     facts = {
@@ -35,4 +36,4 @@ def main():
         "packages": {name: version for name, version in versions.items() if version is not None},
         "missing": [name for name, version in versions.items() if version is None],
     }
-    print(json.dumps(facts))
+    os.write(out_fd, (json.dumps(facts) + "\n").encode("ascii"))

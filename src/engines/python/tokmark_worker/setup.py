@@ -79,10 +79,10 @@ def _make(engine, folder, pip_words):
     (folder / COMPLETE).touch()
 
 
-def main():
+def main(out_fd):
     engine, folder = sys.argv[2], Path(sys.argv[3])
     if (folder / COMPLETE).exists():
         say(f"{folder} is there already; remove it to have it made anew")
     else:
         _make(engine, folder, sys.argv[4:])
-    print(folder / "bin" / "python")
+    os.write(out_fd, os.fsencode(folder / "bin" / "python") + b"\n")

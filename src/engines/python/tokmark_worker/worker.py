@@ -58,7 +58,7 @@ def load_engine(name):
 
 def _require(engine, title, module_name, least):
     """A package in a version that serves, or an error that says how to come by it."""
-    how = f"`tokmark setup {engine}` installs it, --python names another interpreter"
+    how = f'install it there, or call with --python "$(tokmark setup {engine})"'
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
