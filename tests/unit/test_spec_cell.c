@@ -126,12 +126,33 @@ Test(spec_cell, options_round_trip_and_are_left_out_where_there_are_none)
     }
 }
 
+/* Records of years are found by these: a change of one is a change of the schema. */
+Test(spec_cell, ids_stay_what_they_are)
+{
+    struct cell cell = make_cell();
+    char id[HASH_ID_BYTES];
+    cell_id(&cell, id);
+    cr_assert_str_eq(id, "h513ec9d9b0cab429");
+    (void)snprintf(cell.model_ref, sizeof(cell.model_ref), "mine.model:Mine");
+    cell_id(&cell, id);
+    cr_assert_str_eq(id, "he268264d8c61bad4");
+    cell = make_cell();
+    cell.options.compile = CELL_COMPILE_DEFAULT;
+    cell_id(&cell, id);
+    cr_assert_str_eq(id, "h8f346911e4fb8245");
+    (void)snprintf(cell.options.settings_json, sizeof(cell.options.settings_json),
+                   "{\"n_layers\":\"2\"}");
+    cell_id(&cell, id);
+    cr_assert_str_eq(id, "hec279bd86f59d97b");
+}
+
 Test(spec_cell, broken_options_are_refused)
 {
     static const char *const broken[] = {
         "{\"options\":[]}",          "{\"options\":{\"moe\":\"all\"}}",
         "{\"options\":{\"moe\":1}}", "{\"options\":{\"compile\":\"on\"}}",
         "{\"model_ref\":7}",         "{\"options\":{\"set\":\"a=b\"}}",
+        "{\"options\":\"\"}",        "{\"options\":{\"figures\":\"\"}}",
     };
     struct cell cell = make_cell();
     for (size_t i = 0; i < ARRAY_COUNT(broken); i++) {
@@ -142,6 +163,63 @@ Test(spec_cell, broken_options_are_refused)
         struct err err = {0};
         cr_assert_neq(cell_read(object, &again, &err), STATUS_OK, "%s", broken[i]);
         json_decref(change);
+        json_decref(object);
+    }
+}
+
+Test(spec_cell, null_is_absent_where_a_key_may_be)
+{
+    static const char *const absent[] = {
+        "{\"model_ref\":null}",
+        "{\"options\":null}",
+        "{\"options\":{\"moe\":null,\"set\":null}}",
+    };
+    struct cell cell = make_cell();
+    for (size_t i = 0; i < ARRAY_COUNT(absent); i++) {
+        json_t *object = written(&cell);
+        json_t *change = json_loads(absent[i], 0, NULL);
+        cr_assert_eq(json_object_update(object, change), 0);
+        struct cell again;
+        struct err err = {0};
+        cr_assert_eq(cell_read(object, &again, &err), STATUS_OK, "%s: %s", absent[i], err.text);
+        cr_assert_eq(memcmp(&cell, &again, sizeof(cell)), 0, "%s", absent[i]);
+        json_decref(change);
+        json_decref(object);
+    }
+}
+
+Test(spec_cell, limits_hold)
+{
+    static const struct {
+        const char *key;
+        const char *value;
+        enum status status;
+    } cases[] = {
+        {"seq_len", "0", STATUS_INVALID},
+        {"seq_len", "65", STATUS_INVALID}, /* over max_seq_len */
+        {"batch_size", "4294967295", STATUS_OK},
+        {"batch_size", "4294967296", STATUS_INVALID},
+        {"batch_size", "2.0", STATUS_INVALID},
+        {"threads", "0", STATUS_OK},
+        {"threads", "-1", STATUS_INVALID},
+        {"seed", "\"18446744073709551615\"", STATUS_OK},
+        {"seed", "\"18446744073709551616\"", STATUS_INVALID},
+        {"seed", "7", STATUS_INVALID},
+        {"data_hash", "\"h0123456789abcdef\"", STATUS_OK},
+        {"data_hash", "\"h0123456789abcdef0\"", STATUS_LIMIT},
+        {"precision", "\"bf16-pure\"", STATUS_OK},
+        {"precision", "\"\"", STATUS_INVALID},
+        {"model", "[]", STATUS_INVALID},
+    };
+    struct cell cell = make_cell();
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        json_t *object = written(&cell);
+        json_object_set_new(object, cases[i].key,
+                            json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
+        struct cell again;
+        struct err err = {0};
+        cr_assert_eq(cell_read(object, &again, &err), cases[i].status, "%s %s: %s", cases[i].key,
+                     cases[i].value, err.text);
         json_decref(object);
     }
 }

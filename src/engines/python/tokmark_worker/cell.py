@@ -1,7 +1,8 @@
 """A cell, as the `open` message says it (src/spec/cell.c), and the model it is about
 (src/spec/model.c). Every field is checked: a worker does not trust its host."""
 import difflib
-from dataclasses import dataclass, field, fields, replace
+import json
+from dataclasses import MISSING, dataclass, field, fields, replace
 
 from .protocol import ProtocolError
 
@@ -121,63 +122,84 @@ def _linear(prefix, out, inner, is_expert=False):
     yield f"{prefix}.bias", (out,), is_expert
 
 
+# How a key of `open` is read: by what, and within which limit (bytes of a text with its NUL, the
+# words, the least count). A field with a default may be absent.
+def _row(kind, limit=None, **default):
+    return field(metadata={"kind": kind, "limit": limit}, **default)
+
+
 @dataclass(frozen=True)
 class Options:
     """What only the Python engines have; absent keys keep these."""
 
-    moe: str = "routed"
-    compile: str = "off"
-    source: str = "auto"  # builtin: our own model even where a package is found
-    figures: str = "preset"  # own: a package that is found keeps its own defaults
-    set: dict = field(default_factory=dict)
+    moe: str = _row("word", MOES, default="routed")
+    compile: str = _row("word", COMPILES, default="off")
+    source: str = _row("word", SOURCES, default="auto")  # builtin: our own model, never a package
+    figures: str = _row("word", FIGURES, default="preset")  # own: a package keeps its defaults
+    set: dict = _row("settings", 1024, default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a sweep."""
+    """One point of a sweep: one row a field, the same as in src/spec/cell.c."""
 
-    engine: str
-    framework: str
-    model: ModelSpec
-    model_source: str
-    device: str
-    precision: str
-    mode: str
-    seq_len: int
-    batch_size: int
-    threads: int
-    seed: int
-    data: str
-    data_path: str
-    weights_path: str
-    model_ref: str
-    options: Options
+    engine: str = _row("text", 1024)
+    framework: str = _row("text", 32)
+    model: ModelSpec = _row("model")
+    model_source: str = _row("text", 32)
+    device: str = _row("text", 32)
+    precision: str = _row("word", PRECISIONS)
+    mode: str = _row("word", MODES)
+    seq_len: int = _row("count", 1)
+    batch_size: int = _row("count", 1)
+    threads: int = _row("count", 0)
+    seed: int = _row("seed", 24)
+    data: str = _row("word", DATA_FORMS)
+    data_hash: str = _row("text", 18)
+    weights_hash: str = _row("text", 18)
+    data_path: str = _row("text", 1024)
+    weights_path: str = _row("text", 1024)
+    model_ref: str = _row("text", 1024, default="")
+    options: Options = _row("options", default_factory=Options)
 
 
 def _fail(text):
     raise ProtocolError(f"message 'open': {text}")
 
 
-def _text(message, key, default=None):
-    value = message.get(key, default)
+def _read_text(key, value, limit):
     if not isinstance(value, str):
         _fail(f"'{key}' must be a string")
-    if len(value.encode("utf-8", "replace")) > 1023:
-        _fail(f"'{key}' is longer than 1023 bytes")
+    if len(value.encode("utf-8", "replace")) >= limit:
+        _fail(f"'{key}' is longer than {limit - 1} bytes")
     return value
 
 
-def _word(message, key, words, default=None):
-    value = _text(message, key, default)
+def _read_word(key, value, words):
+    if not isinstance(value, str):
+        _fail(f"'{key}' must be a string")
     if value not in words:
         _fail(f"there is no {key} '{value[:60]}'; did you mean '{nearest(value, words)}'?")
     return value
 
 
-def _count(message, key, least):
-    value = message.get(key)
+def _read_count(key, value, least):
     if type(value) is not int or not least <= value < 1 << 32:
         _fail(f"'{key}' must be a whole number of at least {least}")
+    return value
+
+
+def _read_seed(key, value, limit):
+    text = _read_text(key, value, limit)
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
+        _fail(f"'{key}' must be a whole number from 0 to 2^64 - 1, as text")
+    return int(text)
+
+
+def _read_settings(key, value, limit):
+    if not isinstance(value, dict):
+        _fail(f"'{key}' must be an object")
+    _read_text(key, json.dumps(value, ensure_ascii=False, separators=(",", ":")), limit)
     return value
 
 
@@ -192,7 +214,7 @@ def _read_field(key, value, kind):
     return _fail(f"model: {key} must be a {wanted}")
 
 
-def _read_model(value):
+def _read_model(_key, value, _limit):
     if not isinstance(value, dict):
         _fail("a model must be a JSON object")
     kinds = {item.name: type(item.default) for item in fields(ModelSpec)}
@@ -226,53 +248,38 @@ def model_problem(spec):
     return None
 
 
-def _read_options(message):
-    value = message.get("options")
-    if value is None:
-        return Options()
+def _read_options(key, value, _limit):
     if not isinstance(value, dict):
-        _fail("'options' must be an object")
-    overrides = value.get("set")
-    if overrides is None:
-        overrides = {}
-    if not isinstance(overrides, dict):
-        _fail("'options.set' must be an object")
-    return Options(
-        moe=_word(value, "moe", MOES, "routed"),
-        compile=_word(value, "compile", COMPILES, "off"),
-        source=_word(value, "source", SOURCES, "auto"),
-        figures=_word(value, "figures", FIGURES, "preset"),
-        set=overrides,
-    )
+        _fail(f"'{key}' must be an object")
+    return _read_rows(Options, value, f"{key}.")
 
 
-def _read_seed(message):
-    text = _text(message, "seed")
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
-        _fail("'seed' must be a whole number from 0 to 2^64 - 1, as text")
-    return int(text)
+READERS = {
+    "text": _read_text,
+    "word": _read_word,
+    "count": _read_count,
+    "seed": _read_seed,
+    "model": _read_model,
+    "settings": _read_settings,
+    "options": _read_options,
+}
+
+
+def _read_rows(kind, message, prefix=""):
+    values = {}
+    for item in fields(kind):
+        value = message.get(item.name)
+        is_optional = item.default is not MISSING or item.default_factory is not MISSING
+        if value is None and is_optional:
+            continue
+        row = item.metadata
+        values[item.name] = READERS[row["kind"]](prefix + item.name, value, row["limit"])
+    return kind(**values)
 
 
 def read_cell(message):
     """The cell of an `open` message; ProtocolError says what is wrong with it."""
-    cell = Cell(
-        engine=_text(message, "engine"),
-        framework=_text(message, "framework"),
-        model=_read_model(message.get("model")),
-        model_source=_text(message, "model_source"),
-        device=_text(message, "device"),
-        precision=_word(message, "precision", PRECISIONS),
-        mode=_word(message, "mode", MODES),
-        seq_len=_count(message, "seq_len", 1),
-        batch_size=_count(message, "batch_size", 1),
-        threads=_count(message, "threads", 0),
-        seed=_read_seed(message),
-        data=_word(message, "data", DATA_FORMS),
-        data_path=_text(message, "data_path"),
-        weights_path=_text(message, "weights_path"),
-        model_ref=_text(message, "model_ref", ""),
-        options=_read_options(message),
-    )
+    cell = _read_rows(Cell, message)
     if cell.seq_len > cell.model.max_seq_len:
         _fail(
             f"'seq_len' {cell.seq_len} is over the model's max_seq_len {cell.model.max_seq_len}"
