@@ -7,9 +7,9 @@
 
 void cures_add(struct cures *cures, const struct record *record)
 {
-    if (record_is_null(record, RECORD_REASONS))
+    if (record_is_null(record, FACT_REASONS))
         return;
-    json_t *reasons = json_loads(record_string(record, RECORD_REASONS), 0, NULL);
+    json_t *reasons = json_loads(record_string(record, FACT_REASONS), 0, NULL);
     for (size_t i = 0; i < json_array_size(reasons); i++) {
         const char *code = json_string_value(json_object_get(json_array_get(reasons, i), "code"));
         const char *cure = NULL;

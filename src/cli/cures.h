@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "store/record.h"
+#include "result/record.h"
 
 #define CURES_MAX 64
 

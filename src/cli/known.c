@@ -48,9 +48,9 @@ void known_release(struct known *known)
 
 static enum status take_pace(struct known *known, const struct record *record)
 {
-    if (!known->has_pace || record_is_null(record, RECORD_PACE_MS))
+    if (!known->has_pace || record_is_null(record, FACT_PACE_MS))
         return STATUS_OK;
-    uint64_t seen_ns = (uint64_t)llround(record_double(record, RECORD_PACE_MS) * 1e6);
+    uint64_t seen_ns = (uint64_t)llround(record_double(record, FACT_PACE_MS) * 1e6);
     if (!pace_improve(&known->pace_best_ns, seen_ns) || known->dir[0] == '\0')
         return STATUS_OK;
     return pace_append(known->dir, known->machine_id, known->pace_best_ns, &known->err);

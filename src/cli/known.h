@@ -8,9 +8,9 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "result/record.h"
 #include "store/history.h"
 #include "store/pace.h"
-#include "store/record.h"
 
 struct known {
     bool has_pace, has_history; /* looked at */

@@ -232,7 +232,7 @@ static void print_lost(struct run *run, const struct record *record)
     command_complain(run->call,
                      "the record of cell %s trial %" PRIu64 " could not be written; "
                      "here it is, on standard output",
-                     record_string(record, RECORD_CELL_ID), record_u64(record, RECORD_TRIAL));
+                     record_string(record, FACT_CELL_ID), record_u64(record, FACT_TRIAL));
     struct buf line;
     buf_init(&line, 1 << 22);
     record_format_json(record, &line);

@@ -42,7 +42,7 @@ void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const str
                    const struct measure_policy *policy)
 {
     struct measure_reading reading;
-    if (sentinel->interval_ns == 0 || record_is_null(record, RECORD_MS_PER_STEP))
+    if (sentinel->interval_ns == 0 || record_is_null(record, FACT_MS_PER_STEP))
         return;
     if (sentinel->cell != NULL) {
         if (sentinel->cell == cell)
@@ -50,7 +50,7 @@ void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const str
         sentinel->others_count++;
         buf_append_text(&sentinel->since, "  ");
         append_cell(cell, &sentinel->since);
-        buf_appendf(&sentinel->since, " trial %" PRIu64 "\n", record_u64(record, RECORD_TRIAL));
+        buf_appendf(&sentinel->since, " trial %" PRIu64 "\n", record_u64(record, FACT_TRIAL));
         return;
     }
     if (!sweep_facts_read(record, &reading))
@@ -130,7 +130,7 @@ enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t posi
     enum status status = supervise_trial(sentinel->cell, (uint32_t)sentinel->readings_count + 1,
                                          &options, store, &record, err);
     if (status == STATUS_OK)
-        status = store_append(store, record, !record_bool(record, RECORD_SYNTHETIC), err);
+        status = store_append(store, record, !record_bool(record, FACT_SYNTHETIC), err);
     store_set_sentinel(store, false);
     progress_set_sentinel(progress, false);
     if (status != STATUS_OK) {
@@ -139,7 +139,7 @@ enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t posi
     }
     take_reading(sentinel, record);
     *ret_is_interrupted |=
-        strcmp(record_string(record, RECORD_VERDICT), verdict_name(VERDICT_INTERRUPTED)) == 0;
+        strcmp(record_string(record, FACT_VERDICT), verdict_name(VERDICT_INTERRUPTED)) == 0;
     record_free(record);
     return STATUS_OK;
 }

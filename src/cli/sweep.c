@@ -31,7 +31,7 @@ void sweep_order(const struct run_setup *setup, uint32_t trial, size_t *ret_orde
 
 static bool has_verdict(const struct record *record, enum verdict verdict)
 {
-    return strcmp(record_string(record, RECORD_VERDICT), verdict_name(verdict)) == 0;
+    return strcmp(record_string(record, FACT_VERDICT), verdict_name(verdict)) == 0;
 }
 
 static void count(struct sweep *sweep, const struct record *record)
@@ -40,7 +40,7 @@ static void count(struct sweep *sweep, const struct record *record)
     if (has_verdict(record, VERDICT_OK))
         sweep->ok_count++;
     sweep->is_interrupted |= has_verdict(record, VERDICT_INTERRUPTED);
-    if (!record_is_null(record, RECORD_MS_PER_STEP))
+    if (!record_is_null(record, FACT_MS_PER_STEP))
         sweep->figures_count++;
 }
 
@@ -50,7 +50,7 @@ static void count(struct sweep *sweep, const struct record *record)
 static bool is_proof(const struct record *record)
 {
     return has_verdict(record, VERDICT_OOM) &&
-           strstr(record_string(record, RECORD_REASONS), "\"host_memory_low\"") == NULL;
+           strstr(record_string(record, FACT_REASONS), "\"host_memory_low\"") == NULL;
 }
 
 static const struct cell *find_smaller(const struct sweep *sweep, const struct cell *cell)
@@ -132,7 +132,7 @@ static enum status take_record(struct sweep *sweep, size_t place, const struct r
     const struct cell *cell = &sweep->setup->plan.cells[place];
     struct measure_reading reading;
     sentinel_take(&sweep->sentinel, cell, record, &sweep->supervise->policy);
-    sweep->cells[place].has_fitted |= !record_is_null(record, RECORD_MS_PER_STEP);
+    sweep->cells[place].has_fitted |= !record_is_null(record, FACT_MS_PER_STEP);
     known_take(sweep->known, record);
     enum status status = table_add(sweep->table, place, record, err);
     if (status == STATUS_OK && sweep_facts_read(record, &reading))
@@ -165,7 +165,7 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
         return status;
     count(sweep, record);
     /* Made-up figures need not outlive a power cut. */
-    bool is_durable = !record_bool(record, RECORD_SYNTHETIC);
+    bool is_durable = !record_bool(record, FACT_SYNTHETIC);
     status = store_append(sweep->store, record, is_durable, err);
     if (status != STATUS_OK) {
         *ret_lost = record;

@@ -84,10 +84,10 @@ void table_release(struct table *table)
  * left out. */
 static void append_reasons(const struct record *record, struct buf *out)
 {
-    if (record_is_null(record, RECORD_REASONS))
+    if (record_is_null(record, FACT_REASONS))
         return;
-    const char *verdict = record_string(record, RECORD_VERDICT);
-    json_t *reasons = json_loads(record_string(record, RECORD_REASONS), 0, NULL);
+    const char *verdict = record_string(record, FACT_VERDICT);
+    json_t *reasons = json_loads(record_string(record, FACT_REASONS), 0, NULL);
     for (size_t i = 0; i < json_array_size(reasons); i++) {
         const json_t *reason = json_array_get(reasons, i);
         const char *code = json_string_value(json_object_get(reason, "code"));
@@ -107,13 +107,12 @@ static void append_reasons(const struct record *record, struct buf *out)
             out->data[i] = ' ';
 }
 
-static double figure(const struct record *record, enum record_field field)
+static double figure(const struct record *record, enum fact_id field)
 {
     return record_is_null(record, field) ? NAN : record_double(record, field);
 }
 
-static void copy_word(const struct record *record, enum record_field field, char *ret,
-                      size_t ret_bytes)
+static void copy_word(const struct record *record, enum fact_id field, char *ret, size_t ret_bytes)
 {
     (void)snprintf(ret, ret_bytes, "%s", record_string(record, field));
 }
@@ -133,14 +132,14 @@ static enum status grow(struct table *table, struct err *err)
 
 static struct trials read_trials(const struct record *record)
 {
-    if (record_is_null(record, RECORD_TRIALS_COUNT))
+    if (record_is_null(record, FACT_TRIALS_COUNT))
         return (struct trials){0};
     return (struct trials){
-        .count = (size_t)record_u64(record, RECORD_TRIALS_COUNT),
-        .location = figure(record, RECORD_TRIALS_MS),
-        .location_95 = {true, figure(record, RECORD_TRIALS_MS_LOW),
-                        figure(record, RECORD_TRIALS_MS_HIGH)},
-        .spread_percent = {true, figure(record, RECORD_TRIALS_SPREAD_PERCENT)},
+        .count = (size_t)record_u64(record, FACT_TRIALS_COUNT),
+        .location = figure(record, FACT_TRIALS_MS),
+        .location_95 = {true, figure(record, FACT_TRIALS_MS_LOW),
+                        figure(record, FACT_TRIALS_MS_HIGH)},
+        .spread_percent = {true, figure(record, FACT_TRIALS_SPREAD_PERCENT)},
     };
 }
 
@@ -152,31 +151,31 @@ enum status table_add(struct table *table, size_t place, const struct record *re
         return status;
     struct table_row row = {
         .place = place,
-        .tokens_per_step = record_u64(record, RECORD_TOKENS_PER_STEP),
+        .tokens_per_step = record_u64(record, FACT_TOKENS_PER_STEP),
         .trials = read_trials(record),
-        .seq_len = record_u64(record, RECORD_SEQ_LEN),
-        .batch_size = record_u64(record, RECORD_BATCH_SIZE),
-        .trial = record_u64(record, RECORD_TRIAL),
-        .is_synthetic = record_bool(record, RECORD_SYNTHETIC),
-        .ms_p50 = figure(record, RECORD_MS_P50),
-        .ms_low = figure(record, RECORD_MS_P50_LOW),
-        .ms_high = figure(record, RECORD_MS_P50_HIGH),
-        .tokens_per_second = figure(record, RECORD_TOKENS_PER_SEC),
-        .peak_mib = figure(record, RECORD_PEAK_MEM_MB),
-        .loss = figure(record, RECORD_LOSS_LAST),
+        .seq_len = record_u64(record, FACT_SEQ_LEN),
+        .batch_size = record_u64(record, FACT_BATCH_SIZE),
+        .trial = record_u64(record, FACT_TRIAL),
+        .is_synthetic = record_bool(record, FACT_SYNTHETIC),
+        .ms_p50 = figure(record, FACT_MS_P50),
+        .ms_low = figure(record, FACT_MS_P50_LOW),
+        .ms_high = figure(record, FACT_MS_P50_HIGH),
+        .tokens_per_second = figure(record, FACT_TOKENS_PER_SEC),
+        .peak_mib = figure(record, FACT_PEAK_MEM_MB),
+        .loss = figure(record, FACT_LOSS_LAST),
     };
-    copy_word(record, RECORD_FRAMEWORK, row.framework, sizeof(row.framework));
-    copy_word(record, RECORD_MODEL, row.model, sizeof(row.model));
-    copy_word(record, RECORD_MODE, row.mode, sizeof(row.mode));
-    copy_word(record, RECORD_PRECISION, row.precision, sizeof(row.precision));
-    if (!verdict_parse(record_string(record, RECORD_VERDICT), &row.verdict))
+    copy_word(record, FACT_FRAMEWORK, row.framework, sizeof(row.framework));
+    copy_word(record, FACT_MODEL, row.model, sizeof(row.model));
+    copy_word(record, FACT_MODE, row.mode, sizeof(row.mode));
+    copy_word(record, FACT_PRECISION, row.precision, sizeof(row.precision));
+    if (!verdict_parse(record_string(record, FACT_VERDICT), &row.verdict))
         row.verdict = VERDICT_INVALID;
     struct buf text;
     buf_init(&text, REASONS_BYTES_MAX);
     append_reasons(record, &text);
     row.reasons = strdup(text.data);
     buf_release(&text);
-    row.tokens_data = strdup(record_string(record, RECORD_TOKENS_DATA));
+    row.tokens_data = strdup(record_string(record, FACT_TOKENS_DATA));
     if (row.reasons == NULL || row.tokens_data == NULL) {
         free(row.reasons);
         free(row.tokens_data);
@@ -525,14 +524,14 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
 void table_describe_record(const struct record *record, struct buf *out)
 {
     char text[CELL_BYTES];
-    buf_append_text(out, record_string(record, RECORD_VERDICT));
-    if (!record_is_null(record, RECORD_MS_P50)) {
-        format_number(record_double(record, RECORD_MS_P50), text);
+    buf_append_text(out, record_string(record, FACT_VERDICT));
+    if (!record_is_null(record, FACT_MS_P50)) {
+        format_number(record_double(record, FACT_MS_P50), text);
         buf_appendf(out, ", %s ms/step", text);
-        format_number(record_double(record, RECORD_TOKENS_PER_SEC), text);
-        buf_appendf(out, ", %s tokens/s, n %" PRIu64, text, record_u64(record, RECORD_SAMPLES));
+        format_number(record_double(record, FACT_TOKENS_PER_SEC), text);
+        buf_appendf(out, ", %s tokens/s, n %" PRIu64, text, record_u64(record, FACT_SAMPLES));
     }
-    if (record_bool(record, RECORD_SYNTHETIC))
+    if (record_bool(record, FACT_SYNTHETIC))
         buf_append_text(out, ", synthetic");
     struct buf reasons;
     buf_init(&reasons, REASONS_BYTES_MAX);

@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "cli/cures.h"
-#include "store/record.h"
+#include "result/record.h"
 
 #define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */
 #define TABLE_BYTES_MAX    ((size_t)256 * 1024 * 1024)

@@ -278,9 +278,8 @@ static void handle_run(struct worker *worker, const struct proto_run *run)
     }
     struct proto_worker_message message = {.type = PROTO_BLOCK};
     struct proto_block *block = &message.as.block;
-    *block = (struct proto_block){.steps_count = run->steps_count,
-                                  .sync = run->sync,
-                                  .observation = {.loss = NAN, .grad_norm = NAN}};
+    *block = (struct proto_block){.steps_count = run->steps_count, .sync = run->sync};
+    proto_observation_init(&block->observation);
     struct err err = {0};
     enum status status;
     if (worker->ops->synthetic_step_ns != NULL)
@@ -298,8 +297,8 @@ static void handle_run(struct worker *worker, const struct proto_run *run)
     if (worker->ops->observe != NULL) {
         uint64_t before_ns = clock_now_ns();
         worker->ops->observe(worker->context, &block->observation);
-        block->observe_ns = clock_now_ns() - before_ns;
-        block->has_observe_ns = worker->ops->synthetic_step_ns == NULL;
+        block->observation.observe_ns = clock_now_ns() - before_ns;
+        block->observation.has_observe_ns = worker->ops->synthetic_step_ns == NULL;
     }
     send_message(worker, &message);
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_dump.h"
+#include "proto/fields.h"
 #include "proto/message.h"
 
 #define QUOTED_BYTES 96 /* how much of a bad line an error quotes */
@@ -244,31 +246,68 @@ static void read_worker_hello(struct fields *fields, struct proto_worker_hello *
     (void)may_bool(fields, "synthetic", &hello->is_synthetic);
 }
 
+/* An object or a list, as compact text that the caller owns; NULL when absent. */
+static char *may_json(struct fields *fields, const char *key)
+{
+    const json_t *value = get(fields, key);
+    if (value == NULL)
+        return NULL;
+    if (!json_is_object(value) && !json_is_array(value)) {
+        fail(fields, key, "must be an object or a list");
+        return NULL;
+    }
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, PROTO_JSON_BYTES);
+    json_writer_init(&writer, &text);
+    char *owned = NULL;
+    if (!json_dump_value(value, &writer) || text.failed)
+        fail(fields, key, "is too long or too deep: at most 64 KiB of text and 15 levels");
+    else if ((owned = strdup(text.data)) == NULL && fields->status == STATUS_OK)
+        fields->status = ERR(fields->err, STATUS_NOMEM, "no memory for '%s'", key);
+    buf_release(&text);
+    return owned;
+}
+
+static void read_fact(struct fields *fields, const struct proto_field *field, void *body)
+{
+    const struct fact *fact = fact_of(field->id);
+    void *to = (char *)body + field->offset;
+    bool is_there = false;
+    switch (fact->wire) {
+    case FACT_WIRE_COUNT:
+    case FACT_WIRE_COUNT_OR_NONE: is_there = may_u64(fields, fact->key, COUNT_MAX, to); break;
+    case FACT_WIRE_NS:
+    case FACT_WIRE_NS_OR_NONE: is_there = may_u64(fields, fact->key, PROTO_NS_MAX, to); break;
+    case FACT_WIRE_BYTES: is_there = may_u64(fields, fact->key, BYTES_MAX, to); break;
+    case FACT_WIRE_NUMBER:
+    case FACT_WIRE_NUMBER_OR_NONE: *(double *)to = may_double(fields, fact->key); break;
+    case FACT_WIRE_FLAG: is_there = may_bool(fields, fact->key, to); break;
+    case FACT_WIRE_TEXT: (void)may_text(fields, fact->key, to, PROTO_WORD_BYTES, TEXT_FITS); break;
+    case FACT_WIRE_LONG_TEXT:
+        (void)may_text(fields, fact->key, to, PROTO_TEXT_BYTES, TEXT_MAY_BE_CUT);
+        break;
+    case FACT_WIRE_JSON: *(char **)to = may_json(fields, fact->key); break;
+    case FACT_WIRE_NONE:
+    case FACT_WIRES_COUNT: UNREACHABLE("a row without a kind");
+    }
+    if (field->has_offset != SIZE_MAX)
+        *(bool *)((char *)body + field->has_offset) = is_there;
+}
+
+/* All that the table of facts says this reply may give. */
+static void read_facts(struct fields *fields, enum fact_giver giver, void *body)
+{
+    size_t count = 0;
+    const struct proto_field *table = proto_fields_of(giver, &count);
+    for (size_t i = 0; i < count; i++)
+        read_fact(fields, &table[i], body);
+}
+
 static void read_ready(struct fields *fields, struct proto_ready *ready)
 {
-    (void)may_u64(fields, "params_total", COUNT_MAX, &ready->params_total);
-    (void)may_u64(fields, "params_active", COUNT_MAX, &ready->params_active);
-    (void)may_text(fields, "model_source", ready->model_source, sizeof(ready->model_source),
-                   TEXT_FITS);
-    (void)may_text(fields, "dtype_param", ready->dtype_param, sizeof(ready->dtype_param),
-                   TEXT_FITS);
-    (void)may_text(fields, "dtype_compute", ready->dtype_compute, sizeof(ready->dtype_compute),
-                   TEXT_FITS);
-    (void)may_text(fields, "dtype_accumulate", ready->dtype_accumulate,
-                   sizeof(ready->dtype_accumulate), TEXT_FITS);
-    (void)may_text(fields, "backend", ready->backend, sizeof(ready->backend), TEXT_FITS);
-    ready->has_tf32 = may_bool(fields, "tf32", &ready->tf32);
-    uint64_t threads = 0;
-    (void)may_u64(fields, "threads", UINT32_MAX, &threads);
-    ready->threads_count = (uint32_t)threads;
+    read_facts(fields, FACT_GIVER_READY, ready);
     read_parts(fields, "memory_predicted", &ready->memory_predicted);
-    (void)may_u64(fields, "load_ns", PROTO_NS_MAX, &ready->load_ns);
-    (void)may_u64(fields, "trace_ns", PROTO_NS_MAX, &ready->trace_ns);
-    ready->compiler_flops = may_double(fields, "compiler_flops");
-    (void)may_u64(fields, "compile_ns", PROTO_NS_MAX, &ready->compile_ns);
-    (void)may_text(fields, "tokens_data", ready->tokens_data, sizeof(ready->tokens_data),
-                   TEXT_MAY_BE_CUT);
-    (void)may_text(fields, "notes", ready->notes, sizeof(ready->notes), TEXT_MAY_BE_CUT);
 }
 
 /* step_ns: exactly steps_count durations that together are no longer than the window. */
@@ -325,15 +364,10 @@ static void read_block(struct fields *fields, struct proto_block *block)
     block->steps_count = (uint32_t)need_u64(fields, "steps", 1, PROTO_BLOCK_STEPS_MAX);
     block->sync = need_sync(fields);
     block->window_ns = need_u64(fields, "window_ns", 0, PROTO_NS_MAX);
-    block->has_device_ns = may_u64(fields, "device_ns", PROTO_NS_MAX, &block->device_ns);
-    block->has_prepare_ns = may_u64(fields, "prepare_ns", PROTO_NS_MAX, &block->prepare_ns);
-    block->has_observe_ns = may_u64(fields, "observe_ns", PROTO_NS_MAX, &block->observe_ns);
     uint64_t recompiles = 0;
     (void)may_u64(fields, "recompiles", UINT32_MAX, &recompiles);
     block->recompiles_count = (uint32_t)recompiles;
-    seen->loss = may_double(fields, "loss");
-    seen->grad_norm = may_double(fields, "grad_norm");
-    seen->has_nonfinite = may_u64(fields, "nonfinite", COUNT_MAX, &seen->nonfinite_count);
+    read_facts(fields, FACT_GIVER_BLOCK, seen);
     read_expert_tokens(fields, seen);
     read_step_ns(fields, block);
 }
@@ -341,13 +375,10 @@ static void read_block(struct fields *fields, struct proto_block *block)
 static void read_memory(struct fields *fields, struct proto_memory *memory)
 {
     read_parts(fields, "parts", &memory->parts);
-    memory->has_allocated = may_u64(fields, "allocated_bytes", BYTES_MAX, &memory->allocated_bytes);
-    memory->has_reserved = may_u64(fields, "reserved_bytes", BYTES_MAX, &memory->reserved_bytes);
-    memory->has_peak = may_u64(fields, "peak_bytes", BYTES_MAX, &memory->peak_bytes);
-    memory->has_device =
-        may_u64(fields, "device_used_bytes", BYTES_MAX, &memory->device_used_bytes);
-    if (memory->has_device)
-        memory->device_total_bytes = need_u64(fields, "device_total_bytes", 0, BYTES_MAX);
+    read_facts(fields, FACT_GIVER_MEMORY, memory);
+    if (memory->has_device_used_bytes && !memory->has_device_total_bytes)
+        fail(fields, "device_total_bytes", "is missing");
+    memory->has_device_total_bytes = memory->has_device_used_bytes;
     memory->has_rss = may_u64(fields, "rss_bytes", BYTES_MAX, &memory->rss_bytes);
     if (memory->has_rss) {
         memory->rss_baseline_bytes = need_u64(fields, "rss_baseline_bytes", 0, BYTES_MAX);

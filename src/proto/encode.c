@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/json_write.h"
+#include "proto/fields.h"
 #include "proto/message.h"
 
 static void put_text_if(struct json_writer *writer, const char *key, const char *text)
@@ -116,26 +117,44 @@ static void put_worker_hello(struct json_writer *writer, const struct proto_work
     json_field_bool(writer, "synthetic", hello->is_synthetic);
 }
 
+static void put_fact(struct json_writer *writer, const struct proto_field *field, const void *body)
+{
+    const struct fact *fact = fact_of(field->id);
+    switch (fact->wire) {
+    case FACT_WIRE_COUNT:
+    case FACT_WIRE_COUNT_OR_NONE:
+    case FACT_WIRE_NS:
+    case FACT_WIRE_NS_OR_NONE:
+    case FACT_WIRE_BYTES: json_field_u64(writer, fact->key, proto_field_u64(field, body)); break;
+    case FACT_WIRE_NUMBER:
+    case FACT_WIRE_NUMBER_OR_NONE:
+        json_field_double(writer, fact->key, proto_field_double(field, body));
+        break;
+    case FACT_WIRE_FLAG: json_field_bool(writer, fact->key, proto_field_flag(field, body)); break;
+    case FACT_WIRE_TEXT:
+    case FACT_WIRE_LONG_TEXT:
+        json_field_string(writer, fact->key, proto_field_text(field, body));
+        break;
+    case FACT_WIRE_JSON: json_field_raw(writer, fact->key, proto_field_text(field, body)); break;
+    case FACT_WIRE_NONE:
+    case FACT_WIRES_COUNT: UNREACHABLE("a row without a kind");
+    }
+}
+
+static void put_facts(struct json_writer *writer, enum fact_giver giver, const void *body)
+{
+    size_t count = 0;
+    const struct proto_field *fields = proto_fields_of(giver, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (proto_field_is_known(&fields[i], body))
+            put_fact(writer, &fields[i], body);
+    }
+}
+
 static void put_ready(struct json_writer *writer, const struct proto_ready *ready)
 {
-    put_u64_if(writer, "params_total", ready->params_total, ready->params_total != 0);
-    put_u64_if(writer, "params_active", ready->params_active, ready->params_active != 0);
-    put_text_if(writer, "model_source", ready->model_source);
-    put_text_if(writer, "dtype_param", ready->dtype_param);
-    put_text_if(writer, "dtype_compute", ready->dtype_compute);
-    put_text_if(writer, "dtype_accumulate", ready->dtype_accumulate);
-    put_text_if(writer, "backend", ready->backend);
-    if (ready->has_tf32)
-        json_field_bool(writer, "tf32", ready->tf32);
-    put_u64_if(writer, "threads", ready->threads_count, ready->threads_count != 0);
+    put_facts(writer, FACT_GIVER_READY, ready);
     put_parts(writer, "memory_predicted", &ready->memory_predicted);
-    put_u64_if(writer, "load_ns", ready->load_ns, ready->load_ns != 0);
-    put_u64_if(writer, "trace_ns", ready->trace_ns, ready->trace_ns != 0);
-    if (ready->compiler_flops > 0) /* a zeroed message knows nothing */
-        put_double_if(writer, "compiler_flops", ready->compiler_flops);
-    put_u64_if(writer, "compile_ns", ready->compile_ns, ready->compile_ns != 0);
-    put_text_if(writer, "tokens_data", ready->tokens_data);
-    put_text_if(writer, "notes", ready->notes);
 }
 
 static void put_block(struct json_writer *writer, const struct proto_block *block)
@@ -146,13 +165,8 @@ static void put_block(struct json_writer *writer, const struct proto_block *bloc
     json_field_u64(writer, "window_ns", block->window_ns);
     if (block->sync == PROTO_SYNC_STEP)
         put_u64_array(writer, "step_ns", block->step_ns, block->steps_count);
-    put_u64_if(writer, "device_ns", block->device_ns, block->has_device_ns);
-    put_u64_if(writer, "prepare_ns", block->prepare_ns, block->has_prepare_ns);
-    put_u64_if(writer, "observe_ns", block->observe_ns, block->has_observe_ns);
     json_field_u64(writer, "recompiles", block->recompiles_count);
-    put_double_if(writer, "loss", seen->loss);
-    put_double_if(writer, "grad_norm", seen->grad_norm);
-    put_u64_if(writer, "nonfinite", seen->nonfinite_count, seen->has_nonfinite);
+    put_facts(writer, FACT_GIVER_BLOCK, seen);
     if (seen->experts_count > 0)
         put_u64_array(writer, "expert_tokens", seen->expert_tokens, seen->experts_count);
 }
@@ -160,11 +174,7 @@ static void put_block(struct json_writer *writer, const struct proto_block *bloc
 static void put_memory(struct json_writer *writer, const struct proto_memory *memory)
 {
     put_parts(writer, "parts", &memory->parts);
-    put_u64_if(writer, "allocated_bytes", memory->allocated_bytes, memory->has_allocated);
-    put_u64_if(writer, "reserved_bytes", memory->reserved_bytes, memory->has_reserved);
-    put_u64_if(writer, "peak_bytes", memory->peak_bytes, memory->has_peak);
-    put_u64_if(writer, "device_used_bytes", memory->device_used_bytes, memory->has_device);
-    put_u64_if(writer, "device_total_bytes", memory->device_total_bytes, memory->has_device);
+    put_facts(writer, FACT_GIVER_MEMORY, memory);
     put_u64_if(writer, "rss_bytes", memory->rss_bytes, memory->has_rss);
     put_u64_if(writer, "rss_baseline_bytes", memory->rss_baseline_bytes, memory->has_rss);
     put_u64_if(writer, "rss_peak_bytes", memory->rss_peak_bytes, memory->has_rss);

@@ -1,7 +1,10 @@
 #include "proto/message.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "proto/fields.h"
 
 const char *proto_type_name(enum proto_type type)
 {
@@ -29,5 +32,39 @@ void proto_worker_message_release(struct proto_worker_message *message)
         return;
     if (message->type == PROTO_BLOCK)
         free(message->as.block.step_ns);
+    if (message->type == PROTO_READY)
+        proto_ready_release(&message->as.ready);
     memset(message, 0, sizeof(*message));
+}
+
+void proto_ready_drop_json(struct proto_ready *ready)
+{
+    size_t count = 0;
+    const struct proto_field *fields = proto_fields_of(FACT_GIVER_READY, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (fact_of(fields[i].id)->wire != FACT_WIRE_JSON)
+            continue;
+        char **owned = (char **)((char *)ready + fields[i].offset);
+        free(*owned);
+        *owned = NULL;
+    }
+}
+
+void proto_ready_release(struct proto_ready *ready)
+{
+    if (ready == NULL)
+        return;
+    proto_ready_drop_json(ready);
+    memset(ready, 0, sizeof(*ready));
+}
+
+void proto_observation_init(struct proto_observation *observation)
+{
+    memset(observation, 0, sizeof(*observation));
+    size_t count = 0;
+    const struct proto_field *fields = proto_fields_of(FACT_GIVER_BLOCK, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (fact_of(fields[i].id)->wire == FACT_WIRE_NUMBER)
+            *(double *)((char *)observation + fields[i].offset) = NAN;
+    }
 }

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "spec/cell.h"
+#include "spec/facts.h"
 
 #define PROTO_VERSION        1
 #define PROTO_LINE_BYTES_MAX (1024 * 1024)
@@ -20,6 +21,7 @@
 #define PROTO_BLOCK_STEPS_MAX \
     10000 /* per `run`, so that a block's line stays far under the limit */
 #define PROTO_EXPERTS_MAX 64
+#define PROTO_JSON_BYTES  65536 /* of one value of kind JSON, as compact text */
 /* Longest duration on the wire, 11.5 days: so that sums of a block's steps cannot overflow. */
 #define PROTO_NS_MAX 1000000000000000ULL
 
@@ -73,26 +75,31 @@ struct proto_memory_parts {
     uint64_t total_bytes;
 };
 
-/* ready: the model is open. */
+/* Members of what the table of facts says a worker gives (spec/facts.def): named after the key. Of
+ * an OR_NONE 0 is unknown, of a NUMBER NaN, of a text "", of JSON NULL; for the others
+ * has_KEY says. */
+#define PROTO_MEMBER_COUNT(key) \
+    bool has_##key;             \
+    uint64_t key;
+#define PROTO_MEMBER_NS(key)             PROTO_MEMBER_COUNT(key)
+#define PROTO_MEMBER_BYTES(key)          PROTO_MEMBER_COUNT(key)
+#define PROTO_MEMBER_COUNT_OR_NONE(key)  uint64_t key;
+#define PROTO_MEMBER_NS_OR_NONE(key)     uint64_t key;
+#define PROTO_MEMBER_NUMBER(key)         double key;
+#define PROTO_MEMBER_NUMBER_OR_NONE(key) double key;
+#define PROTO_MEMBER_FLAG(key) \
+    bool has_##key;            \
+    bool key;
+#define PROTO_MEMBER_TEXT(key)      char key[PROTO_WORD_BYTES];
+#define PROTO_MEMBER_LONG_TEXT(key) char key[PROTO_TEXT_BYTES];
+#define PROTO_MEMBER_JSON(key)      char *key; /* owned: compact JSON */
+
+/* ready: the model is open. Release with proto_ready_release(). */
 struct proto_ready {
-    uint64_t params_total; /* 0 = unknown */
-    uint64_t params_active;
-    char model_source[PROTO_WORD_BYTES]; /* "preset", "weights file" */
-    char dtype_param[PROTO_WORD_BYTES];  /* "fp32"; empty = unknown */
-    char dtype_compute[PROTO_WORD_BYTES];
-    char dtype_accumulate[PROTO_WORD_BYTES];
-    char backend[PROTO_WORD_BYTES]; /* which kernels: "avx512", "avx2", "portable" */
-    bool has_tf32;
-    bool tf32;
-    uint32_t threads_count; /* 0 = unknown */
+#define READY(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire) \
+    PROTO_MEMBER_##wire(key)
+#include "spec/facts.def"
     struct proto_memory_parts memory_predicted;
-    uint64_t load_ns;                   /* making or reading weights; 0 = unknown */
-    uint64_t trace_ns;                  /* making the program to compile; 0 = there is none */
-    uint64_t compile_ns;                /* 0 = there is none */
-    double compiler_flops;              /* of one step, as the compiler counts; NaN = unknown */
-    char tokens_data[PROTO_TEXT_BYTES]; /* what the tokens are: "synthetic uniform", "text FILE (N
-                                           tokens)" */
-    char notes[PROTO_TEXT_BYTES];       /* for the record's notes; may be empty */
 };
 
 enum proto_sync { PROTO_SYNC_STEP, PROTO_SYNC_BLOCK };
@@ -102,13 +109,12 @@ struct proto_run {
     enum proto_sync sync;
 };
 
-/* Facts a worker can see beside time. NaN = not known. */
+/* What a block says beside its steps. proto_observation_init() makes all of it unknown. */
 struct proto_observation {
-    double loss;      /* of the block's last step */
-    double grad_norm; /* global L2 norm before the optimizer, last step */
-    bool has_nonfinite;
-    uint64_t nonfinite_count; /* losses or norms that were not finite, in this block */
-    uint32_t experts_count;   /* 0 = no experts or not known */
+#define BLOCK(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire, fold) \
+    PROTO_MEMBER_##wire(key)
+#include "spec/facts.def"
+    uint32_t experts_count;                    /* 0 = no experts or not known */
     uint64_t expert_tokens[PROTO_EXPERTS_MAX]; /* per expert, over layers and steps since open */
 };
 
@@ -118,11 +124,6 @@ struct proto_block {
     enum proto_sync sync;
     uint64_t window_ns; /* first stamp to last */
     uint64_t *step_ns;  /* steps_count of them, owned; NULL for PROTO_SYNC_BLOCK */
-    bool has_device_ns;
-    uint64_t device_ns; /* by the device's own events */
-    bool has_prepare_ns, has_observe_ns;
-    uint64_t prepare_ns; /* making the block's batches, before the window */
-    uint64_t observe_ns; /* reading what the steps came to, after it */
     uint32_t recompiles_count;
     struct proto_observation observation;
 };
@@ -130,13 +131,9 @@ struct proto_block {
 /* memory: bytes now. Process figures are absolute, of the worker. */
 struct proto_memory {
     struct proto_memory_parts parts;
-    bool has_allocated, has_reserved, has_peak;
-    uint64_t allocated_bytes; /* held by the engine's allocator now */
-    uint64_t reserved_bytes;  /* taken from the system by it */
-    uint64_t peak_bytes;      /* engine's own peak, if it has one (device allocators) */
-    bool has_device;          /* of the whole device, whoever holds it, by its driver */
-    uint64_t device_used_bytes;
-    uint64_t device_total_bytes;
+#define MEMORY(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire) \
+    PROTO_MEMBER_##wire(key)
+#include "spec/facts.def"
     bool has_rss;
     uint64_t rss_bytes;
     uint64_t rss_baseline_bytes; /* at the worker's hello, before the model */
@@ -223,5 +220,10 @@ MUST_CHECK enum status proto_decode_worker(const char *line, size_t line_bytes,
                                            struct proto_worker_message *ret_message,
                                            struct err *err);
 void proto_worker_message_release(struct proto_worker_message *message);
+/* For those that keep a `ready` beyond its message. Both free what it owns (values of kind JSON);
+ * the second leaves the rest as it is, so that plain copies of it are whole. */
+void proto_ready_release(struct proto_ready *ready);
+void proto_ready_drop_json(struct proto_ready *ready);
+void proto_observation_init(struct proto_observation *observation);
 
 #endif

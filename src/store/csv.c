@@ -46,8 +46,8 @@ static bool is_ours(int fd, const struct buf *header)
         return true;
     struct buf mark;
     buf_init(&mark, RECORD_ROW_BYTES_MAX);
-    for (enum record_field i = 0; i <= RECORD_SCHEMA; i++)
-        buf_appendf(&mark, "%s,", record_field_name(i));
+    for (enum fact_id i = 0; i <= FACT_SCHEMA; i++)
+        buf_appendf(&mark, "%s,", fact_of(i)->name);
     bool is_mark = !mark.failed && has_bytes(fd, 0, mark.data, mark.length_bytes);
     buf_release(&mark);
     return is_mark;

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "store/record.h"
+#include "result/record.h"
 
 enum csv_kind {
     CSV_MISSING,

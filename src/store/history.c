@@ -103,7 +103,7 @@ size_t history_book_find(const struct history_book *book, const char *id, size_t
 bool history_run_of(const struct record *record, struct history_run *ret_run)
 {
     struct history_run run = {0};
-    const char *id = record_string(record, RECORD_HISTORY_ID);
+    const char *id = record_string(record, FACT_HISTORY_ID);
     if (!is_id(id) || !store_median_of(record, &run.median))
         return false;
     (void)snprintf(run.id, sizeof(run.id), "%s", id);
@@ -129,12 +129,12 @@ enum status history_book_add(struct history_book *book, const struct history_run
 /* What people find the line by. */
 static void write_cell(struct json_writer *writer, const struct record *record)
 {
-    static const enum record_field words[] = {RECORD_FRAMEWORK, RECORD_DEVICE, RECORD_PRECISION,
-                                              RECORD_MODE, RECORD_MODEL};
+    static const enum fact_id words[] = {FACT_FRAMEWORK, FACT_DEVICE, FACT_PRECISION, FACT_MODE,
+                                         FACT_MODEL};
     for (size_t i = 0; i < ARRAY_COUNT(words); i++)
-        json_field_string(writer, record_field_name(words[i]), record_string(record, words[i]));
-    json_field_u64(writer, "seq_len", record_u64(record, RECORD_SEQ_LEN));
-    json_field_u64(writer, "batch_size", record_u64(record, RECORD_BATCH_SIZE));
+        json_field_string(writer, fact_of(words[i])->name, record_string(record, words[i]));
+    json_field_u64(writer, "seq_len", record_u64(record, FACT_SEQ_LEN));
+    json_field_u64(writer, "batch_size", record_u64(record, FACT_BATCH_SIZE));
 }
 
 static void write_end(struct json_writer *writer, const char *key, double ms)
@@ -151,7 +151,7 @@ static void write_run(const struct history_run *run, const struct record *record
     json_writer_init(&writer, line);
     json_begin_object(&writer);
     json_field_string(&writer, "schema", SCHEMA);
-    json_field_string(&writer, "at", record_string(record, RECORD_STARTED_AT));
+    json_field_string(&writer, "at", record_string(record, FACT_STARTED_AT));
     json_field_string(&writer, "history_id", run->id);
     write_cell(&writer, record);
     json_field_double(&writer, "ms", run->median.ms);

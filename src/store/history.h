@@ -9,7 +9,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
-#include "store/record.h"
+#include "result/record.h"
 #include "store/store.h"
 
 #define HISTORY_NAME "history.jsonl"

@@ -47,19 +47,19 @@ struct load {
 bool store_median_of(const struct record *record, struct store_median *ret_median)
 {
     enum verdict verdict;
-    double ms = record_double(record, RECORD_MS_P50);
-    if (!verdict_parse(record_string(record, RECORD_VERDICT), &verdict) ||
+    double ms = record_double(record, FACT_MS_P50);
+    if (!verdict_parse(record_string(record, FACT_VERDICT), &verdict) ||
         (verdict != VERDICT_OK && verdict != VERDICT_UNSTEADY) || !(ms > 0))
         return false;
-    *ret_median = (struct store_median){ms, record_double(record, RECORD_MS_P50_LOW),
-                                        record_double(record, RECORD_MS_P50_HIGH)};
+    *ret_median = (struct store_median){ms, record_double(record, FACT_MS_P50_LOW),
+                                        record_double(record, FACT_MS_P50_HIGH)};
     return true;
 }
 
 /* The first reason is the one that decided. */
 static bool may_pass(const struct record *record)
 {
-    json_t *reasons = json_loads(record_string(record, RECORD_REASONS), 0, NULL);
+    json_t *reasons = json_loads(record_string(record, FACT_REASONS), 0, NULL);
     const char *code = json_string_value(json_object_get(json_array_get(reasons, 0), "code"));
     bool is_passing = code != NULL && verdict_may_pass(code);
     json_decref(reasons);
@@ -69,15 +69,15 @@ static bool may_pass(const struct record *record)
 static enum status count_record(struct store *store, const struct record *record, struct err *err)
 {
     enum verdict verdict;
-    if (!verdict_parse(record_string(record, RECORD_VERDICT), &verdict) ||
+    if (!verdict_parse(record_string(record, FACT_VERDICT), &verdict) ||
         !verdict_is_finished(verdict) || may_pass(record))
         return STATUS_OK;
     struct store_median median = {NAN, NAN, NAN};
     (void)store_median_of(record, &median);
     enum status status =
-        index_add(&store->finished, record_string(record, RECORD_CELL_ID),
-                  record_string(record, RECORD_POLICY_ID), record_u64(record, RECORD_TRIAL),
-                  record_string(record, RECORD_ENVIRONMENT_ID), &median, err);
+        index_add(&store->finished, record_string(record, FACT_CELL_ID),
+                  record_string(record, FACT_POLICY_ID), record_u64(record, FACT_TRIAL),
+                  record_string(record, FACT_ENVIRONMENT_ID), &median, err);
     if (status == STATUS_OK)
         store->finished_count++;
     return status;
@@ -255,11 +255,11 @@ static enum status sync_files(struct store *store, struct err *err)
 /* The field that takes most of the line, for the one error that needs it. */
 static const char *largest_field(const struct record *record)
 {
-    enum record_field largest = 0;
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++)
+    enum fact_id largest = 0;
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++)
         if (strlen(record_string(record, i)) > strlen(record_string(record, largest)))
             largest = i;
-    return record_field_name(largest);
+    return fact_of(largest)->name;
 }
 
 static enum status format_lines(struct store *store, const struct record *record, struct err *err)

@@ -33,8 +33,8 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "result/record.h"
 #include "store/index.h"
-#include "store/record.h"
 
 #define SENTINEL_NAME "sentinel.jsonl"
 

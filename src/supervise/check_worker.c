@@ -53,6 +53,7 @@ static bool converse(struct session *session, const struct check_job *job, struc
     if (!session_ask(session, &open, PROTO_READY, &reply))
         return false;
     run->ready = reply.as.ready;
+    proto_ready_drop_json(&run->ready);
     run->has_ready = true;
     if (!can_go_on(session))
         return false;

@@ -134,15 +134,14 @@ void earlier_runs_judge(const struct trial *trial, struct reasons *reasons)
 
 void earlier_runs_put(const struct trial *trial, struct record *record)
 {
-    static const enum record_field fields[] = {
-        RECORD_HISTORY_RUNS,           RECORD_HISTORY_MS,
-        RECORD_HISTORY_MS_LOW,         RECORD_HISTORY_MS_HIGH,
-        RECORD_HISTORY_SPREAD_PERCENT, RECORD_HISTORY_RANGE_PERCENT};
+    static const enum fact_id fields[] = {FACT_HISTORY_RUNS,           FACT_HISTORY_MS,
+                                          FACT_HISTORY_MS_LOW,         FACT_HISTORY_MS_HIGH,
+                                          FACT_HISTORY_SPREAD_PERCENT, FACT_HISTORY_RANGE_PERCENT};
     const char *missing = trial->no_history;
     if (trial->history_id[0] != '\0')
-        record_set_string(record, RECORD_HISTORY_ID, trial->history_id);
+        record_set_string(record, FACT_HISTORY_ID, trial->history_id);
     else
-        record_set_null(record, RECORD_HISTORY_ID, missing);
+        record_set_null(record, FACT_HISTORY_ID, missing);
     for (size_t i = 0; missing != NULL && i < ARRAY_COUNT(fields); i++)
         record_set_null(record, fields[i], missing);
     if (missing == NULL)

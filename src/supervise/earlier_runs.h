@@ -4,7 +4,7 @@
 #ifndef SUPERVISE_EARLIER_RUNS_H
 #define SUPERVISE_EARLIER_RUNS_H
 
-#include "store/record.h"
+#include "result/record.h"
 #include "supervise/outcome.h"
 
 /* After outcome_summarize(): sets trial->history, history_id, and no_history where there is

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "measure/policy.h"
+#include "result/record.h"
 #include "spec/cell.h"
-#include "store/record.h"
 
 enum event_phase {
     EVENT_STARTING,

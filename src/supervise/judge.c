@@ -28,10 +28,11 @@ static void add_unsteady(struct trial *trial, const struct reasons *found)
 static void judge_validity(struct trial *trial)
 {
     char text[REASON_TEXT_BYTES];
-    if (trial->nonfinite_count > 0) {
+    uint64_t nonfinite_count = given_blocks_u64(&trial->given, FACT_NONFINITE);
+    if (nonfinite_count > 0) {
         (void)snprintf(text, sizeof(text),
                        "%" PRIu64 " losses or gradient norms were not finite numbers",
-                       trial->nonfinite_count);
+                       nonfinite_count);
         add_verdict(trial, VERDICT_INVALID, "nonfinite_loss", text);
     }
     if (trial->recompiles_count > 0) {

@@ -44,7 +44,7 @@ static bool is_synthetic(const struct trial *trial)
     return trial->has_hello && trial->hello.is_synthetic;
 }
 
-static void set_text(struct record *record, enum record_field field, const char *text,
+static void set_text(struct record *record, enum fact_id field, const char *text,
                      const char *why_not)
 {
     if (text != NULL && text[0] != '\0')
@@ -53,7 +53,7 @@ static void set_text(struct record *record, enum record_field field, const char 
         record_set_null(record, field, why_not);
 }
 
-static void set_u64(struct record *record, enum record_field field, bool is_known, uint64_t value,
+static void set_u64(struct record *record, enum fact_id field, bool is_known, uint64_t value,
                     const char *why_not)
 {
     if (is_known)
@@ -62,7 +62,7 @@ static void set_u64(struct record *record, enum record_field field, bool is_know
         record_set_null(record, field, why_not);
 }
 
-static void set_double(struct record *record, enum record_field field, bool is_known, double value,
+static void set_double(struct record *record, enum fact_id field, bool is_known, double value,
                        const char *why_not)
 {
     if (is_known && isfinite(value))
@@ -71,7 +71,7 @@ static void set_double(struct record *record, enum record_field field, bool is_k
         record_set_null(record, field, why_not);
 }
 
-static void set_bool(struct record *record, enum record_field field, bool is_known, bool value,
+static void set_bool(struct record *record, enum fact_id field, bool is_known, bool value,
                      const char *why_not)
 {
     if (is_known)
@@ -80,7 +80,7 @@ static void set_bool(struct record *record, enum record_field field, bool is_kno
         record_set_null(record, field, why_not);
 }
 
-static void set_json(struct record *record, enum record_field field, const char *json,
+static void set_json(struct record *record, enum fact_id field, const char *json,
                      const char *why_not)
 {
     if (json != NULL && json[0] != '\0')
@@ -104,7 +104,7 @@ static void put_framework(const struct trial *trial, struct record *record)
     bool is_marked = strstr(name, "sandbox") != NULL;
     (void)snprintf(text, sizeof(text), "%s%s", name,
                    is_synthetic(trial) && !is_marked ? "-sandbox" : "");
-    record_set_string(record, RECORD_FRAMEWORK, text);
+    record_set_string(record, FACT_FRAMEWORK, text);
 }
 
 static void put_reasons(const struct trial *trial, struct record *record)
@@ -115,7 +115,7 @@ static void put_reasons(const struct trial *trial, struct record *record)
     json_writer_init(&writer, &json);
     reasons_write(&trial->reasons, &writer);
     if (!json.failed)
-        record_set_json(record, RECORD_REASONS, json.data);
+        record_set_json(record, FACT_REASONS, json.data);
     buf_release(&json);
 }
 
@@ -126,7 +126,7 @@ static void put_notes(const struct trial *trial, struct record *record)
     const char *reason = trial->reasons.count > 0 ? trial->reasons.items[0].text : "";
     (void)snprintf(notes, sizeof(notes), "%s%s%s", own,
                    own[0] != '\0' && reason[0] != '\0' ? "; " : "", reason);
-    record_set_string(record, RECORD_NOTES, notes);
+    record_set_string(record, FACT_NOTES, notes);
 }
 
 static void put_identity(const struct trial *trial, struct record *record)
@@ -134,33 +134,32 @@ static void put_identity(const struct trial *trial, struct record *record)
     const struct cell *cell = trial->cell;
     const struct supervise_options *options = trial->options;
     put_framework(trial, record);
-    record_set_string(record, RECORD_DEVICE, cell->device);
-    record_set_string(record, RECORD_PRECISION, cell_precision_name(cell->precision));
-    record_set_string(record, RECORD_MODE, cell_mode_name(cell->mode));
-    record_set_u64(record, RECORD_SEQ_LEN, cell->seq_len);
-    record_set_u64(record, RECORD_BATCH_SIZE, cell->batch_size);
-    record_set_u64(record, RECORD_TOKENS_PER_STEP, cell_tokens_per_step(cell));
+    record_set_string(record, FACT_DEVICE, cell->device);
+    record_set_string(record, FACT_PRECISION, cell_precision_name(cell->precision));
+    record_set_string(record, FACT_MODE, cell_mode_name(cell->mode));
+    record_set_u64(record, FACT_SEQ_LEN, cell->seq_len);
+    record_set_u64(record, FACT_BATCH_SIZE, cell->batch_size);
+    record_set_u64(record, FACT_TOKENS_PER_STEP, cell_tokens_per_step(cell));
     put_notes(trial, record);
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
-    set_text(record, RECORD_RUN_ID, options->run_id, "not_given");
-    record_set_string(record, RECORD_CELL_ID, trial->cell_id);
-    record_set_string(record, RECORD_POLICY_ID, trial->policy_id);
-    record_set_u64(record, RECORD_TRIAL, trial->number);
-    record_set_string(record, RECORD_STARTED_AT, trial->started_at);
-    record_set_string(record, RECORD_VERDICT, verdict_name(trial->verdict));
+    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
+    set_text(record, FACT_RUN_ID, options->run_id, "not_given");
+    record_set_string(record, FACT_CELL_ID, trial->cell_id);
+    record_set_string(record, FACT_POLICY_ID, trial->policy_id);
+    record_set_u64(record, FACT_TRIAL, trial->number);
+    record_set_string(record, FACT_STARTED_AT, trial->started_at);
+    record_set_string(record, FACT_VERDICT, verdict_name(trial->verdict));
     put_reasons(trial, record);
-    set_bool(record, RECORD_SYNTHETIC, trial->has_hello, is_synthetic(trial), "worker_not_started");
-    set_text(record, RECORD_ENGINE_VERSION, trial->has_hello ? trial->hello.engine_version : "",
+    set_bool(record, FACT_SYNTHETIC, trial->has_hello, is_synthetic(trial), "worker_not_started");
+    set_text(record, FACT_ENGINE_VERSION, trial->has_hello ? trial->hello.engine_version : "",
              trial->has_hello ? NOT_REPORTED : "worker_not_started");
-    record_set_string(record, RECORD_SYNC, options->policy.is_sync_per_block ? "block" : "step");
-    set_text(record, RECORD_ENVIRONMENT_ID, options->environment_id, "not_given");
-    set_json(record, RECORD_ENVIRONMENT, options->environment_json, "not_given");
-    record_set_string(record, RECORD_HARNESS, version_harness());
-    set_json(record, RECORD_COMMAND, options->command_json, "not_given");
+    record_set_string(record, FACT_SYNC, options->policy.is_sync_per_block ? "block" : "step");
+    set_text(record, FACT_ENVIRONMENT_ID, options->environment_id, "not_given");
+    set_json(record, FACT_ENVIRONMENT, options->environment_json, "not_given");
+    record_set_string(record, FACT_HARNESS, version_harness());
+    set_json(record, FACT_COMMAND, options->command_json, "not_given");
 }
 
-static void set_ms(struct record *record, enum record_field field,
-                   const struct measure_figure *figure)
+static void set_ms(struct record *record, enum fact_id field, const struct measure_figure *figure)
 {
     set_double(record, field, figure->is_known, figure->value / 1e6, "too_few_samples");
 }
@@ -170,18 +169,18 @@ static void put_spread(const struct measure_summary *summary, struct record *rec
 {
     const char *few = "too_few_samples";
     const struct outliers *outliers = &summary->outliers;
-    set_double(record, RECORD_SAMPLES_EFFECTIVE, summary->samples_count > 1,
-               summary->effective_count, few);
-    set_double(record, RECORD_LAG1, summary->samples_count > 1, summary->lag1, few);
-    set_double(record, RECORD_MS_MEAN_LOW, summary->mean_95.is_known, summary->mean_95.low / 1e6,
+    set_double(record, FACT_SAMPLES_EFFECTIVE, summary->samples_count > 1, summary->effective_count,
                few);
-    set_double(record, RECORD_MS_MEAN_HIGH, summary->mean_95.is_known, summary->mean_95.high / 1e6,
+    set_double(record, FACT_LAG1, summary->samples_count > 1, summary->lag1, few);
+    set_double(record, FACT_MS_MEAN_LOW, summary->mean_95.is_known, summary->mean_95.low / 1e6,
                few);
-    set_ms(record, RECORD_MS_P90_UPPER, &summary->p90_upper_95_ns);
-    set_ms(record, RECORD_MS_P95_UPPER, &summary->p95_upper_95_ns);
-    set_ms(record, RECORD_MS_P99_UPPER, &summary->p99_upper_95_ns);
-    set_ms(record, RECORD_MS_P999_UPPER, &summary->p999_upper_95_ns);
-    record_set_u64(record, RECORD_OUTLIERS,
+    set_double(record, FACT_MS_MEAN_HIGH, summary->mean_95.is_known, summary->mean_95.high / 1e6,
+               few);
+    set_ms(record, FACT_MS_P90_UPPER, &summary->p90_upper_95_ns);
+    set_ms(record, FACT_MS_P95_UPPER, &summary->p95_upper_95_ns);
+    set_ms(record, FACT_MS_P99_UPPER, &summary->p99_upper_95_ns);
+    set_ms(record, FACT_MS_P999_UPPER, &summary->p999_upper_95_ns);
+    record_set_u64(record, FACT_OUTLIERS,
                    outliers->low_severe + outliers->low_mild + outliers->high_mild +
                        outliers->high_severe);
 }
@@ -191,11 +190,11 @@ static void put_drift(const struct drift *drift, struct record *record)
     const char *few = "too_few_samples";
     const struct measure_interval *change = &drift->half_change_95;
     const char *no_interval = drift->half_change_percent.is_known ? "no_interval" : few;
-    set_double(record, RECORD_DRIFT_PERCENT, drift->half_change_percent.is_known,
+    set_double(record, FACT_DRIFT_PERCENT, drift->half_change_percent.is_known,
                drift->half_change_percent.value, few);
-    set_double(record, RECORD_DRIFT_PERCENT_LOW, change->is_known, change->low, no_interval);
-    set_double(record, RECORD_DRIFT_PERCENT_HIGH, change->is_known, change->high, no_interval);
-    set_double(record, RECORD_DRIFT_SLOPE_PERCENT, drift->slope_percent.is_known,
+    set_double(record, FACT_DRIFT_PERCENT_LOW, change->is_known, change->low, no_interval);
+    set_double(record, FACT_DRIFT_PERCENT_HIGH, change->is_known, change->high, no_interval);
+    set_double(record, FACT_DRIFT_SLOPE_PERCENT, drift->slope_percent.is_known,
                drift->slope_percent.value, few);
 }
 
@@ -203,35 +202,35 @@ static void put_drift(const struct drift *drift, struct record *record)
 static void put_measured(const struct trial *trial, struct record *record)
 {
     if (!trial->has_summary) {
-        static const enum record_field fields[] = {RECORD_STEPS,
-                                                   RECORD_MS_PER_STEP,
-                                                   RECORD_TOKENS_PER_SEC,
-                                                   RECORD_SAMPLES,
-                                                   RECORD_MS_P50,
-                                                   RECORD_MS_P50_LOW,
-                                                   RECORD_MS_P50_HIGH,
-                                                   RECORD_MS_P90,
-                                                   RECORD_MS_P95,
-                                                   RECORD_MS_P99,
-                                                   RECORD_MS_P999,
-                                                   RECORD_MS_MIN,
-                                                   RECORD_MS_MAX,
-                                                   RECORD_MS_STDDEV,
-                                                   RECORD_TOKENS_PER_SEC_LOW,
-                                                   RECORD_TOKENS_PER_SEC_HIGH,
-                                                   RECORD_SAMPLES_EFFECTIVE,
-                                                   RECORD_LAG1,
-                                                   RECORD_MS_MEAN_LOW,
-                                                   RECORD_MS_MEAN_HIGH,
-                                                   RECORD_MS_P90_UPPER,
-                                                   RECORD_MS_P95_UPPER,
-                                                   RECORD_MS_P99_UPPER,
-                                                   RECORD_MS_P999_UPPER,
-                                                   RECORD_OUTLIERS,
-                                                   RECORD_DRIFT_PERCENT,
-                                                   RECORD_DRIFT_PERCENT_LOW,
-                                                   RECORD_DRIFT_PERCENT_HIGH,
-                                                   RECORD_DRIFT_SLOPE_PERCENT};
+        static const enum fact_id fields[] = {FACT_STEPS,
+                                              FACT_MS_PER_STEP,
+                                              FACT_TOKENS_PER_SEC,
+                                              FACT_SAMPLES,
+                                              FACT_MS_P50,
+                                              FACT_MS_P50_LOW,
+                                              FACT_MS_P50_HIGH,
+                                              FACT_MS_P90,
+                                              FACT_MS_P95,
+                                              FACT_MS_P99,
+                                              FACT_MS_P999,
+                                              FACT_MS_MIN,
+                                              FACT_MS_MAX,
+                                              FACT_MS_STDDEV,
+                                              FACT_TOKENS_PER_SEC_LOW,
+                                              FACT_TOKENS_PER_SEC_HIGH,
+                                              FACT_SAMPLES_EFFECTIVE,
+                                              FACT_LAG1,
+                                              FACT_MS_MEAN_LOW,
+                                              FACT_MS_MEAN_HIGH,
+                                              FACT_MS_P90_UPPER,
+                                              FACT_MS_P95_UPPER,
+                                              FACT_MS_P99_UPPER,
+                                              FACT_MS_P999_UPPER,
+                                              FACT_OUTLIERS,
+                                              FACT_DRIFT_PERCENT,
+                                              FACT_DRIFT_PERCENT_LOW,
+                                              FACT_DRIFT_PERCENT_HIGH,
+                                              FACT_DRIFT_SLOPE_PERCENT};
         for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
             record_set_null(record, fields[i], why_missing(trial));
         return;
@@ -239,27 +238,27 @@ static void put_measured(const struct trial *trial, struct record *record)
     const struct measure_summary *summary = &trial->summary;
     bool has_window = summary->window_ns > 0;
     const char *few = "too_few_samples";
-    record_set_u64(record, RECORD_STEPS, summary->steps_count);
-    record_set_double(record, RECORD_MS_PER_STEP,
+    record_set_u64(record, FACT_STEPS, summary->steps_count);
+    record_set_double(record, FACT_MS_PER_STEP,
                       (double)summary->window_ns / (double)summary->steps_count / 1e6);
-    set_double(record, RECORD_TOKENS_PER_SEC, has_window, summary->tokens_per_second,
+    set_double(record, FACT_TOKENS_PER_SEC, has_window, summary->tokens_per_second,
                "below_the_clock");
-    record_set_u64(record, RECORD_SAMPLES, summary->samples_count);
-    record_set_double(record, RECORD_MS_P50, summary->median_ns / 1e6);
-    set_double(record, RECORD_MS_P50_LOW, summary->median_95.is_known, summary->median_95.low / 1e6,
+    record_set_u64(record, FACT_SAMPLES, summary->samples_count);
+    record_set_double(record, FACT_MS_P50, summary->median_ns / 1e6);
+    set_double(record, FACT_MS_P50_LOW, summary->median_95.is_known, summary->median_95.low / 1e6,
                few);
-    set_double(record, RECORD_MS_P50_HIGH, summary->median_95.is_known,
-               summary->median_95.high / 1e6, few);
-    set_ms(record, RECORD_MS_P90, &summary->p90_ns);
-    set_ms(record, RECORD_MS_P95, &summary->p95_ns);
-    set_ms(record, RECORD_MS_P99, &summary->p99_ns);
-    set_ms(record, RECORD_MS_P999, &summary->p999_ns);
-    record_set_double(record, RECORD_MS_MIN, summary->min_ns / 1e6);
-    record_set_double(record, RECORD_MS_MAX, summary->max_ns / 1e6);
-    set_ms(record, RECORD_MS_STDDEV, &summary->stddev_ns);
+    set_double(record, FACT_MS_P50_HIGH, summary->median_95.is_known, summary->median_95.high / 1e6,
+               few);
+    set_ms(record, FACT_MS_P90, &summary->p90_ns);
+    set_ms(record, FACT_MS_P95, &summary->p95_ns);
+    set_ms(record, FACT_MS_P99, &summary->p99_ns);
+    set_ms(record, FACT_MS_P999, &summary->p999_ns);
+    record_set_double(record, FACT_MS_MIN, summary->min_ns / 1e6);
+    record_set_double(record, FACT_MS_MAX, summary->max_ns / 1e6);
+    set_ms(record, FACT_MS_STDDEV, &summary->stddev_ns);
     const struct measure_interval *rate = &summary->tokens_per_second_95;
-    set_double(record, RECORD_TOKENS_PER_SEC_LOW, rate->is_known, rate->low, few);
-    set_double(record, RECORD_TOKENS_PER_SEC_HIGH, rate->is_known, rate->high, few);
+    set_double(record, FACT_TOKENS_PER_SEC_LOW, rate->is_known, rate->low, few);
+    set_double(record, FACT_TOKENS_PER_SEC_HIGH, rate->is_known, rate->high, few);
     put_spread(summary, record);
     put_drift(&trial->drift, record);
 }
@@ -269,15 +268,11 @@ static void put_warmup(const struct trial *trial, struct record *record)
     const struct measure_state *state = &trial->measure;
     const char *missing = why_missing(trial);
     bool has_run = trial->blocks_count > 0;
-    uint64_t steps = state->steady_steps_done;
-    set_double(record, RECORD_DEVICE_MS_PER_STEP, steps > 0 && !trial->lacks_device_ns,
-               (double)trial->device_ns / (double)(steps > 0 ? steps : 1) / 1e6,
-               steps > 0 ? NOT_REPORTED : missing);
-    set_u64(record, RECORD_WARMUP_STEPS, has_run, state->warmup_steps_done, missing);
-    set_double(record, RECORD_WARMUP_MS, has_run, (double)state->warmup_ns / 1e6, missing);
-    set_bool(record, RECORD_WARMUP_STEADY, has_run && state->policy.is_warmup_auto,
+    set_u64(record, FACT_WARMUP_STEPS, has_run, state->warmup_steps_done, missing);
+    set_double(record, FACT_WARMUP_MS, has_run, (double)state->warmup_ns / 1e6, missing);
+    set_bool(record, FACT_WARMUP_STEADY, has_run && state->policy.is_warmup_auto,
              state->is_warmup_steady, has_run ? "fixed_warmup" : missing);
-    set_double(record, RECORD_FIRST_STEP_MS, has_run, (double)state->first_step_ns / 1e6, missing);
+    set_double(record, FACT_FIRST_STEP_MS, has_run, (double)state->first_step_ns / 1e6, missing);
 }
 
 /* By the host's or the worker's clock: nothing that a made-up engine could have. */
@@ -286,23 +281,14 @@ static void put_times(const struct trial *trial, struct record *record)
     const struct proto_ready *ready = &trial->ready;
     const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
     bool has_ready = trial->has_ready && !is_synthetic(trial);
-    const char *unsaid = has_ready ? NOT_REPORTED : missing;
-    set_double(record, RECORD_START_MS, trial->has_hello && !is_synthetic(trial),
+    set_double(record, FACT_START_MS, trial->has_hello && !is_synthetic(trial),
                (double)trial->start_ns / 1e6, missing);
-    set_double(record, RECORD_LOAD_MS, has_ready && ready->load_ns > 0,
-               (double)ready->load_ns / 1e6, unsaid);
-    set_double(record, RECORD_COMPILE_MS, has_ready && ready->compile_ns > 0,
-               (double)ready->compile_ns / 1e6, has_ready ? "none_reported" : missing);
-    set_double(record, RECORD_TRACE_MS, has_ready && ready->trace_ns > 0,
-               (double)ready->trace_ns / 1e6, has_ready ? "none_reported" : missing);
-    set_double(record, RECORD_COMPILER_FLOPS, has_ready && ready->compiler_flops > 0,
-               ready->compiler_flops, has_ready ? "none_reported" : missing);
     /* What opening took beyond loading and compiling is the harness's, if the worker says. */
     uint64_t opening_ns =
         ready->load_ns > 0 ? ready->load_ns + ready->trace_ns + ready->compile_ns : trial->open_ns;
     uint64_t work_ns =
         trial->start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
-    set_double(record, RECORD_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
+    set_double(record, FACT_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
 
@@ -311,7 +297,8 @@ static void put_times(const struct trial *trial, struct record *record)
 static void put_harness(const struct trial *trial, struct record *record)
 {
     uint64_t window_ns = trial->measure.steady_ns;
-    uint64_t apart_ns = window_ns + trial->prepare_ns + trial->observe_ns;
+    uint64_t apart_ns = window_ns + given_blocks_u64(&trial->given, FACT_PREPARE_MS) +
+                        given_blocks_u64(&trial->given, FACT_OBSERVE_MS);
     bool has_steps = trial->measure.steady_steps_done > 0;
     bool is_real = has_steps && !is_synthetic(trial);
     bool is_known = is_real && trial->turns_ns >= apart_ns;
@@ -319,19 +306,15 @@ static void put_harness(const struct trial *trial, struct record *record)
     const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
     double outside_ms = (double)(trial->turns_ns - apart_ns) / 1e6;
     double inside_ms = has_inside ? (double)(window_ns - trial->steps_ns) / 1e6 : 0;
-    set_double(record, RECORD_HARNESS_OUTSIDE_MS, is_known, outside_ms,
+    set_double(record, FACT_HARNESS_OUTSIDE_MS, is_known, outside_ms,
                is_real ? "clock_mismatch" : missing);
-    set_double(record, RECORD_HARNESS_INSIDE_MS, has_inside, inside_ms,
+    set_double(record, FACT_HARNESS_INSIDE_MS, has_inside, inside_ms,
                is_real ? "no_stamps_inside" : missing);
-    set_double(record, RECORD_HARNESS_PERCENT, is_known && window_ns > 0,
+    set_double(record, FACT_HARNESS_PERCENT, is_known && window_ns > 0,
                100 * (outside_ms + inside_ms) / ((double)window_ns / 1e6),
                is_real ? "clock_mismatch" : missing);
-    set_double(record, RECORD_HARNESS_CPU_PERCENT, is_real && window_ns > 0,
+    set_double(record, FACT_HARNESS_CPU_PERCENT, is_real && window_ns > 0,
                100 * (double)trial->waiting_cpu_ns / (double)window_ns, missing);
-    set_double(record, RECORD_PREPARE_MS, is_real && !trial->lacks_prepare,
-               (double)trial->prepare_ns / 1e6, is_real ? NOT_REPORTED : missing);
-    set_double(record, RECORD_OBSERVE_MS, is_real && !trial->lacks_observe,
-               (double)trial->observe_ns / 1e6, is_real ? NOT_REPORTED : missing);
 }
 
 /* Only where the figures are the model's: a user's own is known by its parameters alone. */
@@ -339,8 +322,8 @@ static void put_spec(const struct cell *cell, bool is_known, struct record *reco
 {
     static const char why_not[] = "model_of_its_own";
     if (!is_known) {
-        record_set_null(record, RECORD_MODEL_SPEC, why_not);
-        record_set_null(record, RECORD_STEP_FLOPS, why_not);
+        record_set_null(record, FACT_MODEL_SPEC, why_not);
+        record_set_null(record, FACT_STEP_FLOPS, why_not);
         return;
     }
     struct buf json;
@@ -348,11 +331,11 @@ static void put_spec(const struct cell *cell, bool is_known, struct record *reco
     buf_init(&json, JSON_BYTES_MAX);
     json_writer_init(&writer, &json);
     model_spec_write(&cell->model, &writer);
-    set_json(record, RECORD_MODEL_SPEC, json.failed ? "" : json.data, "too_long");
+    set_json(record, FACT_MODEL_SPEC, json.failed ? "" : json.data, "too_long");
     buf_release(&json);
     double flops = model_forward_flops(&cell->model, (double)cell_tokens_per_step(cell),
                                        (double)cell->seq_len);
-    record_set_double(record, RECORD_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
+    record_set_double(record, FACT_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
 }
 
 static void put_model(const struct trial *trial, struct record *record)
@@ -368,38 +351,30 @@ static void put_model(const struct trial *trial, struct record *record)
         active = model_params_active(&cell->model);
     bool is_spec = provenance_is_preset(cell) && total == model_params_total(&cell->model);
     const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
-    set_double(record, RECORD_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
-    set_u64(record, RECORD_PARAMS_TOTAL, total > 0, total, missing);
-    set_u64(record, RECORD_PARAMS_ACTIVE, active > 0, active, missing);
-    record_set_string(record, RECORD_MODEL, cell->model.name);
-    set_text(record, RECORD_MODEL_SOURCE,
+    set_double(record, FACT_PARAMS_MILLIONS, total > 0, (double)total / 1e6, missing);
+    if (total > 0)
+        record_set_u64(record, FACT_PARAMS_TOTAL, total);
+    if (active > 0)
+        record_set_u64(record, FACT_PARAMS_ACTIVE, active);
+    record_set_string(record, FACT_MODEL, cell->model.name);
+    set_text(record, FACT_MODEL_SOURCE,
              ready->model_source[0] != '\0' ? ready->model_source : cell->model_source,
              NOT_REPORTED);
     put_spec(cell, is_spec, record);
 }
 
-static void put_provenance(const struct trial *trial, struct record *record)
+static void put_inputs(const struct cell *cell, struct record *record)
 {
-    const struct cell *cell = trial->cell;
-    const struct proto_ready *ready = &trial->ready; /* all zero without one */
-    const char *missing = trial->has_ready ? NOT_REPORTED : why_missing(trial);
-    set_text(record, RECORD_TOKENS_DATA, ready->tokens_data, missing);
-    set_text(record, RECORD_DATA_HASH, cell->data_hash, "synthetic_data");
-    set_text(record, RECORD_WEIGHTS_HASH, cell->weights_hash, "initialised_from_seed");
-    record_set_u64(record, RECORD_SEED, cell->seed);
-    set_text(record, RECORD_DTYPE_PARAM, ready->dtype_param, missing);
-    set_text(record, RECORD_DTYPE_COMPUTE, ready->dtype_compute, missing);
-    set_text(record, RECORD_DTYPE_ACCUMULATE, ready->dtype_accumulate, missing);
-    set_bool(record, RECORD_TF32, ready->has_tf32, ready->tf32, missing);
-    set_text(record, RECORD_BACKEND, ready->backend, missing);
-    set_u64(record, RECORD_THREADS, ready->threads_count > 0, ready->threads_count, missing);
+    set_text(record, FACT_DATA_HASH, cell->data_hash, "synthetic_data");
+    set_text(record, FACT_WEIGHTS_HASH, cell->weights_hash, "initialised_from_seed");
+    record_set_u64(record, FACT_SEED, cell->seed);
 }
 
 static void put_parts(const struct proto_memory_parts *parts, struct record *record,
                       const char *missing)
 {
     if (!parts->is_known) {
-        record_set_null(record, RECORD_MEM_PARTS_MB, missing);
+        record_set_null(record, FACT_MEM_PARTS_MB, missing);
         return;
     }
     struct buf json;
@@ -415,7 +390,7 @@ static void put_parts(const struct proto_memory_parts *parts, struct record *rec
     json_field_double(&writer, "workspace", (double)parts->workspace_bytes / MIB);
     json_field_double(&writer, "other", (double)parts->other_bytes / MIB);
     json_end_object(&writer);
-    set_json(record, RECORD_MEM_PARTS_MB, json.failed ? "" : json.data, missing);
+    set_json(record, FACT_MEM_PARTS_MB, json.failed ? "" : json.data, missing);
     buf_release(&json);
 }
 
@@ -425,34 +400,23 @@ static void put_memory(const struct trial *trial, struct record *record)
     const struct proto_memory_parts *predicted = &trial->ready.memory_predicted;
     const struct session *session = &trial->session;
     const char *missing = trial->has_memory ? NOT_REPORTED : why_missing(trial);
-    set_double(record, RECORD_MEM_ALLOC_MB, memory->has_allocated,
-               (double)memory->allocated_bytes / MIB, missing);
-    set_double(record, RECORD_MEM_RESERVED_MB, memory->has_reserved,
-               (double)memory->reserved_bytes / MIB, missing);
     /* Measured by the worker's operating system, so never of a made-up engine. */
     bool has_growth = memory->has_rss && !is_synthetic(trial) &&
                       memory->rss_peak_bytes >= memory->rss_baseline_bytes;
     double growth_mb = (double)(memory->rss_peak_bytes - memory->rss_baseline_bytes) / MIB;
     bool is_own_peak = strcmp(trial->cell->device, "cpu") != 0 || is_synthetic(trial);
-    if (is_own_peak)
-        set_double(record, RECORD_PEAK_MEM_MB, memory->has_peak, (double)memory->peak_bytes / MIB,
-                   missing);
-    else
-        set_double(record, RECORD_PEAK_MEM_MB, has_growth, growth_mb, missing);
-    set_double(record, RECORD_MEM_DEVICE_USED_MB, memory->has_device,
-               (double)memory->device_used_bytes / MIB, missing);
-    set_double(record, RECORD_MEM_DEVICE_TOTAL_MB, memory->has_device,
-               (double)memory->device_total_bytes / MIB, missing);
-    set_double(record, RECORD_RSS_PEAK_MB, has_growth, growth_mb,
+    if (!is_own_peak)
+        set_double(record, FACT_PEAK_MEM_MB, has_growth, growth_mb, missing);
+    set_double(record, FACT_RSS_PEAK_MB, has_growth, growth_mb,
                is_synthetic(trial) ? "synthetic" : missing);
-    set_double(record, RECORD_MEM_PREDICTED_MB, predicted->is_known,
+    set_double(record, FACT_MEM_PREDICTED_MB, predicted->is_known,
                (double)predicted->total_bytes / MIB,
                trial->has_ready ? NOT_REPORTED : why_missing(trial));
     put_parts(&memory->parts, record, missing);
     const char *not_oom = trial->verdict == VERDICT_OOM ? NOT_REPORTED : "no_oom";
-    set_u64(record, RECORD_MEM_NEEDED_BYTES, session->has_oom_needed, session->oom_needed_bytes,
+    set_u64(record, FACT_MEM_NEEDED_BYTES, session->has_oom_needed, session->oom_needed_bytes,
             not_oom);
-    set_u64(record, RECORD_MEM_AVAILABLE_BYTES, session->has_oom_available,
+    set_u64(record, FACT_MEM_AVAILABLE_BYTES, session->has_oom_available,
             session->oom_available_bytes, not_oom);
 }
 
@@ -467,20 +431,20 @@ static void put_process(const struct trial *trial, struct record *record)
     const struct rusage *usage = &spawn->usage;
     bool is_known = spawn->is_reaped && !is_synthetic(trial);
     const char *missing = is_synthetic(trial) ? "synthetic" : "worker_not_collected";
-    set_double(record, RECORD_MAXRSS_MB, is_known, (double)usage->ru_maxrss / 1024, missing);
-    set_double(record, RECORD_CPU_USER_S, is_known, seconds(usage->ru_utime), missing);
-    set_double(record, RECORD_CPU_SYSTEM_S, is_known, seconds(usage->ru_stime), missing);
-    set_u64(record, RECORD_CONTEXT_SWITCHES, is_known, (uint64_t)usage->ru_nivcsw, missing);
+    set_double(record, FACT_MAXRSS_MB, is_known, (double)usage->ru_maxrss / 1024, missing);
+    set_double(record, FACT_CPU_USER_S, is_known, seconds(usage->ru_utime), missing);
+    set_double(record, FACT_CPU_SYSTEM_S, is_known, seconds(usage->ru_stime), missing);
+    set_u64(record, FACT_CONTEXT_SWITCHES, is_known, (uint64_t)usage->ru_nivcsw, missing);
     char exit_text[SPAWN_EXIT_TEXT_BYTES] = "";
     if (spawn->is_reaped)
         spawn_exit_text(spawn->wait_status, exit_text);
-    set_text(record, RECORD_WORKER_EXIT, exit_text,
+    set_text(record, FACT_WORKER_EXIT, exit_text,
              spawn->pid > 0 ? "worker_not_collected" : "worker_not_started");
     char tail[SESSION_TAIL_BYTES + 1] = "";
     bool has_failed = trial->verdict != VERDICT_OK && trial->verdict != VERDICT_UNSTEADY;
     if (has_failed)
         session_log_tail(&trial->session, tail);
-    set_text(record, RECORD_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
+    set_text(record, FACT_LOG_TAIL, tail, has_failed ? "empty_log" : "no_failure");
 }
 
 /* The machine's pace beside the best that is known of it. */
@@ -493,8 +457,8 @@ static void put_pace(const struct trial *trial, struct record *record)
     const char *missing = is_synthetic(trial) ? "synthetic" : "not_measured";
     if (best_ns == NULL)
         missing = "off";
-    set_double(record, RECORD_PACE_MS, is_known, (double)seen_ns / 1e6, missing);
-    set_double(record, RECORD_PACE_PERCENT, is_known && *best_ns > 0,
+    set_double(record, FACT_PACE_MS, is_known, (double)seen_ns / 1e6, missing);
+    set_double(record, FACT_PACE_PERCENT, is_known && *best_ns > 0,
                is_known ? 100 * (double)*best_ns / (double)seen_ns : 0,
                is_known ? "no_reference" : missing);
 }
@@ -506,13 +470,13 @@ static void put_surroundings(const struct trial *trial, struct record *record)
                                          [CHECKS_PASSED] = "passed",
                                          [CHECKS_REFERENCE] = "reference",
                                          [CHECKS_FAILED] = "failed"};
-    set_text(record, RECORD_CHECK, trial->has_check ? checks[trial->check] : "", "not_checked");
+    set_text(record, FACT_CHECK, trial->has_check ? checks[trial->check] : "", "not_checked");
     double percent = 0;
     const char *why_not = judge_foreign_percent(trial, &percent);
-    set_double(record, RECORD_FOREIGN_CPU_PERCENT, why_not == NULL, percent, why_not);
+    set_double(record, FACT_FOREIGN_CPU_PERCENT, why_not == NULL, percent, why_not);
     bool has_throttles = trial->has_load && trial->load_before.has_throttles &&
                          trial->load_after.throttles >= trial->load_before.throttles;
-    set_u64(record, RECORD_CPU_THROTTLES, has_throttles,
+    set_u64(record, FACT_CPU_THROTTLES, has_throttles,
             trial->load_after.throttles - trial->load_before.throttles,
             is_synthetic(trial) ? "synthetic" : "not_readable");
     put_pace(trial, record);
@@ -523,8 +487,8 @@ static void put_experts(const struct proto_observation *seen, struct record *rec
                         const char *missing)
 {
     if (seen->experts_count == 0) {
-        record_set_null(record, RECORD_EXPERT_TOKENS, missing);
-        record_set_null(record, RECORD_EXPERT_IMBALANCE, missing);
+        record_set_null(record, FACT_EXPERT_TOKENS, missing);
+        record_set_null(record, FACT_EXPERT_IMBALANCE, missing);
         return;
     }
     struct buf json;
@@ -540,10 +504,19 @@ static void put_experts(const struct proto_observation *seen, struct record *rec
         busiest = fmax(busiest, (double)seen->expert_tokens[i]);
     }
     json_end_array(&writer);
-    set_json(record, RECORD_EXPERT_TOKENS, json.failed ? "" : json.data, missing);
-    set_double(record, RECORD_EXPERT_IMBALANCE, sum > 0, busiest * seen->experts_count / sum,
+    set_json(record, FACT_EXPERT_TOKENS, json.failed ? "" : json.data, missing);
+    set_double(record, FACT_EXPERT_IMBALANCE, sum > 0, busiest * seen->experts_count / sum,
                "no_tokens");
     buf_release(&json);
+}
+
+/* What the worker said, as it is. What follows may know better. */
+static void put_given(const struct trial *trial, struct record *record)
+{
+    struct given_why why = {is_synthetic(trial), why_missing(trial)};
+    given_put_ready(trial->has_ready ? &trial->ready : NULL, &why, record);
+    given_put_blocks(&trial->given, &why, record);
+    given_put_memory(trial->has_memory ? &trial->memory : NULL, &why, record);
 }
 
 static void put_stability(const struct trial *trial, struct record *record)
@@ -551,10 +524,7 @@ static void put_stability(const struct trial *trial, struct record *record)
     const struct proto_observation *last = &trial->last;
     bool has_measured = trial->measure.steady_steps_done > 0;
     const char *missing = has_measured ? NOT_REPORTED : why_missing(trial);
-    set_double(record, RECORD_LOSS_FIRST, trial->has_loss_first, trial->loss_first, missing);
-    set_double(record, RECORD_LOSS_LAST, has_measured, last->loss, missing);
-    set_double(record, RECORD_GRAD_NORM_LAST, has_measured, last->grad_norm, missing);
-    set_u64(record, RECORD_NONFINITE, trial->has_nonfinite, trial->nonfinite_count, missing);
+    set_double(record, FACT_LOSS_FIRST, trial->has_loss_first, trial->loss_first, missing);
     put_experts(last, record, missing);
 }
 
@@ -563,13 +533,14 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     struct record *record = record_new();
     if (record == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a record");
+    put_given(trial, record);
     put_identity(trial, record);
     put_measured(trial, record);
     put_warmup(trial, record);
     put_times(trial, record);
     put_harness(trial, record);
     put_model(trial, record);
-    put_provenance(trial, record);
+    put_inputs(trial->cell, record);
     put_memory(trial, record);
     put_process(trial, record);
     put_stability(trial, record);

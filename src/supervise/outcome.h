@@ -10,9 +10,10 @@
 #include "measure/policy.h"
 #include "measure/summary.h"
 #include "proto/message.h"
+#include "result/given.h"
+#include "result/record.h"
 #include "spec/cell.h"
 #include "store/checks.h"
-#include "store/record.h"
 #include "supervise/session.h"
 #include "supervise/supervise.h"
 #include "telemetry/cpuload.h"
@@ -39,18 +40,13 @@ struct trial {
     bool has_loss_first;
     double loss_first;
     struct proto_observation last; /* of the last measured block */
-    bool has_nonfinite;
-    uint64_t nonfinite_count;  /* warm-up's included */
-    uint64_t recompiles_count; /* in measured blocks */
-    bool lacks_device_ns;      /* a measured block came without the device's own time */
-    uint64_t device_ns;        /* of all measured blocks */
-    uint64_t turns_ns;         /* of measured blocks: from one request's making to the next's */
-    uint64_t block_apart_ns;   /* of the last block: window, batches, losses; the worker's own */
-    uint64_t waiting_cpu_ns;   /* our own processor time while measured blocks ran */
-    uint64_t steps_ns;         /* sum of their steps, where they are synced one by one */
-    bool lacks_prepare, lacks_observe; /* a measured block came without */
-    uint64_t prepare_ns, observe_ns;   /* of measured blocks, by the worker */
-    bool has_clock_mismatch;           /* a window longer than the host saw pass */
+    struct given_blocks given;     /* what blocks said beside time, by the table of facts */
+    uint64_t recompiles_count;     /* in measured blocks */
+    uint64_t turns_ns;             /* of measured blocks: from one request's making to the next's */
+    uint64_t block_apart_ns; /* of the last block: window, batches, losses; the worker's own */
+    uint64_t waiting_cpu_ns; /* our own processor time while measured blocks ran */
+    uint64_t steps_ns;       /* sum of their steps, where they are synced one by one */
+    bool has_clock_mismatch; /* a window longer than the host saw pass */
 
     bool has_memory;
     struct proto_memory memory;

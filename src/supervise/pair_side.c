@@ -67,6 +67,7 @@ enum status pair_side_open(struct pair_side *side, struct err *err)
     if (!session_ask(session, &open, PROTO_READY, &reply))
         return STATUS_OK;
     side->ready = reply.as.ready;
+    proto_ready_drop_json(&side->ready);
     side->has_ready = true;
     char text[REASON_TEXT_BYTES];
     if (provenance_is_other_model(side->cell, &side->ready, text))
@@ -89,10 +90,10 @@ static void judge_block(struct pair_side *side, const struct proto_run *run,
     else if (!side->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
         session_end(session, VERDICT_INVALID, "clock_mismatch",
                     "the worker reported a longer block than the host saw pass");
-    else if (block->observation.nonfinite_count > 0)
+    else if (block->observation.nonfinite > 0)
         session_end(session, VERDICT_INVALID, "nonfinite_loss",
                     "%" PRIu64 " losses or gradient norms were not finite numbers",
-                    block->observation.nonfinite_count);
+                    block->observation.nonfinite);
 }
 
 /* False: the session has ended. */

@@ -130,8 +130,8 @@ static enum status append_samples(const struct trial *trial, struct store *store
     json_field_string(&writer, "sync", block->sync == PROTO_SYNC_STEP ? "step" : "block");
     json_field_u64(&writer, "steps", block->steps_count);
     json_field_u64(&writer, "window_ns", block->window_ns);
-    if (block->has_device_ns)
-        json_field_u64(&writer, "device_ns", block->device_ns);
+    if (block->observation.has_device_ns)
+        json_field_u64(&writer, "device_ns", block->observation.device_ns);
     json_put_key(&writer, "ns");
     json_begin_array(&writer);
     for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
@@ -151,8 +151,7 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
                              const struct proto_block *block)
 {
     const struct proto_observation *seen = &block->observation;
-    trial->has_nonfinite = trial->has_nonfinite || seen->has_nonfinite;
-    trial->nonfinite_count += seen->nonfinite_count;
+    given_blocks_add(&trial->given, block, phase == MEASURE_STEADY);
     if (phase != MEASURE_STEADY)
         return;
     if (trial->measure.steady_steps_done == 0) {
@@ -160,12 +159,6 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
         trial->loss_first = seen->loss;
     }
     trial->recompiles_count += block->recompiles_count;
-    trial->lacks_device_ns |= !block->has_device_ns;
-    trial->device_ns += block->has_device_ns ? block->device_ns : 0;
-    trial->lacks_prepare |= !block->has_prepare_ns;
-    trial->prepare_ns += block->prepare_ns;
-    trial->lacks_observe |= !block->has_observe_ns;
-    trial->observe_ns += block->observe_ns;
     for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
         trial->steps_ns += block->step_ns[i];
     trial->last = *seen;
@@ -191,7 +184,8 @@ static enum status take_block(struct trial *trial, struct store *store,
     if (!trial->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
         trial->has_clock_mismatch = true;
     take_observation(trial, phase, block);
-    trial->block_apart_ns = block->window_ns + block->prepare_ns + block->observe_ns;
+    trial->block_apart_ns =
+        block->window_ns + block->observation.prepare_ns + block->observation.observe_ns;
     enum status status = append_samples(trial, store, phase, block, err);
     if (status == STATUS_OK)
         status = measure_add_block(&trial->measure, block->steps_count, block->window_ns,
@@ -343,8 +337,7 @@ static void begin_trial(struct trial *trial, const struct cell *cell, uint32_t n
     if (policy.block_steps_max == 0 || policy.block_steps_max > PROTO_BLOCK_STEPS_MAX)
         policy.block_steps_max = PROTO_BLOCK_STEPS_MAX;
     measure_init(&trial->measure, &policy);
-    trial->last.loss = NAN;
-    trial->last.grad_norm = NAN;
+    proto_observation_init(&trial->last);
 }
 
 /* Has `tokmark check` been told of this engine, here? It compares our own presets at the defaults.
@@ -404,6 +397,7 @@ static void trial_free(struct trial *trial)
 {
     session_release(&trial->session);
     measure_release(&trial->measure);
+    proto_ready_release(&trial->ready);
     free(trial);
 }
 

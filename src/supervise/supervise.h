@@ -15,8 +15,8 @@
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
+#include "result/record.h"
 #include "store/history.h"
-#include "store/record.h"
 #include "store/store.h"
 #include "supervise/events.h"
 #include "supervise/sweep_facts.h"

@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const enum record_field trials_fields[] = {
-    RECORD_TRIALS_COUNT,          RECORD_TRIALS_MS,
-    RECORD_TRIALS_MS_LOW,         RECORD_TRIALS_MS_HIGH,
-    RECORD_TRIALS_SPREAD_PERCENT, RECORD_TRIALS_RANGE_PERCENT};
-static const enum record_field sentinel_fields[] = {
-    RECORD_SENTINEL_CHANGE_PERCENT, RECORD_SENTINEL_CHANGE_LOW, RECORD_SENTINEL_CHANGE_HIGH};
+static const enum fact_id trials_fields[] = {FACT_TRIALS_COUNT,          FACT_TRIALS_MS,
+                                             FACT_TRIALS_MS_LOW,         FACT_TRIALS_MS_HIGH,
+                                             FACT_TRIALS_SPREAD_PERCENT, FACT_TRIALS_RANGE_PERCENT};
+static const enum fact_id sentinel_fields[] = {FACT_SENTINEL_CHANGE_PERCENT,
+                                               FACT_SENTINEL_CHANGE_LOW, FACT_SENTINEL_CHANGE_HIGH};
 
-static void put_nulls(const enum record_field *fields, size_t count, const char *reason,
+static void put_nulls(const enum fact_id *fields, size_t count, const char *reason,
                       struct record *record)
 {
     for (size_t i = 0; i < count; i++)
@@ -43,8 +42,8 @@ void sweep_facts_judge(const struct sweep_facts *facts, struct reasons *reasons)
 
 /* --- trials --- */
 
-static void set_interval(const struct measure_interval *interval, enum record_field low,
-                         enum record_field high, const char *why_not, struct record *record)
+static void set_interval(const struct measure_interval *interval, enum fact_id low,
+                         enum fact_id high, const char *why_not, struct record *record)
 {
     if (interval->is_known) {
         record_set_double(record, low, interval->low);
@@ -55,7 +54,7 @@ static void set_interval(const struct measure_interval *interval, enum record_fi
     }
 }
 
-void sweep_facts_put_trials(const struct trials *trials, const enum record_field fields[6],
+void sweep_facts_put_trials(const struct trials *trials, const enum fact_id fields[6],
                             struct record *record)
 {
     record_set_u64(record, fields[0], trials->count);
@@ -111,8 +110,8 @@ static void put_sentinel(const struct sweep_facts *facts, struct record *record)
                   is_own ? "sentinel_failed" : reason, record);
         return;
     }
-    record_set_double(record, RECORD_SENTINEL_CHANGE_PERCENT, change.ratio.percent.value);
-    set_interval(&change.ratio.percent_95, RECORD_SENTINEL_CHANGE_LOW, RECORD_SENTINEL_CHANGE_HIGH,
+    record_set_double(record, FACT_SENTINEL_CHANGE_PERCENT, change.ratio.percent.value);
+    set_interval(&change.ratio.percent_95, FACT_SENTINEL_CHANGE_LOW, FACT_SENTINEL_CHANGE_HIGH,
                  "too_few_samples", record);
 }
 
@@ -120,14 +119,14 @@ void sweep_facts_put(const struct sweep_facts *facts, enum verdict verdict, stru
 {
     if (facts == NULL) {
         static const char none[] = "no_sweep";
-        record_set_null(record, RECORD_SWEEP_POSITION, none);
-        record_set_null(record, RECORD_SWEEP_ORDER, none);
+        record_set_null(record, FACT_SWEEP_POSITION, none);
+        record_set_null(record, FACT_SWEEP_ORDER, none);
         put_nulls(trials_fields, ARRAY_COUNT(trials_fields), none, record);
         put_nulls(sentinel_fields, ARRAY_COUNT(sentinel_fields), none, record);
         return;
     }
-    record_set_u64(record, RECORD_SWEEP_POSITION, facts->position);
-    record_set_string(record, RECORD_SWEEP_ORDER, facts->is_shuffled ? "random" : "plan");
+    record_set_u64(record, FACT_SWEEP_POSITION, facts->position);
+    record_set_string(record, FACT_SWEEP_ORDER, facts->is_shuffled ? "random" : "plan");
     put_trials(facts, verdict, record);
     put_sentinel(facts, record);
 }

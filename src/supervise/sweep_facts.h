@@ -11,8 +11,8 @@
 
 #include "measure/sentinel.h"
 #include "measure/trials.h"
+#include "result/record.h"
 #include "spec/verdict.h"
-#include "store/record.h"
 #include "store/store.h"
 
 struct sweep_facts {
@@ -37,7 +37,7 @@ void sweep_facts_put(const struct sweep_facts *facts, enum verdict verdict, stru
 
 /* Sets what two or more trials, or runs, come to: six fields, in the order count, mean, low and
  * high end of its interval, spread, range. */
-void sweep_facts_put_trials(const struct trials *trials, const enum record_field fields[6],
+void sweep_facts_put_trials(const struct trials *trials, const enum fact_id fields[6],
                             struct record *record);
 
 /* A record's median as a reading, where it has a sound one (store_median_of): what trials and

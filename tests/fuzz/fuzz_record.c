@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "store/record.h"
+#include "result/record.h"
 
 #define OUT_BYTES_MAX (16U << 20)
 

@@ -17,7 +17,8 @@ LINE_COLUMNS_MAX = 100
 
 # What each folder of src/ may include, besides itself (STYLE.md 1, ARCHITECTURE.md).
 LOW = {"base", "spec"}
-MIDDLE = LOW | {"measure", "plan", "proto", "store", "data"}
+RESULT = LOW | {"measure", "plan", "proto", "data"}
+MIDDLE = RESULT | {"result", "store"}
 LAYERS = {
     "base": set(),
     "spec": {"base"},
@@ -25,7 +26,8 @@ LAYERS = {
     "measure": LOW,
     "plan": LOW,
     "proto": LOW,
-    "store": LOW,
+    "result": RESULT,
+    "store": LOW | {"result"},
     "telemetry": MIDDLE,
     "supervise": MIDDLE | {"telemetry"},
     "engines": LOW | {"data", "proto"},

@@ -169,7 +169,7 @@ Test(engines_sandbox, losses_fall_in_training_and_stay_in_inference)
     cr_assert_gt(figures->loss_last, 1);
     cr_assert_gt(figures->grad_norm, 0);
     cr_assert(figures->observation.has_nonfinite);
-    cr_assert_eq(figures->observation.nonfinite_count, 0);
+    cr_assert_eq(figures->observation.nonfinite, 0);
     free(figures);
     cell.mode = CELL_MODE_INFER;
     figures = run(&cell);

@@ -309,7 +309,7 @@ Test(engines_worker, memory_is_told_as_growth_since_open)
     cr_expect(seen->has_rss);
     cr_expect_gt(seen->rss_baseline_bytes, 0);
     cr_expect_geq(seen->rss_peak_bytes, seen->rss_bytes);
-    cr_expect_not(seen->has_allocated);
+    cr_expect_not(seen->has_allocated_bytes);
     stop(&peer, 0);
 }
 

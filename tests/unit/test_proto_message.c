@@ -63,7 +63,7 @@ Test(proto_message, worker_messages_are_read_from_hand_written_lines)
     cr_assert(m.as.block.observation.has_nonfinite);
     cr_assert_eq(m.as.block.observation.experts_count, 2);
     cr_assert_eq(m.as.block.observation.expert_tokens[1], 5);
-    cr_assert(!m.as.block.has_device_ns);
+    cr_assert(!m.as.block.observation.has_device_ns);
     proto_worker_message_release(&m);
 
     cr_assert_eq(decode_worker("{\"type\":\"block\",\"steps\":9,\"sync\":\"block\","
@@ -71,7 +71,7 @@ Test(proto_message, worker_messages_are_read_from_hand_written_lines)
                                &m, &err),
                  STATUS_OK, "%s", err.text);
     cr_assert_null(m.as.block.step_ns);
-    cr_assert_eq(m.as.block.device_ns, 50);
+    cr_assert_eq(m.as.block.observation.device_ns, 50);
     cr_assert(isnan(m.as.block.observation.loss));
     proto_worker_message_release(&m);
 
@@ -91,8 +91,8 @@ Test(proto_message, worker_messages_are_read_from_hand_written_lines)
                                "\"device_total_bytes\":8}",
                                &m, &err),
                  STATUS_OK, "%s", err.text);
-    cr_assert(m.as.memory.parts.is_known && !m.as.memory.has_allocated);
-    cr_assert(m.as.memory.has_device);
+    cr_assert(m.as.memory.parts.is_known && !m.as.memory.has_allocated_bytes);
+    cr_assert(m.as.memory.has_device_used_bytes);
     cr_assert_eq(m.as.memory.device_used_bytes, 6);
     cr_assert_eq(m.as.memory.device_total_bytes, 8);
     cr_assert_eq(m.as.memory.parts.total_bytes, 9);
@@ -248,17 +248,17 @@ Test(proto_message, worker_messages_survive_the_wire)
                                                      .sync = PROTO_SYNC_STEP,
                                                      .window_ns = PROTO_NS_MAX,
                                                      .step_ns = step_ns,
-                                                     .has_device_ns = true,
-                                                     .device_ns = 8,
-                                                     .has_prepare_ns = true,
-                                                     .prepare_ns = 9,
-                                                     .has_observe_ns = true,
-                                                     .observe_ns = PROTO_NS_MAX,
                                                      .recompiles_count = 2,
                                                      .observation = {.loss = 0.1,
                                                                      .grad_norm = 1e-300,
+                                                                     .has_device_ns = true,
+                                                                     .device_ns = 8,
+                                                                     .has_prepare_ns = true,
+                                                                     .prepare_ns = 9,
+                                                                     .has_observe_ns = true,
+                                                                     .observe_ns = PROTO_NS_MAX,
                                                                      .has_nonfinite = true,
-                                                                     .nonfinite_count = 5,
+                                                                     .nonfinite = 5,
                                                                      .experts_count = 2,
                                                                      .expert_tokens = {10, 11}}}};
     struct buf line;
@@ -270,12 +270,12 @@ Test(proto_message, worker_messages_survive_the_wire)
                  err.text);
     cr_assert_arr_eq(got.as.block.step_ns, step_ns, sizeof(step_ns));
     cr_assert_eq(got.as.block.window_ns, PROTO_NS_MAX);
-    cr_assert(got.as.block.has_prepare_ns && got.as.block.has_observe_ns);
-    cr_assert_eq(got.as.block.prepare_ns, 9);
-    cr_assert_eq(got.as.block.observe_ns, PROTO_NS_MAX);
+    cr_assert(got.as.block.observation.has_prepare_ns && got.as.block.observation.has_observe_ns);
+    cr_assert_eq(got.as.block.observation.prepare_ns, 9);
+    cr_assert_eq(got.as.block.observation.observe_ns, PROTO_NS_MAX);
     cr_assert_eq(got.as.block.observation.loss, 0.1);
     cr_assert_eq(got.as.block.observation.grad_norm, 1e-300);
-    cr_assert_eq(got.as.block.observation.nonfinite_count, 5);
+    cr_assert_eq(got.as.block.observation.nonfinite, 5);
     cr_assert_eq(got.as.block.recompiles_count, 2);
     proto_worker_message_release(&got);
     cr_assert_null(got.as.block.step_ns);

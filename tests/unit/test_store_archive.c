@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "store_record_sample.h"
+#include "result_record_sample.h"
 
 static char dir[FILE_PATH_BYTES];
 

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "store_record_sample.h"
+#include "result_record_sample.h"
 
 #define JSONL "bench_results.jsonl"
 #define CSV   "bench_results.csv"
@@ -103,7 +103,7 @@ Test(store_crash, a_full_disk_leaves_no_part_of_a_row_and_takes_the_line_back)
         buf_append_text(&command, ",\"\"");
     buf_append_text(&command, "]");
     struct record *first = sample_record(0, "ok");
-    record_set_json(first, RECORD_COMMAND, command.data);
+    record_set_json(first, FACT_COMMAND, command.data);
     cr_assert_eq(store_append(store, first, false, NULL), STATUS_OK);
     cr_assert(size_of(CSV) > size_of(JSONL) + 16384);
     struct record *record = sample_record(5, "ok");

@@ -33,14 +33,14 @@ static struct history_book read_book(void)
 static struct record *make_record(const char *verdict, const char *id, double ms, double half_ms)
 {
     struct record *record = record_new();
-    record_set_string(record, RECORD_VERDICT, verdict);
-    record_set_string(record, RECORD_FRAMEWORK, "native");
-    record_set_string(record, RECORD_STARTED_AT, "2026-11-24T10:00:00.000Z");
+    record_set_string(record, FACT_VERDICT, verdict);
+    record_set_string(record, FACT_FRAMEWORK, "native");
+    record_set_string(record, FACT_STARTED_AT, "2026-11-24T10:00:00.000Z");
     if (id != NULL)
-        record_set_string(record, RECORD_HISTORY_ID, id);
-    record_set_double(record, RECORD_MS_P50, ms);
-    record_set_double(record, RECORD_MS_P50_LOW, ms - half_ms);
-    record_set_double(record, RECORD_MS_P50_HIGH, ms + half_ms);
+        record_set_string(record, FACT_HISTORY_ID, id);
+    record_set_double(record, FACT_MS_P50, ms);
+    record_set_double(record, FACT_MS_P50_LOW, ms - half_ms);
+    record_set_double(record, FACT_MS_P50_HIGH, ms + half_ms);
     return record;
 }
 

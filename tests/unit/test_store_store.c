@@ -4,7 +4,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
-#include "store_record_sample.h"
+#include "result_record_sample.h"
 
 #define JSONL "bench_results.jsonl"
 #define CSV   "bench_results.csv"
@@ -321,13 +321,13 @@ Test(store_store, a_record_over_the_limit_is_refused_and_nothing_is_written)
     memset(text, '"', RECORD_LINE_BYTES_MAX);
     text[RECORD_LINE_BYTES_MAX] = '\0';
     struct record *record = sample_record(1, "ok");
-    record_set_string(record, RECORD_LOG_TAIL, text);
+    record_set_string(record, FACT_LOG_TAIL, text);
     struct err err = {0};
     cr_assert_eq(store_append(store, record, false, &err), STATUS_LIMIT);
     cr_assert_not_null(strstr(err.text, "log_tail"), "%s", err.text);
     /* Half of that fits: each quote takes two bytes in both files. */
     text[RECORD_LINE_BYTES_MAX / 2 - 16384] = '\0';
-    record_set_string(record, RECORD_LOG_TAIL, text);
+    record_set_string(record, FACT_LOG_TAIL, text);
     err = (struct err){0};
     cr_assert_eq(store_append(store, record, false, &err), STATUS_OK, "%s", err.text);
     store_close(store);
@@ -449,8 +449,8 @@ Test(store_store, a_folder_without_permission_is_refused)
 static struct record *timed_record(uint64_t trial, const char *verdict, double ms)
 {
     struct record *record = sample_record(trial, verdict);
-    record_set_double(record, RECORD_MS_P50, ms);
-    record_set_double(record, RECORD_MS_P50_LOW, ms * 0.9);
+    record_set_double(record, FACT_MS_P50, ms);
+    record_set_double(record, FACT_MS_P50_LOW, ms * 0.9);
     return record;
 }
 

@@ -144,7 +144,7 @@ static void run_fault(struct bench *bench, const char *fault)
 
 static json_t *first_reason(const struct bench *bench)
 {
-    json_t *reasons = json_loads(record_string(bench->record, RECORD_REASONS), 0, NULL);
+    json_t *reasons = json_loads(record_string(bench->record, FACT_REASONS), 0, NULL);
     json_t *first = json_incref(json_array_get(reasons, 0));
     json_decref(reasons);
     return first;
@@ -155,7 +155,7 @@ static void expect(const struct bench *bench, const char *verdict, const char *c
     struct buf line;
     buf_init(&line, 1 << 20);
     record_format_json(bench->record, &line);
-    cr_expect_str_eq(record_string(bench->record, RECORD_VERDICT), verdict, "%s", line.data);
+    cr_expect_str_eq(record_string(bench->record, FACT_VERDICT), verdict, "%s", line.data);
     json_t *reason = first_reason(bench);
     const char *found = json_string_value(json_object_get(reason, "code"));
     if (code == NULL)
@@ -192,28 +192,28 @@ Test(supervise_supervise, a_well_behaved_worker_gives_a_whole_record)
     run_fault(&bench, "none none x");
     expect(&bench, "ok", NULL);
     const struct record *record = bench.record;
-    cr_expect_eq(record_u64(record, RECORD_STEPS), 6);
-    cr_expect_eq(record_u64(record, RECORD_WARMUP_STEPS), 2);
-    cr_expect_eq(record_u64(record, RECORD_SAMPLES), 6);
+    cr_expect_eq(record_u64(record, FACT_STEPS), 6);
+    cr_expect_eq(record_u64(record, FACT_WARMUP_STEPS), 2);
+    cr_expect_eq(record_u64(record, FACT_SAMPLES), 6);
     /* every step is said to take 100 ns; 16 tokens each */
-    cr_expect_float_eq(record_double(record, RECORD_MS_PER_STEP), 1e-4, 1e-12);
-    cr_expect_float_eq(record_double(record, RECORD_MS_P50), 1e-4, 1e-12);
-    cr_expect_float_eq(record_double(record, RECORD_TOKENS_PER_SEC), 16 / 100e-9, 1);
-    cr_expect(record_is_null(record, RECORD_MS_P90), "6 samples are too few");
-    cr_expect_float_eq(record_double(record, RECORD_PEAK_MEM_MB), 6.0, 1e-9);
-    cr_expect_float_eq(record_double(record, RECORD_MEM_ALLOC_MB), 3.0, 1e-9);
-    cr_expect(record_is_null(record, RECORD_MEM_RESERVED_MB));
-    cr_expect_float_eq(record_double(record, RECORD_LOAD_MS), 1e-3, 1e-12);
-    cr_expect_gt(record_double(record, RECORD_START_MS), 0.0);
-    cr_expect_gt(record_double(record, RECORD_MAXRSS_MB), 1.0);
-    cr_expect_gt(record_double(record, RECORD_HARNESS_MS), 0.0);
-    cr_expect_str_eq(record_string(record, RECORD_WORKER_EXIT), "exit 0");
-    cr_expect_str_eq(record_string(record, RECORD_NOTES), "hostile");
-    cr_expect_str_eq(record_string(record, RECORD_ENGINE_VERSION), "9");
-    cr_expect_float_eq(record_double(record, RECORD_LOSS_LAST), 2.5, 0);
-    cr_expect_eq(record_u64(record, RECORD_NONFINITE), 0);
-    cr_expect_not(record_bool(record, RECORD_SYNTHETIC));
-    cr_expect(record_is_null(record, RECORD_LOG_TAIL));
+    cr_expect_float_eq(record_double(record, FACT_MS_PER_STEP), 1e-4, 1e-12);
+    cr_expect_float_eq(record_double(record, FACT_MS_P50), 1e-4, 1e-12);
+    cr_expect_float_eq(record_double(record, FACT_TOKENS_PER_SEC), 16 / 100e-9, 1);
+    cr_expect(record_is_null(record, FACT_MS_P90), "6 samples are too few");
+    cr_expect_float_eq(record_double(record, FACT_PEAK_MEM_MB), 6.0, 1e-9);
+    cr_expect_float_eq(record_double(record, FACT_MEM_ALLOC_MB), 3.0, 1e-9);
+    cr_expect(record_is_null(record, FACT_MEM_RESERVED_MB));
+    cr_expect_float_eq(record_double(record, FACT_LOAD_MS), 1e-3, 1e-12);
+    cr_expect_gt(record_double(record, FACT_START_MS), 0.0);
+    cr_expect_gt(record_double(record, FACT_MAXRSS_MB), 1.0);
+    cr_expect_gt(record_double(record, FACT_HARNESS_MS), 0.0);
+    cr_expect_str_eq(record_string(record, FACT_WORKER_EXIT), "exit 0");
+    cr_expect_str_eq(record_string(record, FACT_NOTES), "hostile");
+    cr_expect_str_eq(record_string(record, FACT_ENGINE_VERSION), "9");
+    cr_expect_float_eq(record_double(record, FACT_LOSS_LAST), 2.5, 0);
+    cr_expect_eq(record_u64(record, FACT_NONFINITE), 0);
+    cr_expect_not(record_bool(record, FACT_SYNTHETIC));
+    cr_expect(record_is_null(record, FACT_LOG_TAIL));
     tear_down(&bench);
 }
 
@@ -253,14 +253,14 @@ Test(supervise_supervise, synthetic_figures_carry_no_host_measured_fact)
     set_up(&bench);
     run_fault(&bench, "synthetic none x");
     expect(&bench, "ok", NULL);
-    static const enum record_field fields[] = {
-        RECORD_START_MS,    RECORD_LOAD_MS,      RECORD_HARNESS_MS,  RECORD_MAXRSS_MB,
-        RECORD_CPU_USER_S,  RECORD_CPU_SYSTEM_S, RECORD_RSS_PEAK_MB, RECORD_CONTEXT_SWITCHES,
-        RECORD_PEAK_MEM_MB, RECORD_COMPILE_MS};
+    static const enum fact_id fields[] = {
+        FACT_START_MS,    FACT_LOAD_MS,      FACT_HARNESS_MS,  FACT_MAXRSS_MB,
+        FACT_CPU_USER_S,  FACT_CPU_SYSTEM_S, FACT_RSS_PEAK_MB, FACT_CONTEXT_SWITCHES,
+        FACT_PEAK_MEM_MB, FACT_COMPILE_MS};
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
-        cr_expect(record_is_null(bench.record, fields[i]), "%s", record_field_name(fields[i]));
-    cr_expect(record_bool(bench.record, RECORD_SYNTHETIC));
-    cr_expect_str_eq(record_string(bench.record, RECORD_FRAMEWORK), "hostile-sandbox");
+        cr_expect(record_is_null(bench.record, fields[i]), "%s", fact_of(fields[i])->name);
+    cr_expect(record_bool(bench.record, FACT_SYNTHETIC));
+    cr_expect_str_eq(record_string(bench.record, FACT_FRAMEWORK), "hostile-sandbox");
     tear_down(&bench);
 }
 
@@ -283,8 +283,8 @@ Test(supervise_supervise, figures_that_were_whole_are_kept_when_the_worker_fails
     bench.options.phase_timeout_ns = NS_PER_S;
     run_fault(&bench, "hang close x");
     expect(&bench, "timeout", "timeout_close");
-    cr_expect_eq(record_u64(bench.record, RECORD_STEPS), 6);
-    cr_expect_float_eq(record_double(bench.record, RECORD_MEM_ALLOC_MB), 3.0, 1e-9);
+    cr_expect_eq(record_u64(bench.record, FACT_STEPS), 6);
+    cr_expect_float_eq(record_double(bench.record, FACT_MEM_ALLOC_MB), 3.0, 1e-9);
     tear_down(&bench);
 }
 
@@ -294,8 +294,8 @@ Test(supervise_supervise, a_crash_says_how_and_quotes_the_log)
     set_up(&bench);
     run_fault(&bench, "exit run3 7");
     expect(&bench, "crashed", "exited");
-    cr_expect_str_eq(record_string(bench.record, RECORD_WORKER_EXIT), "exit 7");
-    cr_expect_str_eq(record_string(bench.record, RECORD_LOG_TAIL), "last words");
+    cr_expect_str_eq(record_string(bench.record, FACT_WORKER_EXIT), "exit 7");
+    cr_expect_str_eq(record_string(bench.record, FACT_LOG_TAIL), "last words");
     tear_down(&bench);
     check_fault("exit hello 3", "crashed", "exited", 0);
     check_fault("exit open 0", "crashed", "exited", 0);
@@ -345,9 +345,9 @@ Test(supervise_supervise, error_replies_become_verdicts)
     set_up(&bench);
     run_fault(&bench, "error-oom-bytes open x");
     expect(&bench, "oom", "memory_does_not_fit");
-    cr_expect_eq(record_u64(bench.record, RECORD_MEM_NEEDED_BYTES), 2000);
-    cr_expect_eq(record_u64(bench.record, RECORD_MEM_AVAILABLE_BYTES), 1000);
-    cr_expect_str_eq(record_string(bench.record, RECORD_WORKER_EXIT), "exit 0");
+    cr_expect_eq(record_u64(bench.record, FACT_MEM_NEEDED_BYTES), 2000);
+    cr_expect_eq(record_u64(bench.record, FACT_MEM_AVAILABLE_BYTES), 1000);
+    cr_expect_str_eq(record_string(bench.record, FACT_WORKER_EXIT), "exit 0");
     tear_down(&bench);
 }
 
@@ -372,7 +372,7 @@ Test(supervise_supervise, unmet_conditions_are_unsteady)
     bench.options.policy.time_max_ns = 1; /* capped after one block, too few for an interval */
     run_fault(&bench, "none none x");
     expect(&bench, "unsteady", "target_ci_not_met");
-    cr_expect_gt(record_u64(bench.record, RECORD_STEPS), 0);
+    cr_expect_gt(record_u64(bench.record, FACT_STEPS), 0);
     tear_down(&bench);
 }
 
@@ -381,31 +381,31 @@ Test(supervise_supervise, what_the_harness_costs_is_apart_from_the_data)
     struct bench bench;
     set_up(&bench); /* 6 steps in 3 blocks */
     run_fault(&bench, "slow run4 0.3");
-    cr_expect_geq(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), 300);
-    cr_expect_lt(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), (double)bench.took_ms);
-    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_INSIDE_MS), 0, 1e-12);
-    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_PERCENT),
-                       100 * record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS) / 600e-6, 1);
-    cr_expect(record_is_null(bench.record, RECORD_PREPARE_MS));
+    cr_expect_geq(record_double(bench.record, FACT_HARNESS_OUTSIDE_MS), 300);
+    cr_expect_lt(record_double(bench.record, FACT_HARNESS_OUTSIDE_MS), (double)bench.took_ms);
+    cr_expect_float_eq(record_double(bench.record, FACT_HARNESS_INSIDE_MS), 0, 1e-12);
+    cr_expect_float_eq(record_double(bench.record, FACT_HARNESS_PERCENT),
+                       100 * record_double(bench.record, FACT_HARNESS_OUTSIDE_MS) / 600e-6, 1);
+    cr_expect(record_is_null(bench.record, FACT_PREPARE_MS));
     /* Two answers and a wait of 0.3 s: some looks around, far less than the wait itself. */
-    double cpu_ms = record_double(bench.record, RECORD_HARNESS_CPU_PERCENT) / 100 * 600e-6;
+    double cpu_ms = record_double(bench.record, FACT_HARNESS_CPU_PERCENT) / 100 * 600e-6;
     cr_expect(cpu_ms > 0 && cpu_ms < 150, "%g ms", cpu_ms);
     tear_down(&bench);
     set_up(&bench);
     run_fault(&bench, "prepare none x");
-    double prepare_ms = record_double(bench.record, RECORD_PREPARE_MS);
+    double prepare_ms = record_double(bench.record, FACT_PREPARE_MS);
     cr_expect_geq(prepare_ms, 300);
-    cr_expect_lt(record_double(bench.record, RECORD_HARNESS_OUTSIDE_MS), prepare_ms);
-    cr_expect_float_eq(record_double(bench.record, RECORD_OBSERVE_MS), 3e-3, 1e-12);
+    cr_expect_lt(record_double(bench.record, FACT_HARNESS_OUTSIDE_MS), prepare_ms);
+    cr_expect_float_eq(record_double(bench.record, FACT_OBSERVE_MS), 3e-3, 1e-12);
     tear_down(&bench);
     set_up(&bench);
     run_fault(&bench, "with run4 '{\"window_ns\":600,\"step_ns\":[100,200]}'");
-    cr_expect_float_eq(record_double(bench.record, RECORD_HARNESS_INSIDE_MS), 300e-6, 1e-12);
+    cr_expect_float_eq(record_double(bench.record, FACT_HARNESS_INSIDE_MS), 300e-6, 1e-12);
     tear_down(&bench);
     set_up(&bench);
     run_fault(&bench, "synthetic none x");
-    cr_expect_str_eq(record_null_reason(bench.record, RECORD_HARNESS_PERCENT), "synthetic");
-    cr_expect_str_eq(record_null_reason(bench.record, RECORD_HARNESS_CPU_PERCENT), "synthetic");
+    cr_expect_str_eq(record_null_reason(bench.record, FACT_HARNESS_PERCENT), "synthetic");
+    cr_expect_str_eq(record_null_reason(bench.record, FACT_HARNESS_CPU_PERCENT), "synthetic");
     tear_down(&bench);
 }
 
@@ -426,17 +426,17 @@ Test(supervise_supervise, a_level_that_moves_is_unsteady_unless_nobody_asks)
     struct bench bench;
     run_creeping(&bench, 110, 1);
     expect(&bench, "unsteady", "drift");
-    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
-    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT_LOW), 10, 1e-9);
-    cr_expect_gt(record_double(bench.record, RECORD_DRIFT_SLOPE_PERCENT), 5);
+    cr_expect_float_eq(record_double(bench.record, FACT_DRIFT_PERCENT), 10, 1e-9);
+    cr_expect_float_eq(record_double(bench.record, FACT_DRIFT_PERCENT_LOW), 10, 1e-9);
+    cr_expect_gt(record_double(bench.record, FACT_DRIFT_SLOPE_PERCENT), 5);
     tear_down(&bench);
     run_creeping(&bench, 110, 0);
     expect(&bench, "ok", NULL);
-    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 10, 1e-9);
+    cr_expect_float_eq(record_double(bench.record, FACT_DRIFT_PERCENT), 10, 1e-9);
     tear_down(&bench);
     run_creeping(&bench, 101, 0.5);
-    cr_expect_float_eq(record_double(bench.record, RECORD_DRIFT_PERCENT), 1, 1e-9);
-    cr_expect_null(strstr(record_string(bench.record, RECORD_REASONS), "\"drift\""),
+    cr_expect_float_eq(record_double(bench.record, FACT_DRIFT_PERCENT), 1, 1e-9);
+    cr_expect_null(strstr(record_string(bench.record, FACT_REASONS), "\"drift\""),
                    "a tick of the clock is no drift");
     tear_down(&bench);
 }
@@ -448,8 +448,8 @@ Test(supervise_supervise, a_worker_over_its_memory_limit_is_ended)
     bench.options.memory_limit_bytes = 100 << 20;
     run_fault(&bench, "eat open x");
     expect(&bench, "oom", "memory_limit");
-    cr_expect_eq(record_u64(bench.record, RECORD_MEM_AVAILABLE_BYTES), 100 << 20);
-    cr_expect_lt(record_double(bench.record, RECORD_MAXRSS_MB), 600.0);
+    cr_expect_eq(record_u64(bench.record, FACT_MEM_AVAILABLE_BYTES), 100 << 20);
+    cr_expect_lt(record_double(bench.record, FACT_MAXRSS_MB), 600.0);
     tear_down(&bench);
 }
 
@@ -483,8 +483,8 @@ Test(supervise_supervise, a_program_that_cannot_start_is_a_record)
     set_up(&bench);
     run_engine(&bench, "exec:no-such-program-here --flag");
     expect(&bench, "crashed", "start_failed");
-    cr_expect(record_is_null(bench.record, RECORD_WORKER_EXIT));
-    cr_expect(record_is_null(bench.record, RECORD_STEPS), "never 0 for what is not known");
+    cr_expect(record_is_null(bench.record, FACT_WORKER_EXIT));
+    cr_expect(record_is_null(bench.record, FACT_STEPS), "never 0 for what is not known");
     tear_down(&bench);
 }
 
@@ -542,9 +542,9 @@ Test(supervise_supervise, an_interrupt_keeps_the_running_block_when_it_ends_in_t
     run_fault(&bench,
               "slow run2 1.5"); /* blocks: 1 step, then 2 that are under way at the signal */
     expect(&bench, "interrupted", "interrupted");
-    cr_expect_eq(record_u64(bench.record, RECORD_STEPS), 3);
-    cr_expect_str_eq(record_string(bench.record, RECORD_WORKER_EXIT), "exit 0");
-    cr_expect_float_eq(record_double(bench.record, RECORD_MS_PER_STEP), 1e-4, 1e-12);
+    cr_expect_eq(record_u64(bench.record, FACT_STEPS), 3);
+    cr_expect_str_eq(record_string(bench.record, FACT_WORKER_EXIT), "exit 0");
+    cr_expect_float_eq(record_double(bench.record, FACT_MS_PER_STEP), 1e-4, 1e-12);
     tear_down(&bench);
 }
 
@@ -556,7 +556,7 @@ Test(supervise_supervise, an_interrupt_does_not_wait_for_a_block_without_end)
     interrupt_after(&bench, 900);
     run_fault(&bench, "hang run2 x");
     expect(&bench, "interrupted", "interrupted");
-    cr_expect_eq(record_u64(bench.record, RECORD_STEPS), 1);
+    cr_expect_eq(record_u64(bench.record, FACT_STEPS), 1);
     cr_expect(bench.took_ms > 2500 && bench.took_ms < 8000, "%d", (int)bench.took_ms);
     tear_down(&bench);
 }
@@ -582,7 +582,7 @@ Test(supervise_supervise, an_interrupt_ends_a_start_at_once)
     interrupt_after(&bench, 600);
     run_fault(&bench, "hang open x");
     expect(&bench, "interrupted", "interrupted");
-    cr_expect(record_is_null(bench.record, RECORD_STEPS));
+    cr_expect(record_is_null(bench.record, FACT_STEPS));
     cr_expect_lt(bench.took_ms, 3000);
     tear_down(&bench);
 }

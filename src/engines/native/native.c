@@ -150,7 +150,7 @@ static void describe(const struct session *session, const struct engine_predicti
                                   .dtype_compute = "fp32",
                                   .dtype_accumulate = "fp32",
                                   .has_tf32 = true,
-                                  .threads_count = session_threads(cell),
+                                  .threads = session_threads(cell),
                                   .memory_predicted = prediction->memory,
                                   .load_ns = load_ns};
     (void)snprintf(ready->model_source, sizeof(ready->model_source), "%s",
@@ -257,13 +257,12 @@ static void native_observe(void *context, struct proto_observation *ret)
 {
     struct session *session = context;
     struct transformer *t = &session->model;
-    *ret = (struct proto_observation){.loss = NAN, .grad_norm = NAN};
     if (session->cell.mode == CELL_MODE_TRAIN && session->steps_done > 0) {
         ret->loss = session->loss;
         ret->grad_norm =
             adamw_gradient_norm(&t->compute, t->params.elements_count, t->buffers.gradients);
         ret->has_nonfinite = true;
-        ret->nonfinite_count = session->losses_odd + (isfinite(ret->grad_norm) ? 0 : 1);
+        ret->nonfinite = session->losses_odd + (isfinite(ret->grad_norm) ? 0 : 1);
         session->losses_odd = 0;
     }
     if (t->spec.ffn == MODEL_FFN_MOE_SWIGLU) {
@@ -276,8 +275,8 @@ static void native_memory(void *context, struct proto_memory *ret)
 {
     const struct session *session = context;
     *ret = (struct proto_memory){.parts = session->model.planned,
-                                 .has_allocated = true,
-                                 .has_reserved = true,
+                                 .has_allocated_bytes = true,
+                                 .has_reserved_bytes = true,
                                  .allocated_bytes = session->model.arena.bytes,
                                  .reserved_bytes = session->model.arena.mapping_bytes};
 }

@@ -54,7 +54,7 @@ static enum status null_open(const struct cell *cell, void **ret_context,
     *ret_ready = (struct proto_ready){
         .params_total = model_params_total(&cell->model),
         .params_active = model_params_active(&cell->model),
-        .threads_count = 1,
+        .threads = 1,
     };
     (void)snprintf(ret_ready->model_source, sizeof(ret_ready->model_source), "%s",
                    cell->model_source);

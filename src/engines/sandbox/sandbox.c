@@ -188,7 +188,7 @@ static enum status sandbox_open(const struct cell *cell, void **ret_context,
         .params_active = model_params_active(&cell->model),
         .has_tf32 = true,
         .tf32 = cell->precision == CELL_PRECISION_TF32,
-        .threads_count = cell->threads_count,
+        .threads = cell->threads_count,
         .memory_predicted = sandbox->memory,
         .load_ns = sandbox->memory.weights_bytes / 2 + 1, /* 2 GB/s */
     };
@@ -253,7 +253,7 @@ static void sandbox_observe(void *context, struct proto_observation *ret_observa
     double noise = 1 + 0.001 * normal_at(sandbox, STREAM_LOSS, step);
     double fall = exp(-(double)step / 500);
     ret_observation->has_nonfinite = true;
-    ret_observation->nonfinite_count = 0;
+    ret_observation->nonfinite = 0;
     observe_experts(sandbox, ret_observation);
     switch (sandbox->cell.mode) {
     case CELL_MODE_TRAIN:
@@ -271,9 +271,9 @@ static void sandbox_memory(void *context, struct proto_memory *ret_memory)
 {
     const struct sandbox_context *sandbox = context;
     ret_memory->parts = sandbox->memory;
-    ret_memory->has_allocated = true;
-    ret_memory->has_reserved = true;
-    ret_memory->has_peak = true;
+    ret_memory->has_allocated_bytes = true;
+    ret_memory->has_reserved_bytes = true;
+    ret_memory->has_peak_bytes = true;
     ret_memory->peak_bytes = sandbox->memory.total_bytes;
     ret_memory->allocated_bytes = sandbox->memory.total_bytes - sandbox->memory.activations_bytes;
     /* Allocators take memory in large pieces. */

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "result/record.h"
 #include "scratch.h"
-#include "store/record.h"
 
 #define LINE_BYTES (4U << 20)
 
@@ -32,27 +32,27 @@ static struct record *full_record(void)
     static const double doubles[] = {0.1,    1.0 / 3.0, 1e300, 5e-324, 123456789.0, 0.0,
                                      -2.5e7, 1e15,      -0.0,  1e-5,   65536.0};
     struct record *record = record_new();
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
-        switch (record_field_type(i)) {
-        case RECORD_TYPE_STRING:
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
+        switch (fact_of(i)->type) {
+        case FACT_TYPE_STRING:
             record_set_string(record, i,
                               "a \"b\", c\nd\r\n\\ \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
             break;
-        case RECORD_TYPE_INTEGER: record_set_u64(record, i, INT64_MAX - (uint64_t)i); break;
-        case RECORD_TYPE_DOUBLE:
+        case FACT_TYPE_INTEGER: record_set_u64(record, i, INT64_MAX - (uint64_t)i); break;
+        case FACT_TYPE_DOUBLE:
             record_set_double(record, i, doubles[(size_t)i % ARRAY_COUNT(doubles)]);
             break;
-        case RECORD_TYPE_BOOLEAN: record_set_bool(record, i, i % 2 == 0); break;
-        case RECORD_TYPE_JSON:
+        case FACT_TYPE_BOOLEAN: record_set_bool(record, i, i % 2 == 0); break;
+        case FACT_TYPE_JSON:
             record_set_json(record, i, "{\"z\": [0.1, 3, 3.0, null], \"a\": \"q\\\"\\n\"}");
             break;
         }
     }
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
+    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
     return record;
 }
 
-Test(store_record, the_published_fields_come_first_in_their_order)
+Test(result_record, the_published_fields_come_first_in_their_order)
 {
     struct buf header;
     buf_init(&header, LINE_BYTES);
@@ -66,19 +66,19 @@ Test(store_record, the_published_fields_come_first_in_their_order)
     buf_release(&header);
 }
 
-Test(store_record, a_new_record_is_all_null_and_says_not_measured)
+Test(result_record, a_new_record_is_all_null_and_says_not_measured)
 {
     struct record *record = record_new();
     struct buf line = format_json(record);
     json_t *object = json_loadb(line.data, line.length_bytes, 0, NULL);
     cr_assert_not_null(object);
-    cr_assert_eq(json_object_size(object), RECORD_FIELDS_COUNT + 1);
+    cr_assert_eq(json_object_size(object), FACTS_COUNT + 1);
     const json_t *reasons = json_object_get(object, "null_reasons");
-    cr_assert_eq(json_object_size(reasons), RECORD_FIELDS_COUNT);
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
+    cr_assert_eq(json_object_size(reasons), FACTS_COUNT);
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
         cr_assert(record_is_null(record, i));
-        cr_assert(json_is_null(json_object_get(object, record_field_name(i))));
-        cr_assert_str_eq(json_string_value(json_object_get(reasons, record_field_name(i))),
+        cr_assert(json_is_null(json_object_get(object, fact_of(i)->name)));
+        cr_assert_str_eq(json_string_value(json_object_get(reasons, fact_of(i)->name)),
                          "not_measured");
     }
     json_decref(object);
@@ -86,7 +86,7 @@ Test(store_record, a_new_record_is_all_null_and_says_not_measured)
     record_free(record);
 }
 
-Test(store_record, a_full_line_survives_reading_and_writing)
+Test(result_record, a_full_line_survives_reading_and_writing)
 {
     struct record *record = full_record();
     struct buf line = format_json(record);
@@ -94,8 +94,8 @@ Test(store_record, a_full_line_survives_reading_and_writing)
     struct record *again = parse(line.data, line.length_bytes);
     struct buf second = format_json(again);
     cr_assert_str_eq(second.data, line.data);
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
-        cr_assert_not(record_is_null(again, i), "%s", record_field_name(i));
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
+        cr_assert_not(record_is_null(again, i), "%s", fact_of(i)->name);
         cr_assert_eq(record_u64(again, i), record_u64(record, i));
         double wanted = record_double(record, i);
         double got = record_double(again, i);
@@ -119,26 +119,26 @@ Test(store_record, a_full_line_survives_reading_and_writing)
     record_free(again);
 }
 
-Test(store_record, nulls_and_their_reasons_survive_too)
+Test(result_record, nulls_and_their_reasons_survive_too)
 {
     struct record *record = record_new();
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
-    record_set_null(record, RECORD_MS_P999, "needs_2995_samples");
-    record_set_null(record, RECORD_NOTES, "a \"quoted\" reason, \xC3\xA9");
-    record_set_double(record, RECORD_MS_P99, (double)NAN);
-    record_set_double(record, RECORD_MS_P95, (double)INFINITY);
-    record_set_u64(record, RECORD_SEED, UINT64_MAX);
-    record_set_json(record, RECORD_MODEL_SPEC, "{\"not\": json}");
+    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
+    record_set_null(record, FACT_MS_P999, "needs_2995_samples");
+    record_set_null(record, FACT_NOTES, "a \"quoted\" reason, \xC3\xA9");
+    record_set_double(record, FACT_MS_P99, (double)NAN);
+    record_set_double(record, FACT_MS_P95, (double)INFINITY);
+    record_set_u64(record, FACT_SEED, UINT64_MAX);
+    record_set_json(record, FACT_MODEL_SPEC, "{\"not\": json}");
     struct buf line = format_json(record);
     struct record *again = parse(line.data, line.length_bytes);
-    cr_assert_str_eq(record_null_reason(again, RECORD_MS_P999), "needs_2995_samples");
-    cr_assert_str_eq(record_null_reason(again, RECORD_NOTES), "a \"quoted\" reason, \xC3\xA9");
-    cr_assert_str_eq(record_null_reason(again, RECORD_MS_P99), "not_finite");
-    cr_assert_str_eq(record_null_reason(again, RECORD_MS_P95), "not_finite");
-    cr_assert_str_eq(record_null_reason(again, RECORD_SEED), "over_int64: 18446744073709551615");
-    cr_assert_str_eq(record_null_reason(again, RECORD_MODEL_SPEC), "invalid_json");
-    cr_assert_str_eq(record_null_reason(again, RECORD_STEPS), "not_measured");
-    cr_assert_str_eq(record_null_reason(again, RECORD_SCHEMA), "");
+    cr_assert_str_eq(record_null_reason(again, FACT_MS_P999), "needs_2995_samples");
+    cr_assert_str_eq(record_null_reason(again, FACT_NOTES), "a \"quoted\" reason, \xC3\xA9");
+    cr_assert_str_eq(record_null_reason(again, FACT_MS_P99), "not_finite");
+    cr_assert_str_eq(record_null_reason(again, FACT_MS_P95), "not_finite");
+    cr_assert_str_eq(record_null_reason(again, FACT_SEED), "over_int64: 18446744073709551615");
+    cr_assert_str_eq(record_null_reason(again, FACT_MODEL_SPEC), "invalid_json");
+    cr_assert_str_eq(record_null_reason(again, FACT_STEPS), "not_measured");
+    cr_assert_str_eq(record_null_reason(again, FACT_SCHEMA), "");
     struct buf second = format_json(again);
     cr_assert_str_eq(second.data, line.data);
     buf_release(&line);
@@ -148,16 +148,16 @@ Test(store_record, nulls_and_their_reasons_survive_too)
 }
 
 /* One row with some fields set; the others are empty. */
-static void check_csv(enum record_field field, const char *wanted_text)
+static void check_csv(enum fact_id field, const char *wanted_text)
 {
     struct record *record = record_new();
-    record_set_string(record, RECORD_FRAMEWORK, "f");
-    if (record_field_type(field) == RECORD_TYPE_JSON)
+    record_set_string(record, FACT_FRAMEWORK, "f");
+    if (fact_of(field)->type == FACT_TYPE_JSON)
         record_set_json(record, field, "{\"k\": [0.5, \"a\\\"b\"]}");
     struct buf wanted;
     buf_init(&wanted, LINE_BYTES);
     buf_append_text(&wanted, "f");
-    for (enum record_field i = 1; i < RECORD_FIELDS_COUNT; i++)
+    for (enum fact_id i = 1; i < FACTS_COUNT; i++)
         buf_appendf(&wanted, ",%s", i == field ? wanted_text : "");
     buf_append_text(&wanted, "\n");
     struct buf row;
@@ -169,14 +169,14 @@ static void check_csv(enum record_field field, const char *wanted_text)
     record_free(record);
 }
 
-Test(store_record, csv_json_values_are_quoted)
+Test(result_record, csv_json_values_are_quoted)
 {
     /* {"k":[0.5,"a\"b"]} with every quote doubled, by hand */
-    check_csv(RECORD_MODEL_SPEC, "\"{\"\"k\"\":[0.5,\"\"a\\\"\"b\"\"]}\"");
-    check_csv(RECORD_COMMAND, "\"{\"\"k\"\":[0.5,\"\"a\\\"\"b\"\"]}\"");
+    check_csv(FACT_MODEL_SPEC, "\"{\"\"k\"\":[0.5,\"\"a\\\"\"b\"\"]}\"");
+    check_csv(FACT_COMMAND, "\"{\"\"k\"\":[0.5,\"\"a\\\"\"b\"\"]}\"");
 }
 
-Test(store_record, csv_text_is_quoted_by_rfc_4180)
+Test(result_record, csv_text_is_quoted_by_rfc_4180)
 {
     static const struct {
         const char *text;
@@ -194,9 +194,9 @@ Test(store_record, csv_text_is_quoted_by_rfc_4180)
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         struct record *record = record_new();
-        record_set_string(record, RECORD_FRAMEWORK, cases[i].text);
-        record_set_u64(record, RECORD_SEQ_LEN, 128);
-        record_set_double(record, RECORD_MS_PER_STEP, 0.1);
+        record_set_string(record, FACT_FRAMEWORK, cases[i].text);
+        record_set_u64(record, FACT_SEQ_LEN, 128);
+        record_set_double(record, FACT_MS_PER_STEP, 0.1);
         struct buf row;
         buf_init(&row, LINE_BYTES);
         record_format_csv(record, &row);
@@ -209,7 +209,7 @@ Test(store_record, csv_text_is_quoted_by_rfc_4180)
     }
 }
 
-Test(store_record, lines_that_are_no_record_are_invalid)
+Test(result_record, lines_that_are_no_record_are_invalid)
 {
     static const char *const bad[] = {
         "",
@@ -246,28 +246,28 @@ Test(store_record, lines_that_are_no_record_are_invalid)
     }
 }
 
-Test(store_record, unknown_keys_are_ignored_and_missing_ones_not_recorded)
+Test(result_record, unknown_keys_are_ignored_and_missing_ones_not_recorded)
 {
     static const char line[] = "{\"schema\":1,\"later\":[1],\"ms_p50\":3,\"mode\":\"train\"}";
     struct record *record = parse(line, sizeof(line) - 1);
-    cr_assert_str_eq(record_string(record, RECORD_MODE), "train");
-    cr_assert_eq(record_double(record, RECORD_MS_P50), 3.0);
-    cr_assert_str_eq(record_null_reason(record, RECORD_SEED), "not_recorded");
-    cr_assert(isnan(record_double(record, RECORD_MS_P99)));
-    cr_assert_eq(record_u64(record, RECORD_SEED), 0);
-    cr_assert_eq(record_u64(record, RECORD_MODE), 0, "of another type");
-    cr_assert_str_eq(record_string(record, RECORD_MS_P50), "", "of another type");
+    cr_assert_str_eq(record_string(record, FACT_MODE), "train");
+    cr_assert_eq(record_double(record, FACT_MS_P50), 3.0);
+    cr_assert_str_eq(record_null_reason(record, FACT_SEED), "not_recorded");
+    cr_assert(isnan(record_double(record, FACT_MS_P99)));
+    cr_assert_eq(record_u64(record, FACT_SEED), 0);
+    cr_assert_eq(record_u64(record, FACT_MODE), 0, "of another type");
+    cr_assert_str_eq(record_string(record, FACT_MS_P50), "", "of another type");
     record_free(record);
 }
 
-Test(store_record, a_line_over_the_limit_is_refused)
+Test(result_record, a_line_over_the_limit_is_refused)
 {
     struct record *record = record_new();
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
+    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
     char *text = malloc(RECORD_LINE_BYTES_MAX + 1);
     memset(text, 'x', RECORD_LINE_BYTES_MAX);
     text[RECORD_LINE_BYTES_MAX] = '\0';
-    record_set_string(record, RECORD_LOG_TAIL, text);
+    record_set_string(record, FACT_LOG_TAIL, text);
     struct buf line = format_json(record);
     cr_assert(line.length_bytes > RECORD_LINE_BYTES_MAX);
     struct record *again = NULL;
@@ -276,26 +276,4 @@ Test(store_record, a_line_over_the_limit_is_refused)
     free(text);
     record_free(record);
     record_free(NULL);
-}
-
-/* docs/records.md has a table row "| `name` | type | unit | ..." for every field, in order. */
-Test(store_record, the_documentation_names_every_field_in_order)
-{
-    static const char *const type_names[] = {"string", "integer", "number", "boolean", "JSON"};
-    char *text = scratch_read(TOKMARK_SOURCE_DIR, "docs/records.md", NULL);
-    cr_assert_not_null(text, "docs/records.md is missing");
-    const char *next = text;
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
-        const char *unit = record_field_unit(i);
-        char row[256];
-        (void)snprintf(row, sizeof(row), "\n| `%s` | %s | %s | ", record_field_name(i),
-                       type_names[record_field_type(i)], unit[0] == '\0' ? "-" : unit);
-        const char *found = strstr(next, row);
-        cr_assert_not_null(found, "docs/records.md lacks, or has out of order: %s", row + 1);
-        const char *between = strstr(next, "\n| `");
-        cr_assert_eq(between, found, "docs/records.md has a row that is no field before: %s",
-                     row + 1);
-        next = found + strlen(row);
-    }
-    free(text);
 }

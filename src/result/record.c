@@ -1,4 +1,4 @@
-#include "store/record.h"
+#include "result/record.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -30,45 +30,8 @@ struct value {
 };
 
 struct record {
-    struct value values[RECORD_FIELDS_COUNT];
+    struct value values[FACTS_COUNT];
 };
-
-struct field {
-    const char *name;
-    const char *unit;
-    const char *meaning;
-    enum record_type type;
-};
-
-static const struct field fields[RECORD_FIELDS_COUNT] = {
-#define X(id, name, type, unit, meaning) {name, unit, meaning, RECORD_TYPE_##type},
-    RECORD_FIELD_MAP(X)
-#undef X
-};
-
-const char *record_field_name(enum record_field field)
-{
-    ASSERT(field < RECORD_FIELDS_COUNT);
-    return fields[field].name;
-}
-
-enum record_type record_field_type(enum record_field field)
-{
-    ASSERT(field < RECORD_FIELDS_COUNT);
-    return fields[field].type;
-}
-
-const char *record_field_unit(enum record_field field)
-{
-    ASSERT(field < RECORD_FIELDS_COUNT);
-    return fields[field].unit;
-}
-
-const char *record_field_meaning(enum record_field field)
-{
-    ASSERT(field < RECORD_FIELDS_COUNT);
-    return fields[field].meaning;
-}
 
 struct record *record_new(void)
 {
@@ -79,15 +42,15 @@ void record_free(struct record *record)
 {
     if (record == NULL)
         return;
-    for (size_t i = 0; i < RECORD_FIELDS_COUNT; i++)
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++)
         free(record->values[i].text);
     free(record);
 }
 
 /* The field's value, emptied. `type` is what the caller is about to set. */
-static struct value *empty(struct record *record, enum record_field field)
+static struct value *empty(struct record *record, enum fact_id field)
 {
-    ASSERT(field < RECORD_FIELDS_COUNT);
+    ASSERT(field < FACTS_COUNT);
     struct value *value = &record->values[field];
     free(value->text);
     *value = (struct value){0};
@@ -108,16 +71,16 @@ static bool keep_text(struct value *value, const char *text)
     return owned != NULL;
 }
 
-void record_set_string(struct record *record, enum record_field field, const char *text)
+void record_set_string(struct record *record, enum fact_id field, const char *text)
 {
-    ASSERT(record_field_type(field) == RECORD_TYPE_STRING);
+    ASSERT(fact_of(field)->type == FACT_TYPE_STRING);
     struct value *value = empty(record, field);
     value->is_set = keep_text(value, text);
 }
 
-void record_set_u64(struct record *record, enum record_field field, uint64_t number)
+void record_set_u64(struct record *record, enum fact_id field, uint64_t number)
 {
-    ASSERT(record_field_type(field) == RECORD_TYPE_INTEGER);
+    ASSERT(fact_of(field)->type == FACT_TYPE_INTEGER);
     if (number > INT64_MAX) {
         char reason[64];
         (void)snprintf(reason, sizeof(reason), "over_int64: %" PRIu64, number);
@@ -129,9 +92,9 @@ void record_set_u64(struct record *record, enum record_field field, uint64_t num
     value->is_set = true;
 }
 
-void record_set_double(struct record *record, enum record_field field, double number)
+void record_set_double(struct record *record, enum fact_id field, double number)
 {
-    ASSERT(record_field_type(field) == RECORD_TYPE_DOUBLE);
+    ASSERT(fact_of(field)->type == FACT_TYPE_DOUBLE);
     if (!isfinite(number)) {
         record_set_null(record, field, REASON_NOT_FINITE);
         return;
@@ -141,16 +104,16 @@ void record_set_double(struct record *record, enum record_field field, double nu
     value->is_set = true;
 }
 
-void record_set_bool(struct record *record, enum record_field field, bool truth)
+void record_set_bool(struct record *record, enum fact_id field, bool truth)
 {
-    ASSERT(record_field_type(field) == RECORD_TYPE_BOOLEAN);
+    ASSERT(fact_of(field)->type == FACT_TYPE_BOOLEAN);
     struct value *value = empty(record, field);
     value->plain.truth = truth;
     value->is_set = true;
 }
 
 /* Stores the value compactly. JSON's own null is a null without a better reason. */
-static void set_json_value(struct record *record, enum record_field field, const json_t *json)
+static void set_json_value(struct record *record, enum fact_id field, const json_t *json)
 {
     if (json_is_null(json)) {
         record_set_null(record, field, NULL);
@@ -170,9 +133,9 @@ static void set_json_value(struct record *record, enum record_field field, const
     buf_release(&text);
 }
 
-void record_set_json(struct record *record, enum record_field field, const char *json)
+void record_set_json(struct record *record, enum fact_id field, const char *json)
 {
-    ASSERT(record_field_type(field) == RECORD_TYPE_JSON);
+    ASSERT(fact_of(field)->type == FACT_TYPE_JSON);
     json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
     if (value == NULL) {
         record_set_null(record, field, REASON_INVALID_JSON);
@@ -182,22 +145,22 @@ void record_set_json(struct record *record, enum record_field field, const char 
     json_decref(value);
 }
 
-void record_set_null(struct record *record, enum record_field field, const char *reason)
+void record_set_null(struct record *record, enum fact_id field, const char *reason)
 {
     struct value *value = empty(record, field);
     if (reason != NULL && strcmp(reason, REASON_NOT_MEASURED) != 0)
         (void)keep_text(value, reason);
 }
 
-bool record_is_null(const struct record *record, enum record_field field)
+bool record_is_null(const struct record *record, enum fact_id field)
 {
-    ASSERT(field < RECORD_FIELDS_COUNT);
+    ASSERT(field < FACTS_COUNT);
     return !record->values[field].is_set;
 }
 
-const char *record_null_reason(const struct record *record, enum record_field field)
+const char *record_null_reason(const struct record *record, enum fact_id field)
 {
-    ASSERT(field < RECORD_FIELDS_COUNT);
+    ASSERT(field < FACTS_COUNT);
     const struct value *value = &record->values[field];
     if (value->is_set)
         return "";
@@ -207,51 +170,50 @@ const char *record_null_reason(const struct record *record, enum record_field fi
 }
 
 /* The field's value when it is set and of that type, else NULL. */
-static const struct value *get(const struct record *record, enum record_field field,
-                               enum record_type type)
+static const struct value *get(const struct record *record, enum fact_id field, enum fact_type type)
 {
-    bool is_there = record_field_type(field) == type && record->values[field].is_set;
+    bool is_there = fact_of(field)->type == type && record->values[field].is_set;
     return is_there ? &record->values[field] : NULL;
 }
 
-const char *record_string(const struct record *record, enum record_field field)
+const char *record_string(const struct record *record, enum fact_id field)
 {
-    const struct value *value = get(record, field, RECORD_TYPE_STRING);
+    const struct value *value = get(record, field, FACT_TYPE_STRING);
     if (value == NULL)
-        value = get(record, field, RECORD_TYPE_JSON);
+        value = get(record, field, FACT_TYPE_JSON);
     return value == NULL ? "" : value->text;
 }
 
-uint64_t record_u64(const struct record *record, enum record_field field)
+uint64_t record_u64(const struct record *record, enum fact_id field)
 {
-    const struct value *value = get(record, field, RECORD_TYPE_INTEGER);
+    const struct value *value = get(record, field, FACT_TYPE_INTEGER);
     return value == NULL ? 0 : value->plain.u64;
 }
 
-double record_double(const struct record *record, enum record_field field)
+double record_double(const struct record *record, enum fact_id field)
 {
-    const struct value *value = get(record, field, RECORD_TYPE_DOUBLE);
+    const struct value *value = get(record, field, FACT_TYPE_DOUBLE);
     return value == NULL ? (double)NAN : value->plain.real;
 }
 
-bool record_bool(const struct record *record, enum record_field field)
+bool record_bool(const struct record *record, enum fact_id field)
 {
-    const struct value *value = get(record, field, RECORD_TYPE_BOOLEAN);
+    const struct value *value = get(record, field, FACT_TYPE_BOOLEAN);
     return value != NULL && value->plain.truth;
 }
 
-static void put_value(struct json_writer *writer, const struct value *value, enum record_type type)
+static void put_value(struct json_writer *writer, const struct value *value, enum fact_type type)
 {
     if (!value->is_set) {
         json_put_null(writer);
         return;
     }
     switch (type) {
-    case RECORD_TYPE_STRING: json_put_string(writer, value->text); break;
-    case RECORD_TYPE_INTEGER: json_put_u64(writer, value->plain.u64); break;
-    case RECORD_TYPE_DOUBLE: json_put_double(writer, value->plain.real); break;
-    case RECORD_TYPE_BOOLEAN: json_put_bool(writer, value->plain.truth); break;
-    case RECORD_TYPE_JSON: json_put_raw(writer, value->text); break;
+    case FACT_TYPE_STRING: json_put_string(writer, value->text); break;
+    case FACT_TYPE_INTEGER: json_put_u64(writer, value->plain.u64); break;
+    case FACT_TYPE_DOUBLE: json_put_double(writer, value->plain.real); break;
+    case FACT_TYPE_BOOLEAN: json_put_bool(writer, value->plain.truth); break;
+    case FACT_TYPE_JSON: json_put_raw(writer, value->text); break;
     }
 }
 
@@ -260,15 +222,15 @@ void record_format_json(const struct record *record, struct buf *out)
     struct json_writer writer;
     json_writer_init(&writer, out);
     json_begin_object(&writer);
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
-        json_put_key(&writer, fields[i].name);
-        put_value(&writer, &record->values[i], fields[i].type);
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
+        json_put_key(&writer, fact_of(i)->name);
+        put_value(&writer, &record->values[i], fact_of(i)->type);
     }
     json_put_key(&writer, "null_reasons");
     json_begin_object(&writer);
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++)
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++)
         if (!record->values[i].is_set)
-            json_field_string(&writer, fields[i].name, record_null_reason(record, i));
+            json_field_string(&writer, fact_of(i)->name, record_null_reason(record, i));
     json_end_object(&writer);
     json_end_object(&writer);
     buf_append_char(out, '\n');
@@ -289,13 +251,13 @@ static void append_quoted(struct buf *out, const char *text)
     buf_append_char(out, '"');
 }
 
-static void append_csv_value(struct buf *out, const struct value *value, enum record_type type)
+static void append_csv_value(struct buf *out, const struct value *value, enum fact_type type)
 {
     if (!value->is_set)
         return;
-    if (type == RECORD_TYPE_JSON) {
+    if (type == FACT_TYPE_JSON) {
         append_quoted(out, value->text);
-    } else if (type == RECORD_TYPE_STRING) {
+    } else if (type == FACT_TYPE_STRING) {
         if (strpbrk(value->text, "\",\r\n") != NULL)
             append_quoted(out, value->text);
         else
@@ -310,86 +272,74 @@ static void append_csv_value(struct buf *out, const struct value *value, enum re
 
 void record_format_csv(const struct record *record, struct buf *out)
 {
-    for (size_t i = 0; i < RECORD_FIELDS_COUNT; i++) {
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
         if (i > 0)
             buf_append_char(out, ',');
-        append_csv_value(out, &record->values[i], fields[i].type);
+        append_csv_value(out, &record->values[i], fact_of(i)->type);
     }
     buf_append_char(out, '\n');
 }
 
 void record_format_csv_header(struct buf *out)
 {
-    for (size_t i = 0; i < RECORD_FIELDS_COUNT; i++) {
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
         if (i > 0)
             buf_append_char(out, ',');
-        buf_append_text(out, fields[i].name);
+        buf_append_text(out, fact_of(i)->name);
     }
     buf_append_char(out, '\n');
 }
 
-static const char *type_name(enum record_type type)
-{
-    switch (type) {
-    case RECORD_TYPE_STRING: return "a string";
-    case RECORD_TYPE_INTEGER: return "a whole number, 0 or more";
-    case RECORD_TYPE_DOUBLE: return "a number";
-    case RECORD_TYPE_BOOLEAN: return "true or false";
-    case RECORD_TYPE_JSON: break;
-    }
-    return "a JSON value";
-}
-
 /* False when the value is of another type than the field. */
-static bool set_from_json(struct record *record, enum record_field field, const json_t *json)
+static bool set_from_json(struct record *record, enum fact_id field, const json_t *json)
 {
-    switch (fields[field].type) {
-    case RECORD_TYPE_STRING:
+    switch (fact_of(field)->type) {
+    case FACT_TYPE_STRING:
         if (!json_is_string(json))
             return false;
         record_set_string(record, field, json_string_value(json));
         return true;
-    case RECORD_TYPE_INTEGER:
+    case FACT_TYPE_INTEGER:
         if (!json_is_integer(json) || json_integer_value(json) < 0)
             return false;
         record_set_u64(record, field, (uint64_t)json_integer_value(json));
         return true;
-    case RECORD_TYPE_DOUBLE:
+    case FACT_TYPE_DOUBLE:
         if (!json_is_number(json))
             return false;
         record_set_double(record, field, json_number_value(json));
         return true;
-    case RECORD_TYPE_BOOLEAN:
+    case FACT_TYPE_BOOLEAN:
         if (!json_is_boolean(json))
             return false;
         record_set_bool(record, field, json_is_true(json));
         return true;
-    case RECORD_TYPE_JSON: set_json_value(record, field, json); return true;
+    case FACT_TYPE_JSON: set_json_value(record, field, json); return true;
     }
     return false;
 }
 
 static enum status read_object(const json_t *object, struct record *record, struct err *err)
 {
-    const json_t *schema = json_object_get(object, fields[RECORD_SCHEMA].name);
+    const json_t *schema = json_object_get(object, fact_of(FACT_SCHEMA)->name);
     if (!json_is_integer(schema))
         return ERR(err, STATUS_INVALID, "the line has no 'schema': it is no record of tokmark's");
     if (json_integer_value(schema) != RECORD_SCHEMA_VERSION)
         return ERR(err, STATUS_INVALID, "the line has schema %lld; this tokmark reads schema %d",
                    (long long)json_integer_value(schema), RECORD_SCHEMA_VERSION);
     const json_t *reasons = json_object_get(object, "null_reasons");
-    for (enum record_field i = 0; i < RECORD_FIELDS_COUNT; i++) {
-        const json_t *value = json_object_get(object, fields[i].name);
-        const json_t *reason = json_object_get(reasons, fields[i].name);
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
+        const json_t *value = json_object_get(object, fact_of(i)->name);
+        const json_t *reason = json_object_get(reasons, fact_of(i)->name);
         if (value == NULL)
             record_set_null(record, i, REASON_NOT_RECORDED);
         else if (json_is_null(value))
             record_set_null(record, i, json_string_value(reason));
         else if (!set_from_json(record, i, value))
-            return ERR(err, STATUS_INVALID, "'%s' must be %s", fields[i].name,
-                       type_name(fields[i].type));
+            return ERR(err, STATUS_INVALID, "'%s' must be %s", fact_of(i)->name,
+                       fact_type_says(fact_of(i)->type));
         if (record->values[i].is_memory_short)
-            return ERR(err, STATUS_NOMEM, "no memory for '%s'", fields[i].name);
+            return ERR(err, STATUS_NOMEM, "no memory for '%s'", fact_of(i)->name);
     }
     return STATUS_OK;
 }

@@ -1,11 +1,11 @@
 /* Records for the store's tests, and an independent look at what is in a folder. */
-#ifndef UNIT_STORE_RECORD_SAMPLE_H
-#define UNIT_STORE_RECORD_SAMPLE_H
+#ifndef UNIT_RESULT_RECORD_SAMPLE_H
+#define UNIT_RESULT_RECORD_SAMPLE_H
 
 #include <jansson.h>
 
+#include "result/record.h"
 #include "scratch.h"
-#include "store/record.h"
 #include "store/store.h"
 
 /* A record like a real one; `trial` tells one from the other. */
@@ -13,16 +13,16 @@ static inline struct record *sample_record(uint64_t trial, const char *verdict)
 {
     struct record *record = record_new();
     cr_assert_not_null(record);
-    record_set_string(record, RECORD_FRAMEWORK, "native");
-    record_set_string(record, RECORD_NOTES, "a \"note\", with\ntwo lines");
-    record_set_u64(record, RECORD_SCHEMA, RECORD_SCHEMA_VERSION);
-    record_set_string(record, RECORD_CELL_ID, "0123456789abcdef");
-    record_set_string(record, RECORD_POLICY_ID, "fedcba9876543210");
-    record_set_u64(record, RECORD_TRIAL, trial);
-    record_set_string(record, RECORD_VERDICT, verdict);
-    record_set_double(record, RECORD_MS_P50, 0.1 * (double)trial);
-    record_set_string(record, RECORD_ENVIRONMENT_ID, "00000000000000aa");
-    record_set_json(record, RECORD_COMMAND, "[\"tokmark\",\"run\",\"a,b\"]");
+    record_set_string(record, FACT_FRAMEWORK, "native");
+    record_set_string(record, FACT_NOTES, "a \"note\", with\ntwo lines");
+    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
+    record_set_string(record, FACT_CELL_ID, "0123456789abcdef");
+    record_set_string(record, FACT_POLICY_ID, "fedcba9876543210");
+    record_set_u64(record, FACT_TRIAL, trial);
+    record_set_string(record, FACT_VERDICT, verdict);
+    record_set_double(record, FACT_MS_P50, 0.1 * (double)trial);
+    record_set_string(record, FACT_ENVIRONMENT_ID, "00000000000000aa");
+    record_set_json(record, FACT_COMMAND, "[\"tokmark\",\"run\",\"a,b\"]");
     return record;
 }
 
