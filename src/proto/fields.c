@@ -18,7 +18,8 @@
 #define HAS_LONG_TEXT(body, key)      NO_FLAG
 #define HAS_JSON(body, key)           NO_FLAG
 
-#define FIELD(id, body, key, wire)    {FACT_##id, offsetof(struct body, key), HAS_##wire(body, key)},
+/* A row of the tables below. */
+#define FIELD(id, body, key, wire) {FACT_##id, offsetof(struct body, key), HAS_##wire(body, key)},
 
 static const struct proto_field ready_fields[] = {
 #define READY(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire) \
