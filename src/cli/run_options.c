@@ -262,7 +262,8 @@ static const struct option run_rows[] = {
      .arg = "FILE",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
-     .help = "start from these weights (safetensors) instead of random ones"},
+     .help = "start from these weights (safetensors: a file, an index of several, or their "
+             "folder) instead of random ones"},
     {.name = "data",
      .type = OPTION_TEXT,
      TARGET(data),

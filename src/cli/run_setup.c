@@ -9,6 +9,7 @@
 
 #include "cli/run_model.h"
 #include "data/tokens.h"
+#include "data/weights_index.h"
 #include "supervise/supervise.h"
 
 #define DATA_SYNTHETIC "synthetic"
@@ -52,8 +53,10 @@ static enum status check_conflicts(const struct run_options *options, const stru
     return STATUS_OK;
 }
 
+typedef enum status file_hasher(const char *path, char id[HASH_ID_BYTES], struct err *err);
+
 /* A readable file and its content's hash. */
-static enum status take_file(const char *flag, const char *path, char *ret_path,
+static enum status take_file(const char *flag, const char *path, file_hasher *hash, char *ret_path,
                              char ret_hash[HASH_ID_BYTES], struct err *err)
 {
     struct stat info;
@@ -63,7 +66,7 @@ static enum status take_file(const char *flag, const char *path, char *ret_path,
     if (S_ISDIR(info.st_mode))
         return ERR(err, STATUS_INVALID, "--%s: '%.200s' is a folder; give a file", flag, path);
     struct err cause = {0};
-    if (tokens_hash_file(path, ret_hash, &cause) != STATUS_OK)
+    if (hash(path, ret_hash, &cause) != STATUS_OK)
         return ERR(err, STATUS_INVALID, "--%s: %s", flag, cause.text);
     /* Absolute: a worker may run elsewhere (--launch), and records should say which file it was. */
     char *absolute = realpath(path, NULL);
@@ -80,6 +83,18 @@ static enum status take_file(const char *flag, const char *path, char *ret_path,
     return status;
 }
 
+/* A file, a folder that holds one under its usual name, or an index of several files. */
+static enum status take_weights(const struct run_options *options, struct cell *cell,
+                                struct err *err)
+{
+    char path[FILE_PATH_BYTES];
+    struct err cause = {0};
+    if (weights_index_find(options->weights, path, &cause) != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "--weights: %s", cause.text);
+    file_hasher *hash = weights_index_is_one(path) ? weights_index_hash : tokens_hash_file;
+    return take_file("weights", path, hash, cell->weights_path, cell->weights_hash, err);
+}
+
 static enum status take_inputs(const struct run_options *options, struct cell *cell,
                                struct err *err)
 {
@@ -87,11 +102,11 @@ static enum status take_inputs(const struct run_options *options, struct cell *c
     enum status status = STATUS_OK;
     if (strcmp(options->data, DATA_SYNTHETIC) != 0) {
         cell->data = (enum cell_data)options->data_format;
-        status = take_file("data", options->data, cell->data_path, cell->data_hash, err);
+        status = take_file("data", options->data, tokens_hash_file, cell->data_path,
+                           cell->data_hash, err);
     }
     if (status == STATUS_OK && options->weights != NULL)
-        status =
-            take_file("weights", options->weights, cell->weights_path, cell->weights_hash, err);
+        status = take_weights(options, cell, err);
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/nearest.h"
+#include "data/file_formats.h"
 
 #define LENGTH_BYTES 8
 
@@ -216,12 +217,16 @@ static enum status read_tensors(struct reading *reading, struct err *err)
 static enum status read_header(struct reading *reading, struct err *err)
 {
     struct safetensors *file = reading->file;
+    const char *other = file_formats_describe(file->map, file->map_bytes);
+    if (other != NULL)
+        return ERR(err, STATUS_INVALID, "'%s' %s", reading->path, other);
     uint64_t header_bytes = 0;
     memcpy(&header_bytes, file->map, LENGTH_BYTES);
     if (header_bytes > SAFETENSORS_HEADER_BYTES_MAX)
         return ERR(err, STATUS_LIMIT,
-                   "'%s' says its header has %llu bytes; at most %d (not a safetensors file?)",
-                   reading->path, (unsigned long long)header_bytes, SAFETENSORS_HEADER_BYTES_MAX);
+                   "'%s' is no safetensors file: its first bytes are no length of a header of at "
+                   "most %d bytes",
+                   reading->path, SAFETENSORS_HEADER_BYTES_MAX);
     if (header_bytes > file->map_bytes - LENGTH_BYTES)
         return ERR(err, STATUS_INVALID, "'%s' is truncated: a header of %llu bytes in %zu",
                    reading->path, (unsigned long long)header_bytes, file->map_bytes);

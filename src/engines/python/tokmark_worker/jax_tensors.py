@@ -25,8 +25,8 @@ class SafetensorsFile(safetensors.MappedFile):
 
     def tensor(self, name):
         """A model error when there is none."""
-        kind, shape, data = self.entry(name)
-        return np.frombuffer(data, dtype=_DTYPES[kind]).reshape(shape)
+        dtype, shape, data = self.typed_entry(name, _DTYPES)
+        return np.frombuffer(data, dtype=dtype).reshape(shape)
 
     def weight(self, name, wanted):
         """A floating-point tensor in the shape `wanted`, which it must fit."""

@@ -96,7 +96,7 @@ class TorchEngine:
         begin = time.perf_counter_ns()
         self._source = make(cell, self._device, self._precision)
         if cell.weights_path:
-            load_weights(cell.weights_path, self._source.model)
+            self._source.notes += load_weights(cell.weights_path, self._source.model)
         self._synchronize()
         load_ns = time.perf_counter_ns() - begin
         model = self._source.model

@@ -16,6 +16,7 @@ _DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    "C64": torch.complex64,
 }
 _KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
 
@@ -25,10 +26,10 @@ class SafetensorsFile(safetensors.MappedFile):
 
     def tensor(self, name):
         """A model error when there is none."""
-        kind, shape, data = self.entry(name)
+        dtype, shape, data = self.typed_entry(name, _DTYPES)
         if len(data) == 0:
-            return torch.empty(shape, dtype=_DTYPES[kind])
-        return torch.frombuffer(data, dtype=_DTYPES[kind]).reshape(shape)
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(data, dtype=dtype).reshape(shape)
 
 
 def write(path, tensors):
