@@ -9,6 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
+/* Bytes of a URL that stand for themselves. */
+#define URL_PLAIN "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
+
 enum status file_join(const char *dir, const char *name, char path[FILE_PATH_BYTES],
                       struct err *err)
 {
@@ -116,6 +121,53 @@ enum status file_replace(const char *path, const void *bytes, size_t bytes_count
 {
     struct given_bytes given = {bytes, bytes_count};
     return file_replace_with(path, write_given, &given, err);
+}
+
+static const char url_prefix[] = "file://";
+
+enum status file_path_to_text(const char *path, char *ret_text, size_t text_bytes, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, text_bytes - 1);
+    if (utf8_is_valid(path) && strncmp(path, url_prefix, strlen(url_prefix)) != 0) {
+        buf_append_text(&text, path);
+    } else {
+        buf_append_text(&text, url_prefix);
+        for (const char *c = path; *c != '\0'; c++)
+            if (strchr(URL_PLAIN, *c) != NULL)
+                buf_append_char(&text, *c);
+            else
+                buf_appendf(&text, "%%%02X", (unsigned)(unsigned char)*c);
+    }
+    bool fits = !text.failed;
+    if (fits)
+        memcpy(ret_text, text.data != NULL ? text.data : "", text.length_bytes + 1);
+    buf_release(&text);
+    return fits ? STATUS_OK
+                : ERR(err, STATUS_LIMIT, "the path of '%.100s' is over %zu bytes", path,
+                      text_bytes - 1);
+}
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789ABCDEF0123456789abcdef";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    return at != NULL ? (int)((at - digits) % 16) : -1;
+}
+
+void file_path_from_text(char *text)
+{
+    if (strncmp(text, url_prefix, strlen(url_prefix)) != 0)
+        return;
+    char *to = text;
+    for (const char *from = text + strlen(url_prefix); *from != '\0'; from++) {
+        int high = from[0] == '%' ? hex_digit(from[1]) : -1;
+        int low = high >= 0 ? hex_digit(from[2]) : -1;
+        bool is_byte = low >= 0 && high + low > 0; /* a path has no NUL */
+        *to++ = is_byte ? (char)(high * 16 + low) : *from;
+        from += is_byte ? 2 : 0;
+    }
+    *to = '\0';
 }
 
 bool file_exists(const char *path)

@@ -1,4 +1,4 @@
-/* base/file.h - whole-file and folder operations. Paths are NUL-terminated UTF-8. */
+/* base/file.h - whole-file and folder operations. Paths are NUL-terminated bytes of any kind. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -31,6 +31,12 @@ MUST_CHECK enum status file_replace_with(const char *path, file_writer *write, v
 /* The same with content that is there already. */
 MUST_CHECK enum status file_replace(const char *path, const void *bytes, size_t bytes_count,
                                     struct err *err);
+/* A path as text that JSON can hold: as it is where it is UTF-8, else (or where it begins like one)
+ * as a file URL, "file:///tmp/caf%E9" (RFC 8089). STATUS_LIMIT when that does not fit. */
+MUST_CHECK enum status file_path_to_text(const char *path, char *ret_text, size_t text_bytes,
+                                         struct err *err);
+/* Makes such text a path again, in place. */
+void file_path_from_text(char *text);
 bool file_exists(const char *path);
 /* Absolute path of the running program. */
 MUST_CHECK enum status file_self(char path[FILE_PATH_BYTES], struct err *err);

@@ -16,17 +16,37 @@ size_t utf8_sequence_bytes(const unsigned char *s)
     return length;
 }
 
-void utf8_append_valid(struct buf *out, const char *text)
+bool utf8_is_valid(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t length = 1;
+    for (; *s != '\0' && length > 0; s += length)
+        length = utf8_sequence_bytes(s);
+    return length > 0;
+}
+
+static void append_replaced(struct buf *out, const char *text, bool is_escaped)
 {
     const unsigned char *s = (const unsigned char *)text;
     while (*s != '\0') {
         size_t length = utf8_sequence_bytes(s);
-        if (length == 0) {
-            buf_append_text(out, "\xEF\xBF\xBD");
-            length = 1;
-        } else {
+        if (length > 0) {
             buf_append(out, s, length);
+        } else if (is_escaped) {
+            buf_appendf(out, "%%%02X", (unsigned)*s);
+        } else {
+            buf_append_text(out, "\xEF\xBF\xBD");
         }
-        s += length;
+        s += length > 0 ? length : 1;
     }
+}
+
+void utf8_append_escaped(struct buf *out, const char *text)
+{
+    append_replaced(out, text, true);
+}
+
+void utf8_append_valid(struct buf *out, const char *text)
+{
+    append_replaced(out, text, false);
 }

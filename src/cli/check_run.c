@@ -101,7 +101,9 @@ static enum status write_files(struct check *check, struct err *err)
             if (status == STATUS_OK)
                 status = tokens_hash_file(weights_path, hash, err);
         }
-        (void)snprintf(cell->weights_path, sizeof(cell->weights_path), "%s", weights_path);
+        if (status == STATUS_OK)
+            status = file_path_to_text(weights_path, cell->weights_path, sizeof(cell->weights_path),
+                                       err);
         memcpy(cell->weights_hash, hash, sizeof(hash));
     }
     return status;

@@ -118,6 +118,7 @@ static bool is_dotted_name(const char *text, size_t length)
 static enum status take_folder(const char *folder, struct cell *cell, struct err *err)
 {
     char *path = realpath(folder, NULL);
+    char text[CELL_PATH_BYTES];
     char config[FILE_PATH_BYTES];
     enum status status = STATUS_OK;
     if (path == NULL)
@@ -126,8 +127,9 @@ static enum status take_folder(const char *folder, struct cell *cell, struct err
     else if (file_join(path, "config.json", config, NULL) != STATUS_OK || !file_exists(config))
         status = ERR(err, STATUS_INVALID,
                      "--model: '%.200s' has no config.json of a transformers model", path);
-    else if (snprintf(cell->model_ref, sizeof(cell->model_ref), HF_PREFIX "%s", path) >=
-             (int)sizeof(cell->model_ref))
+    else if (file_path_to_text(path, text, sizeof(text), NULL) != STATUS_OK ||
+             snprintf(cell->model_ref, sizeof(cell->model_ref), HF_PREFIX "%s", text) >=
+                 (int)sizeof(cell->model_ref))
         status = ERR(err, STATUS_INVALID, "--model: '%.100s...' is too long a path", path);
     free(path);
     return status;

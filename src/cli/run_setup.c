@@ -74,11 +74,8 @@ static enum status take_file(const char *flag, const char *path, file_hasher *ha
     if (absolute == NULL)
         status =
             ERR(err, STATUS_INVALID, "--%s: cannot read '%.200s': %s", flag, path, strerror(errno));
-    else if (strlen(absolute) >= CELL_PATH_BYTES)
-        status = ERR(err, STATUS_INVALID, "--%s: path of '%.200s' is over %d bytes", flag, path,
-                     CELL_PATH_BYTES - 1);
-    else
-        (void)snprintf(ret_path, CELL_PATH_BYTES, "%s", absolute);
+    else if (file_path_to_text(absolute, ret_path, CELL_PATH_BYTES, &cause) != STATUS_OK)
+        status = ERR(err, STATUS_INVALID, "--%s: %s", flag, cause.text);
     free(absolute);
     return status;
 }

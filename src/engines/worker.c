@@ -193,6 +193,8 @@ static void handle_open(struct worker *worker, const struct cell *cell)
     }
     worker->state = WORKER_FAILED;
     worker->cell = *cell;
+    file_path_from_text(worker->cell.data_path);
+    file_path_from_text(worker->cell.weights_path);
     take_baseline(worker);
     struct err err = {0};
     enum status status = worker->ops->supports(&worker->cell, &err);
@@ -322,12 +324,15 @@ static void handle_check(struct worker *worker, const struct proto_check *reques
         return;
     }
     struct err err = {0};
+    struct proto_check asked = *request;
+    file_path_from_text(asked.inputs_path);
+    file_path_from_text(asked.output_path);
     struct proto_worker_message message = {.type = PROTO_CHECK};
     enum status status =
         worker->ops->check == NULL
             ? ERR(&err, STATUS_UNSUPPORTED, "engine '%s' computes nothing that could be checked",
                   worker->ops->name)
-            : worker->ops->check(worker->context, request, &message.as.check, &err);
+            : worker->ops->check(worker->context, &asked, &message.as.check, &err);
     if (status == STATUS_OK)
         send_message(worker, &message);
     else

@@ -8,8 +8,11 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
+#include "base/buf.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "store/journal.h"
 #include "store/store.h"
 
@@ -17,11 +20,14 @@
 #define ARCHIVE_FILES_MAX    1000000
 #define ARCHIVE_MADE_BY_UNIX (3 << 8 | 63) /* permissions as on Unix; version 6.3 */
 #define ARCHIVE_FLAG_UTF8    (1 << 11)
-#define ARCHIVE_ZIP64_BYTES  0x7fffffffLL
-#define ARCHIVE_CLOCK_YEAR_0 1980 /* the first year of MS-DOS, which zip's time starts at */
-#define ARCHIVE_WINDOW_BITS  (-MAX_WBITS)
-#define ARCHIVE_MEMORY_LEVEL 8
-#define ARCHIVE_TEMPORARY    ".tmp"
+/* A header holds 64 KiB of extra fields, minizip's own of large files among them. */
+#define ARCHIVE_EXTRA_BYTES_MAX 32768
+#define ARCHIVE_UNICODE_PATH    0x7075
+#define ARCHIVE_ZIP64_BYTES     0x7fffffffLL
+#define ARCHIVE_CLOCK_YEAR_0    1980 /* the first year of MS-DOS, which zip's time starts at */
+#define ARCHIVE_WINDOW_BITS     (-MAX_WBITS)
+#define ARCHIVE_MEMORY_LEVEL    8
+#define ARCHIVE_TEMPORARY       ".tmp"
 
 /* Names below the results folder, sorted. */
 struct names {
@@ -172,6 +178,27 @@ static enum status copy_content(zipFile zip, int fd, uint64_t left, const char *
     return STATUS_OK;
 }
 
+static void put_little(struct buf *out, unsigned long number, int bytes_count)
+{
+    for (int i = 0; i < bytes_count; i++)
+        buf_append_char(out, (char)(number >> (8 * i) & 0xFF));
+}
+
+/* Info-ZIP's Unicode Path extra field (APPNOTE 4.6.9): a name for readers that need UTF-8, beside
+ * one that is other bytes: version 1, CRC-32 of those bytes, the name. */
+static void put_unicode_path(struct buf *out, const char *name)
+{
+    struct buf text;
+    buf_init(&text, ARCHIVE_EXTRA_BYTES_MAX);
+    utf8_append_escaped(&text, name);
+    put_little(out, ARCHIVE_UNICODE_PATH, 2);
+    put_little(out, 1 + 4 + text.length_bytes, 2);
+    put_little(out, 1, 1);
+    put_little(out, crc32(0, (const Bytef *)name, (uInt)strlen(name)), 4);
+    buf_append(out, text.data, text.length_bytes);
+    buf_release(&text);
+}
+
 static enum status put_file(zipFile zip, const char *dir, const char *base, const char *name,
                             struct err *err)
 {
@@ -190,13 +217,22 @@ static enum status put_file(zipFile zip, const char *dir, const char *base, cons
             (void)close(fd);
         return status;
     }
+    struct buf unicode;
+    buf_init(&unicode, ARCHIVE_EXTRA_BYTES_MAX);
+    bool is_utf8 = utf8_is_valid(inside);
+    if (!is_utf8)
+        put_unicode_path(&unicode, inside);
     zip_fileinfo entry = {.external_fa = (uLong)(S_IFREG | 0644) << 16};
     set_time(&entry, info.st_mtime);
     int is_large = info.st_size >= ARCHIVE_ZIP64_BYTES;
-    if (zipOpenNewFileInZip4_64(zip, inside, &entry, NULL, 0, NULL, 0, NULL, Z_DEFLATED,
-                                Z_DEFAULT_COMPRESSION, 0, ARCHIVE_WINDOW_BITS, ARCHIVE_MEMORY_LEVEL,
-                                Z_DEFAULT_STRATEGY, NULL, 0, ARCHIVE_MADE_BY_UNIX,
-                                ARCHIVE_FLAG_UTF8, is_large) != ZIP_OK) {
+    uInt extra_bytes = (uInt)unicode.length_bytes;
+    if (unicode.failed) {
+        status = ERR(err, STATUS_LIMIT, "name too long for an archive: %.80s...", inside);
+    } else if (zipOpenNewFileInZip4_64(zip, inside, &entry, unicode.data, extra_bytes, unicode.data,
+                                       extra_bytes, NULL, Z_DEFLATED, Z_DEFAULT_COMPRESSION, 0,
+                                       ARCHIVE_WINDOW_BITS, ARCHIVE_MEMORY_LEVEL,
+                                       Z_DEFAULT_STRATEGY, NULL, 0, ARCHIVE_MADE_BY_UNIX,
+                                       is_utf8 ? ARCHIVE_FLAG_UTF8 : 0, is_large) != ZIP_OK) {
         status = ERR(err, STATUS_IO, "cannot write the archive: %s", strerror(errno));
     } else {
         status = copy_content(zip, fd, (uint64_t)info.st_size, path, err);
@@ -204,6 +240,7 @@ static enum status put_file(zipFile zip, const char *dir, const char *base, cons
             status = ERR(err, STATUS_IO, "cannot write the archive: %s", strerror(errno));
     }
     (void)close(fd);
+    buf_release(&unicode);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "supervise/check_output.h"
 #include "supervise/greet.h"
 
@@ -36,8 +37,14 @@ static bool ask_check(struct session *session, const struct check_job *job, uint
         .type = PROTO_CHECK,
         .as.check = {.train_steps = train_steps, .wants_weights = train_steps == 0}};
     struct proto_check *check = &request.as.check;
-    (void)snprintf(check->inputs_path, sizeof(check->inputs_path), "%s", job->inputs_path);
-    (void)snprintf(check->output_path, sizeof(check->output_path), "%s", output_path);
+    struct err why = {0};
+    if (file_path_to_text(job->inputs_path, check->inputs_path, sizeof(check->inputs_path), &why) !=
+            STATUS_OK ||
+        file_path_to_text(output_path, check->output_path, sizeof(check->output_path), &why) !=
+            STATUS_OK) {
+        session_end(session, VERDICT_CRASHED, "start_failed", "%s", why.text);
+        return false;
+    }
     return session_ask(session, &request, PROTO_CHECK, &reply);
 }
 

@@ -4,7 +4,7 @@ import difflib
 import json
 from dataclasses import MISSING, dataclass, field, fields, replace
 
-from .protocol import ProtocolError
+from .protocol import ProtocolError, path
 
 MODES = ("train", "infer", "decode")
 PRECISIONS = ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8")
@@ -284,4 +284,10 @@ def read_cell(message):
         _fail(
             f"'seq_len' {cell.seq_len} is over the model's max_seq_len {cell.model.max_seq_len}"
         )
-    return cell
+    hf = "hf:" if cell.model_ref.startswith("hf:") else ""
+    return replace(
+        cell,
+        data_path=path(cell.data_path),
+        weights_path=path(cell.weights_path),
+        model_ref=hf + path(cell.model_ref[len(hf):]),
+    )

@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 
+from .protocol import shown
+
 # What each engine cannot do without: (module, distribution).
 NEEDS = {
     "pytorch": (("torch", "torch"),),
@@ -30,7 +32,7 @@ def main(out_fd):
     engine = sys.argv[2]
     versions = {module: _version(module, name) for module, name in NEEDS[engine]}
     facts = {
-        "executable": sys.executable,
+        "executable": shown(sys.executable),
         "chosen_by": sys.argv[3] if len(sys.argv) > 3 else "",
         "python": platform.python_version(),
         "packages": {name: version for name, version in versions.items() if version is not None},

@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+from urllib.parse import unquote_to_bytes
 
 VERSION = 1
 LINE_BYTES_MAX = 1024 * 1024
@@ -175,6 +176,19 @@ def string(message, key, bytes_max):
             f"message '{message.get('type')}': '{key}' must be a string of 1 to {bytes_max} bytes"
         )
     return value
+
+
+def path(text):
+    """A path as it came over the wire: UTF-8, or a file URL where its bytes are none. The system's
+    own form, whatever encoding the locale says file names have."""
+    url = "file://"
+    is_url = text.startswith(url)
+    return os.fsdecode(unquote_to_bytes(text[len(url):]) if is_url else text.encode("utf-8"))
+
+
+def shown(path_text):
+    """Such a path for people to read."""
+    return os.fsencode(path_text).decode("utf-8", "replace")
 
 
 def flag(message, key):

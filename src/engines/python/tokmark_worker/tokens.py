@@ -8,6 +8,7 @@ of the upper 63 bits and the last bit apart. Nothing here names a framework: an 
 import mmap
 import os
 
+from . import protocol
 from .errors import model_error
 
 _LLMC_HEADER_BYTES = 1024
@@ -70,7 +71,7 @@ class Tokens:
         self.text = (
             "synthetic uniform"
             if self._values is None
-            else f"{self.form} {cell.data_path[:300]} ({self.count} tokens)"
+            else f"{self.form} {protocol.shown(cell.data_path)[:300]} ({self.count} tokens)"
         )
 
     def batches(self, first_step, steps_count):

@@ -187,8 +187,8 @@ class Worker:
         self._send("memory", fields)
 
     def _check(self, message):
-        inputs = protocol.string(message, "inputs", 1023)
-        output = protocol.string(message, "output", 1023)
+        inputs = protocol.path(protocol.string(message, "inputs", 1023))
+        output = protocol.path(protocol.string(message, "output", 1023))
         train_steps = protocol.whole_number(message, "train_steps", 0, 1000000, default=0)
         wants_weights = protocol.flag(message, "weights")
         self._require("open", "check", "no model is open")
