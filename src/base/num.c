@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 
@@ -75,7 +76,7 @@ static enum status parse_with_unit(const char *text, const struct unit *units, s
     if (*end != '\0')
         return ERR(err, STATUS_INVALID, "'%s' is not understood; try %s", text, example);
     for (size_t i = 0; i < units_count; i++) {
-        if (strcmp(text + digits, units[i].name) != 0)
+        if (strcasecmp(text + digits, units[i].name) != 0)
             continue;
         value *= units[i].factor;
         if (value > limit)
@@ -102,8 +103,9 @@ enum status num_parse_duration_ns(const char *text, uint64_t *ret_ns, struct err
 enum status num_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err)
 {
     static const struct unit units[] = {
-        {"", 1.0},     {"K", 0x1p10},   {"KiB", 0x1p10}, {"M", 0x1p20},   {"MiB", 0x1p20},
-        {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40},   {"TiB", 0x1p40},
+        {"", 1.0},       {"B", 1.0},     {"K", 0x1p10},   {"KB", 0x1p10},  {"KiB", 0x1p10},
+        {"M", 0x1p20},   {"MB", 0x1p20}, {"MiB", 0x1p20}, {"G", 0x1p30},   {"GB", 0x1p30},
+        {"GiB", 0x1p30}, {"T", 0x1p40},  {"TB", 0x1p40},  {"TiB", 0x1p40},
     };
     return parse_with_unit(text, units, ARRAY_COUNT(units), "20GiB", 0x1p60, ret_bytes, err);
 }

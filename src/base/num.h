@@ -18,7 +18,7 @@ MUST_CHECK enum status num_parse_double(const char *text, double min, double max
                                         struct err *err);
 /* "1.5", "30s", "2m", "1h", "250ms" to nanoseconds; no unit means seconds. Result > 0. */
 MUST_CHECK enum status num_parse_duration_ns(const char *text, uint64_t *ret_ns, struct err *err);
-/* "1048576", "512M", "20GiB" to bytes (binary multiples). Result > 0. */
+/* "1048576", "512M", "2GB", "20GiB" to bytes (all binary multiples, in either case). Result > 0. */
 MUST_CHECK enum status num_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err);
 
 /* Shortest decimal text that reads back as the same double; `value` must be finite.

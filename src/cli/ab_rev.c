@@ -113,8 +113,9 @@ static enum status unknown_revision(const char *name, struct err *err)
             *end = '\0';
         }
     }
-    enum status status = ERR(err, STATUS_INVALID, "no revision '%.80s'; did you mean '%s'?", name,
-                             nearest_word(name, names, count));
+    struct nearest_hint hint;
+    enum status status = ERR(err, STATUS_INVALID, "no revision '%.80s'; %s", name,
+                             nearest_hint(&hint, "", name, names, count));
     buf_release(&out);
     return status;
 }

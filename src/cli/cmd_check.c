@@ -14,9 +14,9 @@
 
 /* Those that docs/check.md states a tolerance for. */
 static const struct option_choice precision_choices[] = {
-    {"fp32", CELL_PRECISION_FP32}, {"tf32", CELL_PRECISION_TF32},
-    {"bf16", CELL_PRECISION_BF16}, {"bf16-pure", CELL_PRECISION_BF16_PURE},
-    {"fp16", CELL_PRECISION_FP16}, {NULL, 0}};
+    {"fp32", CELL_PRECISION_FP32, false}, {"tf32", CELL_PRECISION_TF32, false},
+    {"bf16", CELL_PRECISION_BF16, false}, {"bf16-pure", CELL_PRECISION_BF16_PURE, false},
+    {"fp16", CELL_PRECISION_FP16, false}, RUN_PRECISION_ALIASES{NULL, 0, false}};
 
 #define TARGET(member) .offset = offsetof(struct check_options, member)
 

@@ -35,8 +35,9 @@ static enum exit_code run_help(const struct invocation *call)
         const char *names[OPTIONS_MAX];
         for (unsigned i = 0; i < command_list_count; i++)
             names[i] = command_list[i]->name;
-        command_complain(call, "unknown command '%.80s'; did you mean '%s'?", word,
-                         nearest_word(word, names, command_list_count));
+        struct nearest_hint hint;
+        command_complain(call, "unknown command '%.80s'; %s", word,
+                         nearest_hint(&hint, "", word, names, command_list_count));
         buf_release(&out);
         return EXIT_CODE_USAGE;
     }

@@ -45,8 +45,9 @@ static enum status check_engine(const char *engine, struct err *err)
         if (strcmp(names[count], engine) == 0)
             return STATUS_OK;
     }
-    return ERR(err, STATUS_INVALID, "nothing to set up for '%.80s'; did you mean '%s'?", engine,
-               nearest_word(engine, names, count));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "nothing to set up for '%.80s'; %s", engine,
+               nearest_hint(&hint, "", engine, names, count));
 }
 
 /* Becomes the interpreter; returns only when that fails. */

@@ -42,8 +42,9 @@ static enum exit_code run_worker(const struct invocation *call)
         size_t count = 0;
         for (; count < engine_list_count && count < ARRAY_COUNT(names); count++)
             names[count] = engine_list[count]->name;
-        command_complain(call, "unknown engine '%.80s'; did you mean '%s'?", seen.operands[0],
-                         nearest_word(seen.operands[0], names, count));
+        struct nearest_hint hint;
+        command_complain(call, "unknown engine '%.80s'; %s", seen.operands[0],
+                         nearest_hint(&hint, "", seen.operands[0], names, count));
         return EXIT_CODE_USAGE;
     }
     if (ops->become == NULL)

@@ -130,8 +130,11 @@ static bool check_operands(const struct invocation *call, const struct options_t
             if (option_is_known(table, options_row(table, i)))
                 names[count++] = options_row(table, i)->name;
         const char *word = seen->operands[command->operands_max];
-        command_complain(call, "unexpected word '%.80s'; did you mean '--%s'?", word,
-                         nearest_word(word, names, count));
+        struct nearest_hint hint;
+        const char *near = nearest_word(word, names, count);
+        command_complain(call, "unexpected word '%.80s'; %s", word,
+                         near == NULL ? "flags begin with '--', and --help lists them"
+                                      : nearest_hint(&hint, "--", word, names, count));
         return false;
     }
     if (seen->operands_count < command->operands_min) {
@@ -176,14 +179,15 @@ static enum exit_code unknown_command(const char *program, const char *word)
     for (unsigned i = 0; i < command_list_count; i++)
         names[i] = command_list[i]->name;
     bool is_planned = false;
+    struct nearest_hint hint;
     for (size_t i = 0; i < ARRAY_COUNT(planned_commands); i++)
         is_planned |= strcmp(planned_commands[i], word) == 0;
     if (is_planned)
         (void)snprintf(text, sizeof(text), "'%s' is not in this build yet; see '%s help'", word,
                        program);
     else
-        (void)snprintf(text, sizeof(text), "unknown command '%.80s'; did you mean '%s'?", word,
-                       nearest_word(word, names, command_list_count));
+        (void)snprintf(text, sizeof(text), "unknown command '%.80s'; %s", word,
+                       nearest_hint(&hint, "", word, names, command_list_count));
     print_one_line(program, text);
     return EXIT_CODE_USAGE;
 }

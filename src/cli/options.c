@@ -84,16 +84,30 @@ static const struct option_choice *find_choice(const struct option *row, const c
     return NULL;
 }
 
+/* Other words for a value are suggested, but not listed. */
 static enum status unknown_choice(const struct option *row, const char *word, struct err *err)
 {
     const char *names[OPTIONS_MAX];
     size_t count = 0;
-    for (; row->choices[count].name != NULL; count++) {
-        ASSERT(count < ARRAY_COUNT(names));
-        names[count] = row->choices[count].name;
+    for (int is_alias = 0; is_alias <= 1; is_alias++) {
+        for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++) {
+            ASSERT(count < ARRAY_COUNT(names));
+            if (choice->is_alias == (is_alias == 1))
+                names[count++] = choice->name;
+        }
+        const char *near = nearest_word(word, names, count);
+        if (near != NULL)
+            return ERR(err, STATUS_INVALID, "unknown value '%.80s'; did you mean '%s'?", word,
+                       near);
     }
-    return ERR(err, STATUS_INVALID, "unknown value '%.80s'; did you mean '%s'?", word,
-               nearest_word(word, names, count));
+    size_t own_count = 0;
+    while (own_count < count && !find_choice(row, names[own_count])->is_alias)
+        own_count++;
+    bool takes_number = row->type != OPTION_CHOICE && row->type != OPTION_CHOICES;
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "unknown value '%.80s'; %s%s", word,
+               nearest_hint(&hint, "", word, names, own_count),
+               takes_number ? ", or a number" : "");
 }
 
 static enum status pick(const struct option *row, const char *word, struct option_picks *picks,
@@ -275,8 +289,10 @@ static enum status unknown_flag(const struct options_table *table, const char *w
     char name[OPTION_WORD_BYTES];
     (void)snprintf(name, sizeof(name), "%.*s",
                    (int)(length < sizeof(name) ? length : sizeof(name) - 1), word + dashes);
-    return ERR(err, STATUS_INVALID, "unknown flag '%.80s'; did you mean '--%s'?", word,
-               nearest_word(name, names, count));
+    struct nearest_hint hint;
+    bool is_near = nearest_word(name, names, count) != NULL;
+    return ERR(err, STATUS_INVALID, "unknown flag '%.80s'; %s", word,
+               is_near ? nearest_hint(&hint, "--", name, names, count) : "--help lists them");
 }
 
 static bool row_matches(const struct option *row, const char *word)

@@ -32,7 +32,7 @@ static const char *split_setting(const char *setting, char key[MODEL_NAME_BYTES]
     return setting + length + 1;
 }
 
-/* Settings that are not the preset's go to the worker: fields of a user's own configuration. */
+/* Settings go to a worker that may run a model of the user's own: fields of its configuration. */
 static enum status put_settings(const char *const *settings, size_t count, struct cell *cell,
                                 struct err *err)
 {
@@ -75,8 +75,6 @@ static enum status take_preset(const struct run_options *options, const struct e
                                struct cell *cell, struct err *err)
 {
     struct err cause = {0};
-    const char *own[OPTION_TEXTS_MAX];
-    size_t own_count = 0;
     enum status status = preset_load(options->model, &cell->model, &cause);
     if (status != STATUS_OK)
         return ERR(err, STATUS_INVALID, "--model: %s", cause.text);
@@ -85,9 +83,10 @@ static enum status take_preset(const struct run_options *options, const struct e
         const char *setting = options->settings.items[i];
         char key[MODEL_NAME_BYTES];
         const char *value = split_setting(setting, key);
-        if (has_own_settings(options, ops) && !model_spec_has(key)) {
-            own[own_count++] = setting;
-        } else {
+        /* A package's own figures are not the preset's: only the worker can tell what fits. */
+        bool is_workers = has_own_settings(options, ops) &&
+                          (cell->options.keeps_defaults || !model_spec_has(key));
+        if (!is_workers) {
             status = model_spec_set(&cell->model, key, value, &cause);
             if (status != STATUS_OK)
                 return ERR(err, STATUS_INVALID, "--set %s: %s", setting, cause.text);
@@ -98,7 +97,10 @@ static enum status take_preset(const struct run_options *options, const struct e
     if (status != STATUS_OK)
         return ERR(err, STATUS_INVALID, "--%s: %s", options->settings.count > 0 ? "set" : "model",
                    cause.text);
-    return put_settings(own, own_count, cell, err);
+    if (!takes_own_models(ops))
+        return STATUS_OK;
+    /* All of them, also those that the figures hold already: a package may be found instead. */
+    return put_settings(options->settings.items, options->settings.count, cell, err);
 }
 
 static bool is_dotted_name(const char *text, size_t length)

@@ -48,55 +48,65 @@ const struct option_default run_defaults_bench_jax[] = {
 };
 
 const struct option_choice run_mode_choices[] = {
-#define X(name, text) {text, CELL_MODE_##name},
+#define X(name, text) {text, CELL_MODE_##name, false},
     CELL_MODE_MAP(X)
 #undef X
-        {NULL, 0}};
+        {"training", CELL_MODE_TRAIN, true},
+    {"inference", CELL_MODE_INFER, true},
+    {"prefill", CELL_MODE_INFER, true},
+    {"forward", CELL_MODE_INFER, true},
+    {"generate", CELL_MODE_DECODE, true},
+    {"generation", CELL_MODE_DECODE, true},
+    {NULL, 0, false}};
 
 static const struct option_choice precision_choices[] = {
-#define X(name, text) {text, CELL_PRECISION_##name},
+#define X(name, text) {text, CELL_PRECISION_##name, false},
     CELL_PRECISION_MAP(X)
 #undef X
-        {NULL, 0}};
+        RUN_PRECISION_ALIASES{NULL, 0, false}};
 
 static const struct option_choice data_format_choices[] = {
-    {"auto", CELL_DATA_AUTO},
-    {"uint16", CELL_DATA_UINT16},
-    {"uint32", CELL_DATA_UINT32},
-    {"text", CELL_DATA_TEXT},
-    {NULL, 0},
+    {"auto", CELL_DATA_AUTO, false},
+    {"uint16", CELL_DATA_UINT16, false},
+    {"uint32", CELL_DATA_UINT32, false},
+    {"text", CELL_DATA_TEXT, false},
+    {NULL, 0, false},
 };
 
 static const struct option_choice sync_choices[] = {
-    {"step", PROTO_SYNC_STEP}, {"block", PROTO_SYNC_BLOCK}, {NULL, 0}};
+    {"step", PROTO_SYNC_STEP, false}, {"block", PROTO_SYNC_BLOCK, false}, {NULL, 0, false}};
 
-static const struct option_choice when_choices[] = {
-    {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
+static const struct option_choice when_choices[] = {{"auto", RUN_WHEN_AUTO, false},
+                                                    {"always", RUN_WHEN_ALWAYS, false},
+                                                    {"never", RUN_WHEN_NEVER, false},
+                                                    {NULL, 0, false}};
 
 static const struct option_choice moe_choices[] = {
-#define X(name, text) {text, CELL_MOE_##name},
+#define X(name, text) {text, CELL_MOE_##name, false},
     CELL_MOE_MAP(X)
 #undef X
-        {NULL, 0}};
+        {NULL, 0, false}};
 
 static const struct option_choice compile_choices[] = {
-#define X(name, text) {text, CELL_COMPILE_##name},
+#define X(name, text) {text, CELL_COMPILE_##name, false},
     CELL_COMPILE_MAP(X)
 #undef X
-        {NULL, 0}};
+        {NULL, 0, false}};
 
 static const struct option_choice source_choices[] = {
-#define X(name, text) {text, CELL_SOURCE_##name},
+#define X(name, text) {text, CELL_SOURCE_##name, false},
     CELL_SOURCE_MAP(X)
 #undef X
-        {NULL, 0}};
+        {NULL, 0, false}};
 
-static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
-static const struct option_choice switch_choices[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
-static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
+static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO, false},
+                                                      {NULL, 0, false}};
+static const struct option_choice switch_choices[] = {
+    {"on", 1, false}, {"off", 0, false}, {NULL, 0, false}};
+static const struct option_choice off_choices[] = {{"off", 0, false}, {NULL, 0, false}};
 static const struct option_choice drift_choices[] = {
-    {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
-const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
+    {"auto", RUN_DRIFT_AUTO, false}, {"off", 0, false}, {NULL, 0, false}};
+const struct option_choice run_auto_choices[] = {{"auto", 0, false}, {NULL, 0, false}};
 
 const char *run_engine_at(unsigned index)
 {
@@ -115,8 +125,9 @@ static enum status check_word(const char *what, const char *text,
         if (strcmp(words[count], text) == 0)
             return STATUS_OK;
     }
-    return ERR(err, STATUS_INVALID, "unknown %s '%.80s'; did you mean '%s'?", what, text,
-               nearest_word(text, words, count));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "unknown %s '%.80s'; %s", what, text,
+               nearest_hint(&hint, "", text, words, count));
 }
 
 /* Can it be split into words? */
@@ -214,14 +225,15 @@ static const struct option run_rows[] = {
          "one of `tokmark models`, or the path of a .json file like those in models/; for engines "
          "in Python also pkg.module:factory and hf:DIR (docs/pytorch.md)"},
     {.name = "set",
-     .type = OPTION_TEXTS,
+     .type = OPTION_WORDS,
      TARGET(settings),
      .arg = "KEY=VALUE",
      .max = MODEL_NAME_BYTES - 1,
      .group = GROUP_WHAT,
      .check = check_setting,
-     .help = "another figure for the model: --set layers_count=2; for a model of your own a field "
-             "of its configuration"},
+     .help = "another value for the model: --set layers_count=2 dropout=0; for a model of your own "
+             "a parameter, a field of its configuration, or a part of one: text.dim=64. Commas are "
+             "the value's own"},
     {.name = "moe",
      .type = OPTION_CHOICE,
      TARGET(moe),
@@ -299,7 +311,7 @@ static const struct option run_rows[] = {
      .group = GROUP_SWEEP,
      .check = check_device,
      .word_at = device_at,
-     .help = "cpu, cuda, cuda:N, gpu or tpu"},
+     .help = "cpu, cuda:N or tpu; gpu is cuda:0"},
     {.name = "platform",
      .type = OPTION_TEXT,
      TARGET(platform),
@@ -318,7 +330,7 @@ static const struct option run_rows[] = {
      .def = "fp32",
      .choices = precision_choices,
      .group = GROUP_SWEEP,
-     .help = "of the computation"},
+     .help = "of the computation; float32, bfloat16, half and the like are other words for these"},
     {.name = "mode",
      .type = OPTION_CHOICES,
      TARGET(modes),
@@ -326,7 +338,8 @@ static const struct option run_rows[] = {
      .def = "train infer",
      .choices = run_mode_choices,
      .group = GROUP_SWEEP,
-     .help = "train: forward, loss, backward, optimizer; infer: forward; decode: one token a step"},
+     .help = "train: forward, loss, backward, optimizer; infer: forward, also called prefill; "
+             "decode: one token a step, also called generate"},
     {.name = "seq",
      .type = OPTION_AXIS,
      TARGET(seq_lens),
@@ -334,7 +347,7 @@ static const struct option run_rows[] = {
      .def = "128",
      .max = SEQ_LEN_MAX,
      .group = GROUP_SWEEP,
-     .help = "tokens in a row; also 128,512 and 128-2048*2 and 64-256+64"},
+     .help = "tokens in a row; also 128,512, 128-2048*2, 64-256+64 and 4k"},
     {.name = "batch",
      .type = OPTION_AXIS,
      TARGET(batch_sizes),
@@ -472,7 +485,8 @@ static const struct option run_rows[] = {
      .def = "auto",
      .choices = run_auto_choices,
      .group = GROUP_LIMITS,
-     .help = "end a worker that grows past this; 512M, 20GiB; auto keeps a reserve free"},
+     .help = "end a worker that grows past this; 512M, 2GB, 20GiB, by 1024s; auto keeps a reserve "
+             "free"},
     {.name = "try-all",
      .type = OPTION_FLAG,
      TARGET(tries_all),

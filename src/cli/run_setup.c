@@ -120,8 +120,30 @@ static void take_engine(const struct run_options *options, struct cell *cell)
                    is_sandbox ? "-sandbox" : "");
 }
 
+/* To PyTorch, gpu and cuda are the first CUDA device: one cell, whatever it is called. */
+static void take_device(const struct run_options *options, struct cell *cell)
+{
+    const char *device = options->device != NULL ? options->device : options->platform;
+    bool is_first =
+        strcmp(options->engine, "pytorch") == 0 &&
+        (strcmp(device, "gpu") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "gpu:0") == 0);
+    (void)snprintf(cell->device, sizeof(cell->device), "%s", is_first ? "cuda:0" : device);
+}
+
+/* --set max_seq_len=N is more rows of positions than there are tokens. */
+static bool is_length_set(const struct run_options *options)
+{
+    static const char key[] = "max_seq_len=";
+    for (size_t i = 0; i < options->settings.count; i++)
+        if (strncmp(options->settings.items[i], key, sizeof(key) - 1) == 0)
+            return true;
+    return false;
+}
+
 static void take_axes(const struct run_options *options, struct plan_axes *axes)
 {
+    axes->keeps_length = axes->base.model_ref[0] == '\0' && !axes->base.options.keeps_defaults &&
+                         is_length_set(options);
     for (size_t i = 0; i < options->modes.count; i++)
         axes->modes[i] = (enum cell_mode)options->modes.values[i];
     axes->modes_count = options->modes.count;
@@ -177,6 +199,10 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     struct cell *cell = &axes.base;
     enum status status = check_conflicts(options, &given, err);
     take_engine(options, cell);
+    /* As published: bench_pytorch without --model measures the package with its own defaults. */
+    cell->options.keeps_defaults = strcmp(cell->engine, "pytorch") == 0 &&
+                                   !is_given(&given, "model") &&
+                                   strcmp(options->model, "superintelligence") == 0;
     if (status == STATUS_OK)
         status = run_model_take(options, engine_find(cell->engine), cell, err);
     if (status == STATUS_OK)
@@ -185,17 +211,12 @@ enum status run_setup_make(const struct run_options *options, const struct optio
         status = take_inputs(options, cell, err);
     if (status != STATUS_OK)
         return status;
-    const char *device = options->device != NULL ? options->device : options->platform;
-    (void)snprintf(cell->device, sizeof(cell->device), "%s", device);
+    take_device(options, cell);
     cell->threads_count = (uint32_t)options->threads;
     cell->seed = options->seed;
     cell->options.moe = (enum cell_moe)options->moe;
     cell->options.compile = (enum cell_compile)options->compile;
     cell->options.source = (enum cell_source)options->model_source;
-    /* As published: bench_pytorch without --model measures the package with its own defaults. */
-    cell->options.keeps_defaults = strcmp(cell->engine, "pytorch") == 0 &&
-                                   !is_given(&given, "model") &&
-                                   strcmp(options->model, "superintelligence") == 0;
     take_axes(options, &axes);
     take_policy(options, &given, &setup.policy);
     supervise_policy_id(&setup.policy, options->launch, setup.policy_id);

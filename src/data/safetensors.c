@@ -62,9 +62,9 @@ static enum status read_dtype(const struct reading *reading, const char *name, c
             return STATUS_OK;
         }
     }
-    return ERR(err, STATUS_UNSUPPORTED,
-               "'%s': tensor '%.80s' has unknown dtype '%.32s' (nearest: %s)", reading->path, name,
-               word, nearest_word(word, known, ARRAY_COUNT(known)));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_UNSUPPORTED, "'%s': tensor '%.80s' has unknown dtype '%.32s' (%s)",
+               reading->path, name, word, nearest_hint(&hint, "", word, known, ARRAY_COUNT(known)));
 }
 
 /* A JSON integer that is not negative. */

@@ -41,8 +41,15 @@ static enum status parse_part(const char *text, size_t length, uint64_t min, uin
     ASSERT(length < sizeof(part));
     memcpy(part, text, length);
     part[length] = '\0';
+    /* "4k" is 4096, as in the names of models and contexts. */
+    bool is_kilo = length > 1 && (part[length - 1] == 'k' || part[length - 1] == 'K');
+    uint64_t factor = is_kilo ? 1024 : 1;
+    if (is_kilo)
+        part[length - 1] = '\0';
     uint64_t value = 0;
-    enum status status = num_parse_u64(part, min, max, &value, err);
+    enum status status =
+        num_parse_u64(part, (min + factor - 1) / factor, max / factor, &value, err);
+    value *= factor;
     if (status == STATUS_OK)
         *ret_value = (uint32_t)value;
     return status;
@@ -174,10 +181,24 @@ static enum status check_axes(const struct plan_axes *axes, size_t *ret_count, s
     return STATUS_OK;
 }
 
+static enum status check_length(const struct plan_axes *axes, struct err *err)
+{
+    uint32_t most = axes->base.model.max_seq_len;
+    for (size_t i = 0; axes->keeps_length && i < axes->seq_lens.count; i++)
+        if (axes->seq_lens.values[i] > most)
+            return ERR(err, STATUS_INVALID,
+                       "--set max_seq_len=%" PRIu32 " is less than the sequence length %" PRIu32
+                       "; set at least that, or leave it out",
+                       most, axes->seq_lens.values[i]);
+    return STATUS_OK;
+}
+
 enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struct err *err)
 {
     size_t count = 0;
     enum status status = check_axes(axes, &count, err);
+    if (status == STATUS_OK)
+        status = check_length(axes, err);
     if (status != STATUS_OK)
         return status;
     struct cell *cells = calloc(count, sizeof(*cells));
@@ -195,7 +216,8 @@ enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struc
         cell->seq_len = axes->seq_lens.values[rest % axes->seq_lens.count];
         rest /= axes->seq_lens.count;
         cell->precision = axes->precisions[rest];
-        cell->model.max_seq_len = cell->seq_len;
+        if (!axes->keeps_length)
+            cell->model.max_seq_len = cell->seq_len;
     }
     *ret_plan = (struct plan){cells, count};
     return STATUS_OK;

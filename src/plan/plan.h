@@ -31,6 +31,7 @@ struct plan_axes {
     size_t precisions_count;
     struct plan_axis seq_lens;
     struct plan_axis batch_sizes;
+    bool keeps_length; /* base.model.max_seq_len is the user's own and stays */
 };
 
 struct plan {
@@ -39,8 +40,9 @@ struct plan {
     size_t cells_count;
 };
 
-/* Cartesian product. Sets each cell's model.max_seq_len to its seq_len. STATUS_LIMIT over
- * PLAN_CELLS_MAX. */
+/* Cartesian product. Sets each cell's model.max_seq_len to its seq_len, but for keeps_length.
+ * STATUS_LIMIT over PLAN_CELLS_MAX, STATUS_INVALID for a sequence longer than a length that is
+ * kept. */
 MUST_CHECK enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan,
                                  struct err *err);
 void plan_release(struct plan *plan);

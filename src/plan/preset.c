@@ -126,7 +126,8 @@ enum status preset_load(const char *name, struct model_spec *ret_spec, struct er
             return read_preset(model->text, strlen(model->text), name, name, ret_spec, err);
         names[i] = model->name;
     }
+    struct nearest_hint hint;
     return ERR(err, STATUS_NOT_FOUND,
-               "there is no model '%.60s'; did you mean '%s'? (a file's name must end in .json)",
-               name, nearest_word(name, names, embedded_models_count));
+               "there is no model '%.60s'; %s (a file's name must end in .json)", name,
+               nearest_hint(&hint, "", name, names, embedded_models_count));
 }

@@ -72,8 +72,9 @@ static enum status word_parse(const char *what, const char *text, const char *co
             return STATUS_OK;
         }
     }
-    return ERR(err, STATUS_INVALID, "there is no %s '%.60s'; did you mean '%s'?", what, text,
-               nearest_word(text, names, names_count));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "there is no %s '%.60s'; %s", what, text,
+               nearest_hint(&hint, "", text, names, names_count));
 }
 
 enum status cell_mode_parse(const char *text, enum cell_mode *ret, struct err *err)

@@ -52,8 +52,9 @@ static enum status field_find(const char *key, const struct field **ret_field, s
         }
         keys[i] = fields[i].key;
     }
-    return ERR(err, STATUS_INVALID, "a model has no '%.60s'; did you mean '%s'?", key,
-               nearest_word(key, keys, ARRAY_COUNT(keys)));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "a model has no '%.60s'; %s", key,
+               nearest_hint(&hint, "", key, keys, ARRAY_COUNT(keys)));
 }
 
 /* Index of `text` in `names`, or an error that names the nearest. */
@@ -66,8 +67,9 @@ static enum status word_index(const char *key, const char *text, const char *con
             return STATUS_OK;
         }
     }
-    return ERR(err, STATUS_INVALID, "model: %s cannot be '%.60s'; did you mean '%s'?", key, text,
-               nearest_word(text, names, count));
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "model: %s cannot be '%.60s'; %s", key, text,
+               nearest_hint(&hint, "", text, names, count));
 }
 
 static enum status field_set_number(const struct field *field, struct model_spec *spec,

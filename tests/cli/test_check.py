@@ -233,7 +233,7 @@ def test_checks_go_into_the_archive(call):
     ("--engines native", "nothing to be held against"),
     ("--engines native,native", "twice"),
     ("--engines native pytorhc", "'pytorch'"),
-    ("--engines native,", "did you mean"),
+    ("--engines native,", "there are native, "),
     ("--engines native exec:", "exec:./my_worker"),
     ("--engines native,null --precision bf61", "'bf16'"),
     ("--engines native,null --precision int8", "unknown value"),

@@ -33,7 +33,7 @@ WRONG = [
       for name in "compare report export registry hud serve peak".split()),
     ("setup", "ENGINE"),
     ("setup pytroch", "'pytorch'"),
-    ("setup native", "did you mean"),
+    ("setup native", "there are pytorch, jax"),
     ("setup pytorch --pip 'a", "not closed"),
     # flags
     ("run --sequence 128", "'--seq'"),
@@ -62,6 +62,8 @@ WRONG = [
     ("run --model missing.json", "missing.json"),
     ("run --set layer_count=2", "layers_count"),
     ("run --set layers_count", "layers_count=2"),
+    ("run --set layers_count=1 dropout", "'dropout' is not KEY=VALUE"),
+    ("run --set max_seq_len=64", "less than the sequence length 128"),
     ("run --set layers_count=", "layers_count=2"),
     ("run --set layers_count=0", "smallest is 1"),
     ("run --set heads_count=7", "divide"),
@@ -81,7 +83,7 @@ WRONG = [
     ("run --moe published", "--engine pytorch"),
     ("run --engine pytorch --moe rooted", "'routed'"),
     ("run --compile default", "--engine pytorch"),
-    ("run --engine pytorch --compile on", "'off'"),
+    ("run --engine pytorch --compile on", "there are off, default"),
     ("run --engine pytorch --model-source built", "'builtin'"),
     ("run --python python3", "--engine pytorch"),
     ("run --device cup", "'cpu'"),
@@ -94,9 +96,12 @@ WRONG = [
     ("run --mode trian", "'train'"),
     ("run --mode train infre", "'infer'"),
     ("run --mode train,decod", "'decode'"),
-    ("run --mode train,", "did you mean"),
+    ("run --mode train,", "there are train, infer, decode"),
     ("run --precision fp23", "'fp32'"),
-    ("run --precision bfloat16", "'bf16'"),
+    ("run --precision bfloat61", "'bfloat16'"),
+    ("run --precision fp8", "there are fp32, tf32, bf16,"),
+    ("run --model Llama-3-8B", "there are gpt2-124m, "),
+    ("run --frobnicate", "--help lists them"),
     ("run --sync blocks", "'block'"),
     ("run --data-format uint8 --data x", "'uint16'"),
     ("run --data-format text", "--data FILE"),
@@ -150,8 +155,8 @@ WRONG = [
     ("run --timeout 0s", "more than 0"),
     (f"run --timeout {BIG}h", "30s"),
     ("run --memory-limit 0", "more than 0"),
-    ("run --memory-limit 5GB", "20GiB"),
-    ("run --memory-limit lots", "'auto'"),
+    ("run --memory-limit 5GP", "20GiB"),
+    ("run --memory-limit lots", "there is auto, or a number"),
     (f"run --memory-limit {HUGE}", "20GiB"),
     # files
     ("run --data missing.bin", "missing.bin"),
@@ -207,6 +212,46 @@ def test_empty_values(call, flag, form):
 ])
 def test_wrong_usage_under_the_published_names(call, name, line, wanted):
     check_refused(call, call(*words(line), name=name), wanted, title=name)
+
+
+def planned(call, *args, name="tokmark"):
+    """The cells of a dry run: (mode, precision, sequence length) of each."""
+    lines = call(*([] if name != "tokmark" else ["run"]), "--dry-run", *args, name=name, code=0).stdout.splitlines()
+    return [tuple(line.split()[3:6]) for line in lines if line.split()[:1] and line.split()[0].isdigit()
+            and len(line.split()) > 6]
+
+
+@pytest.mark.parametrize("other, own", [
+    ("--precision half float bfloat16 --mode inference", "--precision fp16 fp32 bf16 --mode infer"),
+    ("--precision full float32 single --mode prefill generate", "--precision fp32 --mode infer decode"),
+    ("--mode training,generation --seq 4k,1K-2k*2", "--mode train,decode --seq 4096,1024-2048*2"),
+    ("--memory-limit 2gb --set layers_count=2 dropout=0", "--memory-limit 2GiB --set layers_count=2 --set dropout=0"),
+])
+def test_other_words_mean_the_same_cells(call, other, own):
+    first = planned(call, *words(other))
+    assert first and first == planned(call, *words(own))
+    ids = [call("run", "--dry-run", *words(line), code=0).stdout for line in (other, own)]
+    assert ids[0].splitlines()[2:5] == ids[1].splitlines()[2:5]
+    # other words are taken and not listed: one value, one name in help
+    assert "prefill," not in call("run", "--help", code=0).stdout
+
+
+def test_gpu_is_the_first_cuda_device_to_pytorch(call):
+    lines = [call("--dry-run", "--device", device, name="bench_pytorch", code=0).stdout.splitlines()
+             for device in ("gpu", "cuda", "cuda:0")]
+    assert "on cuda:0" in lines[0][0] and lines[0] == lines[1] == lines[2]
+
+
+def test_more_positions_than_tokens(call):
+    """--set max_seq_len was dropped: positions followed the sequence length whatever it said."""
+    assert "max_seq_len=4096" in call("run", "--dry-run", "--set", "max_seq_len=4096", code=0).stdout
+    call("run", "--engine", "native", "--set", "max_seq_len=4096", "layers_count=1", "--mode", "infer", "--batch", "1",
+         "--seq", "8", "--steps", "1", "--warmup", "0")
+    record = call.records()[0]
+    dim, vocab, hidden = 256, 8192, 1024
+    expert = 2 * (hidden * dim + hidden) + dim * hidden + dim
+    layer = 2 * dim + 4 * (dim * dim + dim) + 8 * dim + 8 * expert
+    assert record["params_total"] == (2 * vocab + 4096 + 1) * dim + layer
 
 
 def test_an_out_that_is_a_file_is_left_alone(call):

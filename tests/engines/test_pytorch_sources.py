@@ -231,7 +231,7 @@ FACTORIES = """
             self.head = nn.Linear(width, vocab_size, bias=bias)
 
         def forward(self, x):
-            return self.head(self.table(x) + self.places)
+            return self.head(self.table(x) + self.places[: x.shape[1]])
 
 
     def as_tuple(vocab_size):
@@ -306,8 +306,9 @@ def plain_params(vocab, length, width, bias=True):
         ("loose:as_object", "train", {}, plain_params(211, 8, 48)),
         ("loose:as_object", "infer", {"dim": "20"}, plain_params(211, 8, 20)),
         ("models:nested.make", "infer", {}, plain_params(211, 8, 24)),
-        ("models:GPT", "train", {}, plain_params(300, 8, 16)),
-        ("models:GPT", "infer", {"n_embd": "20", "vocab_size": "100"}, plain_params(100, 8, 20)),
+        ("models:GPT", "train", {}, plain_params(300, 1024, 16)),
+        ("models:GPT", "infer", {"n_embd": "20", "vocab_size": "100", "block_size": "8"},
+         plain_params(100, 8, 20)),
     ],
 )
 def test_factories_get_what_their_signature_asks_for(tmp_path, name, mode, overrides, params):

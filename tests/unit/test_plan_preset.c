@@ -94,9 +94,10 @@ Test(plan_preset, unknown_names_are_told_the_nearest)
     } wrong[] = {{"superinteligence", "'superintelligence'"},
                  {"gpt2", "'gpt2-124m'"},
                  {"superintelligence-1B", "'superintelligence-1b'"},
-                 {"", "did you mean"},
-                 {".json", "did you mean"},
-                 {"../models/gpt2-124m", "did you mean"}};
+                 {"", "there are"},
+                 {".json", "there are"},
+                 {"Llama-3-8B", "there are"},
+                 {"../models/gpt2-124m", "there are"}};
     for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
         struct model_spec spec = {.dim = 99};
         struct err err = {0};

@@ -1,10 +1,10 @@
 """A cell, as the `open` message says it (src/spec/cell.c), and the model it is about
 (src/spec/model.c). Every field is checked: a worker does not trust its host."""
-import difflib
 import json
 from dataclasses import MISSING, dataclass, field, fields, replace
 
 from .protocol import ProtocolError, path
+from .setting_text import value_of
 
 MODES = ("train", "infer", "decode")
 PRECISIONS = ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8")
@@ -13,12 +13,56 @@ COMPILES = ("off", "default", "max-autotune")
 MOES = ("routed", "published")
 SOURCES = ("auto", "builtin")
 FIGURES = ("preset", "own")
+_WORDS_SHOWN_MAX = 12
+_PREFIX_MIN = 3
 
 
 def nearest(word, words):
-    """The most similar of `words`."""
-    found = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.0)
-    return found[0] if found else ""
+    """The word of `words` that is likely meant; None where none is near. The rule is that of
+    src/base/nearest.c: about a third of the letters may differ, or one word begins with the other.
+    """
+    word = str(word)
+    best = None
+    for other in words:
+        distance = _distance(word.lower(), other.lower())
+        rank = (not _is_prefix_pair(word.lower(), other.lower()), distance)
+        if (not rank[0] or distance <= (max(len(word), len(other)) + 1) // 3) and (
+            best is None or rank < best[0]
+        ):
+            best = rank, other
+    return best[1] if best else None
+
+
+def hint(word, words):
+    """"did you mean 'x'?", else what there is."""
+    words = list(dict.fromkeys(words))
+    found = nearest(word, words)
+    if found is not None:
+        return f"did you mean '{found}'?"
+    if not words:
+        return "there is nothing to set"
+    shown, more = words[:_WORDS_SHOWN_MAX], len(words) - _WORDS_SHOWN_MAX
+    return f"there {'is' if len(words) == 1 else 'are'} {', '.join(shown)}" + (
+        f" and {more} more" if more > 0 else ""
+    )
+
+
+def _is_prefix_pair(a, b):
+    shared = min(len(a), len(b))
+    return shared >= _PREFIX_MIN and a[:shared] == b[:shared]
+
+
+def _distance(a, b):
+    """Letters put in, left out, changed, or swapped with the next (Damerau-Levenshtein)."""
+    before, row = [], list(range(len(b) + 1))
+    for i, one in enumerate(a, 1):
+        earlier, before, row = before, row, [i]
+        for j, other in enumerate(b, 1):
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (one != other))
+            if i > 1 and j > 1 and one == b[j - 2] and a[i - 2] == other:
+                best = min(best, earlier[j - 2] + 1)
+            row.append(best)
+    return row[-1]
 
 
 @dataclass(frozen=True)
@@ -90,8 +134,8 @@ class ModelSpec:
         """One field set from text, as `--set key=value` does."""
         kinds = {item.name: type(item.default) for item in fields(self) if item.name != "name"}
         if key not in kinds:
-            raise ValueError(f"a model has no '{key}'; did you mean '{nearest(key, kinds)}'?")
-        return replace(self, **{key: parse_text(key, text, kinds[key])})
+            raise ValueError(f"a model has no '{key}'; {hint(key, kinds)}")
+        return replace(self, **{key: value_of(key, text, kinds[key])})
 
 
 def parse_text(key, text, kind):
@@ -179,7 +223,7 @@ def _read_word(key, value, words):
     if not isinstance(value, str):
         _fail(f"'{key}' must be a string")
     if value not in words:
-        _fail(f"there is no {key} '{value[:60]}'; did you mean '{nearest(value, words)}'?")
+        _fail(f"there is no {key} '{value[:60]}'; {hint(value, words)}")
     return value
 
 
@@ -220,7 +264,7 @@ def _read_model(_key, value, _limit):
     kinds = {item.name: type(item.default) for item in fields(ModelSpec)}
     for key in value:
         if key not in kinds:
-            _fail(f"a model has no '{key[:60]}'; did you mean '{nearest(key, kinds)}'?")
+            _fail(f"a model has no '{key[:60]}'; {hint(key, kinds)}")
     spec = ModelSpec(**{key: _read_field(key, inner, kinds[key]) for key, inner in value.items()})
     problem = model_problem(spec)
     if problem:

@@ -231,6 +231,8 @@ class JaxEngine:
             "memory_predicted": self._predicted(program.plan),
             "tokens_data": self._tokens.text,
             "notes": "; ".join(self._notes(program)),
+            "model_config": source.config,
+            "model_chosen": source.chosen,
         }
 
     def _compute_name(self, program):

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from . import jax_model
 from .errors import model_error, unsupported
-from .model_config import arguments, builtin_spec
+from .made_config import PRESET, SET, report_values
+from .model_config import arguments, builtin_spec, vocabulary_of_config
 from .user_code import call_parameters, call_user, find_target, pick_logits, shorten
 
 _KEY_NAMES = ("key", "rng", "rng_key", "prng_key", "dropout_key")
@@ -42,6 +43,8 @@ class Source:
     model: object = None  # ours, else None
     make: object = None
     notes: list = dataclasses.field(default_factory=list)
+    config: dict = None  # every value it was made with, and where it is from (made_config.py)
+    chosen: str = None  # what nobody gave and tokmark had to choose
 
     def named(self, tree):
         """(name, array) of a tree like params."""
@@ -115,6 +118,9 @@ def _builtin(cell, device, precision, key):
         params_active=spec.params_active(),
         model=model,
         make=make,
+        config=report_values(
+            dataclasses.asdict(spec), dict.fromkeys(cell.options.set, SET), PRESET
+        )[0],
     )
 
 
@@ -190,7 +196,7 @@ def _offered(function, cell, precision, key):
 
 
 def _target(cell, precision, key):
-    """(a model of one of the kinds, its vocabulary or None, whether a call took what --set names)"""
+    """(a model of one of the kinds, its vocabulary or None, the call that made it or None)"""
     ref = cell.model_ref
     target = find_target(ref)
     if inspect.isfunction(target) and next(iter(_parameters(target)), "") == "params":
@@ -199,33 +205,33 @@ def _target(cell, precision, key):
             raise model_error(
                 f"{ref} takes params: its module needs a function init(key, ...) that makes them"
             )
-        return (init, target), None, False
+        return (init, target), None, None
     is_model = not isinstance(target, type) and (
         _pair(target) is not None
         or _class_in(target, "flax.nnx")
         or _class_in(target, "equinox")
     )
     if is_model:
-        return target, None, False
+        return target, None, None
     if not callable(target):
         raise model_error(
             f"{ref} is a {type(target).__name__}, not a class, a function or a pair of init and "
             f"apply"
         )
     offered = _offered(target, cell, precision, key)
-    kwargs, config, vocab_size = arguments(cell, target, ref, offered)
-    model = call_user(ref, target, **kwargs)
-    for holder in (config, getattr(model, "config", None)):
-        if vocab_size is None and isinstance(getattr(holder, "vocab_size", None), int):
-            vocab_size = holder.vocab_size
-    return model, vocab_size, True
+    call = arguments(cell, target, ref, offered)
+    model = call_user(ref, target, *call.args, **call.kwargs)
+    vocab_size = call.vocab_size
+    if vocab_size is None:
+        vocab_size = vocabulary_of_config(getattr(model, "config", None))
+    return model, vocab_size, call
 
 
 def _from_pair(pair, cell, precision, key, sample):
     del sample
     init, apply = pair
     offered = _offered(init, cell, precision, key)
-    kwargs, _, _ = arguments(cell, init, "init", offered)
+    kwargs = arguments(cell, init, "init", offered).kwargs
     names = list(_parameters(init))
     if names and names[0] not in kwargs:
         kwargs[names[0]] = key
@@ -326,8 +332,9 @@ def _make_kind(model, ref):
 
 
 def _factory(cell, device, precision, key):
-    model, vocab_size, is_set = _target(cell, precision, key)
-    if is_set:
+    model, vocab_size, call = _target(cell, precision, key)
+    report, chosen = (None, None) if call is None else call.report(model)
+    if call is not None:
         options = dataclasses.replace(cell.options, set={})
         cell = dataclasses.replace(cell, options=options)
     vocab_size = cell.model.vocab_size if vocab_size is None else vocab_size
@@ -356,6 +363,8 @@ def _factory(cell, device, precision, key):
         text=shorten("factory ", cell.model_ref, ""),
         vocab_size=vocab_size,
         notes=[f"{kind} model"],
+        config=report,
+        chosen=chosen,
     )
 
 

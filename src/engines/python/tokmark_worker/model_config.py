@@ -1,12 +1,21 @@
-"""A model's figures under the names that other people give them: dataclasses filled, and the
-arguments of a user's factory found in its signature. No framework is named here."""
-import contextlib
+"""A model's figures under the names that other people give them: configurations filled, and the
+arguments of a user's factory found in its signature. No framework is named here.
+
+Whose value counts: `--set` first, then a preset that was named, then the author's own default.
+tokmark chooses only what has no default (a vocabulary, a length), and a length that is less than
+the cell's tokens; what it chose is said.
+"""
+import copy
 import dataclasses
+import inspect
 import sys
 import types
+import typing
 
-from .cell import nearest, parse_text
+from .cell import hint, model_problem
 from .errors import model_error
+from .made_config import DEFAULT, PRESET, SET, TOKMARK, Arguments, Filled, is_plain, values_of
+from .setting_text import EMPTY, guess, value_of
 from .user_code import call_parameters, call_user
 
 # What dataclasses call the fields of a model, compared in lower case and without underscores. A
@@ -50,16 +59,91 @@ def spec_key(name):
     return None
 
 
-# --- dataclasses ---------------------------------------------------------------------------------
+# --- what a call takes ---------------------------------------------------------------------------
 
 
-def match_fields(config_class):
-    """{dataclass field name: spec key}"""
-    matched = {}
-    for item in dataclasses.fields(config_class):
-        key = spec_key(item.name)
-        if item.init and key is not None:
-            matched[item.name] = key
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """A parameter or a dataclass's field: EMPTY where there is no annotation or default."""
+
+    name: str
+    annotation: object
+    default: object
+    is_positional: bool = False
+
+    @property
+    def is_required(self):
+        return self.default is EMPTY
+
+
+def slots_of(function):
+    """(slots, whether it takes any other keyword too) of a call. TypeError or ValueError where a
+    signature cannot be seen."""
+    parameters = call_parameters(function)
+    hints = _hints(function)
+    factories = {}
+    if isinstance(function, type) and dataclasses.is_dataclass(function):
+        factories = {
+            item.name: item.default_factory
+            for item in dataclasses.fields(function)
+            if item.default_factory is not dataclasses.MISSING
+        }
+    slots, takes_more = [], False
+    for name, item in parameters.items():
+        if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+            takes_more |= item.kind is item.VAR_KEYWORD
+            continue
+        default = item.default
+        if name in factories and default is not EMPTY:
+            default = call_user(f"{function.__name__}.{name}", factories[name])
+        annotation = hints.get(name, item.annotation)
+        slots.append(Slot(name, annotation, default, item.kind is item.POSITIONAL_ONLY))
+    return slots, takes_more
+
+
+def _hints(function):
+    """Annotations as types; one that cannot be resolved is left out."""
+    function = getattr(function, "func", function)  # a partial
+    whose = [function]
+    if isinstance(function, type) and not dataclasses.is_dataclass(function):
+        whose = [function.__init__]
+    hints = {}
+    for source in whose:
+        try:
+            hints.update(typing.get_type_hints(source))
+        except Exception:  # a name that is not there, or anything that an annotation may do
+            raw = {}
+            for part in reversed(getattr(source, "__mro__", (source,))):
+                raw.update(getattr(part, "__annotations__", {}))
+            names = vars(sys.modules.get(getattr(source, "__module__", ""), types))
+            hints.update((key, _resolved(text, names)) for key, text in raw.items())
+    return hints
+
+
+def _resolved(annotation, names):
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(names))  # the author's own words, as Python itself reads them
+    except Exception:
+        return EMPTY
+
+
+def _without_none(annotation):
+    """X of Optional[X]."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [one for one in typing.get_args(annotation) if one is not types.NoneType]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation
+
+
+def _is_dataclass_type(kind):
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def match_names(names):
+    """{name: spec key} of those that people use for a figure."""
+    matched = {name: spec_key(name) for name in names if spec_key(name) is not None}
     if "dim" not in matched.values():
         # `hidden_dim` is the model's own width where no other name is, and the experts' is there
         rivals = [name for name, key in matched.items() if key == "ffn_hidden"]
@@ -68,70 +152,202 @@ def match_fields(config_class):
     return matched
 
 
-def _default(item):
-    if item.default is not dataclasses.MISSING:
-        return item.default
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return dataclasses.MISSING
+# --- who decides ---------------------------------------------------------------------------------
+# A rule gives (value, where it is from) for a slot that --set does not name, or None: its default.
 
 
-def _field_kind(item):
-    """The type of a field's values, as far as its default or a plain annotation says."""
-    default = _default(item)
-    if default is not dataclasses.MISSING and default is not None:
-        return type(default)
-    words = {"int": int, "float": float, "bool": bool, "str": str}
-    return words.get(item.type, item.type) if item.type in (*words, *words.values()) else str
+def _is_short(value, seq_len):
+    return type(value) is int and 0 < value < seq_len
 
 
-def _overrides(config_class, overrides, matched):
-    """--set key=value: a field's own name, or what the spec calls it."""
-    items = {item.name: item for item in dataclasses.fields(config_class) if item.init}
-    by_key = {key: name for name, key in matched.items()}
-    values = {}
+def rule_preset(spec):
+    """A preset that was named gives every figure it has."""
+    return lambda slot, key: None if key is None else (getattr(spec, key), PRESET)
+
+
+def rule_published(spec):
+    """The published package with its own defaults: the length is the cell's, as published."""
+
+    def rule(slot, key):
+        if key == "max_seq_len" or (key is not None and slot.is_required):
+            return getattr(spec, key), TOKMARK
+        return None
+
+    return rule
+
+
+def rule_config(spec):
+    """A configuration of a user's own: its defaults, and a length that the tokens fit in."""
+
+    def rule(slot, key):
+        is_short = key == "max_seq_len" and _is_short(slot.default, spec.max_seq_len)
+        if is_short or (key is not None and slot.is_required):
+            return getattr(spec, key), TOKMARK
+        return None
+
+    return rule
+
+
+def _rule_arguments(spec):
+    """A factory's own parameters: of the figures only a vocabulary and a length are chosen."""
+    inner = rule_config(spec)
+    return lambda slot, key: inner(slot, key) if key in ("vocab_size", "max_seq_len") else None
+
+
+def _fill(slots, overrides, rule, owner, can_alias=True):
+    """(Filled, the overrides that name none of the slots)"""
+    names = {slot.name: slot for slot in slots}
+    matched = match_names(names)
+    by_key = {key: name for name, key in reversed(matched.items())} if can_alias else {}
+    filled, rest, parts = Filled(), {}, {}
     for key, text in overrides.items():
-        name = key if key in items else by_key.get(key)
-        if name is None:
-            raise model_error(
-                f"{config_class.__name__} has no field '{key}'; did you mean "
-                f"'{nearest(key, items)}'?"
-            )
-        try:
-            values[name] = parse_text(name, text, _field_kind(items[name]))
-        except ValueError as error:
-            raise model_error(f"{config_class.__name__}: {error}") from None
-    return values
+        name = key if key in names else by_key.get(key)
+        head, _, tail = key.partition(".")
+        if name is not None:
+            if name in filled.values:
+                raise model_error(f"--set gives '{name}' of {owner} twice; leave one out")
+            filled.put(name, _set_value(owner, names[name], text), SET)
+        elif tail and head in names:
+            parts.setdefault(head, {})[tail] = text
+        else:
+            rest[key] = text
+    for head, inner in parts.items():
+        base = filled.values.get(head, names[head].default)
+        filled.put(head, _with_parts(owner, names[head], base, inner), DEFAULT)
+        filled.origins.update({f"{head}.{tail}": SET for tail in inner})
+    for slot in slots:
+        ruled = None if slot.name in filled.values else rule(slot, matched.get(slot.name))
+        if ruled is not None:
+            filled.put(slot.name, *ruled, slot.default)
+        elif slot.is_required and slot.name not in filled.values:
+            filled.missing.append(slot.name)
+    return filled, rest
 
 
-def fill_config(config_class, spec, overrides, only_required):
-    """An instance filled from a preset's figures. `only_required`: fields with a default of their
-    own keep it, but for the sequence length. Gives (config, {spec key: its field's name})."""
-    matched = match_fields(config_class)
-    values = {}
-    missing = []
-    for item in dataclasses.fields(config_class):
-        if not item.init:
-            continue
-        key = matched.get(item.name)
-        has_default = _default(item) is not dataclasses.MISSING
-        if key is None:
-            if not has_default:
-                missing.append(item.name)
-        elif not (only_required and has_default) or key == "max_seq_len":
-            values[item.name] = getattr(spec, key)
-    values.update(_overrides(config_class, overrides, matched))
-    missing = [name for name in missing if name not in values]
-    if missing:
+def _set_value(owner, slot, text):
+    try:
+        return value_of(slot.name, text, slot.annotation, slot.default)
+    except ValueError as error:
+        raise model_error(f"{owner}: {error}") from None
+
+
+def _with_parts(owner, slot, base, overrides):
+    """`--set part.name=value`: a configuration inside a configuration."""
+    kind = _without_none(slot.annotation)
+    owner = f"{owner}.{slot.name}"
+    if isinstance(base, dict):
+        return {**base, **{
+            key: _set_value(owner, Slot(key, EMPTY, base.get(key, EMPTY)), text)
+            for key, text in overrides.items()
+        }}
+    has_base = dataclasses.is_dataclass(base) and not isinstance(base, type)
+    if not has_base and not _is_dataclass_type(kind):
+        raise model_error(f"{owner} has no parts of its own that --set could name")
+    config_class = type(base) if has_base else kind
+    config, _ = make_config(config_class, overrides, lambda slot, key: None,
+                            base=base if has_base else None)
+    return config
+
+
+# --- configurations ------------------------------------------------------------------------------
+
+
+def make_config(config_class, overrides, rule, base=None, takes_rest=False):
+    """An instance of a class of configurations, and its Filled. `base`: an instance whose values
+    are the defaults. Overrides that it has no place for are an error, or left in `Filled.rest`."""
+    owner = config_class.__name__
+    try:
+        slots, _ = slots_of(config_class)
+    except (TypeError, ValueError):
+        slots = []
+    if base is not None:
+        slots = [
+            dataclasses.replace(slot, default=getattr(base, slot.name, slot.default))
+            for slot in slots
+        ]
+    filled, rest = _fill(slots, overrides, rule, owner)
+    if filled.missing:
         raise model_error(
-            f"{config_class.__name__} has fields without a default that no preset's figure fits: "
-            f"{', '.join(missing)}; give them with --set NAME=VALUE"
+            f"{owner} has fields without a default that no preset's figure fits: "
+            f"{', '.join(filled.missing)}; give them with --set NAME=VALUE"
         )
-    config = call_user(f"{config_class.__name__}()", config_class, **values)
-    return config, {key: name for name, key in matched.items()}
+    is_dataclass = dataclasses.is_dataclass(config_class)
+    if base is None:
+        config = call_user(f"{owner}()", config_class, **filled.values)
+    elif is_dataclass:
+        config = base
+        if filled.values:
+            config = call_user(f"{owner}()", dataclasses.replace, base, **filled.values)
+    else:
+        config, rest = copy.copy(base), dict(overrides)
+        filled = Filled()
+    if not is_dataclass:
+        rest = _fill_attributes(config, rest, rule, filled, owner)
+    _require_taken(config, filled, owner)
+    if rest and not takes_rest:
+        raise _unknown_setting(owner, next(iter(rest)), config, slots)
+    filled.rest = rest
+    return config, filled
 
 
-# --- what a call gets ---------------------------------------------------------------------------
+def _fill_attributes(config, overrides, rule, filled, owner):
+    """Values of an object or dict that is there already; gives the overrides it has no place for."""
+    is_dict = isinstance(config, dict)
+    names = list(config) if is_dict else [
+        name for name in dir(config) if not name.startswith("_") and _is_value(config, name)
+    ]
+    slots = [
+        Slot(name, EMPTY, config[name] if is_dict else getattr(config, name))
+        for name in names
+        if name not in filled.values
+    ]
+    later, rest = _fill(slots, overrides, rule, owner)
+    for name, value in later.values.items():
+        if is_dict:
+            config[name] = value
+        else:
+            call_user(f"{owner}.{name}", setattr, config, name, value)
+    filled.add(later)
+    return rest
+
+
+def _is_value(config, name):
+    """Not a method and not what the class works out itself."""
+    if isinstance(inspect.getattr_static(config, name, None), property):
+        return False
+    value = getattr(config, name, None)
+    return not callable(value) or isinstance(value, type)
+
+
+def _require_taken(config, filled, owner):
+    """What --set gave is what the object has; a class may work on its values as it is made."""
+    for name, origin in filled.origins.items():
+        if origin != SET or name not in filled.values:
+            continue
+        given = filled.values[name]
+        found = config.get(name) if isinstance(config, dict) else getattr(config, name, given)
+        if is_plain(found) and type(found) is type(given) and found != given and given == given:
+            raise model_error(
+                f"{owner} made {name} {found!r} of --set {name}={given}; ask for a value that it "
+                f"takes, or leave it out"
+            )
+
+
+def _unknown_setting(owner, key, config, slots):
+    is_computed = hasattr(type(config), key) and isinstance(
+        inspect.getattr_static(type(config), key), property
+    )
+    if dataclasses.is_dataclass(config):
+        is_computed |= any(
+            item.name == key and not item.init for item in dataclasses.fields(config)
+        )
+    if is_computed:
+        return model_error(f"{owner} works out '{key}' itself: --set cannot give it")
+    names = dict.fromkeys([slot.name for slot in slots] + list(values_of(config)))
+    return model_error(f"{owner} has no field '{key}'; {hint(key, names)}")
+
+
+# --- what a call gets ----------------------------------------------------------------------------
 
 
 def builtin_spec(cell):
@@ -142,90 +358,198 @@ def builtin_spec(cell):
             spec = spec.with_text(key, text)
         except ValueError as error:
             raise model_error(str(error)) from None
+    problem = model_problem(spec)
+    if problem is None and cell.seq_len > spec.max_seq_len:
+        problem = f"max_seq_len {spec.max_seq_len} is less than seq_len {cell.seq_len}"
+    if problem:
+        raise model_error(f"--set: {problem}")
     return spec
 
 
-def _config_class(function, parameter):
-    """The dataclass a parameter wants: its annotation, else the one *Config of the module."""
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        annotation = getattr(sys.modules.get(function.__module__), annotation, None)
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return annotation
-    module = sys.modules.get(function.__module__)
-    found = [
-        value
+_CONFIG_NAMES = ("config", "cfg", "conf", "model_config", "args")
+_ANY_OBJECT = (EMPTY, typing.Any, object, types.SimpleNamespace)
+
+
+def _is_config(slot):
+    if _is_dataclass_type(_without_none(slot.annotation)):
+        return slot.is_required or slot.name in _CONFIG_NAMES or dataclasses.is_dataclass(
+            slot.default
+        )
+    return slot.name in _CONFIG_NAMES and not is_plain(slot.default, or_none=False)
+
+
+def _config_class(function, slot):
+    """The class a parameter wants: its annotation, else the one *Config of the module."""
+    kind = _without_none(slot.annotation)
+    if isinstance(kind, type) and kind not in (*_ANY_OBJECT, dict) and kind.__name__ != "Namespace":
+        return kind
+    if kind not in _ANY_OBJECT or not slot.is_required:
+        return None
+    module = sys.modules.get(getattr(function, "__module__", None), types)
+    found = {
+        name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and name.endswith("Config")
-    ]
+        if isinstance(value, type) and name.endswith("Config")
+    }
+    own = found.get(f"{getattr(function, '__name__', '')}Config")
+    if own is not None or len(found) == 1:
+        return own or next(iter(found.values()))
+    found = [value for value in found.values() if dataclasses.is_dataclass(value)]
     return found[0] if len(found) == 1 else None
 
 
-def _namespace(spec, overrides):
-    """Every figure under every name people use, where no dataclass says which it wants."""
+class Figures(types.SimpleNamespace):
+    """Every figure under every name people use, where no class says which it wants. Knows which
+    were read, so that only those are said to have been chosen."""
+
+    __slots__ = ("_names_read",)
+
+    def __init__(self, **values):
+        super().__init__(**values)
+        self._names_read = set()
+
+    def __getattribute__(self, name):
+        if not name.startswith("_"):
+            read = getattr(self, "_names_read", None)
+            if read is not None:
+                read.add(name)
+        return super().__getattribute__(name)
+
+
+def _figures(spec, overrides):
+    """(values by name, origins)"""
     values = {}
     for key, names in ALIASES.items():
         values.update({name: getattr(spec, key) for name in names.split() if len(name) > 1})
     values.update({item.name: getattr(spec, item.name) for item in dataclasses.fields(spec)})
+    origins = dict.fromkeys(values, TOKMARK)
     for key, text in overrides.items():
-        kind = type(values[key]) if key in values else str
-        value = parse_text(key, text, kind)
-        same = ALIASES.get(spec_key(key) or "", key).split()
-        values.update({name: value for name in {*same, key}})
-    return types.SimpleNamespace(**values)
+        value = _set_value("--set", Slot(key, EMPTY, values.get(key, EMPTY)), text)
+        for name in {*ALIASES.get(spec_key(key) or "", key).split(), key}:
+            values[name], origins[name] = value, SET
+    return values, origins
 
 
-_CONFIG_NAMES = ("config", "cfg", "conf", "model_config", "args")
+def _make_figures(slot, spec, overrides):
+    values, origins = _figures(spec, overrides)
+    is_dict = _without_none(slot.annotation) is dict
+    filled = Filled(values=dict(values), origins=origins)
+    filled.is_guessed = True
+    return (dict(values) if is_dict else Figures(**values)), filled
+
+
+def _take_config(function, slot, spec, overrides):
+    """(configuration, Filled with what is left of the overrides); None: the default stays."""
+    rule = rule_config(spec)
+    config_class = _config_class(function, slot)
+    if slot.is_required or (slot.default is None and config_class is not None):
+        if config_class is not None:
+            return make_config(config_class, overrides, rule, takes_rest=True)
+        return _make_figures(slot, spec, overrides)
+    if slot.default is None:
+        return None
+    base = slot.default
+    if isinstance(base, dict):
+        config, filled = dict(base), Filled()
+        filled.rest = _fill_attributes(config, overrides, rule, filled, slot.name)
+        return config, filled
+    return make_config(type(base), overrides, rule, base=base, takes_rest=True)
 
 
 def arguments(cell, function, ref, offered=None):
-    """What a factory's signature asks for; (kwargs, config or None, vocabulary or None). `offered`:
-    what an engine gives beside the figures, by name."""
+    """What a factory's signature asks for, as Arguments. `offered`: what an engine gives beside the
+    figures, by name."""
     offered = offered or {}
     try:
-        parameters = call_parameters(function)
+        slots, takes_more = slots_of(function)
     except (TypeError, ValueError):
         raise model_error(f"{ref}: cannot see what it takes") from None
-    kwargs, config, vocab_size = {}, None, None
-    spec = cell.model
-    rest = dict(cell.options.set)
-    for name, parameter in parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    configs = [slot for slot in slots if _is_config(slot) and slot.name not in offered][:1]
+    plain = [slot for slot in slots if slot not in configs]
+    filled, rest = _fill(plain, cell.options.set, _rule_arguments(cell.model), ref,
+                         can_alias=not configs)
+    call = Arguments(ref=ref, slots=plain, filled=filled)
+    for slot in plain:
+        if slot.name in offered and filled.origins.get(slot.name) != SET:
+            filled.take_offered(slot.name, offered[slot.name])
+    for slot in configs:
+        taken = _take_config(function, slot, cell.model, rest)
+        if taken is None:
             continue
-        key = spec_key(name)
-        if name in _CONFIG_NAMES:
-            config_class = _config_class(function, parameter)
-            if config_class is None:
-                config = call_user("--set", _namespace, spec, rest)
-            else:
-                config, _ = fill_config(config_class, spec, rest, only_required=True)
-            kwargs[name] = config
-            rest = {}
-        elif name in rest:
-            kind = type(parameter.default)
-            plain_kind = kind in (int, float, bool, str)
-            kwargs[name] = call_user("--set", parse_text, name, rest.pop(name), kind) if (
-                plain_kind
-            ) else _guess(rest.pop(name))
-        elif name in offered:
-            kwargs[name] = offered[name]
-        elif key in ("vocab_size", "max_seq_len"):
-            kwargs[name] = getattr(spec, key)
-        elif parameter.default is parameter.empty:
-            raise model_error(
-                f"{ref} asks for '{name}'; a factory gets "
-                f"{', '.join(['config', 'vocab_size', 'seq_len', *offered])} and what --set gives"
-            )
-        if key == "vocab_size":
-            vocab_size = kwargs[name]
+        call.config, call.config_filled = taken
+        rest = call.config_filled.rest
+        filled.values[slot.name] = call.config
+    if takes_more and not configs:
+        _fill_inherited(function, rest, filled, ref)
+        rest = {}
+    if filled.missing:
+        raise model_error(
+            f"{ref} asks for '{filled.missing[0]}'; a factory gets "
+            f"{', '.join(['config', 'vocab_size', 'seq_len', *offered])} and what --set gives"
+        )
     if rest:
-        raise model_error(f"{ref} takes no '{next(iter(rest))}'; it takes {', '.join(parameters)}")
-    return kwargs, config, vocab_size
+        raise _unknown_argument(ref, next(iter(rest)), call, slots)
+    call.args = tuple(filled.values[slot.name] for slot in _leading(slots, filled))
+    names = {slot.name for slot in slots if slot.is_positional}
+    call.kwargs = {name: value for name, value in filled.values.items() if name not in names}
+    call.vocab_size = _vocabulary_of(call)
+    if isinstance(call.config, Figures):
+        call.config._names_read.clear()  # from here on they are the model's own looks
+    return call
 
 
-def _guess(text):
-    """A value of a parameter that has no default to tell its type."""
-    for kind in (int, float):
-        with contextlib.suppress(TypeError, ValueError):
-            return kind(text)
-    return text
+def _leading(slots, filled):
+    """Those that can only be given by position."""
+    for slot in slots:
+        if not slot.is_positional or slot.name not in filled.values:
+            return
+        yield slot
+
+
+def _fill_inherited(function, overrides, filled, ref):
+    """Keywords that a call passes on: typed as its base classes have them."""
+    known = {}
+    for base in reversed(getattr(function, "__mro__", ())[1:]):
+        if "__init__" in vars(base) and base is not object:
+            try:
+                known.update((slot.name, slot) for slot in slots_of(base.__init__)[0])
+            except (TypeError, ValueError):
+                continue
+    for key, text in overrides.items():
+        slot = known.get(key)
+        filled.put(key, guess(text) if slot is None else _set_value(ref, slot, text), SET)
+
+
+def _unknown_argument(ref, key, call, slots):
+    names = [slot.name for slot in slots]
+    if call.config is None:
+        return model_error(f"{ref} takes no '{key}'; {hint(key, names)}")
+    fields = values_of(call.config)
+    error = _unknown_setting(type(call.config).__name__, key, call.config, [])
+    if "works out" in error.text:
+        return error
+    return model_error(
+        f"{type(call.config).__name__} has no field '{key}'; {hint(key, [*fields, *names])}"
+    )
+
+
+def _vocabulary_of(call):
+    """The vocabulary that the call is made with; None where it says nothing of one."""
+    for slot in call.slots:
+        value = call.filled.values.get(slot.name, slot.default)
+        if spec_key(slot.name) == "vocab_size" and type(value) is int:
+            return value
+    return vocabulary_of_config(call.config)
+
+
+def vocabulary_of_config(config):
+    """Of a configuration under any of its names; None where it has none."""
+    if config is None:
+        return None
+    names = list(config) if isinstance(config, dict) else dir(config)
+    for name in sorted(names, key=lambda name: name != "vocab_size"):
+        if not name.startswith("_") and spec_key(name) == "vocab_size":
+            value = config[name] if isinstance(config, dict) else getattr(config, name, None)
+            if type(value) is int:
+                return value
+    return None

@@ -91,6 +91,10 @@ class Stream:
             self._data += chunk
 
 
+class Verbatim(dict):
+    """An object whose nulls are values, and are sent."""
+
+
 def encode(message_type, fields):
     message = {"type": message_type}
     message.update((key, _clean(value)) for key, value in fields.items() if _is_known(value))
@@ -106,7 +110,7 @@ def _is_known(value):
 
 def _clean(value):
     """Nested objects lose their unknown values too."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(value, Verbatim):
         return {key: _clean(inner) for key, inner in value.items() if _is_known(inner)}
     return value
 

@@ -223,6 +223,8 @@ class TorchEngine:
             "compile_ns": compile_ns,
             "tokens_data": self._tokens.text,
             "notes": "; ".join(notes),
+            "model_config": source.config,
+            "model_chosen": source.chosen,
         }
 
     # --- run -------------------------------------------------------------------------------------

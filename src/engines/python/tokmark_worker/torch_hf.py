@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from .cell import nearest, parse_text
+from .cell import hint, parse_text
 from .errors import model_error, unsupported
 from .torch_made import Source, made_on, make_module
 from .user_code import call_user, shorten
@@ -37,7 +37,7 @@ def load(cell, device, precision):
         if not hasattr(config, key):
             known = [name for name in vars(config) if not name.startswith("_")]
             raise model_error(
-                f"{type(config).__name__} has no '{key}'; did you mean '{nearest(key, known)}'?"
+                f"{type(config).__name__} has no '{key}'; {hint(key, known)}"
             )
         value = call_user("--set", parse_text, key, text, type(getattr(config, key)))
         setattr(config, key, value)

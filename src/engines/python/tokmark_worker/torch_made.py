@@ -19,6 +19,8 @@ class Source:
     is_builtin: bool = False
     is_hf: bool = False
     notes: list = dataclasses.field(default_factory=list)
+    config: dict = None  # every value it was made with, and where it is from (made_config.py)
+    chosen: str = None  # what nobody gave and tokmark had to choose
 
 
 @contextlib.contextmanager

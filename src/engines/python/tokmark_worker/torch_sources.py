@@ -17,8 +17,13 @@ import torch
 from . import torch_hf, torch_model
 from .cell import ModelSpec
 from .errors import model_error
-from .model_config import ESSENTIAL, arguments, builtin_spec, fill_config
+from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
+from .model_config import (
+    ESSENTIAL, arguments, builtin_spec, make_config, match_names, rule_preset, rule_published,
+    spec_key, vocabulary_of_config,
+)
 from .torch_made import Source, make_module
+from .torch_vocabulary import token_vocabulary
 from .user_code import find_target, import_module, shorten
 
 PACKAGE = "superintelligence"
@@ -51,20 +56,27 @@ def _package(cell, package, device, precision):
     model_class = getattr(import_module(f"{PACKAGE}.model"), "SuperIntelligenceModel", None)
     if model_class is None:
         raise model_error(f"{package}/model.py has no SuperIntelligenceModel")
-    is_own = cell.options.figures == "own"
-    config, names = fill_config(config_class, cell.model, cell.options.set, only_required=is_own)
+    rule = rule_published if cell.options.figures == "own" else rule_preset
+    config, filled = make_config(config_class, cell.options.set, rule(cell.model))
+    names = {key: name for name, key in match_names(values_of(config)).items()}
     model, notes = make_module(
         "SuperIntelligenceModel(config)", model_class, device, precision.param_dtype, (config,)
     )
     homeless = [key for key in ESSENTIAL if key not in names]
     if homeless:
         notes.append(f"ModelConfig has no field for {', '.join(homeless)}")
+    call = Arguments("ModelConfig", [], Filled(), config=config, config_filled=filled)
+    report, chosen = call.report(model)
     return Source(
         model=model,
         text=shorten(f"package {PACKAGE} (", str(package), ")"),
-        vocab_size=getattr(config, names.get("vocab_size", ""), cell.model.vocab_size),
+        vocab_size=token_vocabulary(
+            model, vocabulary_of_config(config), filled.origins.get(names.get("vocab_size")) == SET
+        ) or cell.model.vocab_size,
         params_active=_active_of_package(cell, config, names, model),
         notes=notes,
+        config=report,
+        chosen=chosen,
     )
 
 
@@ -94,6 +106,9 @@ def _builtin(cell, device, precision):
         vocab_size=spec.vocab_size,
         params_active=spec.params_active(),
         is_builtin=True,
+        config=report_values(
+            dataclasses.asdict(spec), dict.fromkeys(cell.options.set, SET), PRESET
+        )[0],
     )
 
 
@@ -102,16 +117,30 @@ def _factory(cell, device, precision):
     target = find_target(ref)
     if not callable(target):
         raise model_error(f"{ref} is a {type(target).__name__}, not a class or function")
-    kwargs, config, vocab_size = arguments(cell, target, ref)
-    model, notes = make_module(ref, target, device, precision.param_dtype, (), kwargs)
-    for holder in (config, getattr(model, "config", None)):
-        if vocab_size is None and isinstance(getattr(holder, "vocab_size", None), int):
-            vocab_size = holder.vocab_size
+    if isinstance(target, torch.nn.Module):
+        call = arguments(cell, lambda: target, ref)  # made already: nothing can be set
+    else:
+        call = arguments(cell, target, ref)
+    model, notes = make_module(
+        ref, (lambda: target) if isinstance(target, torch.nn.Module) else target,
+        device, precision.param_dtype, call.args, call.kwargs,
+    )
+    said = call.vocab_size
+    if said is None:
+        said = vocabulary_of_config(getattr(model, "config", None))
+    names = [name for name in cell.options.set if spec_key(name) == "vocab_size"]
+    vocab_size = token_vocabulary(model, said, bool(names))
+    report, chosen = call.report(model)
+    if vocab_size is None:
+        vocab_size = cell.model.vocab_size
+        chosen = ", ".join(filter(None, (chosen, f"tokens of a vocabulary of {vocab_size}")))
     return Source(
         model=model,
         text=shorten("factory ", ref, ""),
-        vocab_size=cell.model.vocab_size if vocab_size is None else vocab_size,
+        vocab_size=vocab_size,
         notes=notes,
+        config=report,
+        chosen=chosen,
     )
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 
-from .cell import nearest
+from .cell import hint
 from .errors import WorkerError, is_memory_error, describe_error, model_error
 
 
@@ -51,12 +51,20 @@ def find_target(ref):
     target = import_module(module_name)
     for part in name.split("."):
         if not hasattr(target, part):
-            raise model_error(
-                f"module {module_name} has no '{name}'; did you mean "
-                f"'{nearest(part, [n for n in dir(target) if not n.startswith('_')])}'?"
-            )
+            raise model_error(f"module {module_name} has no '{name}'; {hint(part, _names(target))}")
         target = getattr(target, part)
     return target
+
+
+def _names(holder):
+    """What of a module or class may be meant: its own before what it imports."""
+    names = [name for name in dir(holder) if not name.startswith("_")]
+    own = [
+        name for name in names
+        if callable(getattr(holder, name, None))
+        and getattr(getattr(holder, name), "__module__", None) == getattr(holder, "__name__", "")
+    ]
+    return own or names
 
 
 def call_parameters(function):
