@@ -296,6 +296,7 @@ def test_help_is_80_columns_on_stdout(call, args):
 def test_help_of_the_published_names_shows_their_defaults(call):
     text = call("--help", name="bench_pytorch", code=0).stdout
     assert "Usage: bench_pytorch [FLAGS]" in text
+    text = " ".join(text.split())  # lines are wrapped
     assert "default: 128 512 2048" in text and "default: cuda:0" in text
     assert "--platform" not in text
     text = call("--help", name="bench_jax", code=0).stdout

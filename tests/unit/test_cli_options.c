@@ -320,7 +320,7 @@ Test(cli_options, wrong_words_are_refused_with_the_nearest)
         {{"--se", "1", NULL}, "--set"}, /* no abbreviations: not an ambiguous --seq */
         {{"--dry_run", NULL, NULL}, "--dry-run"},
         {{"--quiet=1", NULL, NULL}, "--quiet"},
-        {{"--mode", "training", NULL}, "train"},
+        {{"--mode", "trainig", NULL}, "train"},
         {{"--precision", "bf16,fp33", NULL}, "fp32"},
         {{"--sync", "blok", NULL}, "block"},
         {{"--seq", "-4", NULL}, "smallest is 1"},
