@@ -14,9 +14,9 @@
 
 /* Those that docs/check.md states a tolerance for. */
 static const struct option_choice precision_choices[] = {
-    {"fp32", CELL_PRECISION_FP32, false}, {"tf32", CELL_PRECISION_TF32, false},
-    {"bf16", CELL_PRECISION_BF16, false}, {"bf16-pure", CELL_PRECISION_BF16_PURE, false},
-    {"fp16", CELL_PRECISION_FP16, false}, RUN_PRECISION_ALIASES{NULL, 0, false}};
+    {"fp32", CELL_PRECISION_FP32}, {"tf32", CELL_PRECISION_TF32},
+    {"bf16", CELL_PRECISION_BF16}, {"bf16-pure", CELL_PRECISION_BF16_PURE},
+    {"fp16", CELL_PRECISION_FP16}, {NULL, 0}};
 
 #define TARGET(member) .offset = offsetof(struct check_options, member)
 
@@ -35,6 +35,7 @@ static const struct option check_rows[] = {
      .arg = "NAME",
      .def = "fp32",
      .choices = precision_choices,
+     .aliases = run_precision_aliases,
      .group = GROUP_WHAT,
      .help = "fp32 compares the engines; each lower one is compared with the same engine's fp32"},
     {.name = "mode",
@@ -43,6 +44,7 @@ static const struct option check_rows[] = {
      .arg = "NAME",
      .def = "train",
      .choices = run_mode_choices,
+     .aliases = run_mode_aliases,
      .group = GROUP_WHAT,
      .help = "train: logits, loss and gradients; infer and decode: logits and loss"},
     {.name = "train-steps",

@@ -21,8 +21,6 @@ static void append_words(const struct option *row, struct buf *out)
     const char *separator = "";
     const struct option_choice *choice = row->choices;
     for (; choice != NULL && choice->name != NULL; choice++) {
-        if (choice->is_alias)
-            continue;
         buf_appendf(out, "%s%s", separator, choice->name);
         separator = " ";
     }

@@ -48,8 +48,7 @@ void help_wrap(const char *text, size_t column, size_t indent, struct buf *out)
 static void append_choices(const struct option *row, struct buf *out)
 {
     for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++)
-        if (!choice->is_alias)
-            buf_appendf(out, "%s%s", choice == row->choices ? "" : ", ", choice->name);
+        buf_appendf(out, "%s%s", choice == row->choices ? "" : ", ", choice->name);
 }
 
 void help_row_facts(const struct options_table *table, const struct option *row, struct buf *out)

@@ -75,35 +75,39 @@ static bool looks_like_flag(const char *word)
     return word[0] == '-' && word[1] != '\0' && !isdigit((unsigned char)word[1]) && word[1] != '.';
 }
 
-static const struct option_choice *find_choice(const struct option *row, const char *word)
+static const struct option_choice *find_in(const struct option_choice *choice, const char *word)
 {
-    const struct option_choice *choice = row->choices;
     for (; choice != NULL && choice->name != NULL; choice++)
         if (strcmp(choice->name, word) == 0)
             return choice;
     return NULL;
 }
 
+static const struct option_choice *find_choice(const struct option *row, const char *word)
+{
+    const struct option_choice *choice = find_in(row->choices, word);
+    return choice != NULL ? choice : find_in(row->aliases, word);
+}
+
+static size_t add_names(const struct option_choice *choice, const char **names, size_t count)
+{
+    for (; choice != NULL && choice->name != NULL; choice++) {
+        ASSERT(count < OPTIONS_MAX);
+        names[count++] = choice->name;
+    }
+    return count;
+}
+
 /* Other words for a value are suggested, but not listed. */
 static enum status unknown_choice(const struct option *row, const char *word, struct err *err)
 {
     const char *names[OPTIONS_MAX];
-    size_t count = 0;
-    for (int is_alias = 0; is_alias <= 1; is_alias++) {
-        for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++) {
-            ASSERT(count < ARRAY_COUNT(names));
-            if (choice->is_alias == (is_alias == 1))
-                names[count++] = choice->name;
-        }
-        const char *near = nearest_word(word, names, count);
-        if (near != NULL)
-            return ERR(err, STATUS_INVALID, "unknown value '%.80s'; did you mean '%s'?", word,
-                       near);
-    }
-    size_t own_count = 0;
-    while (own_count < count && !find_choice(row, names[own_count])->is_alias)
-        own_count++;
-    bool takes_number = row->type != OPTION_CHOICE && row->type != OPTION_CHOICES;
+    size_t own_count = add_names(row->choices, names, 0);
+    size_t count = add_names(row->aliases, names, own_count);
+    if (nearest_word(word, names, own_count) == NULL && nearest_word(word, names, count) != NULL)
+        own_count = count;
+    bool takes_number = row->type != OPTION_CHOICE && row->type != OPTION_CHOICES &&
+                        nearest_word(word, names, own_count) == NULL;
     struct nearest_hint hint;
     return ERR(err, STATUS_INVALID, "unknown value '%.80s'; %s%s", word,
                nearest_hint(&hint, "", word, names, own_count),

@@ -42,7 +42,6 @@ enum option_type {
 struct option_choice {
     const char *name;
     uint64_t value;
-    bool is_alias; /* another word for a value: taken, but not listed */
 };
 
 struct option_texts {
@@ -64,7 +63,8 @@ struct option {
     const char *arg; /* placeholder in help: "N"; NULL for flags */
     const char *def; /* default as text; lists: words between spaces; or NULL */
     uint64_t min, max;
-    const struct option_choice *choices; /* ends with a NULL name; the first is no alias */
+    const struct option_choice *choices; /* ends with a NULL name */
+    const struct option_choice *aliases; /* other words for the same values: taken, not listed */
     const char *group;                   /* heading in help */
     const char *help;
     unsigned programs; /* bits of the program names that know this flag; 0 = all */

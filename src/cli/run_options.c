@@ -48,65 +48,72 @@ const struct option_default run_defaults_bench_jax[] = {
 };
 
 const struct option_choice run_mode_choices[] = {
-#define X(name, text) {text, CELL_MODE_##name, false},
+#define X(name, text) {text, CELL_MODE_##name},
     CELL_MODE_MAP(X)
 #undef X
-        {"training", CELL_MODE_TRAIN, true},
-    {"inference", CELL_MODE_INFER, true},
-    {"prefill", CELL_MODE_INFER, true},
-    {"forward", CELL_MODE_INFER, true},
-    {"generate", CELL_MODE_DECODE, true},
-    {"generation", CELL_MODE_DECODE, true},
-    {NULL, 0, false}};
+        {NULL, 0}};
+
+const struct option_choice run_mode_aliases[] = {
+    {"training", CELL_MODE_TRAIN},
+    {"inference", CELL_MODE_INFER},
+    {"prefill", CELL_MODE_INFER},
+    {"forward", CELL_MODE_INFER},
+    {"generate", CELL_MODE_DECODE},
+    {"generation", CELL_MODE_DECODE},
+    {NULL, 0},
+};
 
 static const struct option_choice precision_choices[] = {
-#define X(name, text) {text, CELL_PRECISION_##name, false},
+#define X(name, text) {text, CELL_PRECISION_##name},
     CELL_PRECISION_MAP(X)
 #undef X
-        RUN_PRECISION_ALIASES{NULL, 0, false}};
+        {NULL, 0}};
+
+const struct option_choice run_precision_aliases[] = {
+    {"float32", CELL_PRECISION_FP32},  {"float", CELL_PRECISION_FP32},
+    {"single", CELL_PRECISION_FP32},   {"full", CELL_PRECISION_FP32},
+    {"bfloat16", CELL_PRECISION_BF16}, {"float16", CELL_PRECISION_FP16},
+    {"half", CELL_PRECISION_FP16},     {NULL, 0},
+};
 
 static const struct option_choice data_format_choices[] = {
-    {"auto", CELL_DATA_AUTO, false},
-    {"uint16", CELL_DATA_UINT16, false},
-    {"uint32", CELL_DATA_UINT32, false},
-    {"text", CELL_DATA_TEXT, false},
-    {NULL, 0, false},
+    {"auto", CELL_DATA_AUTO},
+    {"uint16", CELL_DATA_UINT16},
+    {"uint32", CELL_DATA_UINT32},
+    {"text", CELL_DATA_TEXT},
+    {NULL, 0},
 };
 
 static const struct option_choice sync_choices[] = {
-    {"step", PROTO_SYNC_STEP, false}, {"block", PROTO_SYNC_BLOCK, false}, {NULL, 0, false}};
+    {"step", PROTO_SYNC_STEP}, {"block", PROTO_SYNC_BLOCK}, {NULL, 0}};
 
-static const struct option_choice when_choices[] = {{"auto", RUN_WHEN_AUTO, false},
-                                                    {"always", RUN_WHEN_ALWAYS, false},
-                                                    {"never", RUN_WHEN_NEVER, false},
-                                                    {NULL, 0, false}};
+static const struct option_choice when_choices[] = {
+    {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
 static const struct option_choice moe_choices[] = {
-#define X(name, text) {text, CELL_MOE_##name, false},
+#define X(name, text) {text, CELL_MOE_##name},
     CELL_MOE_MAP(X)
 #undef X
-        {NULL, 0, false}};
+        {NULL, 0}};
 
 static const struct option_choice compile_choices[] = {
-#define X(name, text) {text, CELL_COMPILE_##name, false},
+#define X(name, text) {text, CELL_COMPILE_##name},
     CELL_COMPILE_MAP(X)
 #undef X
-        {NULL, 0, false}};
+        {NULL, 0}};
 
 static const struct option_choice source_choices[] = {
-#define X(name, text) {text, CELL_SOURCE_##name, false},
+#define X(name, text) {text, CELL_SOURCE_##name},
     CELL_SOURCE_MAP(X)
 #undef X
-        {NULL, 0, false}};
+        {NULL, 0}};
 
-static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO, false},
-                                                      {NULL, 0, false}};
-static const struct option_choice switch_choices[] = {
-    {"on", 1, false}, {"off", 0, false}, {NULL, 0, false}};
-static const struct option_choice off_choices[] = {{"off", 0, false}, {NULL, 0, false}};
+static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
+static const struct option_choice switch_choices[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
+static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
 static const struct option_choice drift_choices[] = {
-    {"auto", RUN_DRIFT_AUTO, false}, {"off", 0, false}, {NULL, 0, false}};
-const struct option_choice run_auto_choices[] = {{"auto", 0, false}, {NULL, 0, false}};
+    {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
+const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
 const char *run_engine_at(unsigned index)
 {
@@ -329,6 +336,7 @@ static const struct option run_rows[] = {
      .arg = "NAME",
      .def = "fp32",
      .choices = precision_choices,
+     .aliases = run_precision_aliases,
      .group = GROUP_SWEEP,
      .help = "of the computation; float32, bfloat16, half and the like are other words for these"},
     {.name = "mode",
@@ -337,6 +345,7 @@ static const struct option run_rows[] = {
      .arg = "NAME",
      .def = "train infer",
      .choices = run_mode_choices,
+     .aliases = run_mode_aliases,
      .group = GROUP_SWEEP,
      .help = "train: forward, loss, backward, optimizer; infer: forward, also called prefill; "
              "decode: one token a step, also called generate"},

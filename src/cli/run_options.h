@@ -13,13 +13,6 @@ enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
 #define RUN_WARMUP_AUTO UINT64_MAX
 #define RUN_DRIFT_AUTO  UINT64_MAX
 
-/* Rows of a table of precisions: what PyTorch and others call them. */
-#define RUN_PRECISION_ALIASES                                                            \
-    {"float32", CELL_PRECISION_FP32, true}, {"float", CELL_PRECISION_FP32, true},        \
-        {"single", CELL_PRECISION_FP32, true}, {"full", CELL_PRECISION_FP32, true},      \
-        {"bfloat16", CELL_PRECISION_BF16, true}, {"float16", CELL_PRECISION_FP16, true}, \
-        {"half", CELL_PRECISION_FP16, true},
-
 struct run_options {
     /* what to run */
     const char *engine;
@@ -71,6 +64,8 @@ struct run_options {
 
 /* What other commands take too: every mode; "auto" for 0; presets by index, NULL past the last. */
 extern const struct option_choice run_mode_choices[];
+extern const struct option_choice run_mode_aliases[];
+extern const struct option_choice run_precision_aliases[];
 extern const struct option_choice run_auto_choices[];
 const char *run_preset_at(unsigned index);
 
