@@ -50,7 +50,7 @@ static void count(struct sweep *sweep, const struct record *record)
 static bool is_proof(const struct record *record)
 {
     return has_verdict(record, VERDICT_OOM) &&
-           strstr(record_string(record, FACT_REASONS), "\"host_memory_low\"") == NULL;
+           !reasons_have(record_reasons(record), "host_memory_low");
 }
 
 static const struct cell *find_smaller(const struct sweep *sweep, const struct cell *cell)

@@ -1,7 +1,6 @@
 #include "cli/table.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,23 +83,15 @@ void table_release(struct table *table)
  * left out. */
 static void append_reasons(const struct record *record, struct buf *out)
 {
-    if (record_is_null(record, FACT_REASONS))
-        return;
     const char *verdict = record_string(record, FACT_VERDICT);
-    json_t *reasons = json_loads(record_string(record, FACT_REASONS), 0, NULL);
-    for (size_t i = 0; i < json_array_size(reasons); i++) {
-        const json_t *reason = json_array_get(reasons, i);
-        const char *code = json_string_value(json_object_get(reason, "code"));
-        const char *text = json_string_value(json_object_get(reason, "text"));
-        bool has_text = text != NULL && text[0] != '\0';
-        bool is_said = has_text && code != NULL && strcmp(code, verdict) == 0;
-        buf_appendf(out, "%s%s%s%s", i > 0 ? "; " : "",
-                    is_said        ? ""
-                    : code != NULL ? code
-                                   : "?",
-                    has_text && !is_said ? ": " : "", has_text ? text : "");
+    const struct reasons *reasons = record_reasons(record);
+    for (size_t i = 0; i < reasons->count; i++) {
+        const struct reason *reason = &reasons->items[i];
+        bool has_text = reason->text[0] != '\0';
+        bool is_said = has_text && strcmp(reason->code, verdict) == 0;
+        buf_appendf(out, "%s%s%s%s", i > 0 ? "; " : "", is_said ? "" : reason->code,
+                    has_text && !is_said ? ": " : "", reason->text);
     }
-    json_decref(reasons);
     /* Reasons quote workers: keep them on their line. */
     for (size_t i = 0; i < out->length_bytes; i++)
         if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)

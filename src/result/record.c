@@ -31,6 +31,7 @@ struct value {
 
 struct record {
     struct value values[FACTS_COUNT];
+    struct reasons *reasons; /* owned: FACT_REASONS, typed; NULL = none */
 };
 
 struct record *record_new(void)
@@ -44,6 +45,7 @@ void record_free(struct record *record)
         return;
     for (enum fact_id i = 0; i < FACTS_COUNT; i++)
         free(record->values[i].text);
+    free(record->reasons);
     free(record);
 }
 
@@ -52,6 +54,10 @@ static struct value *empty(struct record *record, enum fact_id field)
 {
     ASSERT(field < FACTS_COUNT);
     struct value *value = &record->values[field];
+    if (field == FACT_REASONS) {
+        free(record->reasons);
+        record->reasons = NULL;
+    }
     free(value->text);
     *value = (struct value){0};
     return value;
@@ -112,6 +118,18 @@ void record_set_bool(struct record *record, enum fact_id field, bool truth)
     value->is_set = true;
 }
 
+/* The typed half of FACT_REASONS. */
+static void keep_reasons(struct record *record, const json_t *json)
+{
+    if (json_array_size(json) == 0)
+        return;
+    record->reasons = malloc(sizeof(*record->reasons));
+    if (record->reasons == NULL)
+        record_set_null(record, FACT_REASONS, REASON_OUT_OF_MEMORY);
+    else
+        reasons_read(json, record->reasons);
+}
+
 /* Stores the value compactly. JSON's own null is a null without a better reason. */
 static void set_json_value(struct record *record, enum fact_id field, const json_t *json)
 {
@@ -131,6 +149,8 @@ static void set_json_value(struct record *record, enum fact_id field, const json
         record_set_null(record, field, REASON_INVALID_JSON);
     }
     buf_release(&text);
+    if (field == FACT_REASONS && record->values[field].is_set)
+        keep_reasons(record, json);
 }
 
 void record_set_json(struct record *record, enum fact_id field, const char *json)
@@ -143,6 +163,26 @@ void record_set_json(struct record *record, enum fact_id field, const char *json
     }
     set_json_value(record, field, value);
     json_decref(value);
+}
+
+void record_set_reasons(struct record *record, const struct reasons *reasons)
+{
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, RECORD_LINE_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    reasons_write(reasons, &writer);
+    if (json.failed)
+        record_set_null(record, FACT_REASONS, REASON_OUT_OF_MEMORY);
+    else
+        record_set_json(record, FACT_REASONS, json.data);
+    buf_release(&json);
+}
+
+const struct reasons *record_reasons(const struct record *record)
+{
+    static const struct reasons none = {0};
+    return record->reasons != NULL ? record->reasons : &none;
 }
 
 void record_set_null(struct record *record, enum fact_id field, const char *reason)

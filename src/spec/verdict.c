@@ -46,10 +46,7 @@ bool verdict_may_pass(const char *deciding_code)
 
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
 {
-    for (size_t i = 0; i < reasons->count; i++)
-        if (strcmp(reasons->items[i].code, code) == 0)
-            return;
-    if (reasons->count == REASONS_MAX)
+    if (reasons_have(reasons, code) || reasons->count == REASONS_MAX)
         return;
     struct reason *reason = &reasons->items[reasons->count++];
     (void)snprintf(reason->code, sizeof(reason->code), "%s", code);
@@ -57,6 +54,31 @@ void reasons_add(struct reasons *reasons, const char *code, const char *format, 
     va_start(args, format);
     (void)vsnprintf(reason->text, sizeof(reason->text), format, args);
     va_end(args);
+}
+
+bool reasons_have(const struct reasons *reasons, const char *code)
+{
+    for (size_t i = 0; i < reasons->count; i++)
+        if (strcmp(reasons->items[i].code, code) == 0)
+            return true;
+    return false;
+}
+
+const char *reasons_deciding(const struct reasons *reasons)
+{
+    return reasons->count > 0 ? reasons->items[0].code : "";
+}
+
+void reasons_read(const json_t *array, struct reasons *ret_reasons)
+{
+    *ret_reasons = (struct reasons){0};
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *item = json_array_get(array, i);
+        const char *code = json_string_value(json_object_get(item, "code"));
+        const char *text = json_string_value(json_object_get(item, "text"));
+        if (code != NULL)
+            reasons_add(ret_reasons, code, "%s", text != NULL ? text : "");
+    }
 }
 
 void reasons_write(const struct reasons *reasons, struct json_writer *writer)

@@ -2,6 +2,7 @@
 #ifndef SPEC_VERDICT_H
 #define SPEC_VERDICT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -56,6 +57,11 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
+bool reasons_have(const struct reasons *reasons, const char *code);
+/* The first is the one that decided; "" where there is none. */
+const char *reasons_deciding(const struct reasons *reasons);
+/* What reasons_write() wrote, of this or another version: what has no code is left out. */
+void reasons_read(const json_t *array, struct reasons *ret_reasons);
 /* An array of {code, text, cure}, as records hold it; no cure where none is known (cure.h). */
 void reasons_write(const struct reasons *reasons, struct json_writer *writer);
 

@@ -56,21 +56,11 @@ bool store_median_of(const struct record *record, struct store_median *ret_media
     return true;
 }
 
-/* The first reason is the one that decided. */
-static bool may_pass(const struct record *record)
-{
-    json_t *reasons = json_loads(record_string(record, FACT_REASONS), 0, NULL);
-    const char *code = json_string_value(json_object_get(json_array_get(reasons, 0), "code"));
-    bool is_passing = code != NULL && verdict_may_pass(code);
-    json_decref(reasons);
-    return is_passing;
-}
-
 static enum status count_record(struct store *store, const struct record *record, struct err *err)
 {
     enum verdict verdict;
     if (!verdict_parse(record_string(record, FACT_VERDICT), &verdict) ||
-        !verdict_is_finished(verdict) || may_pass(record))
+        !verdict_is_finished(verdict) || verdict_may_pass(reasons_deciding(record_reasons(record))))
         return STATUS_OK;
     struct store_median median = {NAN, NAN, NAN};
     (void)store_median_of(record, &median);

@@ -107,18 +107,6 @@ static void put_framework(const struct trial *trial, struct record *record)
     record_set_string(record, FACT_FRAMEWORK, text);
 }
 
-static void put_reasons(const struct trial *trial, struct record *record)
-{
-    struct buf json;
-    struct json_writer writer;
-    buf_init(&json, JSON_BYTES_MAX);
-    json_writer_init(&writer, &json);
-    reasons_write(&trial->reasons, &writer);
-    if (!json.failed)
-        record_set_json(record, FACT_REASONS, json.data);
-    buf_release(&json);
-}
-
 static void put_notes(const struct trial *trial, struct record *record)
 {
     char notes[PROTO_TEXT_BYTES + REASON_TEXT_BYTES + 8];
@@ -148,7 +136,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     record_set_u64(record, FACT_TRIAL, trial->number);
     record_set_string(record, FACT_STARTED_AT, trial->started_at);
     record_set_string(record, FACT_VERDICT, verdict_name(trial->verdict));
-    put_reasons(trial, record);
+    record_set_reasons(record, &trial->reasons);
     set_bool(record, FACT_SYNTHETIC, trial->has_hello, is_synthetic(trial), "worker_not_started");
     set_text(record, FACT_ENGINE_VERSION, trial->has_hello ? trial->hello.engine_version : "",
              trial->has_hello ? NOT_REPORTED : "worker_not_started");

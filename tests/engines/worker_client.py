@@ -1,5 +1,6 @@
 """A host of the worker protocol, as small as can be: one line out, one line back."""
 
+import functools
 import json
 import os
 import subprocess
@@ -15,6 +16,26 @@ def tokmark_binary():
 def release_binary():
     """Without sanitizers, whose own memory would be measured."""
     return os.environ.get("TOKMARK_RELEASE_BINARY", tokmark_binary())
+
+
+# What the protocol itself needs, beside the values that records take from replies.
+OWN_KEYS = {
+    "hello": {"version", "engine", "engine_version", "pid", "synthetic"},
+    "ready": {"memory_predicted"},
+    "block": {"steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens"},
+    "memory": {"parts", "rss_bytes", "rss_baseline_bytes", "rss_peak_bytes"},
+    "check": {"loss", "tensors"},
+    "bye": set(),
+}
+
+
+@functools.cache
+def keys_of(reply):
+    """Every key that a reply may have: the table of facts says which values records take."""
+    out = subprocess.run([tokmark_binary(), "fields", "--from", reply, "--format", "json"],
+                         capture_output=True, text=True, check=True).stdout if reply in ("ready", "block", "memory") else ""
+    given = {json.loads(line).get("key") for line in out.splitlines()}
+    return {"type"} | OWN_KEYS[reply] | (given - {None})
 
 
 class WorkerError(Exception):
@@ -70,6 +91,8 @@ class Worker:
         reply = json.loads(line)
         if reply["type"] == "error":
             raise WorkerError(reply)
+        unknown = set(reply) - keys_of(reply["type"])
+        assert not unknown, f"{unknown} of {reply['type']} are no keys: a row of src/spec/facts.def is missing"
         return reply
 
     def open(self, model, mode, seq_len, batch_size, **changes):
