@@ -1,18 +1,15 @@
 #include "cli/run_model.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json_dump.h"
+#include "cli/run_ref.h"
 #include "plan/preset.h"
 
 /* What a model of a user's own is told where it asks for a vocabulary or a length and --set does
  * not say: the figures of a published model, not ours. */
 #define FALLBACK_PRESET "gpt2-124m"
-#define HF_PREFIX       "hf:"
 #define PACKAGE         "superintelligence" /* the published package, and presets that it can be */
 
 /* A changed preset must not go by the preset's name. */
@@ -103,73 +100,24 @@ static enum status take_preset(const struct run_options *options, const struct e
     return put_settings(options->settings.items, options->settings.count, cell, err);
 }
 
-static bool is_dotted_name(const char *text, size_t length)
-{
-    bool is_start = true;
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_letter = (c | 0x20U) - 'a' < 26U || c == '_' || c >= 0x80;
-        if (c == '.' ? is_start : !is_letter && (is_start || c < '0' || c > '9'))
-            return false;
-        is_start = c == '.';
-    }
-    return !is_start;
-}
-
-/* "hf:DIR", with the folder's absolute path, as workers may run elsewhere. */
-static enum status take_folder(const char *folder, struct cell *cell, struct err *err)
-{
-    char *path = realpath(folder, NULL);
-    char text[CELL_PATH_BYTES];
-    char config[FILE_PATH_BYTES];
-    enum status status = STATUS_OK;
-    if (path == NULL)
-        status =
-            ERR(err, STATUS_INVALID, "--model: cannot read '%.200s': %s", folder, strerror(errno));
-    else if (file_join(path, "config.json", config, NULL) != STATUS_OK || !file_exists(config))
-        status = ERR(err, STATUS_INVALID,
-                     "--model: '%.200s' has no config.json of a transformers model", path);
-    else if (file_path_to_text(path, text, sizeof(text), NULL) != STATUS_OK ||
-             snprintf(cell->model_ref, sizeof(cell->model_ref), HF_PREFIX "%s", text) >=
-                 (int)sizeof(cell->model_ref))
-        status = ERR(err, STATUS_INVALID, "--model: '%.100s...' is too long a path", path);
-    free(path);
-    return status;
-}
-
-static enum status take_factory(const char *text, struct cell *cell, struct err *err)
-{
-    const char *colon = strchr(text, ':');
-    if (!is_dotted_name(text, (size_t)(colon - text)) ||
-        !is_dotted_name(colon + 1, strlen(colon + 1)))
-        return ERR(err, STATUS_INVALID,
-                   "--model: '%.80s' is no pkg.module:factory; try 'mymodel.model:MyModel'", text);
-    (void)snprintf(cell->model_ref, sizeof(cell->model_ref), "%s", text);
-    return STATUS_OK;
-}
-
 static enum status take_own(const struct run_options *options, const struct engine_ops *ops,
                             struct cell *cell, struct err *err)
 {
     const char *text = options->model;
-    bool is_hf = strncmp(text, HF_PREFIX, strlen(HF_PREFIX)) == 0;
     if (!takes_own_models(ops))
         return ERR(err, STATUS_INVALID,
                    "--model: '%.80s' is a model of your own, which engine %s cannot run; try "
                    "--engine pytorch",
                    text, ops->name);
-    enum status status =
-        is_hf ? take_folder(text + strlen(HF_PREFIX), cell, err) : take_factory(text, cell, err);
+    char name[MODEL_NAME_BYTES];
+    enum status status = run_ref_find(text, cell->model_ref, name, err);
     if (status == STATUS_OK)
         status = preset_load(FALLBACK_PRESET, &cell->model, err);
     if (status != STATUS_OK)
         return status;
-    (void)snprintf(cell->model_source, sizeof(cell->model_source), "%s", is_hf ? "hf" : "factory");
-    /* The end of a path says more than its beginning. */
-    size_t length = strlen(cell->model_ref);
-    size_t room = sizeof(cell->model.name) - 1;
-    (void)snprintf(cell->model.name, sizeof(cell->model.name), "%s",
-                   cell->model_ref + (length > room ? length - room : 0));
+    (void)snprintf(cell->model_source, sizeof(cell->model_source), "%s",
+                   run_ref_is_hf(cell->model_ref) ? "hf" : "factory");
+    (void)snprintf(cell->model.name, sizeof(cell->model.name), "%s", name);
     for (size_t i = 0; i < options->settings.count; i++)
         add_to_name(&cell->model, options->settings.items[i]);
     return put_settings(options->settings.items, options->settings.count, cell, err);
@@ -178,8 +126,6 @@ static enum status take_own(const struct run_options *options, const struct engi
 enum status run_model_take(const struct run_options *options, const struct engine_ops *ops,
                            struct cell *cell, struct err *err)
 {
-    bool is_file = strchr(options->model, '/') != NULL;
-    bool is_own = strncmp(options->model, HF_PREFIX, strlen(HF_PREFIX)) == 0 ||
-                  (!is_file && strchr(options->model, ':') != NULL);
-    return is_own ? take_own(options, ops, cell, err) : take_preset(options, ops, cell, err);
+    return run_ref_is_own(options->model) ? take_own(options, ops, cell, err)
+                                          : take_preset(options, ops, cell, err);
 }

@@ -230,7 +230,8 @@ static const struct option run_rows[] = {
      .word_at = run_preset_at,
      .help =
          "one of `tokmark models`, or the path of a .json file like those in models/; for engines "
-         "in Python also pkg.module:factory and hf:DIR (docs/pytorch.md)"},
+         "in Python also FILE.py:NAME, pkg.module:NAME, and hf:DIR or the id of a model in the "
+         "Hugging Face Hub's cache (docs/pytorch.md)"},
     {.name = "set",
      .type = OPTION_WORDS,
      TARGET(settings),

@@ -120,8 +120,9 @@ struct cell {
     char engine[CELL_PATH_BYTES];       /* "native", or "exec:COMMAND" */
     struct model_spec model;            /* max_seq_len already set to seq_len */
     char model_source[CELL_WORD_BYTES]; /* "preset", "factory", "hf": where `model` comes from */
-    char model_ref[CELL_PATH_BYTES];    /* "pkg.module:factory", "hf:DIR"; "" = the preset. With one
-                                         * `model` holds only what such a model may ask for */
+    char model_ref[CELL_PATH_BYTES]; /* "pkg.module:NAME", "/DIR/FILE.py:NAME", "hf:/DIR"; "" = the
+                                      * preset. With one `model` holds only what such a model may
+                                      * ask for */
     struct cell_options options;
     char device[CELL_WORD_BYTES]; /* "cpu", "cuda:0" */
     enum cell_precision precision;

@@ -392,3 +392,64 @@ def test_the_scripts_hand_over_from_any_folder(call, name, tmp_path_factory):
     found = {**os.environ, "PATH": f"/usr/bin:/bin:{tree / 'elsewhere'}"}
     done = subprocess.run(command, cwd=call.folder, env=found, text=True, capture_output=True, check=True)
     assert f"Usage: {name} " in done.stdout
+
+
+# --- where a model of one's own is ----------------------------------------------------------------
+
+PYTORCH = ("run", "--engine", "pytorch", "--dry-run", "--model")
+
+
+def test_files_folders_and_modules_as_a_model(call):
+    where = call.folder.resolve()
+    for name in ("my-net.v2.py", "pkg/__init__.py", "pkg/part.py", "llama/config.json"):
+        (where / name).parent.mkdir(exist_ok=True)
+        (where / name).write_text("{}")
+    for text, ref in (
+        ("./my-net.v2.py:Net", f"{where}/my-net.v2.py:Net"),
+        ("my-net.v2.py:Net.Inner", f"{where}/my-net.v2.py:Net.Inner"),
+        (f"{where}/my-net.v2:Net", f"{where}/my-net.v2.py:Net"),
+        ("pkg/part:make", f"{where}/pkg/part.py:make"),
+        ("./pkg.part:make", f"{where}/pkg.part:make"),
+        ("pkg.part:make", "pkg.part:make"),
+        ("hf:llama", f"hf:{where}/llama"),
+        ("./llama/", f"hf:{where}/llama"),
+    ):
+        first = call(*PYTORCH, text, code=0).stdout.splitlines()[0]
+        assert first.startswith(f"{ref[-127:]} on cpu;"), (text, first)
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ("missing.py:Net", "there is no file 'missing.py'"),
+    ("./no/pkg.module:Net", "there is no folder './no/'"),
+    ("./taken.py", "try './taken.py:MyModel'"),
+    ("my-net:Net", "try 'mymodel.model:MyModel', './file.py:MyModel'"),
+    ("./taken.py:2x", "names no class or function"),
+    ("./", "no config.json"),
+    ("a/b/c", "cannot read 'a/b/c'"),
+    ("meta-llama/Llama-3-8B", "nothing is downloaded"),
+    ("hf:gpt2", "`hf download gpt2`"),
+    ("org/half", "no such model in the Hub's cache"),
+])
+def test_models_that_are_not_there_are_told_in_a_sentence(call, text, wanted):
+    (call.folder / "taken.py").write_text("")
+    refs = call.folder / "cache" / "models--org--half" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("0123456789abcdef")  # downloaded in part: its snapshot is not there
+    done = call(*PYTORCH, text, code=2, env={"HF_HUB_CACHE": str(call.folder / "cache")})
+    assert wanted in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variable, below", [("HF_HUB_CACHE", ""), ("HF_HOME", "hub"), ("XDG_CACHE_HOME", "huggingface/hub"),
+                                             ("HOME", ".cache/huggingface/hub")])
+def test_the_hub_s_cache_is_searched(call, variable, below):
+    for model in ("models--gpt2", "models--meta-llama--Llama-3-8B"):
+        folder = call.folder / "place" / below / model
+        for revision in ("0123456789abcdef", "fedcba9876543210"):
+            (folder / "snapshots" / revision).mkdir(parents=True)
+            (folder / "snapshots" / revision / "config.json").write_text("{}")
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("fedcba9876543210\n")
+    env = {name: "" for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")}
+    for text, name in (("hf:gpt2", "gpt2"), ("meta-llama/Llama-3-8B", "meta-llama/Llama-3-8B")):
+        done = call(*PYTORCH, text, code=0, env={**env, variable: str(call.folder / "place")})
+        assert done.stdout.startswith(f"hf:{name} (Hub cache, fedcba9) on cpu;"), done.stdout

@@ -3,7 +3,7 @@
 package   `superintelligence`, found from the working directory, its parents or the Python path,
           used unchanged; a preset's figures fill its ModelConfig
 builtin   our own implementation of the same architecture
-factory   pkg.module:name, called with what its signature asks of (config, vocab_size, seq_len)
+factory   FILE.py:name or pkg.module:name, called with what its signature asks of (config, vocab_size, seq_len)
 hf        a local transformers folder, with or without weights
 """
 import dataclasses
@@ -150,7 +150,7 @@ def choose(cell):
         return "hf", None
     if cell.model_ref:
         if ":" not in cell.model_ref:
-            raise model_error(f"'{cell.model_ref}' is no pkg.module:factory and no hf:DIR")
+            raise model_error(f"'{cell.model_ref}' is no pkg.module:factory, no FILE.py:NAME and no hf:DIR")
         return "factory", None
     if cell.model.name.startswith(PACKAGE) and cell.options.source == "auto":
         package = find_package(PACKAGE)

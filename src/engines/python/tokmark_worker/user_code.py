@@ -1,5 +1,6 @@
 """A user's code: imported, looked up and called. Whatever it raises becomes one clear error."""
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -42,18 +43,71 @@ def import_module(name):
 
 
 def find_target(ref):
-    """What `pkg.module:name` means, found from the working directory too."""
-    module_name, colon, name = ref.partition(":")
+    """What a reference means: `pkg.module:name`, found from the working directory too;
+    `FOLDER/pkg.module:name`, found from that folder; `FILE.py:name`, whatever the file is called."""
+    place, colon, name = ref.rpartition(":")
     if not colon:
-        raise model_error(f"'{ref}' is no pkg.module:factory")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    target = import_module(module_name)
+        raise model_error(f"'{ref}' is no pkg.module:factory and no FILE.py:NAME")
+    if place.endswith(".py") and ("/" in place or os.path.isfile(place)):
+        target = _import_file(os.path.abspath(place))
+    elif "/" in place:
+        folder, _, place = place.rpartition("/")
+        _put_first(os.path.abspath(folder or "/"))
+        target = import_module(place)
+    else:
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        target = import_module(place)
     for part in name.split("."):
         if not hasattr(target, part):
-            raise model_error(f"module {module_name} has no '{name}'; {hint(part, _names(target))}")
+            raise model_error(f"module {place} has no '{name}'; {hint(part, _names(target))}")
         target = getattr(target, part)
     return target
+
+
+def _put_first(folder):
+    if sys.path[:1] != [folder]:
+        sys.path.insert(0, folder)
+
+
+def _import_file(file):
+    """A file as its author imports it: inside its package, so that relative imports work; else as
+    a module beside its neighbours, as `python FILE` has it."""
+    if not os.path.isfile(file):
+        raise model_error(f"there is no file '{file}'")
+    folder, base = os.path.split(file)
+    parts = [] if base == "__init__.py" else [base[: -len(".py")]]
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, part = os.path.split(folder)
+        parts.insert(0, part)
+    name = ".".join(parts)
+    is_name = all(part.isidentifier() for part in parts) and parts
+    _put_first(folder)
+    if is_name and len(parts) > 1:
+        module = import_module(name)
+        if os.path.realpath(getattr(module, "__file__", None) or "") == os.path.realpath(file):
+            return module
+        raise model_error(
+            f"'{file}' is {name} of its package, but Python has another {parts[0]} already: "
+            f"{getattr(module, '__file__', module)}"
+        )
+    # not under a name that is taken: a file called json.py is not what others mean by json
+    if not is_name or name in sys.modules or name in sys.stdlib_module_names:
+        name = "tokmark_model_" + "".join(c if c.isalnum() else "_" for c in name)
+    _put_first(os.path.dirname(file))
+    return call_user(f"import {base}", _load_file, name, file)
+
+
+def _load_file(name, file):
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # what is defined in it asks for its module by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _names(holder):
