@@ -2,9 +2,10 @@
 #   make bench   install what is missing, build, run the main job on the embedded engine
 #   make test    install what is missing, pass every test and check
 #   make build   build/tokmark          make dist    self-contained archive under dist/
-#   make check   format, style, lint    make clean   remove what was built
+#   make check   format, style, lint    make wheel   the same program for `pip install`, under dist/
+#   make clean   remove what was built
 MAKEFLAGS += --no-print-directory
-.PHONY: bench test build dist dist-check check clean
+.PHONY: bench test build dist wheel dist-check check clean
 
 bench: build
 	@tools/bench.sh
@@ -24,6 +25,10 @@ check:
 dist:
 	@tools/setup.sh build
 	@tools/dist.sh
+
+wheel:
+	@tools/setup.sh build
+	@tools/wheel.sh
 
 dist-check: dist
 	@tools/dist_check.sh

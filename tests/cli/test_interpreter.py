@@ -9,7 +9,7 @@ import pytest
 from caller import NULL, worker
 
 # Of the environment that the tests themselves run in, nothing may decide.
-CLEAN = {"TOKMARK_PYTHON": "", "TOKMARK_INSTALLED": "", "VIRTUAL_ENV": "", "CONDA_PREFIX": "", "CONDA_DEFAULT_ENV": ""}
+CLEAN = {"TOKMARK_PYTHON": "", "TOKMARK_CALLER": "", "VIRTUAL_ENV": "", "CONDA_PREFIX": "", "CONDA_DEFAULT_ENV": ""}
 
 
 def fake(path, packages="{}", missing="[]"):
@@ -112,18 +112,18 @@ def test_an_environment_above_is_taken_up_to_the_repository(call):
     assert probe(call, **env)["executable"] == str(outer)
 
 
-def test_where_a_wheel_is_installed(call, places):
+def test_the_python_that_called(call, places):
     folder = call.folder
     own = fake(folder / "own" / "bin" / "python3")
     env = {"VIRTUAL_ENV": str(folder / "active"), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     for engines, chosen in (("jax pytorch", own), ("pytorch", own), ("jax", places["$VIRTUAL_ENV"]),
                             ("", places["$VIRTUAL_ENV"])):
-        found = probe(call, **env, TOKMARK_INSTALLED=f"{engines}:{own}")
+        found = probe(call, **env, TOKMARK_CALLER=f"{engines}:{own}")
         assert found["executable"] == str(chosen)
     for origin in ("$VIRTUAL_ENV", "./.venv"):
         places[origin].unlink()
-    assert probe(call, **{**env, "VIRTUAL_ENV": ""}, TOKMARK_INSTALLED=f":{own}")["executable"] == str(own)
-    asked = probe(call, "--python", str(folder / "asked"), **env, TOKMARK_INSTALLED=f"pytorch:{own}")
+    assert probe(call, **{**env, "VIRTUAL_ENV": ""}, TOKMARK_CALLER=f":{own}")["executable"] == str(own)
+    asked = probe(call, "--python", str(folder / "asked"), **env, TOKMARK_CALLER=f"pytorch:{own}")
     assert asked["chosen_by"] == "--python"
 
 

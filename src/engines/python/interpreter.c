@@ -129,11 +129,11 @@ static const char *package_of(const char *engine)
 
 /* --- places --- */
 
-/* The environment that a wheel of tokmark is installed in, as its scripts say it: "ENGINES:PYTHON",
- * the engines that it has what they need for. */
-static bool take_own(const char *engine, bool must_have, struct interpreter *ret)
+/* The Python whose script called us (a wheel's command, benchmarks/), as that says it:
+ * "ENGINES:PYTHON", the engines that it has what they need for. */
+static bool take_caller(const char *engine, bool must_have, struct interpreter *ret)
 {
-    const char *text = environment_text("TOKMARK_INSTALLED");
+    const char *text = environment_text("TOKMARK_CALLER");
     const char *colon = text != NULL ? strchr(text, ':') : NULL;
     if (colon == NULL || strlen(colon + 1) >= sizeof(ret->path) || !is_program(colon + 1))
         return false;
@@ -141,7 +141,7 @@ static bool take_own(const char *engine, bool must_have, struct interpreter *ret
     if (must_have && (found == NULL || found > colon))
         return false;
     memcpy(ret->path, colon + 1, strlen(colon + 1) + 1);
-    ret->origin = "where tokmark is installed";
+    ret->origin = "the Python that called";
     return true;
 }
 
@@ -213,7 +213,7 @@ enum status interpreter_choose(const char *engine, const char *asked,
         return take_named(asked, "--python", ret, err);
     if (named != NULL)
         return take_named(named, "$TOKMARK_PYTHON", ret, err);
-    if (take_own(engine, true, ret))
+    if (take_caller(engine, true, ret))
         return STATUS_OK;
     const char *active = environment_text("VIRTUAL_ENV");
     const char *conda = environment_text("CONDA_PREFIX");
@@ -226,7 +226,7 @@ enum status interpreter_choose(const char *engine, const char *asked,
         return STATUS_OK;
     if (is_base)
         return take_named(conda, "$CONDA_PREFIX (base)", ret, err);
-    if (take_own(engine, false, ret))
+    if (take_caller(engine, false, ret))
         return STATUS_OK;
     ret->origin = "python3 in PATH";
     if (take_from_path("python3", ret))

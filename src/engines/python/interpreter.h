@@ -1,11 +1,11 @@
 /* engines/python/interpreter.h - whose Python runs a model: the user's own.
  *
- * In this order, the first that says anything: --python; $TOKMARK_PYTHON; the environment that a
- * wheel of tokmark is installed in, where that has the engine's framework; an active virtual
- * environment ($VIRTUAL_ENV, $CONDA_PREFIX unless it is conda's base); .venv here or above, up to
- * the repository's folder; the one that `tokmark setup ENGINE` made; conda's base, which comes
- * before a .venv without the framework; the wheel's environment; python3 in PATH. What is named and
- * not there is an error, never a reason to take the next.
+ * In this order, the first that says anything: --python; $TOKMARK_PYTHON; the Python whose
+ * script called (a wheel's command, benchmarks/), where that has the engine's framework; an active
+ * virtual environment ($VIRTUAL_ENV, $CONDA_PREFIX unless it is conda's base); .venv here or above,
+ * up to the repository's folder; the one that `tokmark setup ENGINE` made; conda's base, which
+ * comes before a .venv without the framework; the Python that called; python3 in PATH. What is
+ * named and not there is an error, never a reason to take the next.
  */
 #ifndef ENGINES_PYTHON_INTERPRETER_H
 #define ENGINES_PYTHON_INTERPRETER_H

@@ -1,0 +1,4 @@
+"""`python -m tokmark`."""
+from . import main
+
+main()
