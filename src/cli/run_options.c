@@ -268,6 +268,11 @@ static const struct option run_rows[] = {
      .group = GROUP_WHAT,
      .help = "pytorch: auto takes a superintelligence package of yours where one is found, builtin "
              "always ours"},
+    {.name = "trust-remote-code",
+     .type = OPTION_FLAG,
+     TARGET(trusts_code),
+     .group = GROUP_WHAT,
+     .help = "pytorch, --model hf:DIR: run the model's own code that lies in DIR"},
     {.name = "python",
      .type = OPTION_TEXT,
      TARGET(python),

@@ -52,6 +52,7 @@ struct run_options {
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;
+    bool trusts_code; /* of a transformers folder */
     bool can_resume;
     bool wants_zip;
     bool is_sandbox;

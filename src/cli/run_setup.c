@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/run_model.h"
+#include "cli/run_ref.h"
 #include "data/tokens.h"
 #include "data/weights_index.h"
 #include "supervise/supervise.h"
@@ -90,6 +91,17 @@ static enum status take_weights(const struct run_options *options, struct cell *
         return ERR(err, STATUS_INVALID, "--weights: %s", cause.text);
     file_hasher *hash = weights_index_is_one(path) ? weights_index_hash : tokens_hash_file;
     return take_file("weights", path, hash, cell->weights_path, cell->weights_hash, err);
+}
+
+static enum status take_trust(const struct run_options *options, struct cell *cell, struct err *err)
+{
+    cell->options.trusts_code = options->trusts_code;
+    bool may_hold_code = strcmp(options->engine, "pytorch") == 0 && run_ref_is_hf(cell->model_ref);
+    if (options->trusts_code && !may_hold_code)
+        return ERR(err, STATUS_INVALID,
+                   "--trust-remote-code is for --engine pytorch --model hf:DIR, whose folder may "
+                   "hold code; leave it out");
+    return STATUS_OK;
 }
 
 static enum status take_inputs(const struct run_options *options, struct cell *cell,
@@ -205,6 +217,8 @@ enum status run_setup_make(const struct run_options *options, const struct optio
                                    strcmp(options->model, "superintelligence") == 0;
     if (status == STATUS_OK)
         status = run_model_take(options, engine_find(cell->engine), cell, err);
+    if (status == STATUS_OK)
+        status = take_trust(options, cell, err);
     if (status == STATUS_OK)
         status = take_out(options->out, setup.out, err);
     if (status == STATUS_OK)

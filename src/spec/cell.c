@@ -155,6 +155,8 @@ struct field {
 
 /* of keeps_defaults */
 static const char *const figures_names[] = {"preset", "own"};
+/* of trusts_code */
+static const char *const trust_names[] = {"no", "yes"};
 
 static const struct field fields[] = {
     {"engine", FIELD_TEXT, NEED_ALWAYS, AT(engine)},
@@ -182,6 +184,7 @@ static const struct field option_fields[] = {
     {"compile", FIELD_WORD, NEED_BESIDE, AT(options.compile), WORDS(compile_names)},
     {"source", FIELD_WORD, NEED_BESIDE, AT(options.source), WORDS(source_names)},
     {"figures", FIELD_WORD, NEED_BESIDE, AT(options.keeps_defaults), WORDS(figures_names)},
+    {"trust_remote_code", FIELD_WORD, NEED_IF_SET, AT(options.trusts_code), WORDS(trust_names)},
     {"set", FIELD_SETTINGS, NEED_IF_SET, AT(options.settings_json)},
 };
 

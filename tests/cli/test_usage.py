@@ -86,6 +86,8 @@ WRONG = [
     ("run --engine pytorch --compile on", "there are off, default"),
     ("run --engine pytorch --model-source built", "'builtin'"),
     ("run --python python3", "--engine pytorch"),
+    ("run --trust-remote-code", "--model hf:DIR"),
+    ("run --engine pytorch --model gpt2-124m --trust-remote-code", "--model hf:DIR"),
     ("run --device cup", "'cpu'"),
     ("run --device cuda:", "'cuda'"),
     ("run --device cuda:-1", "'cuda'"),

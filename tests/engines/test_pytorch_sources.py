@@ -351,49 +351,6 @@ def test_set_that_a_factory_does_not_take_is_refused(tmp_path):
 # --- (d) transformers -----------------------------------------------------------------------------
 
 
-def test_a_transformers_folder_needs_its_config(tmp_path):
-    reply = refusal(tmp_path, model_ref=f"hf:{tmp_path}/none")
-    assert reply["kind"] == "model" and "config.json" in reply["text"]
-
-
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_transformers_models_run_from_a_config_and_from_weights(tmp_path, kind):
-    transformers = pytest.importorskip("transformers")
-    if kind == "llama":
-        config = transformers.LlamaConfig(
-            vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
-    else:
-        config = transformers.GPT2Config(
-            vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=64)
-    config.save_pretrained(tmp_path)
-    auto = transformers.AutoModelForCausalLM
-    config.architectures = [type(auto.from_config(config)).__name__]
-    config.save_pretrained(tmp_path)
-    for has_weights in (False, True):
-        if has_weights:
-            auto.from_config(config).save_pretrained(tmp_path)
-        for mode in ("train", "infer", "decode"):
-            with TorchWorker(tmp_path) as worker:
-                ready = worker.open(SPEC, mode, 8, model_ref=f"hf:{tmp_path}", precision="bf16")
-                assert ready["model_source"].startswith("hf ")
-                assert ready["dtype_param"] == "fp32" and ready["dtype_compute"].startswith("bf16")
-                assert ("from the folder" if has_weights else "initialised") in ready["notes"]
-                assert "vocabulary 300 from the model" in ready["notes"]
-                for _ in range(3):
-                    assert worker.run(2)["nonfinite"] == 0
-                if mode == "decode":  # k and v of 2 layers at the same depth as before
-                    heads = 2 if kind == "llama" else 4
-                    elements = 2 * 2 * 2 * heads * 8 * 8
-                    cache = worker.memory()["parts"]["kv_cache_bytes"]
-                    assert cache in (elements * 2, elements * 4, elements * 2 * 7 // 8,
-                                     elements * 4 * 7 // 8)
-    reply = refusal(tmp_path, model_ref=f"hf:{tmp_path}", options={"set": {"vocab_sizes": "3"}})
-    assert reply["kind"] == "model" and "did you mean 'vocab_size'" in reply["text"]
-    reply = refusal(tmp_path, model_ref=f"hf:{tmp_path}", options={"set": {"vocab_size": "x"}})
-    assert reply["kind"] == "model"
-
-
 def test_without_transformers_it_says_so(tmp_path):
     try:
         import transformers  # noqa: F401

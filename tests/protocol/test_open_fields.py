@@ -118,7 +118,7 @@ def request():
     message = json.loads(read("tests", "protocol", "open.json"))
     message["model_ref"] = "mine.model:Mine"
     message["options"] = {"moe": "published", "compile": "off", "source": "auto",
-                          "figures": "own", "set": {"n_layer": "2"}}  # fmt: skip
+                          "figures": "own", "trust_remote_code": "yes", "set": {"n_layer": "2"}}  # fmt: skip
     return message
 
 

@@ -13,6 +13,7 @@ COMPILES = ("off", "default", "max-autotune")
 MOES = ("routed", "published")
 SOURCES = ("auto", "builtin")
 FIGURES = ("preset", "own")
+TRUSTS = ("no", "yes")
 _WORDS_SHOWN_MAX = 12
 _PREFIX_MIN = 3
 
@@ -180,6 +181,7 @@ class Options:
     compile: str = _row("word", COMPILES, default="off")
     source: str = _row("word", SOURCES, default="auto")  # builtin: our own model, never a package
     figures: str = _row("word", FIGURES, default="preset")  # own: a package keeps its defaults
+    trust_remote_code: str = _row("word", TRUSTS, default="no")  # of a transformers folder
     set: dict = _row("settings", 1024, default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """What a file is that was given as weights and is no safetensors file, and what to do about it."""
 import os
 
-_LFS = b"version https://git-lfs"
+LFS = b"version https://git-lfs"
 _CONVERT = (
     'python -c "import torch, safetensors.torch as s; s.save_file({{k: v.clone() for k, v in '
     "torch.load('{name}', map_location='cpu', weights_only=True).items()}}, '{stem}.safetensors')\""
@@ -13,7 +13,7 @@ def describe_other(start, path):
     those of a format that is known here."""
     if start[8:9] == b"{" and not any(start[5:8]):
         return None  # as a safetensors file begins: the length of a header, then the header
-    if start.startswith(_LFS):
+    if start.startswith(LFS):
         return "is a Git LFS pointer, not the weights it stands for: run `git lfs pull` there"
     if start.startswith(b"PK\x03\x04"):
         if b"data.pkl" in start[:200]:

@@ -18,10 +18,11 @@ from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
 from .torch_check import Check
+from .torch_decode import DecodeSteps
 from .torch_memory import DeviceMemory, oom_error
 from .torch_precision import NAMES, Observer, Precision
 from .torch_sources import choose, make
-from .torch_steps import Caller, DecodeSteps, InferSteps, TrainSteps
+from .torch_steps import Caller, InferSteps, TrainSteps
 from .torch_weights import load_weights
 from .user_code import guarded
 

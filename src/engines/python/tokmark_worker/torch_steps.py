@@ -8,7 +8,7 @@ import inspect
 import torch
 import torch.nn.functional as F
 
-from .errors import model_error, unsupported
+from .errors import model_error
 from .user_code import pick_logits, require_logits
 
 LEARNING_RATE = 3e-4
@@ -149,71 +149,3 @@ class InferSteps:
 
     def warm_compile(self, tokens, targets):
         self.step(tokens, targets)
-
-
-class DecodeSteps:
-    """One token a row at position seq_len - 1 with everything before it cached: every step costs
-    the same (docs/metrics.md)."""
-
-    def __init__(self, caller, precision, source, cell, prompt):
-        """prompt (B, seq_len - 1): what the cache is filled with."""
-        self._precision = precision
-        self._position = cell.seq_len - 1
-        self._caller = caller
-        self._is_builtin = source.is_builtin
-        if source.is_builtin:
-            self.cache = self._fill_builtin(cell, prompt)
-        elif source.is_hf:
-            self.cache = self._fill_hf(prompt)
-        else:
-            raise unsupported(
-                "decode needs a key and value cache: tokmark's own models and transformers' have "
-                "one that is understood; this model can be measured with train and infer"
-            )
-
-    def _fill_builtin(self, cell, prompt):
-        model = self._caller.model
-        cache = model.new_cache(cell.batch_size, cell.seq_len)
-        if self._position > 0:
-            with torch.inference_mode(), self._precision.autocast():
-                model(prompt, cache, 0)
-        return cache
-
-    def _fill_hf(self, prompt):
-        try:
-            from transformers import DynamicCache
-
-            cache = DynamicCache()
-            if self._position > 0:
-                with torch.inference_mode(), self._precision.autocast():
-                    self._caller.model(prompt, past_key_values=cache, use_cache=True)
-            if not hasattr(cache, "crop") or cache.get_seq_length() != self._position:
-                raise TypeError("it does not fill a DynamicCache")
-            return cache
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise unsupported(f"decode: this transformers model's cache: {error}") from None
-
-    def step(self, tokens, _targets):
-        token = tokens[:, -1:]
-        with torch.inference_mode(), self._precision.autocast():
-            if self._is_builtin:
-                return self._caller.model(token, self.cache, self._position)
-            out = self._caller.model(token, past_key_values=self.cache, use_cache=True)
-            self.cache.crop(-1)  # back to the same depth
-            return out.logits
-
-    def warm_compile(self, tokens, targets):
-        self.step(tokens, targets)
-
-    def cache_tensors(self):
-        """What the cache holds, for counting its bytes."""
-        if self._is_builtin:
-            return [tensor for pair in self.cache for tensor in pair]
-        found = []
-        for layer in getattr(self.cache, "layers", ()):
-            found += [
-                value
-                for value in (getattr(layer, "keys", None), getattr(layer, "values", None))
-                if isinstance(value, torch.Tensor)
-            ]
-        return found
