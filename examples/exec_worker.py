@@ -42,12 +42,17 @@ class Model:
         source = random.Random(int(cell["seed"]))  # a decimal text
         tokens = cell["batch_size"] * (1 if cell["mode"] == "decode" else cell["seq_len"])
         self.numbers = array.array("f", (source.random() for _ in range(tokens)))
+        self.total = array.array("f", [0.0])
         self.load_ns = time.monotonic_ns() - started
         self.loss = None
 
     def step(self):
         """Exactly one step. Timed: no output, nothing that could wait until after the block."""
-        self.loss = sum(self.numbers)
+        total = self.total
+        total[0] = 0.0
+        for number in self.numbers:
+            total[0] += number  # fp32 was asked for: what is stored here is rounded to that
+        self.loss = total[0]
 
     def synchronize(self):
         """For devices that queue work: return when all of it is done."""
@@ -94,8 +99,9 @@ def answer(request, state):
         except MemoryError:
             return error("oom", "no memory for the model")
         # Say what really runs; leave out what is not known.
-        return {"type": "ready", "dtype_param": "fp32", "dtype_compute": "fp64", "threads": 1,
-                "backend": "python", "load_ns": model.load_ns, "tokens_data": "none"}
+        return {"type": "ready", "dtype_param": "fp32", "dtype_compute": "fp32",
+                "dtype_accumulate": "fp32", "threads": 1, "backend": "python",
+                "load_ns": model.load_ns, "tokens_data": "none"}
     if kind == "run":
         steps, sync = request["steps"], request["sync"]
         if type(steps) is not int or not 1 <= steps <= STEPS_MAX or sync not in ("step", "block"):

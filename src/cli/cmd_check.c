@@ -206,7 +206,7 @@ const struct command command_check = {
         "DIR/checks.jsonl.",
     .examples = "--engines native,pytorch\n"
                 "--engines native pytorch --precision fp32 bf16 --train-steps 3\n"
-                "--engines native --precision bf16\n"
+                "--engines pytorch --precision bf16\n"
                 "--engines native,pytorch --weights model.safetensors --seq 128\n"
                 "--engines native,pytorch --device cpu pytorch=cuda:0",
     .options = check_rows,
