@@ -29,7 +29,9 @@ Test(native_adamw, fifty_steps_equal_the_published_update_in_double)
     for (uint64_t step = 1; step <= 50; step++) {
         for (size_t i = 0; i < COUNT; i++)
             g[i] = (float)((random_unit(random_at(step + 1, i)) - 0.3) * pow(10, -(double)(i % 6)));
-        adamw_step(&compute, &adamw, step, COUNT, p, g, m, v);
+        adamw_step(&compute, &adamw, step, matrix_make(p, MATRIX_F32, 1, COUNT),
+                   matrix_make(g, MATRIX_F32, 1, COUNT), matrix_make(m, MATRIX_F32, 1, COUNT),
+                   matrix_make(v, MATRIX_F32, 1, COUNT));
         for (size_t i = 0; i < COUNT; i++) {
             double gd = (double)g[i];
             pd[i] *= 1.0 - 3e-4 * 0.01;
@@ -54,8 +56,9 @@ Test(native_adamw, the_norm_is_of_all_gradients_and_repeats_its_bits)
     }
     struct pool *pool = pool_of(3);
     struct compute compute = {.pool = pool};
-    double norm = adamw_gradient_norm(&compute, sizeof(g) / sizeof(g[0]), g);
+    struct matrix gradients = matrix_make(g, MATRIX_F32, 1, sizeof(g) / sizeof(g[0]));
+    double norm = adamw_gradient_norm(&compute, gradients);
     cr_assert_float_eq(norm, sqrt(sum), 1e-6 * sqrt(sum));
-    cr_assert_eq(norm, adamw_gradient_norm(&compute, sizeof(g) / sizeof(g[0]), g));
+    cr_assert_eq(norm, adamw_gradient_norm(&compute, gradients));
     pool_free(pool);
 }

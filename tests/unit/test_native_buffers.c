@@ -1,7 +1,9 @@
 /* The memory plan: counted and taken by the same function, so what is checked here is that buffers
  * do not overlap while both are alive, that parts add up, and that no size can overflow. */
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engines/native/gemm.h"
@@ -144,6 +146,13 @@ static void assert_apart(const struct span *spans, size_t count, const struct tr
 #pointer, (pointer), (count) * sizeof(*(pointer)) \
     }
 
+/* The matrix must also have as many elements as are counted here. */
+#define MATRIX_SPAN(matrix, count)                                                              \
+    {                                                                                           \
+#matrix, (matrix).data,                                                                 \
+            (matrix).rows *(matrix).columns == (count) ? (count) * sizeof(float) : SIZE_MAX / 2 \
+    }
+
 Test(native_buffers, buffers_that_live_at_once_do_not_overlap)
 {
     struct model_spec spec = moe_spec();
@@ -157,31 +166,31 @@ Test(native_buffers, buffers_that_live_at_once_do_not_overlap)
     struct layer_buffers last = buffers_layer(b, 2);
     size_t N = 72, C = 16, F = 20, K = 2, P = t.params.elements_count;
     const struct span feed_forward[] = {
-        SPAN(b->weights, P),
-        SPAN(b->gradients, P),
-        SPAN(b->moment1, P),
-        SPAN(b->moment2, P),
-        SPAN(first.x_in, N * C),
-        SPAN(first.hidden2, N * K * F),
-        SPAN(last.x_in, N * C),
-        SPAN(last.x_mid, N * C),
-        SPAN(last.rstd1, N),
-        SPAN(last.qkv, N * 3 * C),
-        SPAN(last.att, N * C),
-        SPAN(last.lse, N * 2),
-        SPAN(last.hidden1, N * K * F),
-        SPAN(last.hidden2, N * K * F),
+        MATRIX_SPAN(b->weights, P),
+        MATRIX_SPAN(b->gradients, P),
+        MATRIX_SPAN(b->moment1, P),
+        MATRIX_SPAN(b->moment2, P),
+        MATRIX_SPAN(first.x_in, N * C),
+        MATRIX_SPAN(first.hidden2, N * K * F),
+        MATRIX_SPAN(last.x_in, N * C),
+        MATRIX_SPAN(last.x_mid, N * C),
+        MATRIX_SPAN(last.rstd1, N),
+        MATRIX_SPAN(last.qkv, N * 3 * C),
+        MATRIX_SPAN(last.att, N * C),
+        MATRIX_SPAN(last.lse, N * 2),
+        MATRIX_SPAN(last.hidden1, N * K * F),
+        MATRIX_SPAN(last.hidden2, N * K * F),
         SPAN(last.row_of, N * K),
         SPAN(last.expert_begin, 5),
-        SPAN(b->x_final, N * C),
-        SPAN(b->normed, N * C),
-        SPAN(b->d_x, N * C),
-        SPAN(b->d_normed, N * C),
-        SPAN(b->d_out, N * C),
-        SPAN(b->act, N * K * F),
-        SPAN(b->routing, N * 4),
-        SPAN(b->d_routed, N * K * C),
-        SPAN(b->routed, N * K * C),
+        MATRIX_SPAN(b->x_final, N * C),
+        MATRIX_SPAN(b->normed, N * C),
+        MATRIX_SPAN(b->d_x, N * C),
+        MATRIX_SPAN(b->d_normed, N * C),
+        MATRIX_SPAN(b->d_out, N * C),
+        MATRIX_SPAN(b->act, N * K * F),
+        MATRIX_SPAN(b->routing, N * 4),
+        MATRIX_SPAN(b->d_routed, N * K * C),
+        MATRIX_SPAN(b->routed, N * K * C),
         SPAN(b->inputs, N),
         SPAN(b->losses, N),
         SPAN(b->thread_workspace, 2 * b->thread_workspace_bytes),
@@ -189,9 +198,10 @@ Test(native_buffers, buffers_that_live_at_once_do_not_overlap)
     };
     assert_apart(feed_forward, sizeof(feed_forward) / sizeof(feed_forward[0]), &t);
     const struct span attention[] = {
-        SPAN(last.qkv, N * 3 * C), SPAN(last.lse, N * 2), SPAN(b->d_att, N * C),
-        SPAN(b->d_qkv, N * 3 * C), SPAN(b->d_out, N * C), SPAN(b->normed, N * C),
-        SPAN(b->d_x, N * C),       SPAN(b->losses, N),
+        MATRIX_SPAN(last.qkv, N * 3 * C), MATRIX_SPAN(last.lse, N * 2),
+        MATRIX_SPAN(b->d_att, N * C),     MATRIX_SPAN(b->d_qkv, N * 3 * C),
+        MATRIX_SPAN(b->d_out, N * C),     MATRIX_SPAN(b->normed, N * C),
+        MATRIX_SPAN(b->d_x, N * C),       SPAN(b->losses, N),
     };
     assert_apart(attention, sizeof(attention) / sizeof(attention[0]), &t);
     transformer_close(&t);
@@ -207,9 +217,13 @@ Test(native_buffers, every_tensor_has_its_own_place)
     uint32_t count = model_tensors_count(&spec);
     cr_assert_leq(count, 128);
     struct model_tensor tensor;
+    float *elements = calloc(layout.elements_count, sizeof(*elements));
+    struct matrix run = matrix_make(elements, MATRIX_F32, 1, layout.elements_count);
     for (uint32_t i = 0; i < count; i++) {
         model_tensor_at(&spec, i, &tensor);
-        begins[i] = params_offset_of(&layout, &tensor);
+        struct matrix place = params_of(&layout, run, &tensor);
+        cr_assert_eq(place.columns, tensor.dims[tensor.dims_count - 1]);
+        begins[i] = (size_t)(matrix_floats(place) - elements);
         ends[i] = begins[i] + (size_t)tensor.elements_count;
         cr_assert_eq(begins[i] % 16, 0);
         cr_assert_leq(ends[i], layout.elements_count, "%s", tensor.name);
@@ -217,4 +231,5 @@ Test(native_buffers, every_tensor_has_its_own_place)
             cr_assert(ends[i] <= begins[j] || ends[j] <= begins[i], "%s overlaps tensor %u",
                       tensor.name, j);
     }
+    free(elements);
 }

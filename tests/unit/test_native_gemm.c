@@ -227,7 +227,16 @@ Test(native_gemm, front_doors_take_the_best_backend)
     cr_assert_eq(pool_new(2, &pool, NULL), STATUS_OK);
     struct gemm_operand a = {p.a, p.a_stride, false};
     struct gemm_operand b = {p.b, p.b_stride, true};
-    gemm(pool, p.m, p.n, p.k, 1.0f, a, b, 0.0f, p.c, p.c_stride, p.workspace);
+    struct matrix am = matrix_make(p.a, MATRIX_F32, p.m, p.k);
+    struct matrix bm = matrix_make(p.b, MATRIX_F32, p.n, p.k);
+    struct matrix c = matrix_make(p.c, MATRIX_F32, p.m, p.n);
+    am.stride = p.a_stride;
+    bm.stride = p.b_stride;
+    c.stride = p.c_stride;
+    am.scale = 4.0f; /* as alpha: powers of two change no bit */
+    bm.scale = 0.5f;
+    gemm(pool, 0.5f, (struct gemm_factor){am, false}, (struct gemm_factor){bm, true}, 0.0f, c,
+         p.workspace);
     problem_check(&p, "gemm");
     gemm_serial(p.m, p.n, p.k, 1.0f, a, b, 0.0f, p.c, p.c_stride, p.workspace);
     problem_check(&p, "gemm_serial");

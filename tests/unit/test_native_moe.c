@@ -34,8 +34,9 @@ static struct transformer open_model(uint32_t experts_active)
     struct transformer t;
     struct err err = {0};
     cr_assert_eq(transformer_open(&spec, &shape, 1, &t, &err), STATUS_OK, "%s", err.text);
+    float *weights = matrix_floats(t.buffers.weights);
     for (size_t i = 0; i < t.params.elements_count; i++)
-        t.buffers.weights[i] = (float)uniform(3, i);
+        weights[i] = (float)uniform(3, i);
     return t;
 }
 
@@ -50,7 +51,7 @@ static double dot(const float *a, const double *b, size_t count)
 static const float *weight_of(const struct transformer *t, enum param_slot slot, size_t layer,
                               size_t expert)
 {
-    return params_at(&t->params, t->buffers.weights, slot, layer, expert);
+    return matrix_floats(params_at(&t->params, t->buffers.weights, slot, layer, expert));
 }
 
 static void expert_in_double(const struct transformer *t, size_t layer, size_t expert,
@@ -107,7 +108,9 @@ static void check_layer(uint32_t experts_active)
         residual[i] = (float)uniform(5, i);
     }
     uint64_t expert_tokens[PROTO_EXPERTS_MAX] = {0};
-    moe_forward(&t.compute, &moe, ROWS, normed, residual, out, &t.buffers, &layer, expert_tokens);
+    moe_forward(&t.compute, &moe, matrix_make(normed, MATRIX_F32, ROWS, DIM),
+                matrix_make(residual, MATRIX_F32, ROWS, DIM),
+                matrix_make(out, MATRIX_F32, ROWS, DIM), &t.buffers, &layer, expert_tokens);
     for (size_t row = 0; row < ROWS; row++) {
         double x[DIM];
         double wanted[DIM];
@@ -145,7 +148,9 @@ Test(native_moe, logits_that_are_not_numbers_still_choose_different_experts)
     for (size_t i = 0; i < DIM; i++)
         normed[i] = NAN;
     uint64_t expert_tokens[PROTO_EXPERTS_MAX] = {0};
-    moe_forward(&t.compute, &moe, 1, normed, out, out, &t.buffers, &layer, expert_tokens);
+    struct matrix row = matrix_make(out, MATRIX_F32, 1, DIM);
+    moe_forward(&t.compute, &moe, matrix_make(normed, MATRIX_F32, 1, DIM), row, row, &t.buffers,
+                &layer, expert_tokens);
     for (size_t e = 0; e < EXPERTS; e++)
         cr_assert_leq(expert_tokens[e], 1);
     cr_assert(isnan(out[0]));

@@ -55,7 +55,7 @@ static struct transformer open_model(const struct model_spec *spec, enum cell_mo
     struct model_tensor tensor;
     for (uint32_t i = 0; i < model_tensors_count(spec); i++) {
         model_tensor_at(spec, i, &tensor);
-        float *values = t.buffers.weights + params_offset_of(&t.params, &tensor);
+        float *values = matrix_floats(params_of(&t.params, t.buffers.weights, &tensor));
         double middle = tensor.kind == MODEL_TENSOR_NORM ? 1.0 : 0.0;
         for (uint64_t k = 0; k < tensor.elements_count; k++)
             values[k] =
@@ -75,25 +75,26 @@ static struct transformer open_model(const struct model_spec *spec, enum cell_mo
 static void check_gradients(const struct model_spec *spec)
 {
     struct transformer t = open_model(spec, CELL_MODE_TRAIN, 2);
-    double loss = transformer_gradients(&t, 3, NULL);
-    cr_assert_float_eq(transformer_loss(&t, 3, NULL), loss, 1e-12);
+    double loss = transformer_gradients(&t, 3, MATRIX_NONE);
+    cr_assert_float_eq(transformer_loss(&t, 3, MATRIX_NONE), loss, 1e-12);
     const double h = 4e-3;
     struct model_tensor tensor;
     for (uint32_t i = 0; i < model_tensors_count(spec); i++) {
         model_tensor_at(spec, i, &tensor);
-        size_t at = params_offset_of(&t.params, &tensor);
+        float *values = matrix_floats(params_of(&t.params, t.buffers.weights, &tensor));
+        const float *gradients = matrix_floats(params_of(&t.params, t.buffers.gradients, &tensor));
         double largest = 0;
         double worst = 0;
         for (uint64_t k = 0; k < tensor.elements_count; k++) {
-            float *value = t.buffers.weights + at + k;
+            float *value = values + k;
             float kept = *value;
             *value = (float)(kept + h);
-            double high = transformer_loss(&t, 3, NULL);
+            double high = transformer_loss(&t, 3, MATRIX_NONE);
             *value = (float)(kept - h);
-            double low = transformer_loss(&t, 3, NULL);
+            double low = transformer_loss(&t, 3, MATRIX_NONE);
             *value = kept;
             double difference = (high - low) / (2 * h);
-            double gradient = t.buffers.gradients[at + k];
+            double gradient = gradients[k];
             largest = fmax(largest, fabs(gradient));
             worst = fmax(worst, fabs(gradient - difference));
         }
@@ -139,9 +140,9 @@ Test(native_transformer, dropout_masks_change_with_the_step)
     struct model_spec spec = moe_spec(false);
     spec.dropout = 0.25;
     struct transformer t = open_model(&spec, CELL_MODE_TRAIN, 1);
-    double first = transformer_loss(&t, 1, NULL);
-    cr_assert_neq(first, transformer_loss(&t, 2, NULL));
-    cr_assert_eq(first, transformer_loss(&t, 1, NULL));
+    double first = transformer_loss(&t, 1, MATRIX_NONE);
+    cr_assert_neq(first, transformer_loss(&t, 2, MATRIX_NONE));
+    cr_assert_eq(first, transformer_loss(&t, 1, MATRIX_NONE));
     transformer_close(&t);
 }
 
@@ -157,12 +158,12 @@ static void check_decode(struct model_spec spec)
     size_t V = infer.shape.V;
     float *whole = calloc(B * T * V, sizeof(*whole));
     float *step = calloc(B * V, sizeof(*step));
-    transformer_infer(&infer, whole);
+    transformer_infer(&infer, matrix_make(whole, MATRIX_F32, infer.shape.N, V));
     memcpy(decode.buffers.inputs, infer.buffers.inputs, B * T * sizeof(uint32_t));
     /* the first positions as open() does it, the rest step by step */
     session_prefill(&decode, 4);
     for (size_t position = 4; position < T; position++) {
-        session_decode_step(&decode, position, position, step);
+        session_decode_step(&decode, position, position, matrix_make(step, MATRIX_F32, B, V));
         for (size_t b = 0; b < B; b++)
             for (size_t i = 0; i < V; i++)
                 cr_assert_float_eq(step[b * V + i], whole[(b * T + position) * V + i], 2e-5,
@@ -190,10 +191,10 @@ Test(native_transformer, blocks_of_rows_join_without_a_seam)
     size_t V = infer.shape.V;
     float *whole = calloc(infer.shape.N * V, sizeof(*whole));
     float *step = calloc(infer.shape.B * V, sizeof(*step));
-    transformer_infer(&infer, whole);
+    transformer_infer(&infer, matrix_make(whole, MATRIX_F32, infer.shape.N, V));
     memcpy(decode.buffers.inputs, infer.buffers.inputs, infer.shape.N * sizeof(uint32_t));
     session_prefill(&decode, 299);
-    session_decode_step(&decode, 299, 299, step);
+    session_decode_step(&decode, 299, 299, matrix_make(step, MATRIX_F32, infer.shape.B, V));
     for (size_t b = 0; b < 2; b++)
         for (size_t i = 0; i < V; i++)
             cr_assert_float_eq(step[b * V + i], whole[(b * 300 + 299) * V + i], 5e-5);
@@ -209,19 +210,21 @@ static void check_direction(struct model_spec spec)
 {
     spec.max_seq_len = 150;
     struct transformer t = open_model(&spec, CELL_MODE_TRAIN, 2);
-    t.shape.logits_rows = 37;
-    (void)transformer_gradients(&t, 1, NULL);
+    t.buffers.logits.rows = 37;
+    (void)transformer_gradients(&t, 1, MATRIX_NONE);
     size_t count = t.params.elements_count;
+    float *weights = matrix_floats(t.buffers.weights);
+    const float *gradients = matrix_floats(t.buffers.gradients);
     double slope = 0;
     for (size_t i = 0; i < count; i++)
-        slope += (double)t.buffers.gradients[i] * (double)t.buffers.gradients[i];
+        slope += (double)gradients[i] * (double)gradients[i];
     double h = 1e-2 / sqrt(slope);
     double losses[2];
     for (int side = 0; side < 2; side++) {
         double move = side == 0 ? h : -2 * h;
         for (size_t i = 0; i < count; i++)
-            t.buffers.weights[i] += (float)(move * (double)t.buffers.gradients[i]);
-        losses[side] = transformer_loss(&t, 1, NULL);
+            weights[i] += (float)(move * (double)gradients[i]);
+        losses[side] = transformer_loss(&t, 1, MATRIX_NONE);
     }
     double difference = (losses[0] - losses[1]) / (2 * h);
     cr_assert_float_eq(difference / slope, 1.0, 5e-3, "%g is not %g", difference, slope);
@@ -247,9 +250,9 @@ Test(native_transformer, equal_runs_give_equal_bits)
     struct transformer a = open_model(&spec, CELL_MODE_TRAIN, 3);
     struct transformer b = open_model(&spec, CELL_MODE_TRAIN, 3);
     for (uint64_t step = 0; step < 3; step++) {
-        double loss = transformer_gradients(&a, step, NULL);
-        cr_assert_eq(loss, transformer_gradients(&b, step, NULL));
-        cr_assert_arr_eq(a.buffers.gradients, b.buffers.gradients,
+        double loss = transformer_gradients(&a, step, MATRIX_NONE);
+        cr_assert_eq(loss, transformer_gradients(&b, step, MATRIX_NONE));
+        cr_assert_arr_eq(matrix_floats(a.buffers.gradients), matrix_floats(b.buffers.gradients),
                          a.params.elements_count * sizeof(float));
     }
     transformer_close(&a);

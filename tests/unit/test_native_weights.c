@@ -31,9 +31,17 @@ static float *make(const struct model_spec *spec, const struct params_layout *pa
     cr_assert_eq(pool_new(threads_count, &pool, &err), STATUS_OK);
     float *weights = calloc(params->elements_count, sizeof(*weights));
     struct compute compute = {.pool = pool};
-    weights_init(&compute, spec, params, seed, weights);
+    weights_init(&compute, spec, params, seed,
+                 matrix_make(weights, MATRIX_F32, 1, params->elements_count));
     pool_free(pool);
     return weights;
+}
+
+static const float *tensor_in(float *weights, const struct params_layout *params,
+                              const struct model_tensor *tensor)
+{
+    struct matrix run = matrix_make(weights, MATRIX_F32, 1, params->elements_count);
+    return matrix_floats(params_of(params, run, tensor));
 }
 
 struct moments {
@@ -65,8 +73,7 @@ Test(native_weights, every_kind_has_its_published_distribution)
     for (uint32_t i = 0; i < model_tensors_count(&spec); i++) {
         model_tensor_at(&spec, i, &tensor);
         double n = (double)tensor.elements_count;
-        struct moments m =
-            moments_of(weights + params_offset_of(&params, &tensor), tensor.elements_count);
+        struct moments m = moments_of(tensor_in(weights, &params, &tensor), tensor.elements_count);
         switch (tensor.kind) {
         case MODEL_TENSOR_EMBEDDING: /* N(0, 0.02): five standard errors */
             cr_assert_lt(fabs(m.mean), 5 * 0.02 / sqrt(n));
@@ -124,7 +131,7 @@ Test(native_weights, single_elements_follow_from_the_documented_formula)
     cr_assert_str_eq(tensor.name, "layers.0.attn.qkv_proj.weight");
     uint64_t linear = random_key(random_key(42, WEIGHTS_STREAM), 4);
     double unit = random_unit(random_at(linear, 100));
-    cr_assert_float_eq(weights[params_offset_of(&params, &tensor) + 100],
+    cr_assert_float_eq(tensor_in(weights, &params, &tensor)[100],
                        sqrt(6.0 / 256.0) * (2.0 * unit - 1.0), 1e-7);
     free(weights);
 }

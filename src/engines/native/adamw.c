@@ -48,13 +48,17 @@ static CLONES void step_task(void *context, unsigned thread_index, size_t begin,
 }
 
 void adamw_step(const struct compute *compute, const struct adamw *adamw, uint64_t step,
-                size_t count, float *params, const float *gradients, float *moment1, float *moment2)
+                struct matrix params, struct matrix gradients, struct matrix moment1,
+                struct matrix moment2)
 {
+    size_t count = params.columns;
+    ASSERT(params.rows == 1 && matrix_is_shaped(gradients, 1, count) &&
+           matrix_is_shaped(moment1, 1, count) && matrix_is_shaped(moment2, 1, count));
     struct adamw_job job = {
-        .params = params,
-        .gradients = gradients,
-        .moment1 = moment1,
-        .moment2 = moment2,
+        .params = matrix_floats(params),
+        .gradients = matrix_floats(gradients),
+        .moment1 = matrix_floats(moment1),
+        .moment2 = matrix_floats(moment2),
         .beta1 = (float)adamw->beta1,
         .beta2 = (float)adamw->beta2,
         .one_less_beta1 = (float)(1.0 - adamw->beta1),
@@ -73,10 +77,11 @@ static CLONES void squares_task(void *context, unsigned thread_index, size_t beg
     job->sums[thread_index] = squares_f32(job->gradients + begin, end - begin);
 }
 
-double adamw_gradient_norm(const struct compute *compute, size_t count, const float *gradients)
+double adamw_gradient_norm(const struct compute *compute, struct matrix gradients)
 {
-    struct norm_job job = {.gradients = gradients};
-    pool_run(compute->pool, count, COMPUTE_GRAIN_FLOATS, squares_task, &job);
+    struct norm_job job = {.gradients = matrix_floats(gradients)};
+    ASSERT(gradients.rows == 1);
+    pool_run(compute->pool, gradients.columns, COMPUTE_GRAIN_FLOATS, squares_task, &job);
     double sum = 0;
     for (unsigned i = 0; i < pool_threads_count(compute->pool); i++)
         sum += job.sums[i];

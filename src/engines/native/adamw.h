@@ -9,10 +9,10 @@
 #ifndef ENGINES_NATIVE_ADAMW_H
 #define ENGINES_NATIVE_ADAMW_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
 struct adamw {
     double lr;
@@ -25,11 +25,12 @@ struct adamw {
 /* PyTorch's defaults with the published learning rate. */
 struct adamw adamw_default(void);
 
-/* Step number `step` (the first is 1) over `count` parameters. */
+/* Step number `step` (the first is 1). All four are (1, parameters); gradients are read, the others
+ * updated. */
 void adamw_step(const struct compute *compute, const struct adamw *adamw, uint64_t step,
-                size_t count, float *params, const float *gradients, float *moment1,
-                float *moment2);
-/* Global L2 norm; equal calls with equal threads give equal bits. */
-double adamw_gradient_norm(const struct compute *compute, size_t count, const float *gradients);
+                struct matrix params, struct matrix gradients, struct matrix moment1,
+                struct matrix moment2);
+/* Global L2 norm of gradients (1, parameters); equal calls with equal threads give equal bits. */
+double adamw_gradient_norm(const struct compute *compute, struct matrix gradients);
 
 #endif

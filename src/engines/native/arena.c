@@ -22,14 +22,16 @@ void *layout_take(struct layout *layout, uint64_t count, uint64_t element_bytes)
     return place;
 }
 
-float *layout_take_floats(struct layout *layout, uint64_t rows, uint64_t columns)
+struct matrix layout_take_matrix(struct layout *layout, enum matrix_dtype dtype, uint64_t rows,
+                                 uint64_t columns)
 {
     uint64_t count = 0;
     if (__builtin_mul_overflow(rows, columns, &count)) {
         layout->has_overflowed = true;
-        return NULL;
+        return MATRIX_NONE;
     }
-    return layout_take(layout, count, sizeof(float));
+    void *data = layout_take(layout, count, matrix_element_bytes(dtype));
+    return matrix_make(data, dtype, (size_t)rows, (size_t)columns);
 }
 
 void layout_rewind(struct layout *layout, uint64_t used_bytes)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "engines/native/matrix.h"
 #include "engines/native/pool.h"
 
 #define ARENA_ALIGNMENT  64
@@ -25,7 +26,9 @@ struct layout {
 
 /* Room for `count` elements, aligned to ARENA_ALIGNMENT. */
 void *layout_take(struct layout *layout, uint64_t count, uint64_t element_bytes);
-float *layout_take_floats(struct layout *layout, uint64_t rows, uint64_t columns);
+/* The same as rows without gaps. */
+struct matrix layout_take_matrix(struct layout *layout, enum matrix_dtype dtype, uint64_t rows,
+                                 uint64_t columns);
 /* Overlays: buffers that never live at the same time. Take the first group, rewind to where it
  * began, take the next ..., and settle behind the largest. */
 void layout_rewind(struct layout *layout, uint64_t used_bytes);

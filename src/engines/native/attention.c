@@ -14,7 +14,7 @@ struct attention_job {
     const struct attention *attention;
     const float *qkv;
     float *att;
-    float *lse;
+    float *lse; /* or NULL */
     const float *d_att;
     float *d_qkv;
     size_t blocks_count; /* of query rows */
@@ -124,12 +124,24 @@ static void forward_task(void *context, unsigned thread_index, size_t begin, siz
     }
 }
 
-void attention_forward(const struct compute *compute, const struct attention *attention,
-                       const float *qkv, float *att, float *lse)
+static struct attention_job job_make(const struct compute *compute, const struct attention *a,
+                                     struct matrix qkv, struct matrix att, struct matrix lse)
 {
-    struct attention_job job = {
-        .compute = compute, .attention = attention, .qkv = qkv, .att = att, .lse = lse};
-    job.blocks_count = (attention->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    ASSERT(matrix_is_shaped(qkv, a->B * a->T, 3 * a->H * a->D));
+    ASSERT(matrix_is_shaped(att, a->B * a->T, a->H * a->D));
+    ASSERT(matrix_is_none(lse) || matrix_is_shaped(lse, a->B * a->H, a->T));
+    return (struct attention_job){.compute = compute,
+                                  .attention = a,
+                                  .qkv = matrix_floats(qkv),
+                                  .att = matrix_floats(att),
+                                  .lse = matrix_floats(lse),
+                                  .blocks_count = (a->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS};
+}
+
+void attention_forward(const struct compute *compute, const struct attention *attention,
+                       struct matrix qkv, struct matrix att, struct matrix lse)
+{
+    struct attention_job job = job_make(compute, attention, qkv, att, lse);
     pool_run(compute->pool, attention->B * attention->H * job.blocks_count, 1, forward_task, &job);
 }
 
@@ -220,16 +232,13 @@ static void backward_task(void *context, unsigned thread_index, size_t begin, si
 }
 
 void attention_backward(const struct compute *compute, const struct attention *attention,
-                        const float *qkv, const float *att, const float *lse, const float *d_att,
-                        float *d_qkv)
+                        struct matrix qkv, struct matrix att, struct matrix lse,
+                        struct matrix d_att, struct matrix d_qkv)
 {
-    struct attention_job job = {.compute = compute,
-                                .attention = attention,
-                                .qkv = qkv,
-                                .att = (float *)att,
-                                .lse = (float *)lse,
-                                .d_att = d_att,
-                                .d_qkv = d_qkv};
-    job.blocks_count = (attention->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    struct attention_job job = job_make(compute, attention, qkv, att, lse);
+    ASSERT(matrix_is_shaped(d_att, att.rows, att.columns));
+    ASSERT(matrix_is_shaped(d_qkv, qkv.rows, qkv.columns));
+    job.d_att = matrix_floats(d_att);
+    job.d_qkv = matrix_floats(d_qkv);
     pool_run(compute->pool, attention->B * attention->H, 1, backward_task, &job);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
 struct attention {
     size_t B, T, H, D;
@@ -22,29 +23,28 @@ struct attention {
     uint64_t dropout_key; /* element (b, h, i, j) of P has index ((b H + h) T + i) T + j */
 };
 
-/* qkv (B, T, 3, H, D) -> att (B, T, H, D). lse (B, H, T) is kept unless NULL. */
+/* Reads qkv (B T, 3 H D), writes att (B T, H D). lse (B H, T) is kept unless MATRIX_NONE. */
 void attention_forward(const struct compute *compute, const struct attention *attention,
-                       const float *qkv, float *att, float *lse);
-/* d_att (B, T, H, D) -> d_qkv (B, T, 3, H, D), given what forward took and kept. */
+                       struct matrix qkv, struct matrix att, struct matrix lse);
+/* Reads d_att (B T, H D), writes d_qkv (B T, 3 H D), given what forward took and kept. */
 void attention_backward(const struct compute *compute, const struct attention *attention,
-                        const float *qkv, const float *att, const float *lse, const float *d_att,
-                        float *d_qkv);
+                        struct matrix qkv, struct matrix att, struct matrix lse,
+                        struct matrix d_att, struct matrix d_qkv);
 
 /* Attention of single rows over a cache. Row r is position positions[r] of batch row batch_of[r]:
  * it sees positions 0 .. positions[r]. */
 struct attention_cache {
     size_t B, T, H, D;
-    float *keys;   /* (B, H, T, D) of one layer */
-    float *values; /* the same */
+    struct matrix keys;   /* (B H T, D) of one layer */
+    struct matrix values; /* the same */
 };
 
-/* Puts k and v of qkv (rows, 3, H, D) into the cache. */
+/* Puts k and v of qkv (rows, 3 H D) into the cache. */
 void attention_cache_put(const struct compute *compute, const struct attention_cache *cache,
-                         size_t rows, const uint32_t *batch_of, const uint32_t *positions,
-                         const float *qkv);
-/* q of qkv (rows, 3, H, D) -> att (rows, H, D). */
+                         const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv);
+/* Reads q of qkv (rows, 3 H D), writes att (rows, H D). */
 void attention_cache_read(const struct compute *compute, const struct attention_cache *cache,
-                          size_t rows, const uint32_t *batch_of, const uint32_t *positions,
-                          const float *qkv, float *att);
+                          const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv,
+                          struct matrix att);
 
 #endif

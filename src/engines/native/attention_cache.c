@@ -10,6 +10,8 @@
 struct cache_job {
     const struct compute *compute;
     const struct attention_cache *cache;
+    float *keys;
+    float *values;
     const uint32_t *batch_of;
     const uint32_t *positions;
     const float *qkv;
@@ -31,19 +33,33 @@ static void put_task(void *context, unsigned thread_index, size_t begin, size_t 
         for (size_t head = 0; head < c->H; head++) {
             size_t at = cache_at(c, job->batch_of[row], head) + job->positions[row] * c->D;
             const float *k = job->qkv + row * 3 * dim + dim + head * c->D;
-            memcpy(c->keys + at, k, c->D * sizeof(float));
-            memcpy(c->values + at, k + dim, c->D * sizeof(float));
+            memcpy(job->keys + at, k, c->D * sizeof(float));
+            memcpy(job->values + at, k + dim, c->D * sizeof(float));
         }
     }
 }
 
-void attention_cache_put(const struct compute *compute, const struct attention_cache *cache,
-                         size_t rows, const uint32_t *batch_of, const uint32_t *positions,
-                         const float *qkv)
+static struct cache_job job_make(const struct compute *compute, const struct attention_cache *cache,
+                                 const uint32_t *batch_of, const uint32_t *positions,
+                                 struct matrix qkv)
 {
-    struct cache_job job = {
-        .cache = cache, .batch_of = batch_of, .positions = positions, .qkv = qkv};
-    pool_run(compute->pool, rows, compute_row_grain(cache->H * cache->D), put_task, &job);
+    ASSERT(qkv.columns == 3 * cache->H * cache->D);
+    ASSERT(matrix_is_shaped(cache->keys, cache->B * cache->H * cache->T, cache->D));
+    ASSERT(matrix_is_shaped(cache->values, cache->keys.rows, cache->D));
+    return (struct cache_job){.compute = compute,
+                              .cache = cache,
+                              .keys = matrix_floats(cache->keys),
+                              .values = matrix_floats(cache->values),
+                              .batch_of = batch_of,
+                              .positions = positions,
+                              .qkv = matrix_floats(qkv)};
+}
+
+void attention_cache_put(const struct compute *compute, const struct attention_cache *cache,
+                         const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv)
+{
+    struct cache_job job = job_make(compute, cache, batch_of, positions, qkv);
+    pool_run(compute->pool, qkv.rows, compute_row_grain(cache->H * cache->D), put_task, &job);
 }
 
 /* att (D) = sum over positions of weights[position] * values[position] */
@@ -77,8 +93,8 @@ static CLONES void read_task(void *context, unsigned thread_index, size_t begin,
         size_t head = item % c->H;
         size_t seen = (size_t)job->positions[row] + 1;
         const float *q = job->qkv + row * 3 * dim + head * c->D;
-        const float *keys = c->keys + cache_at(c, job->batch_of[row], head);
-        const float *values = c->values + cache_at(c, job->batch_of[row], head);
+        const float *keys = job->keys + cache_at(c, job->batch_of[row], head);
+        const float *values = job->values + cache_at(c, job->batch_of[row], head);
         for (size_t position = 0; position < seen; position++)
             scores[position] = scale * dot_f32(q, keys + position * c->D, c->D);
         double sum = exp_row_f32(scores, seen, max_f32(scores, seen));
@@ -91,14 +107,11 @@ static CLONES void read_task(void *context, unsigned thread_index, size_t begin,
 }
 
 void attention_cache_read(const struct compute *compute, const struct attention_cache *cache,
-                          size_t rows, const uint32_t *batch_of, const uint32_t *positions,
-                          const float *qkv, float *att)
+                          const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv,
+                          struct matrix att)
 {
-    struct cache_job job = {.compute = compute,
-                            .cache = cache,
-                            .batch_of = batch_of,
-                            .positions = positions,
-                            .qkv = qkv,
-                            .att = att};
-    pool_run(compute->pool, rows * cache->H, 1, read_task, &job);
+    struct cache_job job = job_make(compute, cache, batch_of, positions, qkv);
+    ASSERT(matrix_is_shaped(att, qkv.rows, cache->H * cache->D));
+    job.att = matrix_floats(att);
+    pool_run(compute->pool, qkv.rows * cache->H, 1, read_task, &job);
 }

@@ -5,7 +5,7 @@
 #include "engines/native/loss.h"
 #include "engines/native/mlp.h"
 
-static float *gradient_at(const struct transformer *t, enum param_slot slot, size_t layer)
+static struct matrix gradient_at(const struct transformer *t, enum param_slot slot, size_t layer)
 {
     return params_at(&t->params, t->buffers.gradients, slot, layer, 0);
 }
@@ -16,22 +16,18 @@ static void mlp_backward(struct transformer *t, uint64_t step, size_t index,
 {
     const struct compute *compute = &t->compute;
     struct buffers *b = &t->buffers;
-    size_t N = t->shape.N;
-    size_t C = t->shape.C;
-    size_t F = t->shape.F;
-    struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index, C, F);
-    struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index, F, C);
+    struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index);
+    struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index);
     struct embedding drop = transformer_dropout(t, step, index, SITE_FFN);
-    embedding_copy_dropped(compute, &drop, N, b->d_x, b->d_out);
-    linear_backward_input(compute, &proj, N, b->d_out, b->act, false);
-    mlp_gelu_backward(compute, N, F, layer->hidden1, b->act);
-    linear_backward_weight(compute, &proj, N, b->act, b->d_out,
-                           gradient_at(t, PARAM_PROJ_WEIGHT, index),
+    embedding_copy_dropped(compute, &drop, b->d_x, b->d_out);
+    linear_backward_input(compute, &proj, b->d_out, b->act, false);
+    mlp_gelu_backward(compute, layer->hidden1, b->act);
+    linear_backward_weight(compute, b->act, b->d_out, gradient_at(t, PARAM_PROJ_WEIGHT, index),
                            gradient_at(t, PARAM_PROJ_BIAS, index), false);
-    linear_backward_weight(compute, &fc, N, b->normed, layer->hidden1,
+    linear_backward_weight(compute, b->normed, layer->hidden1,
                            gradient_at(t, PARAM_FC_WEIGHT, index),
                            gradient_at(t, PARAM_FC_BIAS, index), false);
-    linear_backward_input(compute, &fc, N, layer->hidden1, b->d_normed, false);
+    linear_backward_input(compute, &fc, layer->hidden1, b->d_normed, false);
 }
 
 /* d_x (of the layer's output) += what comes through the feed-forward */
@@ -40,16 +36,15 @@ static void ffn_half_backward(struct transformer *t, uint64_t step, size_t index
 {
     const struct compute *compute = &t->compute;
     struct buffers *b = &t->buffers;
-    size_t N = t->shape.N;
     struct norm norm = transformer_norm(t, PARAM_NORM2_WEIGHT, PARAM_NORM2_BIAS, index);
-    norm_again(compute, &norm, N, layer->x_mid, layer->rstd2, layer->mean2, b->normed);
+    norm_again(compute, &norm, layer->x_mid, layer->rstd2, layer->mean2, b->normed);
     if (t->spec.ffn == MODEL_FFN_MOE_SWIGLU) {
         struct moe moe = transformer_moe(t, step, index);
-        moe_backward(compute, &moe, N, b->normed, b->d_x, b->d_normed, b, layer);
+        moe_backward(compute, &moe, b->normed, b->d_x, b->d_normed, b, layer);
     } else {
         mlp_backward(t, step, index, layer);
     }
-    norm_backward(compute, &norm, N, layer->x_mid, layer->rstd2, layer->mean2, b->d_normed, b->d_x,
+    norm_backward(compute, &norm, layer->x_mid, layer->rstd2, layer->mean2, b->d_normed, b->d_x,
                   gradient_at(t, PARAM_NORM2_WEIGHT, index),
                   gradient_at(t, PARAM_NORM2_BIAS, index));
 }
@@ -60,43 +55,38 @@ static void attention_half_backward(struct transformer *t, uint64_t step, size_t
 {
     const struct compute *compute = &t->compute;
     struct buffers *b = &t->buffers;
-    size_t N = t->shape.N;
-    size_t C = t->shape.C;
     struct norm norm = transformer_norm(t, PARAM_NORM1_WEIGHT, PARAM_NORM1_BIAS, index);
-    struct linear qkv = transformer_linear(t, PARAM_QKV_WEIGHT, PARAM_QKV_BIAS, index, C, 3 * C);
-    struct linear out = transformer_linear(t, PARAM_OUT_WEIGHT, PARAM_OUT_BIAS, index, C, C);
+    struct linear qkv = transformer_linear(t, PARAM_QKV_WEIGHT, PARAM_QKV_BIAS, index);
+    struct linear out = transformer_linear(t, PARAM_OUT_WEIGHT, PARAM_OUT_BIAS, index);
     struct embedding drop = transformer_dropout(t, step, index, SITE_RESIDUAL);
     struct attention attention = transformer_attention(t, step, index);
     struct rotary rotary = transformer_rotary(t);
-    embedding_copy_dropped(compute, &drop, N, b->d_x, b->d_out);
-    linear_backward_weight(compute, &out, N, layer->att, b->d_out,
-                           gradient_at(t, PARAM_OUT_WEIGHT, index),
+    embedding_copy_dropped(compute, &drop, b->d_x, b->d_out);
+    linear_backward_weight(compute, layer->att, b->d_out, gradient_at(t, PARAM_OUT_WEIGHT, index),
                            gradient_at(t, PARAM_OUT_BIAS, index), false);
-    linear_backward_input(compute, &out, N, b->d_out, b->d_att, false);
+    linear_backward_input(compute, &out, b->d_out, b->d_att, false);
     attention_backward(compute, &attention, layer->qkv, layer->att, layer->lse, b->d_att, b->d_qkv);
-    rotary_apply(compute, &rotary, N, b->d_qkv, true);
-    norm_again(compute, &norm, N, layer->x_in, layer->rstd1, layer->mean1, b->normed);
-    linear_backward_weight(compute, &qkv, N, b->normed, b->d_qkv,
-                           gradient_at(t, PARAM_QKV_WEIGHT, index),
+    rotary_apply(compute, &rotary, b->d_qkv, true);
+    norm_again(compute, &norm, layer->x_in, layer->rstd1, layer->mean1, b->normed);
+    linear_backward_weight(compute, b->normed, b->d_qkv, gradient_at(t, PARAM_QKV_WEIGHT, index),
                            gradient_at(t, PARAM_QKV_BIAS, index), false);
-    linear_backward_input(compute, &qkv, N, b->d_qkv, b->d_normed, false);
-    norm_backward(compute, &norm, N, layer->x_in, layer->rstd1, layer->mean1, b->d_normed, b->d_x,
+    linear_backward_input(compute, &qkv, b->d_qkv, b->d_normed, false);
+    norm_backward(compute, &norm, layer->x_in, layer->rstd1, layer->mean1, b->d_normed, b->d_x,
                   gradient_at(t, PARAM_NORM1_WEIGHT, index),
                   gradient_at(t, PARAM_NORM1_BIAS, index));
 }
 
 /* The head, the loss and the final norm: sets d_x. */
-static double head_backward(struct transformer *t, float *logits_out)
+static double head_backward(struct transformer *t, struct matrix logits_out)
 {
     const struct compute *compute = &t->compute;
     struct buffers *b = &t->buffers;
-    size_t N = t->shape.N;
     struct loss head = transformer_head(t, logits_out);
     struct norm norm = transformer_norm(t, PARAM_NORM_WEIGHT, PARAM_NORM_BIAS, 0);
-    double loss = loss_cross_entropy(compute, &head, N, b->normed, b->targets, b->losses,
-                                     b->d_normed, gradient_at(t, PARAM_HEAD, 0));
-    linear_zero(compute, b->d_x, N * t->shape.C);
-    norm_backward(compute, &norm, N, b->x_final, b->final_rstd, b->final_mean, b->d_normed, b->d_x,
+    double loss = loss_cross_entropy(compute, &head, b->normed, b->targets, b->losses, b->d_normed,
+                                     gradient_at(t, PARAM_HEAD, 0));
+    linear_zero(compute, b->d_x);
+    norm_backward(compute, &norm, b->x_final, b->final_rstd, b->final_mean, b->d_normed, b->d_x,
                   gradient_at(t, PARAM_NORM_WEIGHT, 0), gradient_at(t, PARAM_NORM_BIAS, 0));
     return loss;
 }
@@ -106,12 +96,11 @@ static double head_backward(struct transformer *t, float *logits_out)
 static void zero_tables(struct transformer *t)
 {
     if (!t->spec.is_head_tied)
-        linear_zero(&t->compute, gradient_at(t, PARAM_TOKEN, 0), t->shape.V * t->shape.C);
-    linear_zero(&t->compute, gradient_at(t, PARAM_POSITION, 0),
-                (size_t)t->spec.max_seq_len * t->shape.C);
+        linear_zero(&t->compute, gradient_at(t, PARAM_TOKEN, 0));
+    linear_zero(&t->compute, gradient_at(t, PARAM_POSITION, 0));
 }
 
-double transformer_gradients(struct transformer *t, uint64_t step, float *logits_out)
+double transformer_gradients(struct transformer *t, uint64_t step, struct matrix logits_out)
 {
     ASSERT(t->shape.mode == CELL_MODE_TRAIN);
     struct buffers *b = &t->buffers;
@@ -124,7 +113,7 @@ double transformer_gradients(struct transformer *t, uint64_t step, float *logits
     }
     zero_tables(t);
     struct embedding drop = transformer_dropout(t, step, t->shape.L, SITE_EMBEDDING);
-    embedding_backward(&t->compute, &drop, t->shape.N, b->inputs, b->positions, b->d_x,
+    embedding_backward(&t->compute, &drop, b->inputs, b->positions, b->d_x,
                        gradient_at(t, PARAM_TOKEN, 0), gradient_at(t, PARAM_POSITION, 0));
     return loss;
 }

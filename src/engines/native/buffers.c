@@ -67,17 +67,17 @@ static bool is_moe(const struct model_spec *spec)
 static void place_attention(const struct shape *s, struct layout *layout,
                             struct layer_buffers *layer)
 {
-    layer->qkv = layout_take_floats(layout, s->N, 3 * s->C);
-    layer->att = layout_take_floats(layout, s->N, s->C);
+    layer->qkv = layout_take_matrix(layout, MATRIX_F32, s->N, 3 * s->C);
+    layer->att = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
 }
 
 /* What the feed-forward needs of a layer. */
 static void place_hidden(const struct shape *s, const struct model_spec *spec,
                          struct layout *layout, struct layer_buffers *layer)
 {
-    layer->hidden1 = layout_take_floats(layout, s->N * s->K, s->F);
+    layer->hidden1 = layout_take_matrix(layout, MATRIX_F32, s->N * s->K, s->F);
     if (is_moe(spec))
-        layer->hidden2 = layout_take_floats(layout, s->N * s->K, s->F);
+        layer->hidden2 = layout_take_matrix(layout, MATRIX_F32, s->N * s->K, s->F);
 }
 
 static void place_routes(const struct shape *s, const struct model_spec *spec,
@@ -89,7 +89,7 @@ static void place_routes(const struct shape *s, const struct model_spec *spec,
     layer->expert_of = layout_take(layout, routed, sizeof(uint32_t));
     layer->row_of = layout_take(layout, routed, sizeof(uint32_t));
     layer->token_of = layout_take(layout, routed, sizeof(uint32_t));
-    layer->gate_of = layout_take(layout, routed, sizeof(float));
+    layer->gate_of = layout_take_matrix(layout, MATRIX_F32, s->N, s->K);
     layer->expert_begin = layout_take(layout, s->E + 1, sizeof(size_t));
 }
 
@@ -100,22 +100,22 @@ static void place_saved(const struct shape *s, const struct model_spec *spec, st
     bool has_mean = spec->norm == MODEL_NORM_LAYER;
     struct layer_buffers *layer = &b->layer0;
     uint64_t begin = layout->used_bytes;
-    layer->x_in = layout_take_floats(layout, s->N, s->C);
-    layer->x_mid = layout_take_floats(layout, s->N, s->C);
-    layer->rstd1 = layout_take_floats(layout, s->N, 1);
-    layer->rstd2 = layout_take_floats(layout, s->N, 1);
-    layer->mean1 = has_mean ? layout_take_floats(layout, s->N, 1) : NULL;
-    layer->mean2 = has_mean ? layout_take_floats(layout, s->N, 1) : NULL;
-    layer->lse = layout_take_floats(layout, s->N, s->H);
+    layer->x_in = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    layer->x_mid = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    layer->rstd1 = layout_take_matrix(layout, MATRIX_F32, 1, s->N);
+    layer->rstd2 = layout_take_matrix(layout, MATRIX_F32, 1, s->N);
+    layer->mean1 = has_mean ? layout_take_matrix(layout, MATRIX_F32, 1, s->N) : MATRIX_NONE;
+    layer->mean2 = has_mean ? layout_take_matrix(layout, MATRIX_F32, 1, s->N) : MATRIX_NONE;
+    layer->lse = layout_take_matrix(layout, MATRIX_F32, s->B * s->H, s->T);
     place_attention(s, layout, layer);
     place_hidden(s, spec, layout, layer);
     place_routes(s, spec, layout, layer);
     uint64_t stride = layout->used_bytes - begin;
     b->layer_stride_bytes = (size_t)stride;
     (void)layout_take(layout, s->L - 1, stride);
-    b->x_final = layout_take_floats(layout, s->N, s->C);
-    b->final_rstd = layout_take_floats(layout, s->N, 1);
-    b->final_mean = has_mean ? layout_take_floats(layout, s->N, 1) : NULL;
+    b->x_final = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    b->final_rstd = layout_take_matrix(layout, MATRIX_F32, 1, s->N);
+    b->final_mean = has_mean ? layout_take_matrix(layout, MATRIX_F32, 1, s->N) : MATRIX_NONE;
 }
 
 /* Train: what is alive between layers, and three groups that never meet. */
@@ -124,22 +124,22 @@ static void place_train(const struct shape *s, const struct model_spec *spec, st
 {
     size_t routed = s->N * s->K;
     place_saved(s, spec, layout, b);
-    b->normed = layout_take_floats(layout, s->N, s->C);
-    b->d_x = layout_take_floats(layout, s->N, s->C);
-    b->d_normed = layout_take_floats(layout, s->N, s->C);
-    b->d_out = layout_take_floats(layout, s->N, s->C);
+    b->normed = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    b->d_x = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    b->d_normed = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    b->d_out = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
     uint64_t group = layout->used_bytes;
-    b->d_att = layout_take_floats(layout, s->N, s->C);
-    b->d_qkv = layout_take_floats(layout, s->N, 3 * s->C);
+    b->d_att = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
+    b->d_qkv = layout_take_matrix(layout, MATRIX_F32, s->N, 3 * s->C);
     layout_rewind(layout, group);
-    b->act = layout_take_floats(layout, routed, s->F);
+    b->act = layout_take_matrix(layout, MATRIX_F32, routed, s->F);
     if (is_moe(spec)) {
-        b->routing = layout_take_floats(layout, s->N, s->E);
-        b->d_routed = layout_take_floats(layout, routed, s->C);
+        b->routing = layout_take_matrix(layout, MATRIX_F32, s->N, s->E);
+        b->d_routed = layout_take_matrix(layout, MATRIX_F32, routed, s->C);
     }
-    b->routed = layout_take_floats(layout, routed, s->C);
+    b->routed = layout_take_matrix(layout, MATRIX_F32, routed, s->C);
     layout_rewind(layout, group);
-    b->logits = layout_take_floats(layout, s->logits_rows, s->V);
+    b->logits = layout_take_matrix(layout, MATRIX_F32, s->logits_rows, s->V);
     layout_settle(layout);
 }
 
@@ -148,10 +148,10 @@ static void place_forward(const struct shape *s, const struct model_spec *spec,
                           struct layout *layout, struct buffers *b)
 {
     struct layer_buffers *layer = &b->layer0;
-    layer->x_in = layout_take_floats(layout, s->N, s->C);
+    layer->x_in = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
     layer->x_mid = layer->x_in;
     b->x_final = layer->x_in;
-    b->normed = layout_take_floats(layout, s->N, s->C);
+    b->normed = layout_take_matrix(layout, MATRIX_F32, s->N, s->C);
     uint64_t group = layout->used_bytes;
     place_attention(s, layout, layer);
     layout_rewind(layout, group);
@@ -159,10 +159,10 @@ static void place_forward(const struct shape *s, const struct model_spec *spec,
     b->act = layer->hidden1;
     place_routes(s, spec, layout, layer);
     if (is_moe(spec))
-        b->routing = layout_take_floats(layout, s->N, s->E);
-    b->routed = layout_take_floats(layout, s->N * s->K, s->C);
+        b->routing = layout_take_matrix(layout, MATRIX_F32, s->N, s->E);
+    b->routed = layout_take_matrix(layout, MATRIX_F32, s->N * s->K, s->C);
     layout_rewind(layout, group);
-    b->logits = layout_take_floats(layout, s->logits_rows, s->V);
+    b->logits = layout_take_matrix(layout, MATRIX_F32, s->logits_rows, s->V);
     layout_settle(layout);
 }
 
@@ -194,8 +194,8 @@ static void place_tokens(const struct shape *s, struct layout *layout, struct bu
         b->pass_tokens = layout_take(layout, s->N, sizeof(uint32_t));
     }
     b->losses = layout_take(layout, s->N, sizeof(double));
-    b->rotary_cos = layout_take_floats(layout, s->T, s->rotary_dim / 2);
-    b->rotary_sin = layout_take_floats(layout, s->T, s->rotary_dim / 2);
+    b->rotary_cos = layout_take_matrix(layout, MATRIX_F32, s->T, s->rotary_dim / 2);
+    b->rotary_sin = layout_take_matrix(layout, MATRIX_F32, s->T, s->rotary_dim / 2);
 }
 
 /* Bytes since the last call. */
@@ -217,13 +217,13 @@ enum status buffers_place(const struct shape *shape, const struct model_spec *sp
     size_t count = params->elements_count;
     if (count == 0)
         layout->has_overflowed = true;
-    b.weights = layout_take_floats(layout, count, 1);
+    b.weights = layout_take_matrix(layout, MATRIX_F32, 1, count);
     parts.weights_bytes = part_bytes(layout, &seen_bytes);
     if (shape->mode == CELL_MODE_TRAIN) {
-        b.gradients = layout_take_floats(layout, count, 1);
+        b.gradients = layout_take_matrix(layout, MATRIX_F32, 1, count);
         parts.gradients_bytes = part_bytes(layout, &seen_bytes);
-        b.moment1 = layout_take_floats(layout, count, 1);
-        b.moment2 = layout_take_floats(layout, count, 1);
+        b.moment1 = layout_take_matrix(layout, MATRIX_F32, 1, count);
+        b.moment2 = layout_take_matrix(layout, MATRIX_F32, 1, count);
         parts.optimizer_bytes = part_bytes(layout, &seen_bytes);
         place_train(shape, spec, layout, &b);
     } else {
@@ -231,8 +231,9 @@ enum status buffers_place(const struct shape *shape, const struct model_spec *sp
     }
     parts.activations_bytes = part_bytes(layout, &seen_bytes);
     if (shape->mode == CELL_MODE_DECODE) {
-        b.keys = layout_take_floats(layout, shape->L * shape->B * shape->T, shape->C);
-        b.values = layout_take_floats(layout, shape->L * shape->B * shape->T, shape->C);
+        uint64_t cached = (uint64_t)shape->L * shape->B * shape->H * shape->T;
+        b.keys = layout_take_matrix(layout, MATRIX_F32, cached, shape->D);
+        b.values = layout_take_matrix(layout, MATRIX_F32, cached, shape->D);
         parts.kv_cache_bytes = part_bytes(layout, &seen_bytes);
     }
     place_workspace(shape, layout, &b);
@@ -248,9 +249,10 @@ enum status buffers_place(const struct shape *shape, const struct model_spec *sp
     return STATUS_OK;
 }
 
-static float *shifted(float *pointer, size_t bytes)
+static void shift(struct matrix *matrix, size_t bytes)
 {
-    return pointer == NULL ? NULL : (float *)(void *)((char *)pointer + bytes);
+    if (!matrix_is_none(*matrix))
+        matrix->data = (char *)matrix->data + bytes;
 }
 
 static uint32_t *shifted_index(uint32_t *pointer, size_t bytes)
@@ -262,21 +264,14 @@ struct layer_buffers buffers_layer(const struct buffers *buffers, size_t layer)
 {
     size_t bytes = layer * buffers->layer_stride_bytes;
     struct layer_buffers b = buffers->layer0;
-    b.x_in = shifted(b.x_in, bytes);
-    b.x_mid = shifted(b.x_mid, bytes);
-    b.rstd1 = shifted(b.rstd1, bytes);
-    b.mean1 = shifted(b.mean1, bytes);
-    b.rstd2 = shifted(b.rstd2, bytes);
-    b.mean2 = shifted(b.mean2, bytes);
-    b.qkv = shifted(b.qkv, bytes);
-    b.att = shifted(b.att, bytes);
-    b.lse = shifted(b.lse, bytes);
-    b.hidden1 = shifted(b.hidden1, bytes);
-    b.hidden2 = shifted(b.hidden2, bytes);
+    struct matrix *const matrices[] = {&b.x_in,  &b.x_mid,   &b.rstd1,   &b.mean1,
+                                       &b.rstd2, &b.mean2,   &b.qkv,     &b.att,
+                                       &b.lse,   &b.hidden1, &b.hidden2, &b.gate_of};
+    for (size_t i = 0; i < ARRAY_COUNT(matrices); i++)
+        shift(matrices[i], bytes);
     b.expert_of = shifted_index(b.expert_of, bytes);
     b.row_of = shifted_index(b.row_of, bytes);
     b.token_of = shifted_index(b.token_of, bytes);
-    b.gate_of = shifted(b.gate_of, bytes);
     if (b.expert_begin != NULL)
         b.expert_begin = (size_t *)(void *)((char *)b.expert_begin + bytes);
     return b;

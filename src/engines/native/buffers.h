@@ -1,4 +1,6 @@
-/* engines/native/buffers.h - the memory plan of a cell, and the pointers into its arena.
+/* engines/native/buffers.h - the memory plan of a cell, and what lies in its arena: matrices
+ * (matrix.h), and indices and workspace as plain pointers. All of them are borrowed from the arena,
+ * until it is closed.
  *
  * Shapes are row-major, in these letters:
  *   B batch rows, T tokens per row, N rows that one pass works on, C dim, H heads, D head size,
@@ -39,58 +41,58 @@ struct shape {
 /* One layer. In train every layer has its own, else all share one, and x_in, x_mid and the final
  * residual are the same buffer. */
 struct layer_buffers {
-    float *x_in;  /* (N, C) residual before the layer */
-    float *x_mid; /* (N, C) residual between attention and feed-forward */
-    float *rstd1; /* (N) of norm1; the next three alike. NULL but in train */
-    float *mean1;
-    float *rstd2;
-    float *mean2;
-    float *qkv;           /* (N, 3, H, D), q and k after rotary */
-    float *att;           /* (N, C) heads' outputs, before out_proj */
-    float *lse;           /* (B, H, T) log-sum-exp of each row of scores; train only */
-    float *hidden1;       /* (N K, F) w1 x + b1, sorted by expert; or fc x + b, (N, F) */
-    float *hidden2;       /* (N K, F) w2 x + b2; NULL for GELU */
-    uint32_t *expert_of;  /* (N, K) chosen expert */
-    uint32_t *row_of;     /* (N, K) where its row is in the sorted buffers */
-    uint32_t *token_of;   /* (N K) token row of a sorted row */
-    float *gate_of;       /* (N, K) gate weight of each choice */
-    size_t *expert_begin; /* (E + 1) first sorted row of each expert */
+    struct matrix x_in;  /* (N, C) residual before the layer */
+    struct matrix x_mid; /* (N, C) residual between attention and feed-forward */
+    struct matrix rstd1; /* (1, N) of norm1; the next three alike. MATRIX_NONE but in train */
+    struct matrix mean1;
+    struct matrix rstd2;
+    struct matrix mean2;
+    struct matrix qkv;     /* (N, 3 H D), q and k after rotary */
+    struct matrix att;     /* (N, C) heads' outputs, before out_proj */
+    struct matrix lse;     /* (B H, T) log-sum-exp of each row of scores; train only */
+    struct matrix hidden1; /* (N K, F) w1 x + b1, sorted by expert; or fc x + b, (N, F) */
+    struct matrix hidden2; /* (N K, F) w2 x + b2; MATRIX_NONE for GELU */
+    uint32_t *expert_of;   /* (N, K) chosen expert */
+    uint32_t *row_of;      /* (N, K) where its row is in the sorted buffers */
+    uint32_t *token_of;    /* (N K) token row of a sorted row */
+    struct matrix gate_of; /* (N, K) gate weight of each choice */
+    size_t *expert_begin;  /* (E + 1) first sorted row of each expert */
 };
 
 struct buffers {
-    float *weights; /* params_layout runs */
-    float *gradients;
-    float *moment1;
-    float *moment2;
-    uint32_t *inputs;      /* (B, T) */
-    uint32_t *targets;     /* (B, T) */
-    uint32_t *positions;   /* (N) position of each row of the pass */
-    uint32_t *batch_of;    /* (N) decode: batch row of each row of the pass */
-    uint32_t *pass_tokens; /* (N) decode: token of each row of the pass */
-    float *rotary_cos;     /* (T, rotary_dim / 2) */
-    float *rotary_sin;
-    double *losses; /* (N) */
-    float *keys;    /* (L, B, H, T, D) decode */
-    float *values;
+    struct matrix weights; /* (1, elements) params_layout runs, the next three train only */
+    struct matrix gradients;
+    struct matrix moment1;
+    struct matrix moment2;
+    uint32_t *inputs;         /* (B, T) */
+    uint32_t *targets;        /* (B, T) */
+    uint32_t *positions;      /* (N) position of each row of the pass */
+    uint32_t *batch_of;       /* (N) decode: batch row of each row of the pass */
+    uint32_t *pass_tokens;    /* (N) decode: token of each row of the pass */
+    struct matrix rotary_cos; /* (T, rotary_dim / 2) */
+    struct matrix rotary_sin;
+    double *losses;     /* (N) */
+    struct matrix keys; /* (L B H T, D) decode */
+    struct matrix values;
 
     struct layer_buffers layer0;
     size_t layer_stride_bytes;
-    float *x_final; /* (N, C) */
-    float *final_rstd;
-    float *final_mean;
+    struct matrix x_final; /* (N, C) */
+    struct matrix final_rstd;
+    struct matrix final_mean;
 
-    float *normed;  /* (N, C) output of a norm; also the projection's output on the way out */
-    float *routing; /* (N, E) gate logits, or their gradients */
-    float *routed;  /* (N K, C) rows gathered for the experts, then what they make of them */
-    float *act;     /* (N K, F) input of w3; hidden1 but in train */
-    float *logits;  /* (logits_rows, V) */
+    struct matrix normed; /* (N, C) output of a norm; also the projection's output on the way out */
+    struct matrix routing; /* (N, E) gate logits, or their gradients */
+    struct matrix routed;  /* (N K, C) rows gathered for the experts, then what they make of them */
+    struct matrix act;     /* (N K, F) input of w3; hidden1 but in train */
+    struct matrix logits;  /* (logits_rows, V) */
 
-    float *d_x; /* (N, C) gradient of the residual; this and the following: train only */
-    float *d_normed;
-    float *d_att;    /* (N, C) */
-    float *d_qkv;    /* (N, 3 C) */
-    float *d_out;    /* (N, C) gradient behind a dropout */
-    float *d_routed; /* (N K, C) */
+    struct matrix d_x; /* (N, C) gradient of the residual; this and the following: train only */
+    struct matrix d_normed;
+    struct matrix d_att;    /* (N, C) */
+    struct matrix d_qkv;    /* (N, 3 C) */
+    struct matrix d_out;    /* (N, C) gradient behind a dropout */
+    struct matrix d_routed; /* (N K, C) */
 
     void *gemm_workspace;
     char *thread_workspace; /* threads_count times thread_workspace_bytes */

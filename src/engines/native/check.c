@@ -98,8 +98,8 @@ static enum status open_copy(const struct session *session, const struct check_i
         return status;
     ret->dropout = 0;
     ASSERT(inputs->tokens != NULL && inputs->targets != NULL);
-    memcpy(ret->buffers.weights, from->buffers.weights,
-           from->params.elements_count * sizeof(float));
+    memcpy(ret->buffers.weights.data, from->buffers.weights.data,
+           from->params.elements_count * matrix_element_bytes(from->buffers.weights.dtype));
     for (size_t i = 0; i < inputs->B * inputs->T; i++) {
         ret->buffers.inputs[i] = (uint32_t)inputs->tokens[i];
         ret->buffers.targets[i] = (uint32_t)inputs->targets[i];
@@ -110,12 +110,13 @@ static enum status open_copy(const struct session *session, const struct check_i
 /* T single-token steps from an empty cache; and the loss of their logits. */
 static double decode_all(struct transformer *t, float *step_logits, float *logits)
 {
+    struct matrix step = matrix_make(step_logits, MATRIX_F32, t->shape.B, t->shape.V);
     size_t B = t->shape.B;
     size_t T = t->shape.T;
     size_t V = t->shape.V;
     double loss = 0;
     for (size_t position = 0; position < T; position++) {
-        session_decode_step(t, position, position, step_logits);
+        session_decode_step(t, position, position, step);
         for (size_t batch = 0; batch < B; batch++) {
             float *row = logits + (batch * T + position) * V;
             memcpy(row, step_logits + batch * V, V * sizeof(float));
@@ -134,17 +135,18 @@ static double decode_all(struct transformer *t, float *step_logits, float *logit
 static enum status compute(struct session *session, struct transformer *t, uint32_t train_steps,
                            float *logits, double *ret_loss, struct err *err)
 {
+    struct buffers *b = &t->buffers;
+    struct matrix logits_out = matrix_make(logits, MATRIX_F32, t->shape.B * t->shape.T, t->shape.V);
     switch (t->shape.mode) {
     case CELL_MODE_TRAIN:
         for (uint32_t step = 1; step <= train_steps; step++) {
-            (void)transformer_gradients(t, step, NULL);
-            adamw_step(&t->compute, &session->adamw, step, t->params.elements_count,
-                       t->buffers.weights, t->buffers.gradients, t->buffers.moment1,
-                       t->buffers.moment2);
+            (void)transformer_gradients(t, step, MATRIX_NONE);
+            adamw_step(&t->compute, &session->adamw, step, b->weights, b->gradients, b->moment1,
+                       b->moment2);
         }
-        *ret_loss = transformer_gradients(t, 0, logits);
+        *ret_loss = transformer_gradients(t, 0, logits_out);
         return STATUS_OK;
-    case CELL_MODE_INFER: *ret_loss = transformer_loss(t, 0, logits); return STATUS_OK;
+    case CELL_MODE_INFER: *ret_loss = transformer_loss(t, 0, logits_out); return STATUS_OK;
     case CELL_MODE_DECODE: {
         float *step_logits = malloc(t->shape.B * t->shape.V * sizeof(float));
         if (step_logits == NULL)
@@ -180,7 +182,7 @@ static void entries_add(struct check_entries *entries, const char *prefix, const
 }
 
 static enum status write_output(const struct transformer *t, const struct proto_check *request,
-                                const float *weights, const float *logits, const float *loss,
+                                struct matrix weights, const float *logits, const float *loss,
                                 uint64_t *ret_count, struct err *err)
 {
     uint32_t tensors_count = model_tensors_count(&t->spec);
@@ -197,17 +199,16 @@ static enum status write_output(const struct transformer *t, const struct proto_
         for (uint32_t i = 0; i < tensors_count; i++) {
             struct model_tensor tensor;
             model_tensor_at(&t->spec, i, &tensor);
-            size_t at = params_offset_of(&t->params, &tensor);
             if (request->wants_weights)
                 entries_add(&entries, "weight.", tensor.name, tensor.dims_count, tensor.dims,
-                            weights + at);
+                            matrix_floats(params_of(&t->params, weights, &tensor)));
             if (t->shape.mode != CELL_MODE_TRAIN)
                 continue;
             entries_add(&entries, "grad.", tensor.name, tensor.dims_count, tensor.dims,
-                        t->buffers.gradients + at);
+                        matrix_floats(params_of(&t->params, t->buffers.gradients, &tensor)));
             if (request->train_steps > 0)
                 entries_add(&entries, "param.", tensor.name, tensor.dims_count, tensor.dims,
-                            t->buffers.weights + at);
+                            matrix_floats(params_of(&t->params, t->buffers.weights, &tensor)));
         }
         *ret_count = entries.count;
         status = safetensors_write(request->output_path, entries.items, entries.count, err);

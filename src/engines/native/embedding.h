@@ -2,35 +2,33 @@
 #ifndef ENGINES_NATIVE_EMBEDDING_H
 #define ENGINES_NATIVE_EMBEDDING_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
+/* Where rows are dropped, and by which mask. */
 struct embedding {
-    size_t dim;
-    double dropout;
-    uint64_t dropout_key;
+    double dropout;       /* 0 = none */
+    uint64_t dropout_key; /* element (row, i) of rows of `dim` has index row dim + i */
 };
 
-/* out (rows, dim) = dropout(token table[tokens[row]] + position table[positions[row]]) */
+/* Writes out (rows, dim) = dropout(token_table[tokens[row]] + position_table[positions[row]]);
+ * reads the tables (vocabulary, dim) and (positions, dim). */
 void embedding_forward(const struct compute *compute, const struct embedding *embedding,
-                       size_t rows, const uint32_t *tokens, const uint32_t *positions,
-                       const float *token_table, const float *position_table, float *out);
+                       const uint32_t *tokens, const uint32_t *positions, struct matrix token_table,
+                       struct matrix position_table, struct matrix out);
 /* Adds d_out (rows, dim) to the tables' gradients; turns d_out into the gradient before dropout. */
 void embedding_backward(const struct compute *compute, const struct embedding *embedding,
-                        size_t rows, const uint32_t *tokens, const uint32_t *positions,
-                        float *d_out, float *d_token_table, float *d_position_table);
+                        const uint32_t *tokens, const uint32_t *positions, struct matrix d_out,
+                        struct matrix d_token_table, struct matrix d_position_table);
 
-/* values (rows, dim) = dropout(values) */
-void embedding_drop(const struct compute *compute, const struct embedding *embedding, size_t rows,
-                    float *values);
-/* out (rows, dim) = residual + dropout(values), values are dropped in place; out may be residual.
- */
+/* Writes out (rows, dim) = residual + dropout(values); values are dropped in place. `out` may be
+ * `residual`. */
 void embedding_add_dropped(const struct compute *compute, const struct embedding *embedding,
-                           size_t rows, float *values, const float *residual, float *out);
-/* out (rows, dim) = dropout(values) */
+                           struct matrix values, struct matrix residual, struct matrix out);
+/* Writes out (rows, dim) = dropout(values). */
 void embedding_copy_dropped(const struct compute *compute, const struct embedding *embedding,
-                            size_t rows, const float *values, float *out);
+                            struct matrix values, struct matrix out);
 
 #endif

@@ -312,10 +312,22 @@ void gemm_with(const struct gemm_backend *backend, struct pool *pool, size_t m, 
         pool_run(pool, parts_count, 1, multiply_part, &product);
 }
 
-void gemm(struct pool *pool, size_t m, size_t n, size_t k, float alpha, struct gemm_operand a,
-          struct gemm_operand b, float beta, float *c, size_t c_stride, void *workspace)
+void gemm(struct pool *pool, float alpha, struct gemm_factor a, struct gemm_factor b, float beta,
+          struct matrix c, void *workspace)
 {
-    gemm_with(gemm_backend_best(), pool, m, n, k, alpha, a, b, beta, c, c_stride, workspace);
+    struct matrix am = a.matrix;
+    struct matrix bm = b.matrix;
+    size_t k = a.is_transposed ? am.rows : am.columns;
+    ASSERT((a.is_transposed ? am.columns : am.rows) == c.rows);
+    ASSERT((b.is_transposed ? bm.columns : bm.rows) == k);
+    ASSERT((b.is_transposed ? bm.rows : bm.columns) == c.columns);
+    /* The only kernels so far. Weights of another type get a case here. */
+    ASSERT(am.dtype == MATRIX_F32 && bm.dtype == MATRIX_F32 && c.dtype == MATRIX_F32 &&
+           c.scale == 1.0f);
+    gemm_with(gemm_backend_best(), pool, c.rows, c.columns, k, alpha * am.scale * bm.scale,
+              (struct gemm_operand){am.data, am.stride, a.is_transposed},
+              (struct gemm_operand){bm.data, bm.stride, b.is_transposed}, beta, c.data, c.stride,
+              workspace);
 }
 
 void gemm_serial(size_t m, size_t n, size_t k, float alpha, struct gemm_operand a,

@@ -15,7 +15,10 @@
 #define FEW_ROWS_GRAIN 16
 
 struct linear_job {
-    const struct linear *linear;
+    size_t in;
+    size_t out;
+    const float *weight;
+    const float *bias; /* or NULL */
     size_t rows;
     const float *x;
     float *y;
@@ -25,11 +28,11 @@ static CLONES void few_rows_task(void *context, unsigned thread_index, size_t be
 {
     (void)thread_index;
     const struct linear_job *job = context;
-    size_t in = job->linear->in;
-    size_t out = job->linear->out;
+    size_t in = job->in;
+    size_t out = job->out;
     for (size_t o = begin; o < end; o++) {
-        const float *weight = job->linear->weight + o * in;
-        float bias = job->linear->bias == NULL ? 0.0f : job->linear->bias[o];
+        const float *weight = job->weight + o * in;
+        float bias = job->bias == NULL ? 0.0f : job->bias[o];
         for (size_t row = 0; row < job->rows; row++)
             job->y[row * out + o] = bias + dot_f32(weight, job->x + row * in, in);
     }
@@ -39,40 +42,47 @@ static void fill_bias_task(void *context, unsigned thread_index, size_t begin, s
 {
     (void)thread_index;
     const struct linear_job *job = context;
-    size_t out = job->linear->out;
     for (size_t row = begin; row < end; row++)
-        memcpy(job->y + row * out, job->linear->bias, out * sizeof(float));
+        memcpy(job->y + row * job->out, job->bias, job->out * sizeof(float));
 }
 
-void linear_forward(const struct compute *compute, const struct linear *linear, size_t rows,
-                    const float *x, float *y)
+void linear_forward(const struct compute *compute, const struct linear *linear, struct matrix x,
+                    struct matrix y)
 {
+    size_t rows = x.rows;
+    size_t in = linear->weight.columns;
+    size_t out = linear->weight.rows;
+    ASSERT(x.columns == in && matrix_is_shaped(y, rows, out));
     if (rows == 0)
         return;
-    struct linear_job job = {.linear = linear, .rows = rows, .x = x, .y = y};
-    if (rows <= FEW_ROWS) {
-        size_t grain = compute_row_grain(linear->in);
-        pool_run(compute->pool, linear->out, grain > FEW_ROWS_GRAIN ? grain : FEW_ROWS_GRAIN,
-                 few_rows_task, &job);
-        return;
+    bool has_bias = !matrix_is_none(linear->bias);
+    if (rows <= FEW_ROWS || has_bias) {
+        struct linear_job job = {.in = in,
+                                 .out = out,
+                                 .weight = matrix_floats(linear->weight),
+                                 .bias = matrix_floats(linear->bias),
+                                 .rows = rows,
+                                 .x = matrix_floats(x),
+                                 .y = matrix_floats(y)};
+        if (rows <= FEW_ROWS) {
+            size_t grain = compute_row_grain(in);
+            pool_run(compute->pool, out, grain > FEW_ROWS_GRAIN ? grain : FEW_ROWS_GRAIN,
+                     few_rows_task, &job);
+            return;
+        }
+        pool_run(compute->pool, rows, compute_row_grain(out), fill_bias_task, &job);
     }
-    if (linear->bias != NULL)
-        pool_run(compute->pool, rows, compute_row_grain(linear->out), fill_bias_task, &job);
-    gemm(compute->pool, rows, linear->out, linear->in, 1.0f,
-         (struct gemm_operand){x, linear->in, false},
-         (struct gemm_operand){linear->weight, linear->in, true},
-         linear->bias != NULL ? 1.0f : 0.0f, y, linear->out, compute->gemm_workspace);
+    gemm(compute->pool, 1.0f, (struct gemm_factor){x, false},
+         (struct gemm_factor){linear->weight, true}, has_bias ? 1.0f : 0.0f, y,
+         compute->gemm_workspace);
 }
 
-void linear_backward_input(const struct compute *compute, const struct linear *linear, size_t rows,
-                           const float *dy, float *d_x, bool is_added)
+void linear_backward_input(const struct compute *compute, const struct linear *linear,
+                           struct matrix dy, struct matrix d_x, bool is_added)
 {
-    if (rows == 0)
-        return;
-    gemm(compute->pool, rows, linear->in, linear->out, 1.0f,
-         (struct gemm_operand){dy, linear->out, false},
-         (struct gemm_operand){linear->weight, linear->in, false}, is_added ? 1.0f : 0.0f, d_x,
-         linear->in, compute->gemm_workspace);
+    gemm(compute->pool, 1.0f, (struct gemm_factor){dy, false},
+         (struct gemm_factor){linear->weight, false}, is_added ? 1.0f : 0.0f, d_x,
+         compute->gemm_workspace);
 }
 
 struct sum_job {
@@ -100,23 +110,23 @@ static CLONES void column_sums_task(void *context, unsigned thread_index, size_t
     }
 }
 
-void linear_backward_weight(const struct compute *compute, const struct linear *linear, size_t rows,
-                            const float *x, const float *dy, float *d_weight, float *d_bias,
-                            bool is_added)
+void linear_backward_weight(const struct compute *compute, struct matrix x, struct matrix dy,
+                            struct matrix d_weight, struct matrix d_bias, bool is_added)
 {
-    if (d_bias != NULL) {
-        struct sum_job job = {.dy = dy, .rows = rows, .out = linear->out, .d_bias = d_bias};
-        pool_run(compute->pool, (linear->out + SUM_COLUMNS - 1) / SUM_COLUMNS, 1, column_sums_task,
-                 &job);
+    size_t out = d_weight.rows;
+    if (!matrix_is_none(d_bias)) {
+        struct sum_job job = {
+            .dy = matrix_floats(dy), .rows = dy.rows, .out = out, .d_bias = matrix_floats(d_bias)};
+        ASSERT(matrix_is_shaped(d_bias, 1, out) && dy.columns == out);
+        pool_run(compute->pool, (out + SUM_COLUMNS - 1) / SUM_COLUMNS, 1, column_sums_task, &job);
     }
-    if (rows == 0) {
+    if (x.rows == 0) {
         if (!is_added)
-            linear_zero(compute, d_weight, linear->out * linear->in);
+            linear_zero(compute, d_weight);
         return;
     }
-    gemm(compute->pool, linear->out, linear->in, rows, 1.0f,
-         (struct gemm_operand){dy, linear->out, true}, (struct gemm_operand){x, linear->in, false},
-         is_added ? 1.0f : 0.0f, d_weight, linear->in, compute->gemm_workspace);
+    gemm(compute->pool, 1.0f, (struct gemm_factor){dy, true}, (struct gemm_factor){x, false},
+         is_added ? 1.0f : 0.0f, d_weight, compute->gemm_workspace);
 }
 
 static void zero_task(void *context, unsigned thread_index, size_t begin, size_t end)
@@ -125,7 +135,8 @@ static void zero_task(void *context, unsigned thread_index, size_t begin, size_t
     memset((float *)context + begin, 0, (end - begin) * sizeof(float));
 }
 
-void linear_zero(const struct compute *compute, float *values, size_t count)
+void linear_zero(const struct compute *compute, struct matrix values)
 {
-    pool_run(compute->pool, count, COMPUTE_GRAIN_FLOATS, zero_task, values);
+    pool_run(compute->pool, values.rows * values.columns, COMPUTE_GRAIN_FLOATS, zero_task,
+             matrix_floats(values));
 }

@@ -8,7 +8,8 @@
 #include "engines/native/linear.h"
 
 struct loss_job {
-    const struct loss *loss;
+    float *logits; /* (the block's rows, V) */
+    size_t V;
     const uint32_t *targets; /* of the block's rows, as losses */
     double *losses;
     float scale; /* of the gradients: 1 / all rows */
@@ -20,9 +21,9 @@ static CLONES void cross_entropy_task(void *context, unsigned thread_index, size
 {
     (void)thread_index;
     const struct loss_job *job = context;
-    size_t V = job->loss->V;
+    size_t V = job->V;
     for (size_t row = begin; row < end; row++) {
-        float *logits = job->loss->logits + row * V;
+        float *logits = job->logits + row * V;
         uint32_t target = job->targets[row];
         float max = max_f32(logits, V);
         double at_target = (double)logits[target] - (double)max;
@@ -35,46 +36,48 @@ static CLONES void cross_entropy_task(void *context, unsigned thread_index, size
     }
 }
 
-static size_t block_rows(const struct loss *loss, size_t rows, size_t first)
+/* The logits of rows first .. of `hidden`: as many as there is room for. */
+static struct matrix make_block(const struct compute *compute, const struct loss *loss,
+                                struct matrix hidden, size_t first)
 {
-    return rows - first < loss->logits_rows ? rows - first : loss->logits_rows;
+    struct linear head = {.weight = loss->head};
+    size_t rest = hidden.rows - first;
+    size_t count = rest < loss->logits.rows ? rest : loss->logits.rows;
+    struct matrix logits = matrix_rows(loss->logits, 0, count);
+    linear_forward(compute, &head, matrix_rows(hidden, first, count), logits);
+    if (!matrix_is_none(loss->logits_out))
+        memcpy(matrix_floats(matrix_rows(loss->logits_out, first, count)), matrix_floats(logits),
+               count * logits.columns * sizeof(float));
+    return logits;
 }
 
-static void make_block(const struct compute *compute, const struct loss *loss,
-                       const struct linear *head, size_t first, size_t count, const float *hidden)
+void loss_logits(const struct compute *compute, const struct loss *loss, struct matrix hidden)
 {
-    linear_forward(compute, head, count, hidden + first * loss->C, loss->logits);
-    if (loss->logits_out != NULL)
-        memcpy(loss->logits_out + first * loss->V, loss->logits, count * loss->V * sizeof(float));
+    for (size_t first = 0; first < hidden.rows; first += loss->logits.rows)
+        (void)make_block(compute, loss, hidden, first);
 }
 
-void loss_logits(const struct compute *compute, const struct loss *loss, size_t rows,
-                 const float *hidden)
+double loss_cross_entropy(const struct compute *compute, const struct loss *loss,
+                          struct matrix hidden, const uint32_t *targets, double *losses,
+                          struct matrix d_hidden, struct matrix d_head)
 {
-    struct linear head = {.in = loss->C, .out = loss->V, .weight = loss->head};
-    for (size_t first = 0; first < rows; first += loss->logits_rows)
-        make_block(compute, loss, &head, first, block_rows(loss, rows, first), hidden);
-}
-
-double loss_cross_entropy(const struct compute *compute, const struct loss *loss, size_t rows,
-                          const float *hidden, const uint32_t *targets, double *losses,
-                          float *d_hidden, float *d_head)
-{
-    struct linear head = {.in = loss->C, .out = loss->V, .weight = loss->head};
-    for (size_t first = 0; first < rows; first += loss->logits_rows) {
-        size_t count = block_rows(loss, rows, first);
-        make_block(compute, loss, &head, first, count, hidden);
-        struct loss_job job = {.loss = loss,
+    struct linear head = {.weight = loss->head};
+    size_t rows = hidden.rows;
+    for (size_t first = 0; first < rows; first += loss->logits.rows) {
+        struct matrix logits = make_block(compute, loss, hidden, first);
+        struct loss_job job = {.logits = matrix_floats(logits),
+                               .V = logits.columns,
                                .targets = targets + first,
                                .losses = losses + first,
                                .scale = (float)(1.0 / (double)rows)};
-        pool_run(compute->pool, count, compute_row_grain(loss->V * 4), cross_entropy_task, &job);
-        if (d_hidden == NULL)
+        pool_run(compute->pool, logits.rows, compute_row_grain(logits.columns * 4),
+                 cross_entropy_task, &job);
+        if (matrix_is_none(d_hidden))
             continue;
-        linear_backward_input(compute, &head, count, loss->logits, d_hidden + first * loss->C,
+        linear_backward_input(compute, &head, logits, matrix_rows(d_hidden, first, logits.rows),
                               false);
-        linear_backward_weight(compute, &head, count, hidden + first * loss->C, loss->logits,
-                               d_head, NULL, first > 0);
+        linear_backward_weight(compute, matrix_rows(hidden, first, logits.rows), logits, d_head,
+                               MATRIX_NONE, first > 0);
     }
     double sum = 0;
     for (size_t row = 0; row < rows; row++)

@@ -26,10 +26,12 @@ static CLONES void gelu_task(void *context, unsigned thread_index, size_t begin,
     }
 }
 
-void mlp_gelu(const struct compute *compute, size_t rows, size_t F, const float *hidden, float *act)
+void mlp_gelu(const struct compute *compute, struct matrix hidden, struct matrix act)
 {
-    struct gelu_job job = {.hidden = hidden, .act = act};
-    pool_run(compute->pool, rows * F, COMPUTE_GRAIN_FLOATS / 4, gelu_task, &job);
+    struct gelu_job job = {.hidden = matrix_floats(hidden), .act = matrix_floats(act)};
+    ASSERT(matrix_is_shaped(act, hidden.rows, hidden.columns));
+    pool_run(compute->pool, hidden.rows * hidden.columns, COMPUTE_GRAIN_FLOATS / 4, gelu_task,
+             &job);
 }
 
 static CLONES void gelu_backward_task(void *context, unsigned thread_index, size_t begin,
@@ -50,9 +52,10 @@ static CLONES void gelu_backward_task(void *context, unsigned thread_index, size
     }
 }
 
-void mlp_gelu_backward(const struct compute *compute, size_t rows, size_t F, float *hidden,
-                       float *d_act)
+void mlp_gelu_backward(const struct compute *compute, struct matrix hidden, struct matrix d_act)
 {
-    struct gelu_job job = {.d_hidden = hidden, .act = d_act};
-    pool_run(compute->pool, rows * F, COMPUTE_GRAIN_FLOATS / 4, gelu_backward_task, &job);
+    struct gelu_job job = {.d_hidden = matrix_floats(hidden), .act = matrix_floats(d_act)};
+    ASSERT(matrix_is_shaped(d_act, hidden.rows, hidden.columns));
+    pool_run(compute->pool, hidden.rows * hidden.columns, COMPUTE_GRAIN_FLOATS / 4,
+             gelu_backward_task, &job);
 }

@@ -2,16 +2,13 @@
 #ifndef ENGINES_NATIVE_MLP_H
 #define ENGINES_NATIVE_MLP_H
 
-#include <stddef.h>
-
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
-/* hidden (rows, F) -> act (rows, F) = gelu(hidden); may be the same buffer. */
-void mlp_gelu(const struct compute *compute, size_t rows, size_t F, const float *hidden,
-              float *act);
-/* d_act (rows, F) -> gradient of hidden, in hidden's place; act (rows, F) = gelu(hidden) takes
- * d_act's place. */
-void mlp_gelu_backward(const struct compute *compute, size_t rows, size_t F, float *hidden,
-                       float *d_act);
+/* Reads hidden (rows, F), writes act (rows, F) = gelu(hidden); may be the same matrix. */
+void mlp_gelu(const struct compute *compute, struct matrix hidden, struct matrix act);
+/* Reads hidden and d_act (rows, F). The gradient of hidden takes hidden's place, and gelu(hidden)
+ * takes d_act's. */
+void mlp_gelu_backward(const struct compute *compute, struct matrix hidden, struct matrix d_act);
 
 #endif

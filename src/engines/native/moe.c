@@ -8,34 +8,69 @@
 #include "engines/native/linear.h"
 #include "proto/message.h"
 
+/* What the kernels on floats work on. */
 struct moe_job {
     const struct moe *moe;
-    struct buffers *work;
-    struct layer_buffers *layer;
+    const struct layer_buffers *layer; /* the routes: expert_of, row_of, token_of, expert_begin */
+    size_t rows;
     const float *normed;
     const float *residual;
     const float *d_out;
     float *out;
-    size_t rows;
+    float *gate_of;
+    float *hidden1;
+    float *hidden2;
+    float *routing;
+    float *routed;
+    float *act;
+    float *d_routed; /* train only */
 };
+
+static struct moe_job job_make(const struct moe *moe, struct matrix normed, struct matrix out,
+                               const struct buffers *work, const struct layer_buffers *layer)
+{
+    ASSERT(normed.columns == moe->C && matrix_is_shaped(out, normed.rows, moe->C));
+    return (struct moe_job){.moe = moe,
+                            .layer = layer,
+                            .rows = normed.rows,
+                            .normed = matrix_floats(normed),
+                            .out = matrix_floats(out),
+                            .gate_of = matrix_floats(layer->gate_of),
+                            .hidden1 = matrix_floats(layer->hidden1),
+                            .hidden2 = matrix_floats(layer->hidden2),
+                            .routing = matrix_floats(work->routing),
+                            .routed = matrix_floats(work->routed),
+                            .act = matrix_floats(work->act),
+                            .d_routed = matrix_floats(work->d_routed)};
+}
+
+static struct matrix weight_at(const struct moe *moe, enum param_slot slot, size_t expert)
+{
+    return params_at(moe->params, moe->weights, slot, moe->layer, expert);
+}
+
+static struct matrix gradient_at(const struct moe *moe, enum param_slot slot, size_t expert)
+{
+    return params_at(moe->params, moe->gradients, slot, moe->layer, expert);
+}
 
 static struct linear expert_linear(const struct moe *moe, enum param_slot weight,
                                    enum param_slot bias, size_t expert)
 {
-    bool is_down = weight == PARAM_W3_WEIGHT;
-    return (struct linear){.in = is_down ? moe->F : moe->C,
-                           .out = is_down ? moe->C : moe->F,
-                           .weight =
-                               params_at(moe->params, moe->weights, weight, moe->layer, expert),
-                           .bias = params_at(moe->params, moe->weights, bias, moe->layer, expert)};
+    return (struct linear){.weight = weight_at(moe, weight, expert),
+                           .bias = weight_at(moe, bias, expert)};
 }
 
 static struct linear gate_linear(const struct moe *moe)
 {
-    return (struct linear){
-        .in = moe->C,
-        .out = moe->E,
-        .weight = params_at(moe->params, moe->weights, PARAM_GATE_WEIGHT, moe->layer, 0)};
+    return (struct linear){.weight = weight_at(moe, PARAM_GATE_WEIGHT, 0)};
+}
+
+/* The rows of `sorted` that are expert e's. */
+static struct matrix expert_rows(const struct layer_buffers *layer, size_t e, struct matrix sorted)
+{
+    size_t begin = layer->expert_begin[e];
+    return matrix_rows(sorted, begin, layer->expert_begin[e + 1] - begin);
 }
 
 /* The K largest logits of each row, the first of equals first, and the softmax over them. */
@@ -45,9 +80,9 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
     const struct moe_job *job = context;
     size_t E = job->moe->E;
     size_t K = job->moe->K;
-    float *gates = job->layer->gate_of;
+    float *gates = job->gate_of;
     for (size_t row = begin; row < end; row++) {
-        const float *logits = job->work->routing + row * E;
+        const float *logits = job->routing + row * E;
         uint64_t taken = 0; /* a bit for each of PROTO_EXPERTS_MAX = 64 */
         float sum = 0;
         float max = 0;
@@ -76,7 +111,7 @@ static void choose_task(void *context, unsigned thread_index, size_t begin, size
 static void sort_rows(const struct moe_job *job, uint64_t *expert_tokens)
 {
     const struct moe *moe = job->moe;
-    struct layer_buffers *layer = job->layer;
+    const struct layer_buffers *layer = job->layer;
     size_t pairs = job->rows * moe->K;
     size_t next[PROTO_EXPERTS_MAX] = {0};
     for (size_t pair = 0; pair < pairs; pair++)
@@ -104,7 +139,7 @@ static void gather_task(void *context, unsigned thread_index, size_t begin, size
     const struct moe_job *job = context;
     size_t C = job->moe->C;
     for (size_t row = begin; row < end; row++)
-        memcpy(job->work->routed + row * C, job->normed + job->layer->token_of[row] * C,
+        memcpy(job->routed + row * C, job->normed + job->layer->token_of[row] * C,
                C * sizeof(float));
 }
 
@@ -115,9 +150,9 @@ static CLONES void swiglu_task(void *context, unsigned thread_index, size_t begi
     const struct moe_job *job = context;
     size_t F = job->moe->F;
     for (size_t row = begin; row < end; row++) {
-        const float *h1 = job->layer->hidden1 + row * F;
-        const float *h2 = job->layer->hidden2 + row * F;
-        float *act = job->work->act + row * F;
+        const float *h1 = job->hidden1 + row * F;
+        const float *h2 = job->hidden2 + row * F;
+        float *act = job->act + row * F;
         INDEPENDENT
         for (size_t i = 0; i < F; i++)
             act[i] = h1[i] * sigmoid_f32(h1[i]) * h2[i];
@@ -139,8 +174,8 @@ static CLONES void combine_task(void *context, unsigned thread_index, size_t beg
             memcpy(out, job->residual + token * C, C * sizeof(float));
         for (size_t k = 0; k < K; k++) {
             size_t row = job->layer->row_of[token * K + k];
-            float gate = job->layer->gate_of[token * K + k];
-            const float *result = job->work->routed + row * C;
+            float gate = job->gate_of[token * K + k];
+            const float *result = job->routed + row * C;
             INDEPENDENT
             for (size_t i = 0; i < C; i++)
                 out[i] += gate * result[i];
@@ -148,41 +183,33 @@ static CLONES void combine_task(void *context, unsigned thread_index, size_t beg
     }
 }
 
-void moe_forward(const struct compute *compute, const struct moe *moe, size_t rows,
-                 const float *normed, const float *residual, float *out, struct buffers *work,
-                 struct layer_buffers *layer, uint64_t *expert_tokens)
+void moe_forward(const struct compute *compute, const struct moe *moe, struct matrix normed,
+                 struct matrix residual, struct matrix out, const struct buffers *work,
+                 const struct layer_buffers *layer, uint64_t *expert_tokens)
 {
-    struct moe_job job = {.moe = moe,
-                          .work = work,
-                          .layer = layer,
-                          .normed = normed,
-                          .residual = residual,
-                          .out = out,
-                          .rows = rows};
-    size_t C = moe->C;
-    size_t F = moe->F;
+    struct moe_job job = job_make(moe, normed, out, work, layer);
+    size_t rows = normed.rows;
+    ASSERT(matrix_is_shaped(residual, rows, moe->C));
+    job.residual = matrix_floats(residual);
     struct linear gate = gate_linear(moe);
-    linear_forward(compute, &gate, rows, normed, work->routing);
+    linear_forward(compute, &gate, normed, matrix_rows(work->routing, 0, rows));
     pool_run(compute->pool, rows, compute_row_grain(moe->E * moe->K * 4), choose_task, &job);
     sort_rows(&job, expert_tokens);
-    pool_run(compute->pool, rows * moe->K, compute_row_grain(C), gather_task, &job);
+    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_task, &job);
     for (size_t e = 0; e < moe->E; e++) {
-        size_t begin = layer->expert_begin[e];
-        size_t count = layer->expert_begin[e + 1] - begin;
         struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
         struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
-        const float *x = work->routed + begin * C;
-        linear_forward(compute, &w1, count, x, layer->hidden1 + begin * F);
-        linear_forward(compute, &w2, count, x, layer->hidden2 + begin * F);
+        struct matrix x = expert_rows(layer, e, work->routed);
+        linear_forward(compute, &w1, x, expert_rows(layer, e, layer->hidden1));
+        linear_forward(compute, &w2, x, expert_rows(layer, e, layer->hidden2));
     }
-    pool_run(compute->pool, rows * moe->K, compute_row_grain(F * 4), swiglu_task, &job);
+    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->F * 4), swiglu_task, &job);
     for (size_t e = 0; e < moe->E; e++) {
-        size_t begin = layer->expert_begin[e];
-        size_t count = layer->expert_begin[e + 1] - begin;
         struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
-        linear_forward(compute, &w3, count, work->act + begin * F, work->routed + begin * C);
+        linear_forward(compute, &w3, expert_rows(layer, e, work->act),
+                       expert_rows(layer, e, work->routed));
     }
-    pool_run(compute->pool, rows, compute_row_grain(C * moe->K), combine_task, &job);
+    pool_run(compute->pool, rows, compute_row_grain(moe->C * moe->K), combine_task, &job);
 }
 
 /* routed = normed and d_routed = d_out of the sorted rows' tokens */
@@ -192,7 +219,7 @@ static void gather_backward_task(void *context, unsigned thread_index, size_t be
     size_t C = job->moe->C;
     gather_task(context, thread_index, begin, end);
     for (size_t row = begin; row < end; row++)
-        memcpy(job->work->d_routed + row * C, job->d_out + job->layer->token_of[row] * C,
+        memcpy(job->d_routed + row * C, job->d_out + job->layer->token_of[row] * C,
                C * sizeof(float));
 }
 
@@ -213,18 +240,18 @@ static CLONES void swiglu_backward_task(void *context, unsigned thread_index, si
     for (size_t token = begin; token < end; token++) {
         float d_gates[PROTO_EXPERTS_MAX];
         float mean = 0;
-        float *d_logits = job->work->routing + token * moe->E;
+        float *d_logits = job->routing + token * moe->E;
         memset(d_logits, 0, moe->E * sizeof(float));
         for (size_t k = 0; k < moe->K; k++) {
             size_t pair = token * moe->K + k;
             size_t row = job->layer->row_of[pair];
-            float gate = job->layer->gate_of[pair];
-            float *h1 = job->layer->hidden1 + row * F;
-            float *h2 = job->layer->hidden2 + row * F;
-            float *act = job->work->act + row * F;
-            float *d_result = job->work->d_routed + row * C;
-            const float *b3 = params_at(moe->params, moe->weights, PARAM_W3_BIAS, moe->layer,
-                                        job->layer->expert_of[pair]);
+            float gate = job->gate_of[pair];
+            float *h1 = job->hidden1 + row * F;
+            float *h2 = job->hidden2 + row * F;
+            float *act = job->act + row * F;
+            float *d_result = job->d_routed + row * C;
+            const float *b3 =
+                matrix_floats(weight_at(moe, PARAM_W3_BIAS, job->layer->expert_of[pair]));
             if (moe->dropout > 0)
                 dropout_apply(act, F, moe->dropout_key, (uint64_t)row * F, moe->dropout);
             d_gates[k] = dot_f32(d_result, b3, C);
@@ -251,7 +278,7 @@ static CLONES void swiglu_backward_task(void *context, unsigned thread_index, si
         }
         for (size_t k = 0; k < moe->K; k++) {
             size_t pair = token * moe->K + k;
-            d_logits[job->layer->expert_of[pair]] = job->layer->gate_of[pair] * (d_gates[k] - mean);
+            d_logits[job->layer->expert_of[pair]] = job->gate_of[pair] * (d_gates[k] - mean);
         }
     }
 }
@@ -267,7 +294,7 @@ static CLONES void scatter_task(void *context, unsigned thread_index, size_t beg
         float *out = job->out + token * C;
         memset(out, 0, C * sizeof(float));
         for (size_t k = 0; k < K; k++) {
-            const float *d_x = job->work->d_routed + job->layer->row_of[token * K + k] * C;
+            const float *d_x = job->d_routed + job->layer->row_of[token * K + k] * C;
             INDEPENDENT
             for (size_t i = 0; i < C; i++)
                 out[i] += d_x[i];
@@ -275,52 +302,40 @@ static CLONES void scatter_task(void *context, unsigned thread_index, size_t beg
     }
 }
 
-static float *gradient_at(const struct moe *moe, enum param_slot slot, size_t expert)
-{
-    return params_at(moe->params, moe->gradients, slot, moe->layer, expert);
-}
-
 /* All of one expert's gradients, and d_routed of its rows turned into the gradient of its input. */
 static void expert_backward(const struct compute *compute, const struct moe *moe, size_t e,
-                            struct buffers *work, struct layer_buffers *layer)
+                            const struct buffers *work, const struct layer_buffers *layer)
 {
-    size_t begin = layer->expert_begin[e];
-    size_t count = layer->expert_begin[e + 1] - begin;
-    const float *x = work->routed + begin * moe->C;
-    const float *d_h1 = layer->hidden1 + begin * moe->F;
-    const float *d_h2 = layer->hidden2 + begin * moe->F;
-    float *d_result = work->d_routed + begin * moe->C;
+    struct matrix x = expert_rows(layer, e, work->routed);
+    struct matrix d_h1 = expert_rows(layer, e, layer->hidden1);
+    struct matrix d_h2 = expert_rows(layer, e, layer->hidden2);
+    struct matrix d_result = expert_rows(layer, e, work->d_routed);
     struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
     struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
-    struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
-    linear_backward_weight(compute, &w3, count, work->act + begin * moe->F, d_result,
+    linear_backward_weight(compute, expert_rows(layer, e, work->act), d_result,
                            gradient_at(moe, PARAM_W3_WEIGHT, e), gradient_at(moe, PARAM_W3_BIAS, e),
                            false);
-    linear_backward_weight(compute, &w1, count, x, d_h1, gradient_at(moe, PARAM_W1_WEIGHT, e),
+    linear_backward_weight(compute, x, d_h1, gradient_at(moe, PARAM_W1_WEIGHT, e),
                            gradient_at(moe, PARAM_W1_BIAS, e), false);
-    linear_backward_weight(compute, &w2, count, x, d_h2, gradient_at(moe, PARAM_W2_WEIGHT, e),
+    linear_backward_weight(compute, x, d_h2, gradient_at(moe, PARAM_W2_WEIGHT, e),
                            gradient_at(moe, PARAM_W2_BIAS, e), false);
-    linear_backward_input(compute, &w1, count, d_h1, d_result, false);
-    linear_backward_input(compute, &w2, count, d_h2, d_result, true);
+    linear_backward_input(compute, &w1, d_h1, d_result, false);
+    linear_backward_input(compute, &w2, d_h2, d_result, true);
 }
 
-void moe_backward(const struct compute *compute, const struct moe *moe, size_t rows,
-                  const float *normed, const float *d_out, float *d_normed, struct buffers *work,
-                  struct layer_buffers *layer)
+void moe_backward(const struct compute *compute, const struct moe *moe, struct matrix normed,
+                  struct matrix d_out, struct matrix d_normed, const struct buffers *work,
+                  const struct layer_buffers *layer)
 {
-    struct moe_job job = {.moe = moe,
-                          .work = work,
-                          .layer = layer,
-                          .normed = normed,
-                          .d_out = d_out,
-                          .out = d_normed,
-                          .rows = rows};
+    struct moe_job job = job_make(moe, normed, d_normed, work, layer);
+    size_t rows = normed.rows;
+    ASSERT(matrix_is_shaped(d_out, rows, moe->C));
+    job.d_out = matrix_floats(d_out);
     pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_backward_task, &job);
     for (size_t e = 0; e < moe->E; e++) {
-        size_t begin = layer->expert_begin[e];
         struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
-        linear_backward_input(compute, &w3, layer->expert_begin[e + 1] - begin,
-                              work->d_routed + begin * moe->C, work->act + begin * moe->F, false);
+        linear_backward_input(compute, &w3, expert_rows(layer, e, work->d_routed),
+                              expert_rows(layer, e, work->act), false);
     }
     pool_run(compute->pool, rows, compute_row_grain(moe->F * moe->K * 4), swiglu_backward_task,
              &job);
@@ -328,7 +343,8 @@ void moe_backward(const struct compute *compute, const struct moe *moe, size_t r
         expert_backward(compute, moe, e, work, layer);
     pool_run(compute->pool, rows, compute_row_grain(moe->C * moe->K), scatter_task, &job);
     struct linear gate = gate_linear(moe);
-    linear_backward_weight(compute, &gate, rows, normed, work->routing,
-                           gradient_at(moe, PARAM_GATE_WEIGHT, 0), NULL, false);
-    linear_backward_input(compute, &gate, rows, work->routing, d_normed, true);
+    struct matrix d_logits = matrix_rows(work->routing, 0, rows);
+    linear_backward_weight(compute, normed, d_logits, gradient_at(moe, PARAM_GATE_WEIGHT, 0),
+                           MATRIX_NONE, false);
+    linear_backward_input(compute, &gate, d_logits, d_normed, true);
 }

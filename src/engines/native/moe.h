@@ -18,25 +18,25 @@
 #include "engines/native/params.h"
 
 struct moe {
-    const struct params_layout *params;
-    float *weights; /* borrowed: parameter runs */
-    float *gradients;
+    const struct params_layout *params; /* borrowed: from the transformer */
+    struct matrix weights;              /* parameter runs */
+    struct matrix gradients;            /* train only */
     size_t layer;
     size_t C, F, E, K;
     double dropout;
     uint64_t dropout_key; /* element (sorted row, f) has index row F + f */
 };
 
-/* normed (rows, C) -> out (rows, C) = residual + experts' sum; `out` may be `residual`. Uses
- * routing, routed and act of `work`; keeps hidden1, hidden2 and the routes in `layer`. Adds each
- * expert's rows to expert_tokens (E). */
-void moe_forward(const struct compute *compute, const struct moe *moe, size_t rows,
-                 const float *normed, const float *residual, float *out, struct buffers *work,
-                 struct layer_buffers *layer, uint64_t *expert_tokens);
-/* d_out (rows, C) -> d_normed (rows, C), and the layer's expert and gate gradients. `normed` is
- * forward's input; overwrites hidden1 and hidden2. */
-void moe_backward(const struct compute *compute, const struct moe *moe, size_t rows,
-                  const float *normed, const float *d_out, float *d_normed, struct buffers *work,
-                  struct layer_buffers *layer);
+/* Reads normed (rows, C), writes out (rows, C) = residual + experts' sum; `out` may be `residual`.
+ * Uses routing, routed and act of `work`; keeps hidden1, hidden2 and the routes in `layer`. Adds
+ * each expert's rows to expert_tokens (E). */
+void moe_forward(const struct compute *compute, const struct moe *moe, struct matrix normed,
+                 struct matrix residual, struct matrix out, const struct buffers *work,
+                 const struct layer_buffers *layer, uint64_t *expert_tokens);
+/* Reads d_out (rows, C), writes d_normed (rows, C), and the layer's expert and gate gradients.
+ * `normed` is forward's input; overwrites hidden1 and hidden2. */
+void moe_backward(const struct compute *compute, const struct moe *moe, struct matrix normed,
+                  struct matrix d_out, struct matrix d_normed, const struct buffers *work,
+                  const struct layer_buffers *layer);
 
 #endif

@@ -225,11 +225,11 @@ static void train_step(struct session *session)
 {
     struct transformer *t = &session->model;
     uint64_t step = session->steps_done;
-    session->loss = transformer_gradients(t, step, NULL);
+    session->loss = transformer_gradients(t, step, MATRIX_NONE);
     if (!isfinite(session->loss))
         session->losses_odd++;
-    adamw_step(&t->compute, &session->adamw, step + 1, t->params.elements_count, t->buffers.weights,
-               t->buffers.gradients, t->buffers.moment1, t->buffers.moment2);
+    adamw_step(&t->compute, &session->adamw, step + 1, t->buffers.weights, t->buffers.gradients,
+               t->buffers.moment1, t->buffers.moment2);
 }
 
 static enum status native_run_step(void *context, struct err *err)
@@ -241,10 +241,10 @@ static enum status native_run_step(void *context, struct err *err)
         tokens_batch(session->tokens, session->steps_done, t->buffers.inputs, t->buffers.targets);
     switch (session->cell.mode) {
     case CELL_MODE_TRAIN: train_step(session); break;
-    case CELL_MODE_INFER: transformer_infer(t, NULL); break;
+    case CELL_MODE_INFER: transformer_infer(t, MATRIX_NONE); break;
     case CELL_MODE_DECODE: {
         size_t from = (size_t)((t->shape.T - 1 + session->steps_done) % t->shape.T);
-        session_decode_step(t, from, t->shape.T - 1, NULL);
+        session_decode_step(t, from, t->shape.T - 1, MATRIX_NONE);
         break;
     }
     case CELL_MODE_COUNT: UNREACHABLE("no mode");
@@ -259,8 +259,7 @@ static void native_observe(void *context, struct proto_observation *ret)
     struct transformer *t = &session->model;
     if (session->cell.mode == CELL_MODE_TRAIN && session->steps_done > 0) {
         ret->loss = session->loss;
-        ret->grad_norm =
-            adamw_gradient_norm(&t->compute, t->params.elements_count, t->buffers.gradients);
+        ret->grad_norm = adamw_gradient_norm(&t->compute, t->buffers.gradients);
         ret->has_nonfinite = true;
         ret->nonfinite = session->losses_odd + (isfinite(ret->grad_norm) ? 0 : 1);
         session->losses_odd = 0;

@@ -9,7 +9,10 @@
 #define NORM_COLUMNS 128
 
 struct norm_job {
-    const struct norm *norm;
+    size_t dim;
+    double eps;
+    const float *weight;
+    const float *bias; /* NULL for RMSNorm */
     size_t rows;
     const float *x;
     const float *dy;
@@ -21,18 +24,18 @@ struct norm_job {
     float *d_bias;
 };
 
-ALWAYS_INLINE void normalise(const struct norm *norm, const float *x, float mean, float rstd,
+ALWAYS_INLINE void normalise(const struct norm_job *job, const float *x, float mean, float rstd,
                              float *y)
 {
-    const float *weight = norm->weight;
-    if (norm->bias == NULL) {
+    const float *weight = job->weight;
+    if (job->bias == NULL) {
         INDEPENDENT
-        for (size_t i = 0; i < norm->dim; i++)
+        for (size_t i = 0; i < job->dim; i++)
             y[i] = x[i] * rstd * weight[i];
     } else {
         INDEPENDENT
-        for (size_t i = 0; i < norm->dim; i++)
-            y[i] = (x[i] - mean) * rstd * weight[i] + norm->bias[i];
+        for (size_t i = 0; i < job->dim; i++)
+            y[i] = (x[i] - mean) * rstd * weight[i] + job->bias[i];
     }
 }
 
@@ -40,24 +43,23 @@ static CLONES void forward_task(void *context, unsigned thread_index, size_t beg
 {
     (void)thread_index;
     const struct norm_job *job = context;
-    const struct norm *norm = job->norm;
-    double count = (double)norm->dim;
+    double count = (double)job->dim;
     for (size_t row = begin; row < end; row++) {
-        const float *x = job->x + row * norm->dim;
-        float *y = job->y + row * norm->dim;
+        const float *x = job->x + row * job->dim;
+        float *y = job->y + row * job->dim;
         double mean = 0;
         double square = 0;
-        if (norm->bias == NULL) {
-            square = squares_f32(x, norm->dim) / count;
+        if (job->bias == NULL) {
+            square = squares_f32(x, job->dim) / count;
         } else {
-            mean = sum_f32(x, norm->dim) / count;
+            mean = sum_f32(x, job->dim) / count;
             /* y holds x - mean for a moment: the variance's two passes, without cancellation. */
-            for (size_t i = 0; i < norm->dim; i++)
+            for (size_t i = 0; i < job->dim; i++)
                 y[i] = x[i] - (float)mean;
-            square = squares_f32(y, norm->dim) / count;
+            square = squares_f32(y, job->dim) / count;
         }
-        float rstd = (float)(1.0 / sqrt(square + norm->eps));
-        normalise(norm, x, (float)mean, rstd, y);
+        float rstd = (float)(1.0 / sqrt(square + job->eps));
+        normalise(job, x, (float)mean, rstd, y);
         if (job->rstd != NULL)
             job->rstd[row] = rstd;
         if (job->mean != NULL)
@@ -65,29 +67,50 @@ static CLONES void forward_task(void *context, unsigned thread_index, size_t beg
     }
 }
 
-void norm_forward(const struct compute *compute, const struct norm *norm, size_t rows,
-                  const float *x, float *y, float *rstd, float *mean)
+static struct norm_job job_make(const struct norm *norm, struct matrix x, struct matrix rstd,
+                                struct matrix mean)
 {
-    struct norm_job job = {.norm = norm, .x = x, .y = y, .rstd = rstd, .mean = mean};
-    pool_run(compute->pool, rows, compute_row_grain(norm->dim), forward_task, &job);
+    size_t dim = norm->weight.columns;
+    ASSERT(x.columns == dim && norm->weight.rows == 1);
+    ASSERT(matrix_is_none(norm->bias) || matrix_is_shaped(norm->bias, 1, dim));
+    ASSERT(matrix_is_none(rstd) || matrix_is_shaped(rstd, 1, x.rows));
+    ASSERT(matrix_is_none(mean) || matrix_is_shaped(mean, 1, x.rows));
+    return (struct norm_job){.dim = dim,
+                             .eps = norm->eps,
+                             .weight = matrix_floats(norm->weight),
+                             .bias = matrix_floats(norm->bias),
+                             .rows = x.rows,
+                             .x = matrix_floats(x),
+                             .rstd = matrix_floats(rstd),
+                             .mean = matrix_floats(mean)};
+}
+
+void norm_forward(const struct compute *compute, const struct norm *norm, struct matrix x,
+                  struct matrix y, struct matrix rstd, struct matrix mean)
+{
+    struct norm_job job = job_make(norm, x, rstd, mean);
+    ASSERT(matrix_is_shaped(y, x.rows, x.columns));
+    job.y = matrix_floats(y);
+    pool_run(compute->pool, job.rows, compute_row_grain(job.dim), forward_task, &job);
 }
 
 static CLONES void again_task(void *context, unsigned thread_index, size_t begin, size_t end)
 {
     (void)thread_index;
     const struct norm_job *job = context;
-    size_t dim = job->norm->dim;
+    size_t dim = job->dim;
     for (size_t row = begin; row < end; row++)
-        normalise(job->norm, job->x + row * dim, job->mean == NULL ? 0.0f : job->mean[row],
+        normalise(job, job->x + row * dim, job->mean == NULL ? 0.0f : job->mean[row],
                   job->rstd[row], job->y + row * dim);
 }
 
-void norm_again(const struct compute *compute, const struct norm *norm, size_t rows, const float *x,
-                const float *rstd, const float *mean, float *y)
+void norm_again(const struct compute *compute, const struct norm *norm, struct matrix x,
+                struct matrix rstd, struct matrix mean, struct matrix y)
 {
-    struct norm_job job = {
-        .norm = norm, .x = x, .y = y, .rstd = (float *)rstd, .mean = (float *)mean};
-    pool_run(compute->pool, rows, compute_row_grain(norm->dim), again_task, &job);
+    struct norm_job job = job_make(norm, x, rstd, mean);
+    ASSERT(matrix_is_shaped(y, x.rows, x.columns));
+    job.y = matrix_floats(y);
+    pool_run(compute->pool, job.rows, compute_row_grain(job.dim), again_task, &job);
 }
 
 /* With g = w dy and z = (x - mean) rstd:
@@ -97,9 +120,8 @@ static CLONES void backward_input_task(void *context, unsigned thread_index, siz
 {
     (void)thread_index;
     const struct norm_job *job = context;
-    const struct norm *norm = job->norm;
-    const float *weight = norm->weight;
-    size_t dim = norm->dim;
+    const float *weight = job->weight;
+    size_t dim = job->dim;
     for (size_t row = begin; row < end; row++) {
         const float *x = job->x + row * dim;
         const float *dy = job->dy + row * dim;
@@ -128,7 +150,7 @@ static CLONES void backward_input_task(void *context, unsigned thread_index, siz
             sum_gz += (double)part_gz;
         }
         float mean_gz = (float)(sum_gz * (double)rstd / (double)dim);
-        float mean_g = norm->bias == NULL ? 0.0f : (float)(sum_g / (double)dim);
+        float mean_g = job->bias == NULL ? 0.0f : (float)(sum_g / (double)dim);
         INDEPENDENT
         for (size_t i = 0; i < dim; i++)
             d_x[i] += rstd * (dy[i] * weight[i] - mean_g - (x[i] - mean) * rstd * mean_gz);
@@ -141,7 +163,7 @@ static CLONES void backward_weight_task(void *context, unsigned thread_index, si
 {
     (void)thread_index;
     const struct norm_job *job = context;
-    size_t dim = job->norm->dim;
+    size_t dim = job->dim;
     for (size_t block = begin; block < end; block++) {
         size_t first = block * NORM_COLUMNS;
         size_t count = dim - first < NORM_COLUMNS ? dim - first : NORM_COLUMNS;
@@ -163,20 +185,17 @@ static CLONES void backward_weight_task(void *context, unsigned thread_index, si
     }
 }
 
-void norm_backward(const struct compute *compute, const struct norm *norm, size_t rows,
-                   const float *x, const float *rstd, const float *mean, const float *dy,
-                   float *d_x, float *d_weight, float *d_bias)
+void norm_backward(const struct compute *compute, const struct norm *norm, struct matrix x,
+                   struct matrix rstd, struct matrix mean, struct matrix dy, struct matrix d_x,
+                   struct matrix d_weight, struct matrix d_bias)
 {
-    struct norm_job job = {.norm = norm,
-                           .rows = rows,
-                           .x = x,
-                           .dy = dy,
-                           .rstd = (float *)rstd,
-                           .mean = (float *)mean,
-                           .d_x = d_x,
-                           .d_weight = d_weight,
-                           .d_bias = d_bias};
-    pool_run(compute->pool, rows, compute_row_grain(norm->dim), backward_input_task, &job);
-    pool_run(compute->pool, (norm->dim + NORM_COLUMNS - 1) / NORM_COLUMNS, 1, backward_weight_task,
+    struct norm_job job = job_make(norm, x, rstd, mean);
+    ASSERT(matrix_is_shaped(dy, x.rows, x.columns) && matrix_is_shaped(d_x, x.rows, x.columns));
+    job.dy = matrix_floats(dy);
+    job.d_x = matrix_floats(d_x);
+    job.d_weight = matrix_floats(d_weight);
+    job.d_bias = matrix_floats(d_bias);
+    pool_run(compute->pool, job.rows, compute_row_grain(job.dim), backward_input_task, &job);
+    pool_run(compute->pool, (job.dim + NORM_COLUMNS - 1) / NORM_COLUMNS, 1, backward_weight_task,
              &job);
 }

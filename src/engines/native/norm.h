@@ -6,26 +6,26 @@
 #ifndef ENGINES_NATIVE_NORM_H
 #define ENGINES_NATIVE_NORM_H
 
-#include <stddef.h>
-
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
 struct norm {
-    size_t dim;
     double eps;
-    const float *weight; /* (dim) */
-    const float *bias;   /* (dim); NULL makes it RMSNorm */
+    struct matrix weight; /* (1, dim) */
+    struct matrix bias;   /* (1, dim); MATRIX_NONE makes it RMSNorm */
 };
 
-/* x (rows, dim) -> y (rows, dim). Keeps rstd (rows) and, for LayerNorm, mean (rows) unless NULL. */
-void norm_forward(const struct compute *compute, const struct norm *norm, size_t rows,
-                  const float *x, float *y, float *rstd, float *mean);
-/* y again, from what was kept. */
-void norm_again(const struct compute *compute, const struct norm *norm, size_t rows, const float *x,
-                const float *rstd, const float *mean, float *y);
-/* dy (rows, dim) -> added to d_x (rows, dim); d_weight and d_bias (dim) are set. */
-void norm_backward(const struct compute *compute, const struct norm *norm, size_t rows,
-                   const float *x, const float *rstd, const float *mean, const float *dy,
-                   float *d_x, float *d_weight, float *d_bias);
+/* Reads x (rows, dim), writes y (rows, dim). Keeps rstd (1, rows) and, for LayerNorm, mean (1,
+ * rows) where they are not MATRIX_NONE. */
+void norm_forward(const struct compute *compute, const struct norm *norm, struct matrix x,
+                  struct matrix y, struct matrix rstd, struct matrix mean);
+/* Writes y again, from what was kept. */
+void norm_again(const struct compute *compute, const struct norm *norm, struct matrix x,
+                struct matrix rstd, struct matrix mean, struct matrix y);
+/* Reads dy (rows, dim), adds to d_x (rows, dim), sets d_weight and, for LayerNorm, d_bias (1, dim).
+ */
+void norm_backward(const struct compute *compute, const struct norm *norm, struct matrix x,
+                   struct matrix rstd, struct matrix mean, struct matrix dy, struct matrix d_x,
+                   struct matrix d_weight, struct matrix d_bias);
 
 #endif

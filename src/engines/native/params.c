@@ -34,6 +34,8 @@ static void place(struct params_layout *layout, enum param_slot slot, struct cur
 {
     uint64_t count = rows * columns; /* both fit 32 bits (spec/model.c) */
     layout->offset[slot] = (size_t)cursor->at;
+    layout->rows[slot] = (size_t)rows;
+    layout->columns[slot] = (size_t)columns;
     if (count > PARAMS_ELEMENTS_MAX || cursor->at > PARAMS_ELEMENTS_MAX)
         cursor->has_overflowed = true;
     else
@@ -43,9 +45,9 @@ static void place(struct params_layout *layout, enum param_slot slot, struct cur
 static void place_norm(struct params_layout *layout, enum param_slot weight, enum param_slot bias,
                        struct cursor *cursor, const struct model_spec *spec)
 {
-    place(layout, weight, cursor, spec->dim, 1);
+    place(layout, weight, cursor, 1, spec->dim);
     if (spec->norm == MODEL_NORM_LAYER)
-        place(layout, bias, cursor, spec->dim, 1);
+        place(layout, bias, cursor, 1, spec->dim);
 }
 
 /* Adds (times - 1) copies of what lies between `begin` and the cursor. */
@@ -67,20 +69,27 @@ static void place_ffn(struct params_layout *layout, struct cursor *cursor,
     uint64_t hidden = spec->ffn_hidden;
     if (spec->ffn == MODEL_FFN_GELU) {
         place(layout, PARAM_FC_WEIGHT, cursor, hidden, dim);
-        place(layout, PARAM_FC_BIAS, cursor, hidden, 1);
+        place(layout, PARAM_FC_BIAS, cursor, 1, hidden);
         place(layout, PARAM_PROJ_WEIGHT, cursor, dim, hidden);
-        place(layout, PARAM_PROJ_BIAS, cursor, dim, 1);
+        place(layout, PARAM_PROJ_BIAS, cursor, 1, dim);
         return;
     }
     place(layout, PARAM_GATE_WEIGHT, cursor, spec->experts_count, dim);
     uint64_t expert_begin = cursor->at;
     place(layout, PARAM_W1_WEIGHT, cursor, hidden, dim);
-    place(layout, PARAM_W1_BIAS, cursor, hidden, 1);
+    place(layout, PARAM_W1_BIAS, cursor, 1, hidden);
     place(layout, PARAM_W2_WEIGHT, cursor, hidden, dim);
-    place(layout, PARAM_W2_BIAS, cursor, hidden, 1);
+    place(layout, PARAM_W2_BIAS, cursor, 1, hidden);
     place(layout, PARAM_W3_WEIGHT, cursor, dim, hidden);
-    place(layout, PARAM_W3_BIAS, cursor, dim, 1);
+    place(layout, PARAM_W3_BIAS, cursor, 1, dim);
     repeat(cursor, expert_begin, spec->experts_count, &layout->expert_stride);
+}
+
+static void alias(struct params_layout *layout, enum param_slot slot, enum param_slot of)
+{
+    layout->offset[slot] = layout->offset[of];
+    layout->rows[slot] = layout->rows[of];
+    layout->columns[slot] = layout->columns[of];
 }
 
 void params_layout_init(struct params_layout *layout, const struct model_spec *spec)
@@ -95,15 +104,15 @@ void params_layout_init(struct params_layout *layout, const struct model_spec *s
     uint64_t layer_begin = cursor.at;
     place_norm(layout, PARAM_NORM1_WEIGHT, PARAM_NORM1_BIAS, &cursor, spec);
     place(layout, PARAM_QKV_WEIGHT, &cursor, 3 * dim, dim);
-    place(layout, PARAM_QKV_BIAS, &cursor, 3 * dim, 1);
+    place(layout, PARAM_QKV_BIAS, &cursor, 1, 3 * dim);
     place(layout, PARAM_OUT_WEIGHT, &cursor, dim, dim);
-    place(layout, PARAM_OUT_BIAS, &cursor, dim, 1);
+    place(layout, PARAM_OUT_BIAS, &cursor, 1, dim);
     place_norm(layout, PARAM_NORM2_WEIGHT, PARAM_NORM2_BIAS, &cursor, spec);
     place_ffn(layout, &cursor, spec);
     repeat(&cursor, layer_begin, spec->layers_count, &layout->layer_stride);
     place_norm(layout, PARAM_NORM_WEIGHT, PARAM_NORM_BIAS, &cursor, spec);
     if (spec->is_head_tied)
-        layout->offset[PARAM_HEAD] = layout->offset[PARAM_TOKEN];
+        alias(layout, PARAM_HEAD, PARAM_TOKEN);
     else
         place(layout, PARAM_HEAD, &cursor, spec->vocab_size, dim);
     layout->elements_count = cursor.has_overflowed ? 0 : (size_t)cursor.at;
@@ -122,7 +131,8 @@ static const char *name_in_group(const struct model_tensor *tensor, enum slot_gr
     return name;
 }
 
-size_t params_offset_of(const struct params_layout *layout, const struct model_tensor *tensor)
+struct matrix params_of(const struct params_layout *layout, struct matrix run,
+                        const struct model_tensor *tensor)
 {
     enum slot_group group = tensor->expert >= 0  ? GROUP_EXPERT
                             : tensor->layer >= 0 ? GROUP_LAYER
@@ -134,10 +144,10 @@ size_t params_offset_of(const struct params_layout *layout, const struct model_t
         const struct slot_name *entry = &slot_names[i];
         if (entry->group != group || strcmp(entry->name, name) != 0)
             continue;
-        ASSERT(layout->offset[entry->slot] != SIZE_MAX);
-        return layout->offset[entry->slot] + layer * layout->layer_stride +
-               expert * layout->expert_stride;
+        struct matrix found = params_at(layout, run, entry->slot, layer, expert);
+        ASSERT(found.rows * found.columns == tensor->elements_count);
+        return found;
     }
     UNREACHABLE("a tensor of the model has no slot");
-    return 0;
+    return MATRIX_NONE;
 }

@@ -1,7 +1,8 @@
-/* engines/native/params.h - where each parameter lies in one flat run of floats.
+/* engines/native/params.h - where each parameter lies in one run of elements.
  *
- * Weights, gradients and both AdamW moments are such runs, with equal layout, so that the optimizer
- * is one loop. Every tensor begins at a multiple of 16 floats; the gaps stay zero for ever.
+ * Weights, gradients and both AdamW moments are such runs, (1, elements_count), with equal layout
+ * whatever their dtypes, so that the optimizer is one loop. Every tensor begins at a multiple of 16
+ * elements; the gaps stay zero for ever.
  */
 #ifndef ENGINES_NATIVE_PARAMS_H
 #define ENGINES_NATIVE_PARAMS_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "engines/native/matrix.h"
 #include "spec/model.h"
 
 /* X(slot, name behind "", "layers.N." or "layers.N.moe.experts.E.") */
@@ -52,6 +54,8 @@ struct params_layout {
     /* Elements from the start to the slot's first tensor (layer 0, expert 0); SIZE_MAX when the
      * model has none. A tied head is the token embedding. */
     size_t offset[PARAM_SLOTS_COUNT];
+    size_t rows[PARAM_SLOTS_COUNT]; /* of each tensor: a matrix is (out, in), a vector (1, n) */
+    size_t columns[PARAM_SLOTS_COUNT];
     size_t layer_stride;   /* elements from a layer to the next */
     size_t expert_stride;  /* elements from an expert to the next */
     size_t elements_count; /* all, gaps counted; 0 if more than 2^60 */
@@ -59,18 +63,20 @@ struct params_layout {
 
 void params_layout_init(struct params_layout *layout, const struct model_spec *spec);
 
-/* The tensor in the run that starts at `base`; NULL when the model has none. Global slots take
- * layer 0, all but expert slots take expert 0. */
-static inline float *params_at(const struct params_layout *layout, float *base,
-                               enum param_slot slot, size_t layer, size_t expert)
+/* The tensor in `run`; MATRIX_NONE when the model has none. Global slots take layer 0, all but
+ * expert slots take expert 0. */
+static inline struct matrix params_at(const struct params_layout *layout, struct matrix run,
+                                      enum param_slot slot, size_t layer, size_t expert)
 {
     if (layout->offset[slot] == SIZE_MAX)
-        return NULL;
-    return base + layout->offset[slot] + layer * layout->layer_stride +
-           expert * layout->expert_stride;
+        return MATRIX_NONE;
+    return matrix_of_run(
+        run, layout->offset[slot] + layer * layout->layer_stride + expert * layout->expert_stride,
+        layout->rows[slot], layout->columns[slot]);
 }
 
-/* The place of a tensor of model_tensor_at(). */
-size_t params_offset_of(const struct params_layout *layout, const struct model_tensor *tensor);
+/* A tensor of model_tensor_at() in `run`. */
+struct matrix params_of(const struct params_layout *layout, struct matrix run,
+                        const struct model_tensor *tensor);
 
 #endif

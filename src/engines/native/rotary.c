@@ -4,22 +4,26 @@
 
 #include "engines/native/clones.h"
 
-void rotary_table(size_t positions_count, size_t rotary_dim, double base, float *ret_cosines,
-                  float *ret_sines)
+void rotary_table(double base, struct matrix cosines, struct matrix sines)
 {
-    size_t half = rotary_dim / 2;
+    size_t half = cosines.columns;
+    float *cosine = matrix_floats(cosines);
+    float *sine = matrix_floats(sines);
+    ASSERT(matrix_is_shaped(sines, cosines.rows, half));
     for (size_t i = 0; i < half; i++) {
-        double frequency = pow(base, -2.0 * (double)i / (double)rotary_dim);
-        for (size_t position = 0; position < positions_count; position++) {
+        double frequency = pow(base, -2.0 * (double)i / (double)(2 * half));
+        for (size_t position = 0; position < cosines.rows; position++) {
             double angle = (double)position * frequency;
-            ret_cosines[position * half + i] = (float)cos(angle);
-            ret_sines[position * half + i] = (float)sin(angle);
+            cosine[position * half + i] = (float)cos(angle);
+            sine[position * half + i] = (float)sin(angle);
         }
     }
 }
 
 struct rotary_job {
     const struct rotary *rotary;
+    const float *cosines;
+    const float *sines;
     float *qkv;
     float sign;
 };
@@ -32,8 +36,8 @@ static CLONES void rotary_task(void *context, unsigned thread_index, size_t begi
     size_t half = r->rotary_dim / 2;
     float sign = job->sign;
     for (size_t row = begin; row < end; row++) {
-        const float *cosines = r->cosines + r->positions[row] * half;
-        const float *sines = r->sines + r->positions[row] * half;
+        const float *cosines = job->cosines + r->positions[row] * half;
+        const float *sines = job->sines + r->positions[row] * half;
         float *heads = job->qkv + row * 3 * r->heads_count * r->head_dim;
         /* q's heads, and k's right behind them */
         for (size_t head = 0; head < 2 * r->heads_count; head++) {
@@ -51,12 +55,17 @@ static CLONES void rotary_task(void *context, unsigned thread_index, size_t begi
     }
 }
 
-void rotary_apply(const struct compute *compute, const struct rotary *rotary, size_t rows,
-                  float *qkv, bool is_inverse)
+void rotary_apply(const struct compute *compute, const struct rotary *rotary, struct matrix qkv,
+                  bool is_inverse)
 {
+    size_t dim = rotary->heads_count * rotary->head_dim;
+    ASSERT(qkv.columns == 3 * dim);
     if (rotary->rotary_dim == 0)
         return;
-    struct rotary_job job = {.rotary = rotary, .qkv = qkv, .sign = is_inverse ? -1.0f : 1.0f};
-    pool_run(compute->pool, rows, compute_row_grain(rotary->heads_count * rotary->head_dim),
-             rotary_task, &job);
+    struct rotary_job job = {.rotary = rotary,
+                             .cosines = matrix_floats(rotary->cosines),
+                             .sines = matrix_floats(rotary->sines),
+                             .qkv = matrix_floats(qkv),
+                             .sign = is_inverse ? -1.0f : 1.0f};
+    pool_run(compute->pool, qkv.rows, compute_row_grain(dim), rotary_task, &job);
 }

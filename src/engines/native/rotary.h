@@ -9,22 +9,22 @@
 #include <stdint.h>
 
 #include "engines/native/compute.h"
+#include "engines/native/matrix.h"
 
 struct rotary {
     size_t heads_count;
     size_t head_dim;
     size_t rotary_dim;         /* 0: nothing is turned */
-    const float *cosines;      /* (positions, rotary_dim / 2) */
-    const float *sines;        /* the same */
-    const uint32_t *positions; /* (rows) */
+    struct matrix cosines;     /* (positions, rotary_dim / 2) */
+    struct matrix sines;       /* the same */
+    const uint32_t *positions; /* (rows), borrowed: from the buffers */
 };
 
-/* Angles in double, for positions 0 .. positions_count-1. */
-void rotary_table(size_t positions_count, size_t rotary_dim, double base, float *ret_cosines,
-                  float *ret_sines);
-/* qkv (rows, 3, heads, head_dim) in place; `is_inverse` turns back, which is also what the
- * gradients need. */
-void rotary_apply(const struct compute *compute, const struct rotary *rotary, size_t rows,
-                  float *qkv, bool is_inverse);
+/* Writes both tables, (positions, rotary_dim / 2). Angles are made in double. */
+void rotary_table(double base, struct matrix cosines, struct matrix sines);
+/* qkv (rows, 3 heads head_dim) in place; `is_inverse` turns back, which is also what the gradients
+ * need. */
+void rotary_apply(const struct compute *compute, const struct rotary *rotary, struct matrix qkv,
+                  bool is_inverse);
 
 #endif

@@ -27,12 +27,13 @@ void session_prefill(struct transformer *t, size_t positions_count)
                 b->positions[row] = (uint32_t)(first + row);
                 b->batch_of[row] = (uint32_t)batch;
             }
-            transformer_decode(t, rows, false, NULL);
+            transformer_decode(t, rows, false, MATRIX_NONE);
         }
     }
 }
 
-void session_decode_step(struct transformer *t, size_t from, size_t position, float *logits_out)
+void session_decode_step(struct transformer *t, size_t from, size_t position,
+                         struct matrix logits_out)
 {
     struct buffers *b = &t->buffers;
     for (size_t batch = 0; batch < t->shape.B; batch++) {

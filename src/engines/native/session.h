@@ -31,6 +31,7 @@ MUST_CHECK enum status session_check(struct session *session, const struct proto
  * (B, T). */
 void session_prefill(struct transformer *t, size_t positions_count);
 /* Decode: token inputs[b][from] of every row at position `position`, and its logits. */
-void session_decode_step(struct transformer *t, size_t from, size_t position, float *logits_out);
+void session_decode_step(struct transformer *t, size_t from, size_t position,
+                         struct matrix logits_out);
 
 #endif

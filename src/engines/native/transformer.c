@@ -46,8 +46,7 @@ enum status transformer_plan(const struct model_spec *spec, const struct transfo
 static void fill_tables(struct transformer *t)
 {
     struct buffers *b = &t->buffers;
-    rotary_table(t->shape.T, t->shape.rotary_dim, t->spec.rotary_base, b->rotary_cos,
-                 b->rotary_sin);
+    rotary_table(t->spec.rotary_base, b->rotary_cos, b->rotary_sin);
     if (t->shape.mode != CELL_MODE_DECODE)
         for (size_t row = 0; row < t->shape.N; row++)
             b->positions[row] = (uint32_t)(row % t->shape.T);
@@ -99,18 +98,15 @@ uint64_t transformer_dropout_key(const struct transformer *t, uint64_t step, siz
 struct norm transformer_norm(const struct transformer *t, enum param_slot weight,
                              enum param_slot bias, size_t layer)
 {
-    return (struct norm){.dim = t->shape.C,
-                         .eps = t->spec.norm_eps,
+    return (struct norm){.eps = t->spec.norm_eps,
                          .weight = params_at(&t->params, t->buffers.weights, weight, layer, 0),
                          .bias = params_at(&t->params, t->buffers.weights, bias, layer, 0)};
 }
 
 struct linear transformer_linear(const struct transformer *t, enum param_slot weight,
-                                 enum param_slot bias, size_t layer, size_t in, size_t out)
+                                 enum param_slot bias, size_t layer)
 {
-    return (struct linear){.in = in,
-                           .out = out,
-                           .weight = params_at(&t->params, t->buffers.weights, weight, layer, 0),
+    return (struct linear){.weight = params_at(&t->params, t->buffers.weights, weight, layer, 0),
                            .bias = params_at(&t->params, t->buffers.weights, bias, layer, 0)};
 }
 
@@ -131,8 +127,7 @@ struct moe transformer_moe(const struct transformer *t, uint64_t step, size_t la
 struct embedding transformer_dropout(const struct transformer *t, uint64_t step, size_t layer,
                                      enum transformer_site site)
 {
-    return (struct embedding){.dim = t->shape.C,
-                              .dropout = t->dropout,
+    return (struct embedding){.dropout = t->dropout,
                               .dropout_key = transformer_dropout_key(t, step, layer, site)};
 }
 
@@ -158,21 +153,19 @@ struct attention transformer_attention(const struct transformer *t, uint64_t ste
                                   transformer_dropout_key(t, step, layer, SITE_ATTENTION)};
 }
 
-static void attend_cached(struct transformer *t, const struct pass *pass, size_t index,
-                          const struct layer_buffers *layer)
+static void attend_cached(struct transformer *t, size_t index, struct matrix qkv, struct matrix att)
 {
     const struct shape *s = &t->shape;
     struct buffers *b = &t->buffers;
-    size_t layer_floats = s->B * s->T * s->C;
+    size_t rows = s->B * s->H * s->T;
     struct attention_cache cache = {.B = s->B,
                                     .T = s->T,
                                     .H = s->H,
                                     .D = s->D,
-                                    .keys = b->keys + index * layer_floats,
-                                    .values = b->values + index * layer_floats};
-    attention_cache_put(&t->compute, &cache, pass->rows, b->batch_of, b->positions, layer->qkv);
-    attention_cache_read(&t->compute, &cache, pass->rows, b->batch_of, b->positions, layer->qkv,
-                         layer->att);
+                                    .keys = matrix_rows(b->keys, index * rows, rows),
+                                    .values = matrix_rows(b->values, index * rows, rows)};
+    attention_cache_put(&t->compute, &cache, b->batch_of, b->positions, qkv);
+    attention_cache_read(&t->compute, &cache, b->batch_of, b->positions, qkv, att);
 }
 
 /* x_mid = x_in + dropout(out_proj(attention(norm1(x_in)))) */
@@ -180,49 +173,53 @@ static void attention_half(struct transformer *t, const struct pass *pass, size_
                            const struct layer_buffers *layer)
 {
     const struct compute *compute = &t->compute;
-    size_t C = t->shape.C;
-    float *normed = t->buffers.normed;
+    struct matrix x_in = matrix_rows(layer->x_in, 0, pass->rows);
+    struct matrix normed = matrix_rows(t->buffers.normed, 0, pass->rows);
+    struct matrix qkv = matrix_rows(layer->qkv, 0, pass->rows);
+    struct matrix att = matrix_rows(layer->att, 0, pass->rows);
     struct norm norm = transformer_norm(t, PARAM_NORM1_WEIGHT, PARAM_NORM1_BIAS, index);
-    struct linear qkv = transformer_linear(t, PARAM_QKV_WEIGHT, PARAM_QKV_BIAS, index, C, 3 * C);
-    struct linear out = transformer_linear(t, PARAM_OUT_WEIGHT, PARAM_OUT_BIAS, index, C, C);
+    struct linear qkv_proj = transformer_linear(t, PARAM_QKV_WEIGHT, PARAM_QKV_BIAS, index);
+    struct linear out_proj = transformer_linear(t, PARAM_OUT_WEIGHT, PARAM_OUT_BIAS, index);
     struct rotary rotary = transformer_rotary(t);
-    norm_forward(compute, &norm, pass->rows, layer->x_in, normed, layer->rstd1, layer->mean1);
-    linear_forward(compute, &qkv, pass->rows, normed, layer->qkv);
-    rotary_apply(compute, &rotary, pass->rows, layer->qkv, false);
+    norm_forward(compute, &norm, x_in, normed, layer->rstd1, layer->mean1);
+    linear_forward(compute, &qkv_proj, normed, qkv);
+    rotary_apply(compute, &rotary, qkv, false);
     if (pass->is_cached) {
-        attend_cached(t, pass, index, layer);
+        attend_cached(t, index, qkv, att);
     } else {
         struct attention attention = transformer_attention(t, pass->step, index);
-        attention_forward(compute, &attention, layer->qkv, layer->att, layer->lse);
+        attention_forward(compute, &attention, qkv, att, layer->lse);
     }
-    linear_forward(compute, &out, pass->rows, layer->att, normed);
+    linear_forward(compute, &out_proj, att, normed);
     struct embedding drop = transformer_dropout(t, pass->step, index, SITE_RESIDUAL);
-    embedding_add_dropped(compute, &drop, pass->rows, normed, layer->x_in, layer->x_mid);
+    embedding_add_dropped(compute, &drop, normed, x_in, matrix_rows(layer->x_mid, 0, pass->rows));
 }
 
 /* x_out = x_mid + feed-forward(norm2(x_mid)) */
 static void ffn_half(struct transformer *t, const struct pass *pass, size_t index,
-                     struct layer_buffers *layer, float *x_out)
+                     const struct layer_buffers *layer, struct matrix x_out)
 {
     const struct compute *compute = &t->compute;
     struct buffers *b = &t->buffers;
-    size_t C = t->shape.C;
-    size_t F = t->shape.F;
+    struct matrix x_mid = matrix_rows(layer->x_mid, 0, pass->rows);
+    struct matrix normed = matrix_rows(b->normed, 0, pass->rows);
     struct norm norm = transformer_norm(t, PARAM_NORM2_WEIGHT, PARAM_NORM2_BIAS, index);
-    norm_forward(compute, &norm, pass->rows, layer->x_mid, b->normed, layer->rstd2, layer->mean2);
+    norm_forward(compute, &norm, x_mid, normed, layer->rstd2, layer->mean2);
     if (t->spec.ffn == MODEL_FFN_MOE_SWIGLU) {
         struct moe moe = transformer_moe(t, pass->step, index);
-        moe_forward(compute, &moe, pass->rows, b->normed, layer->x_mid, x_out, b, layer,
-                    t->expert_tokens);
+        moe_forward(compute, &moe, normed, x_mid, x_out, b, layer, t->expert_tokens);
         return;
     }
-    struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index, C, F);
-    struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index, F, C);
+    struct matrix hidden = matrix_rows(layer->hidden1, 0, pass->rows);
+    struct matrix act = matrix_rows(b->act, 0, pass->rows);
+    struct matrix result = matrix_rows(b->routed, 0, pass->rows);
+    struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index);
+    struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index);
     struct embedding drop = transformer_dropout(t, pass->step, index, SITE_FFN);
-    linear_forward(compute, &fc, pass->rows, b->normed, layer->hidden1);
-    mlp_gelu(compute, pass->rows, F, layer->hidden1, b->act);
-    linear_forward(compute, &proj, pass->rows, b->act, b->routed);
-    embedding_add_dropped(compute, &drop, pass->rows, b->routed, layer->x_mid, x_out);
+    linear_forward(compute, &fc, normed, hidden);
+    mlp_gelu(compute, hidden, act);
+    linear_forward(compute, &proj, act, result);
+    embedding_add_dropped(compute, &drop, result, x_mid, x_out);
 }
 
 /* tokens -> x_final, and normed = the final norm of it */
@@ -230,18 +227,20 @@ static void forward(struct transformer *t, const struct pass *pass)
 {
     struct buffers *b = &t->buffers;
     struct embedding drop = transformer_dropout(t, pass->step, t->shape.L, SITE_EMBEDDING);
-    embedding_forward(&t->compute, &drop, pass->rows, pass->tokens, b->positions,
+    embedding_forward(&t->compute, &drop, pass->tokens, b->positions,
                       params_at(&t->params, b->weights, PARAM_TOKEN, 0, 0),
-                      params_at(&t->params, b->weights, PARAM_POSITION, 0, 0), b->layer0.x_in);
+                      params_at(&t->params, b->weights, PARAM_POSITION, 0, 0),
+                      matrix_rows(b->layer0.x_in, 0, pass->rows));
     for (size_t index = 0; index < t->shape.L; index++) {
         struct layer_buffers layer = buffers_layer(b, index);
-        float *x_out = index + 1 < t->shape.L ? buffers_layer(b, index + 1).x_in : b->x_final;
+        struct matrix x_out =
+            index + 1 < t->shape.L ? buffers_layer(b, index + 1).x_in : b->x_final;
         attention_half(t, pass, index, &layer);
-        ffn_half(t, pass, index, &layer, x_out);
+        ffn_half(t, pass, index, &layer, matrix_rows(x_out, 0, pass->rows));
     }
     struct norm norm = transformer_norm(t, PARAM_NORM_WEIGHT, PARAM_NORM_BIAS, 0);
-    norm_forward(&t->compute, &norm, pass->rows, b->x_final, b->normed, b->final_rstd,
-                 b->final_mean);
+    norm_forward(&t->compute, &norm, matrix_rows(b->x_final, 0, pass->rows),
+                 matrix_rows(b->normed, 0, pass->rows), b->final_rstd, b->final_mean);
 }
 
 void transformer_forward(struct transformer *t, uint64_t step)
@@ -250,33 +249,30 @@ void transformer_forward(struct transformer *t, uint64_t step)
     forward(t, &pass);
 }
 
-struct loss transformer_head(const struct transformer *t, float *logits_out)
+struct loss transformer_head(const struct transformer *t, struct matrix logits_out)
 {
-    return (struct loss){.C = t->shape.C,
-                         .V = t->shape.V,
-                         .head = params_at(&t->params, t->buffers.weights, PARAM_HEAD, 0, 0),
+    return (struct loss){.head = params_at(&t->params, t->buffers.weights, PARAM_HEAD, 0, 0),
                          .logits = t->buffers.logits,
-                         .logits_rows = t->shape.logits_rows,
                          .logits_out = logits_out};
 }
 
-void transformer_infer(struct transformer *t, float *logits_out)
+void transformer_infer(struct transformer *t, struct matrix logits_out)
 {
     transformer_forward(t, 0);
     struct loss head = transformer_head(t, logits_out);
-    loss_logits(&t->compute, &head, t->shape.N, t->buffers.normed);
+    loss_logits(&t->compute, &head, t->buffers.normed);
 }
 
-double transformer_loss(struct transformer *t, uint64_t step, float *logits_out)
+double transformer_loss(struct transformer *t, uint64_t step, struct matrix logits_out)
 {
     transformer_forward(t, step);
     struct loss head = transformer_head(t, logits_out);
-    return loss_cross_entropy(&t->compute, &head, t->shape.N, t->buffers.normed, t->buffers.targets,
-                              t->buffers.losses, NULL, NULL);
+    return loss_cross_entropy(&t->compute, &head, t->buffers.normed, t->buffers.targets,
+                              t->buffers.losses, MATRIX_NONE, MATRIX_NONE);
 }
 
 void transformer_decode(struct transformer *t, size_t rows_count, bool has_logits,
-                        float *logits_out)
+                        struct matrix logits_out)
 {
     ASSERT(t->shape.mode == CELL_MODE_DECODE && rows_count <= t->shape.N);
     struct pass pass = {.rows = rows_count, .tokens = t->buffers.pass_tokens, .is_cached = true};
@@ -284,5 +280,5 @@ void transformer_decode(struct transformer *t, size_t rows_count, bool has_logit
     if (!has_logits)
         return;
     struct loss head = transformer_head(t, logits_out);
-    loss_logits(&t->compute, &head, rows_count, t->buffers.normed);
+    loss_logits(&t->compute, &head, matrix_rows(t->buffers.normed, 0, rows_count));
 }

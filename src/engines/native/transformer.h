@@ -55,18 +55,19 @@ MUST_CHECK enum status transformer_open(const struct model_spec *spec,
 void transformer_close(struct transformer *t);
 
 /* Train and infer work on buffers.inputs (B, T) and, for a loss, buffers.targets (B, T).
- * `step` chooses the dropout masks. `logits_out` (B, T, V) gets all logits; NULL = not kept. */
-void transformer_infer(struct transformer *t, float *logits_out);
-double transformer_loss(struct transformer *t, uint64_t step, float *logits_out);
+ * `step` chooses the dropout masks. `logits_out` (B T, V) gets all logits; MATRIX_NONE = not kept.
+ */
+void transformer_infer(struct transformer *t, struct matrix logits_out);
+double transformer_loss(struct transformer *t, uint64_t step, struct matrix logits_out);
 /* Loss, and all gradients in buffers.gradients. Train only. */
-double transformer_gradients(struct transformer *t, uint64_t step, float *logits_out);
+double transformer_gradients(struct transformer *t, uint64_t step, struct matrix logits_out);
 
 /* Decode: feeds `rows_count` tokens at any positions whose predecessors of the same batch row are
  * in the cache already (or come earlier among these rows). Row r is buffers.pass_tokens[r] at
  * buffers.positions[r] of batch row buffers.batch_of[r]. `has_logits` makes their logits;
- * logits_out (rows_count, V) or NULL. */
+ * logits_out (rows_count, V) or MATRIX_NONE. */
 void transformer_decode(struct transformer *t, size_t rows_count, bool has_logits,
-                        float *logits_out);
+                        struct matrix logits_out);
 
 /* For backward.c, which is the other half of transformer.c. */
 enum transformer_site { SITE_EMBEDDING, SITE_ATTENTION, SITE_RESIDUAL, SITE_FFN, SITES_COUNT };
@@ -75,12 +76,12 @@ uint64_t transformer_dropout_key(const struct transformer *t, uint64_t step, siz
 struct norm transformer_norm(const struct transformer *t, enum param_slot weight,
                              enum param_slot bias, size_t layer);
 struct linear transformer_linear(const struct transformer *t, enum param_slot weight,
-                                 enum param_slot bias, size_t layer, size_t in, size_t out);
+                                 enum param_slot bias, size_t layer);
 struct moe transformer_moe(const struct transformer *t, uint64_t step, size_t layer);
 struct embedding transformer_dropout(const struct transformer *t, uint64_t step, size_t layer,
                                      enum transformer_site site);
 struct attention transformer_attention(const struct transformer *t, uint64_t step, size_t layer);
-struct loss transformer_head(const struct transformer *t, float *logits_out);
+struct loss transformer_head(const struct transformer *t, struct matrix logits_out);
 struct rotary transformer_rotary(const struct transformer *t);
 void transformer_forward(struct transformer *t, uint64_t step);
 

@@ -49,14 +49,14 @@ static void constant_task(void *context, unsigned thread_index, size_t begin, si
 }
 
 void weights_init(const struct compute *compute, const struct model_spec *spec,
-                  const struct params_layout *params, uint64_t seed, float *weights)
+                  const struct params_layout *params, uint64_t seed, struct matrix weights)
 {
     uint64_t stream = random_key(seed, WEIGHTS_STREAM);
     uint32_t count = model_tensors_count(spec);
     struct model_tensor tensor;
     for (uint32_t index = 0; index < count; index++) {
         model_tensor_at(spec, index, &tensor);
-        struct init_job job = {.values = weights + params_offset_of(params, &tensor),
+        struct init_job job = {.values = matrix_floats(params_of(params, weights, &tensor)),
                                .key = random_key(stream, index)};
         pool_task *task = constant_task;
         switch (tensor.kind) {
@@ -109,9 +109,10 @@ static void forget_pages(const char *data, uint64_t bytes)
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-static enum status copy_tensor(const struct safetensors_tensor *found, uint64_t count, float *to,
-                               struct err *err)
+static enum status copy_tensor(const struct safetensors_tensor *found, uint64_t count,
+                               struct matrix into, struct err *err)
 {
+    float *to = matrix_floats(into);
     for (uint64_t done = 0; done < count;) {
         uint64_t now = count - done < COPY_ELEMENTS ? count - done : COPY_ELEMENTS;
         struct safetensors_tensor part = safetensors_part(found, done, now);
@@ -125,17 +126,18 @@ static enum status copy_tensor(const struct safetensors_tensor *found, uint64_t 
 }
 
 static enum status load_tensor(const char *path, const struct safetensors *file,
-                               const struct model_tensor *wanted, float *to, struct err *err)
+                               const struct model_tensor *wanted, struct matrix into,
+                               struct err *err)
 {
     const struct safetensors_tensor *found = safetensors_find(file, wanted->name);
     if (found == NULL)
         return ERR(err, STATUS_INVALID, "%s: there is no tensor %s", path, wanted->name);
     enum status status = check_shape(path, wanted, found, err);
-    return status == STATUS_OK ? copy_tensor(found, wanted->elements_count, to, err) : status;
+    return status == STATUS_OK ? copy_tensor(found, wanted->elements_count, into, err) : status;
 }
 
 enum status weights_load(const char *path, const struct model_spec *spec,
-                         const struct params_layout *params, float *weights, struct err *err)
+                         const struct params_layout *params, struct matrix weights, struct err *err)
 {
     struct safetensors *file = NULL;
     enum status status = safetensors_open(path, &file, err);
@@ -143,7 +145,7 @@ enum status weights_load(const char *path, const struct model_spec *spec,
     for (uint32_t index = 0; status == STATUS_OK && index < count; index++) {
         struct model_tensor wanted;
         model_tensor_at(spec, index, &wanted);
-        status = load_tensor(path, file, &wanted, weights + params_offset_of(params, &wanted), err);
+        status = load_tensor(path, file, &wanted, params_of(params, weights, &wanted), err);
     }
     safetensors_close(file);
     return status;
