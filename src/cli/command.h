@@ -70,9 +70,9 @@ extern const struct program program_list[];
 extern const unsigned program_list_count;
 
 /* One per file cmd_*.c. */
-extern const struct command command_run, command_env, command_models, command_engines, command_man,
-    command_completion, command_version, command_help, command_worker, command_check, command_setup,
-    command_ab, command_noise, command_fields;
+extern const struct command command_run, command_explain, command_env, command_models,
+    command_engines, command_man, command_completion, command_version, command_help, command_worker,
+    command_check, command_setup, command_ab, command_noise, command_fields;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

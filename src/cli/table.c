@@ -25,9 +25,10 @@ struct table_row {
     enum verdict verdict;
     bool is_synthetic;
     double ms_p50, ms_low, ms_high, tokens_per_second, peak_mib, loss; /* NaN = unknown */
-    struct trials trials;      /* over this one and those before; count 0 = this one alone */
-    char *reasons;             /* owned; "" = none */
-    char *tokens_data;         /* owned; "" = unknown */
+    struct trials trials; /* over this one and those before; count 0 = this one alone */
+    char *reasons;        /* owned; "" = none */
+    char *tokens_data;    /* owned; "" = unknown */
+    char *chosen;         /* owned: what the worker had to choose for the model; "" = nothing */
     char verdicts[CELL_BYTES]; /* of a cell's trials: "2 ok, 1 oom" */
 };
 
@@ -74,6 +75,7 @@ void table_release(struct table *table)
     for (size_t i = 0; i < table->rows_count; i++) {
         free(table->rows[i].reasons);
         free(table->rows[i].tokens_data);
+        free(table->rows[i].chosen);
     }
     free(table->rows);
     *table = (struct table){0};
@@ -134,6 +136,24 @@ static struct trials read_trials(const struct record *record)
     };
 }
 
+/* "vocab_size 50257: 6.49 M parameters"; NULL without memory. */
+static char *describe_chosen(const struct record *record)
+{
+    const char *chosen = record_string(record, FACT_MODEL_CHOSEN);
+    struct buf text;
+    buf_init(&text, REASONS_BYTES_MAX);
+    for (const char *c = chosen; *c != '\0'; c++)
+        buf_append_char(&text, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
+    if (chosen[0] != '\0' && !record_is_null(record, FACT_PARAMS_TOTAL)) {
+        char params[NUM_TEXT_BYTES];
+        num_format_count((double)record_u64(record, FACT_PARAMS_TOTAL), params);
+        buf_appendf(&text, ": %s parameters", params);
+    }
+    char *copy = strdup(text.data);
+    buf_release(&text);
+    return copy;
+}
+
 enum status table_add(struct table *table, size_t place, const struct record *record,
                       struct err *err)
 {
@@ -167,9 +187,11 @@ enum status table_add(struct table *table, size_t place, const struct record *re
     row.reasons = strdup(text.data);
     buf_release(&text);
     row.tokens_data = strdup(record_string(record, FACT_TOKENS_DATA));
-    if (row.reasons == NULL || row.tokens_data == NULL) {
+    row.chosen = describe_chosen(record);
+    if (row.reasons == NULL || row.tokens_data == NULL || row.chosen == NULL) {
         free(row.reasons);
         free(row.tokens_data);
+        free(row.chosen);
         return ERR(err, STATUS_NOMEM, "no memory for the table");
     }
     table->rows[table->rows_count++] = row;
@@ -484,6 +506,22 @@ static void append_lines(const struct table *table, bool is_colored, struct buf 
         append_line(table, &table->rows[i], widths, is_colored, out);
 }
 
+/* A model of one's own that nobody gave a vocabulary, or whose length was too short: each choice
+ * once. */
+static void append_chosen(const struct table *table, struct buf *out)
+{
+    size_t lines_count = 0;
+    for (size_t i = 0; i < table->rows_count; i++) {
+        const char *chosen = table->rows[i].chosen;
+        bool is_said = chosen[0] == '\0';
+        for (size_t j = 0; j < i && !is_said; j++)
+            is_said = strcmp(table->rows[j].chosen, chosen) == 0;
+        if (!is_said)
+            buf_appendf(out, "%sChosen for the model (--set gives other values): %s\n",
+                        lines_count++ == 0 ? "\n" : "", chosen);
+    }
+}
+
 void table_format(const struct table *table, bool is_colored, struct buf *out)
 {
     if (table->rows_count == 0)
@@ -501,6 +539,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
     free(by_cell.rows);
     append_not_ok(table, out);
     cures_format(&table->cures, out);
+    append_chosen(table, out);
     for (size_t i = 0; i < table->rows_count; i++) {
         const char *data = table->rows[i].tokens_data;
         if (data[0] == '\0' || strcmp(data, "none") == 0)

@@ -2,7 +2,7 @@
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
 usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
-                 [--starts FILE] [--open-s S]
+                 [--starts FILE] [--open-s S] [--ready FILE]
 
 --starts FILE: a line for each worker that is started, the last for all that follow: the ns that it
 says each of its steps took (give or take 0.1 %), or the word crash.
@@ -22,6 +22,7 @@ parser.add_argument("--device-ns", type=int, default=0, help="per step, by a dev
 parser.add_argument("--stubborn", action="store_true", help="does not end on SIGTERM")
 parser.add_argument("--starts", help="what each worker started says")
 parser.add_argument("--open-s", type=float, default=0, help="time that opening the model takes, for rows over 32")
+parser.add_argument("--ready", help="JSON file: more that it says of its model, by sequence length or for all")
 options = parser.parse_args()
 
 
@@ -77,7 +78,9 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "open":
         time.sleep(options.open_s if message["seq_len"] > 32 else 0)
-        send("ready", tokens_data="text novel.txt (1234 tokens)", backend="python")
+        more = json.load(open(options.ready, encoding="utf-8")) if options.ready else {}
+        send("ready", tokens_data="text novel.txt (1234 tokens)", backend="python",
+             **more.get(str(message["seq_len"]), more.get("all", {})))
     elif kind == "run":
         run(message)
     elif kind == "memory":
