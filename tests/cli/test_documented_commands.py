@@ -64,6 +64,7 @@ COMMANDS = {
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),
+    "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer"),
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
     "build/tokmark run --help": Run(),
@@ -86,6 +87,9 @@ COMMANDS = {
     "bench_pytorch --device cuda:0 --seq 128 512 --batch 8 --precision bf16 --steps 50": Dry(is_gpu=True),
     "tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=12 --seq 1024 --batch 8": Dry(),
     "tokmark run --engine pytorch --model hf:DIR --mode train infer decode": Dry(),
+    "tokmark explain --engine pytorch --model mymodel.model:MyModel --set n_layer=4": Run("--mode", "infer"),
+    "tokmark explain --engine pytorch --model ./model.py:MyModel --mode train --seq 1k --format json": Run("--seq", "8"),
+    "tokmark explain --model gpt2-124m --mode infer": Run("--model", "superintelligence-tiny"),
     # tokmark help, and --help of each command
     "tokmark run": Dry(),
     "tokmark run --help": Run(),
@@ -211,6 +215,7 @@ def place(tmp_path_factory):
     (folder / "mymodel").mkdir()
     (folder / "mymodel" / "__init__.py").touch()
     (folder / "mymodel" / "model.py").write_text(MODEL)
+    (folder / "model.py").write_text(MODEL)
     (folder / "DIR").mkdir()
     (folder / "DIR" / "config.json").write_text(json.dumps(
         {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 100, "n_positions": 4096}))
