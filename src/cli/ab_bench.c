@@ -68,6 +68,7 @@ static enum status keep_python(struct ab_bench *bench, enum pair_name name, stru
                      pair_title(name));
     else
         memcpy(bench->pythons[name], path, strlen(path) + 1);
+    file_path_from_text(bench->pythons[name]);
     json_decref(object);
     bench->supervise[name].python = bench->pythons[name];
     return status;

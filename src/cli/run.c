@@ -95,11 +95,17 @@ static enum status open_store(struct run *run, struct err *err)
     const char *out = run->setup.out;
     if (facts.torn_bytes > 0)
         note(run, "repaired %s: cut a torn last line of %zu bytes", out, facts.torn_bytes);
-    if (facts.csv_remade)
+    if (facts.csv_moved_aside)
+        note(run,
+             "%s: bench_results.csv was another's: it is now bench_results.csv.orig, or .orig.N",
+             out);
+    else if (facts.csv_remade)
         note(run, "repaired %s: made bench_results.csv anew from bench_results.jsonl", out);
     if (facts.bad_lines_count > 0)
-        note(run, "%s: %zu lines of bench_results.jsonl are no records; they stay as they are", out,
-             facts.bad_lines_count);
+        note(run,
+             "%s: %zu lines of bench_results.jsonl are no records of tokmark's; they stay as they "
+             "are",
+             out, facts.bad_lines_count);
     return STATUS_OK;
 }
 

@@ -1,4 +1,5 @@
 """Names are bytes: of data, weights and results, whatever the locale takes names for; and in archives."""
+import json
 import os
 import struct
 import subprocess
@@ -58,6 +59,20 @@ def test_paths_as_the_worker_in_python_reads_them(locale):
                           env={**os.environ, **locale, "PYTHONPATH": sources})
     wanted = ["/t/dät 文".encode(), b"/t/caf\xe9 \xff%41", b"/t/100%25", "/t/dät".encode(), b""]
     assert done.stdout.splitlines() == [f"{name.hex()} {ascii(name.decode(errors='replace'))}" for name in wanted]
+
+
+def test_an_interpreter_in_a_folder_of_any_name(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/py\xffthon"
+    os.mkdir(folder)
+    with open(folder + b"/python", "w") as file:  # a link would be followed by Python itself
+        file.write(f"#!/bin/bash\nexec -a \"$0\" {sys.executable} \"$@\"\n")
+    os.chmod(folder + b"/python", 0o755)
+    done = tokmark(tmp_path, "worker", "pytorch", "--probe", b"--python", folder + b"/python")
+    assert json.loads(done.stdout)["executable"] == f"file://{tmp_path}/py%FFthon/python", done.stderr
+    # `ab` asks once and then goes on with that one
+    done = tokmark(tmp_path, "ab", "--engine", "pytorch", b"--python", folder + b"/python", "--b", "--compile default",
+                   "--mode", "infer", "--seq", "8", "--dry-run")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("folder", [b"ch\xe9ck\xff", "chéck 文".encode()])

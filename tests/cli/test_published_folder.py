@@ -218,7 +218,9 @@ def test_tokmark_takes_such_a_folder(alone):
     jsonl = alone / "_bench" / "bench_results.jsonl"
     theirs, table = jsonl.read_bytes(), (alone / "_bench" / "bench_results.csv").read_bytes()
     sweep = [program("tokmark"), *calm(NULL), "--mode", "infer", "--zip", "--resume"]
-    assert call(alone, *sweep).returncode == 0
+    done = call(alone, *sweep)
+    assert done.returncode == 0
+    assert "bench_results.csv.orig" in done.stderr and "2 lines" in done.stderr
     assert jsonl.read_bytes().startswith(theirs) and len(results(alone)) == 3
     assert (alone / "_bench" / "bench_results.csv.orig").read_bytes() == table
     assert len(rows_of(alone / "_bench" / "bench_results.csv")) == 1

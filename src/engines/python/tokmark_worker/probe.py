@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from .protocol import shown
+from .protocol import path_text
 
 # What each engine cannot do without: (module, distribution).
 NEEDS = {
@@ -32,7 +32,7 @@ def main(out_fd):
     engine = sys.argv[2]
     versions = {module: _version(module, name) for module, name in NEEDS[engine]}
     facts = {
-        "executable": shown(sys.executable),
+        "executable": path_text(sys.executable),
         "chosen_by": sys.argv[3] if len(sys.argv) > 3 else "",
         "python": platform.python_version(),
         "packages": {name: version for name, version in versions.items() if version is not None},

@@ -7,7 +7,7 @@ import fcntl
 import json
 import math
 import os
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 VERSION = 1
 LINE_BYTES_MAX = 1024 * 1024
@@ -190,9 +190,18 @@ def path(text):
     return os.fsdecode(unquote_to_bytes(text[len(url):]) if is_url else text.encode("utf-8"))
 
 
-def shown(path_text):
+def path_text(name):
+    """The other way: what path() makes that name of."""
+    data = os.fsencode(name)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "file://" + quote_from_bytes(data)
+
+
+def shown(name):
     """Such a path for people to read."""
-    return os.fsencode(path_text).decode("utf-8", "replace")
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def flag(message, key):
