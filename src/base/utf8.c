@@ -1,5 +1,8 @@
 #include "base/utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 size_t utf8_sequence_bytes(const unsigned char *s)
 {
     if (s[0] < 0x80)
@@ -25,28 +28,54 @@ bool utf8_is_valid(const char *text)
     return length > 0;
 }
 
-static void append_replaced(struct buf *out, const char *text, bool is_escaped)
+/* Bytes from 0x01 to 0x7F at the start of `s`. */
+static size_t ascii_bytes(const unsigned char *s, size_t bytes)
+{
+    size_t i = 0;
+    uint64_t word;
+    for (; i + sizeof(word) <= bytes; i += sizeof(word)) {
+        memcpy(&word, s + i, sizeof(word));
+        /* A byte of 0 borrows from its highest bit, which then shows as that of a byte over 0x7F.
+         */
+        if (((word | (word - 0x0101010101010101ULL)) & 0x8080808080808080ULL) != 0)
+            break;
+    }
+    while (i < bytes && s[i] != 0 && s[i] < 0x80)
+        i++;
+    return i;
+}
+
+static void append_replaced(struct buf *out, const char *text, size_t text_bytes, bool is_escaped)
 {
     const unsigned char *s = (const unsigned char *)text;
-    while (*s != '\0') {
-        size_t length = utf8_sequence_bytes(s);
-        if (length > 0) {
+    const unsigned char *end = s + text_bytes;
+    while (s < end) {
+        size_t length = ascii_bytes(s, (size_t)(end - s));
+        if (length == 0 && *s != 0)
+            length = utf8_sequence_bytes(s);
+        if (length > (size_t)(end - s))
+            length = 0;
+        if (length > 0)
             buf_append(out, s, length);
-        } else if (is_escaped) {
+        else if (is_escaped)
             buf_appendf(out, "%%%02X", (unsigned)*s);
-        } else {
+        else
             buf_append_text(out, "\xEF\xBF\xBD");
-        }
         s += length > 0 ? length : 1;
     }
 }
 
 void utf8_append_escaped(struct buf *out, const char *text)
 {
-    append_replaced(out, text, true);
+    append_replaced(out, text, strlen(text), true);
+}
+
+void utf8_append_valid_bytes(struct buf *out, const char *text, size_t text_bytes)
+{
+    append_replaced(out, text, text_bytes, false);
 }
 
 void utf8_append_valid(struct buf *out, const char *text)
 {
-    append_replaced(out, text, false);
+    append_replaced(out, text, strlen(text), false);
 }

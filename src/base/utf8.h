@@ -18,5 +18,8 @@ void utf8_append_escaped(struct buf *out, const char *text);
 
 /* Appends `text` with every byte that is not part of a valid sequence made U+FFFD. */
 void utf8_append_valid(struct buf *out, const char *text);
+/* The same of so many bytes; a NUL among them becomes U+FFFD too. The byte behind them is readable.
+ */
+void utf8_append_valid_bytes(struct buf *out, const char *text, size_t text_bytes);
 
 #endif

@@ -11,9 +11,9 @@
 #include "base/json_write.h"
 #include "base/num.h"
 #include "base/utf8.h"
+#include "result/scan.h"
 
 #define REASON_NOT_MEASURED  "not_measured"
-#define REASON_NOT_RECORDED  "not_recorded"
 #define REASON_NOT_FINITE    "not_finite"
 #define REASON_INVALID_JSON  "invalid_json"
 #define REASON_OUT_OF_MEMORY "out_of_memory"
@@ -21,7 +21,7 @@
 struct value {
     bool is_set;
     bool is_memory_short; /* null because its text could not be copied */
-    char *text;           /* owned: string, compact JSON, or the reason of a null; may be NULL */
+    struct buf text;      /* string, compact JSON, or the reason of a null; kept to be reused */
     union {
         uint64_t u64;
         double real;
@@ -29,14 +29,32 @@ struct value {
     } plain;
 };
 
+/* FACT_REASONS, typed: read when it is asked for. */
+struct typed_reasons {
+    bool is_read;
+    struct reasons reasons;
+};
+
 struct record {
     struct value values[FACTS_COUNT];
-    struct reasons *reasons; /* owned: FACT_REASONS, typed; NULL = none */
+    struct typed_reasons *typed; /* owned */
 };
 
 struct record *record_new(void)
 {
-    return calloc(1, sizeof(struct record));
+    struct record *record = calloc(1, sizeof(struct record));
+    struct typed_reasons *typed = calloc(1, sizeof(struct typed_reasons));
+    if (record == NULL || typed == NULL) {
+        free(record);
+        free(typed);
+        return NULL;
+    }
+    record->typed = typed;
+    /* The longest text kept is far over what a line may hold; the line's own limit is the one users
+     * see. */
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++)
+        buf_init(&record->values[i].text, 4 * (size_t)RECORD_LINE_BYTES_MAX);
+    return record;
 }
 
 void record_free(struct record *record)
@@ -44,44 +62,36 @@ void record_free(struct record *record)
     if (record == NULL)
         return;
     for (enum fact_id i = 0; i < FACTS_COUNT; i++)
-        free(record->values[i].text);
-    free(record->reasons);
+        buf_release(&record->values[i].text);
+    free(record->typed);
     free(record);
 }
 
-/* The field's value, emptied. `type` is what the caller is about to set. */
+/* The field's value, emptied. */
 static struct value *empty(struct record *record, enum fact_id field)
 {
     ASSERT(field < FACTS_COUNT);
     struct value *value = &record->values[field];
-    if (field == FACT_REASONS) {
-        free(record->reasons);
-        record->reasons = NULL;
-    }
-    free(value->text);
-    *value = (struct value){0};
+    if (field == FACT_REASONS)
+        record->typed->is_read = false;
+    buf_reset(&value->text);
+    value->is_set = value->is_memory_short = false;
     return value;
 }
 
-/* Keeps a valid copy of `text` in `value`. The longest kept is far over what a line may hold; the
- * line's own limit is the one users see. */
-static bool keep_text(struct value *value, const char *text)
+/* The text is written: is it all there? */
+static bool is_kept(struct value *value)
 {
-    struct buf copy;
-    buf_init(&copy, 4 * (size_t)RECORD_LINE_BYTES_MAX);
-    utf8_append_valid(&copy, text);
-    char *owned = copy.failed ? NULL : strdup(copy.data);
-    buf_release(&copy);
-    value->text = owned;
-    value->is_memory_short = owned == NULL;
-    return owned != NULL;
+    value->is_memory_short = value->text.failed;
+    return !value->text.failed;
 }
 
 void record_set_string(struct record *record, enum fact_id field, const char *text)
 {
     ASSERT(fact_of(field)->type == FACT_TYPE_STRING);
     struct value *value = empty(record, field);
-    value->is_set = keep_text(value, text);
+    utf8_append_valid(&value->text, text);
+    value->is_set = is_kept(value);
 }
 
 void record_set_u64(struct record *record, enum fact_id field, uint64_t number)
@@ -118,51 +128,20 @@ void record_set_bool(struct record *record, enum fact_id field, bool truth)
     value->is_set = true;
 }
 
-/* The typed half of FACT_REASONS. */
-static void keep_reasons(struct record *record, const json_t *json)
-{
-    if (json_array_size(json) == 0)
-        return;
-    record->reasons = malloc(sizeof(*record->reasons));
-    if (record->reasons == NULL)
-        record_set_null(record, FACT_REASONS, REASON_OUT_OF_MEMORY);
-    else
-        reasons_read(json, record->reasons);
-}
-
-/* Stores the value compactly. JSON's own null is a null without a better reason. */
-static void set_json_value(struct record *record, enum fact_id field, const json_t *json)
-{
-    if (json_is_null(json)) {
-        record_set_null(record, field, NULL);
-        return;
-    }
-    struct buf text;
-    buf_init(&text, 4 * (size_t)RECORD_LINE_BYTES_MAX);
-    struct json_writer writer;
-    json_writer_init(&writer, &text);
-    if (json_dump_value(json, &writer)) {
-        struct value *value = empty(record, field);
-        value->is_memory_short = text.failed;
-        value->is_set = !text.failed && keep_text(value, text.data);
-    } else {
-        record_set_null(record, field, REASON_INVALID_JSON);
-    }
-    buf_release(&text);
-    if (field == FACT_REASONS && record->values[field].is_set)
-        keep_reasons(record, json);
-}
-
 void record_set_json(struct record *record, enum fact_id field, const char *json)
 {
     ASSERT(fact_of(field)->type == FACT_TYPE_JSON);
-    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
-    if (value == NULL) {
+    json_t *tree = json_loads(json, JSON_DECODE_ANY, NULL);
+    struct value *value = empty(record, field);
+    struct json_writer writer;
+    json_writer_init(&writer, &value->text);
+    if (tree == NULL || !json_dump_value(tree, &writer))
         record_set_null(record, field, REASON_INVALID_JSON);
-        return;
-    }
-    set_json_value(record, field, value);
-    json_decref(value);
+    else if (json_is_null(tree))
+        record_set_null(record, field, NULL);
+    else
+        value->is_set = is_kept(value);
+    json_decref(tree);
 }
 
 void record_set_reasons(struct record *record, const struct reasons *reasons)
@@ -181,15 +160,23 @@ void record_set_reasons(struct record *record, const struct reasons *reasons)
 
 const struct reasons *record_reasons(const struct record *record)
 {
-    static const struct reasons none = {0};
-    return record->reasons != NULL ? record->reasons : &none;
+    struct typed_reasons *typed = record->typed;
+    if (!typed->is_read) {
+        json_t *array = json_loads(record_string(record, FACT_REASONS), 0, NULL);
+        reasons_read(array, &typed->reasons);
+        json_decref(array);
+        typed->is_read = true;
+    }
+    return &typed->reasons;
 }
 
 void record_set_null(struct record *record, enum fact_id field, const char *reason)
 {
     struct value *value = empty(record, field);
-    if (reason != NULL && strcmp(reason, REASON_NOT_MEASURED) != 0)
-        (void)keep_text(value, reason);
+    if (reason == NULL || strcmp(reason, REASON_NOT_MEASURED) == 0)
+        return;
+    utf8_append_valid(&value->text, reason);
+    (void)is_kept(value);
 }
 
 bool record_is_null(const struct record *record, enum fact_id field)
@@ -206,7 +193,7 @@ const char *record_null_reason(const struct record *record, enum fact_id field)
         return "";
     if (value->is_memory_short)
         return REASON_OUT_OF_MEMORY;
-    return value->text != NULL ? value->text : REASON_NOT_MEASURED;
+    return value->text.length_bytes > 0 ? value->text.data : REASON_NOT_MEASURED;
 }
 
 /* The field's value when it is set and of that type, else NULL. */
@@ -221,7 +208,7 @@ const char *record_string(const struct record *record, enum fact_id field)
     const struct value *value = get(record, field, FACT_TYPE_STRING);
     if (value == NULL)
         value = get(record, field, FACT_TYPE_JSON);
-    return value == NULL ? "" : value->text;
+    return value == NULL ? "" : value->text.data;
 }
 
 uint64_t record_u64(const struct record *record, enum fact_id field)
@@ -249,11 +236,11 @@ static void put_value(struct json_writer *writer, const struct value *value, enu
         return;
     }
     switch (type) {
-    case FACT_TYPE_STRING: json_put_string(writer, value->text); break;
+    case FACT_TYPE_STRING: json_put_string(writer, value->text.data); break;
     case FACT_TYPE_INTEGER: json_put_u64(writer, value->plain.u64); break;
     case FACT_TYPE_DOUBLE: json_put_double(writer, value->plain.real); break;
     case FACT_TYPE_BOOLEAN: json_put_bool(writer, value->plain.truth); break;
-    case FACT_TYPE_JSON: json_put_raw(writer, value->text); break;
+    case FACT_TYPE_JSON: json_put_raw(writer, value->text.data); break;
     }
 }
 
@@ -296,12 +283,12 @@ static void append_csv_value(struct buf *out, const struct value *value, enum fa
     if (!value->is_set)
         return;
     if (type == FACT_TYPE_JSON) {
-        append_quoted(out, value->text);
+        append_quoted(out, value->text.data);
     } else if (type == FACT_TYPE_STRING) {
-        if (strpbrk(value->text, "\",\r\n") != NULL)
-            append_quoted(out, value->text);
+        if (strpbrk(value->text.data, "\",\r\n") != NULL)
+            append_quoted(out, value->text.data);
         else
-            buf_append_text(out, value->text);
+            buf_append_text(out, value->text.data);
     } else {
         /* Plain values are written by the JSON writer, so that both files say the same. */
         struct json_writer writer;
@@ -330,78 +317,75 @@ void record_format_csv_header(struct buf *out)
     buf_append_char(out, '\n');
 }
 
-/* False when the value is of another type than the field. */
-static bool set_from_json(struct record *record, enum fact_id field, const json_t *json)
+/* --- from a line --- */
+
+static bool take_u64(struct record *record, enum fact_id field, const struct scan_value *scanned)
 {
-    switch (fact_of(field)->type) {
-    case FACT_TYPE_STRING:
-        if (!json_is_string(json))
-            return false;
-        record_set_string(record, field, json_string_value(json));
+    static const char over[] = "over_int64: ";
+    uint64_t number = 0;
+    bool is_over = false;
+    if (scanned->kind != SCAN_NUMBER || !scan_take_u64(scanned, &number, &is_over))
+        return false;
+    if (!is_over) {
+        record_set_u64(record, field, number);
         return true;
-    case FACT_TYPE_INTEGER:
-        if (!json_is_integer(json) || json_integer_value(json) < 0)
-            return false;
-        record_set_u64(record, field, (uint64_t)json_integer_value(json));
+    }
+    struct value *value = empty(record, field);
+    buf_append_text(&value->text, over);
+    buf_append(&value->text, scanned->text, scanned->bytes);
+    (void)is_kept(value);
+    return true;
+}
+
+static bool take_text(struct record *record, enum fact_id field, const struct scan_value *scanned)
+{
+    if (scanned->kind != SCAN_STRING)
+        return false;
+    struct value *value = empty(record, field);
+    scan_take_text(scanned, &value->text);
+    value->is_set = is_kept(value);
+    return true;
+}
+
+static void take_json(struct record *record, enum fact_id field, const struct scan_value *scanned)
+{
+    if (scanned->depth > JSON_DEPTH_MAX) {
+        record_set_null(record, field, REASON_INVALID_JSON);
+        return;
+    }
+    struct value *value = empty(record, field);
+    scan_take_json(scanned, &value->text);
+    value->is_set = is_kept(value);
+}
+
+bool record_take(struct record *record, enum fact_id field, const struct scan_value *value)
+{
+    enum fact_type type = fact_of(field)->type;
+    bool is_not_finite =
+        value->kind == SCAN_NOT_FINITE && type != FACT_TYPE_STRING && type != FACT_TYPE_BOOLEAN;
+    if (is_not_finite) {
+        record_set_null(record, field, REASON_NOT_FINITE);
         return true;
+    }
+    switch (type) {
+    case FACT_TYPE_STRING: return take_text(record, field, value);
+    case FACT_TYPE_INTEGER: return take_u64(record, field, value);
     case FACT_TYPE_DOUBLE:
-        if (!json_is_number(json))
+        if (value->kind != SCAN_NUMBER)
             return false;
-        record_set_double(record, field, json_number_value(json));
+        record_set_double(record, field, scan_take_double(value));
         return true;
     case FACT_TYPE_BOOLEAN:
-        if (!json_is_boolean(json))
+        if (value->kind != SCAN_TRUE && value->kind != SCAN_FALSE)
             return false;
-        record_set_bool(record, field, json_is_true(json));
+        record_set_bool(record, field, value->kind == SCAN_TRUE);
         return true;
-    case FACT_TYPE_JSON: set_json_value(record, field, json); return true;
+    case FACT_TYPE_JSON: take_json(record, field, value); return true;
     }
     return false;
 }
 
-static enum status read_object(const json_t *object, struct record *record, struct err *err)
+bool record_lacks_memory(const struct record *record, enum fact_id field)
 {
-    const json_t *schema = json_object_get(object, fact_of(FACT_SCHEMA)->name);
-    if (!json_is_integer(schema))
-        return ERR(err, STATUS_INVALID, "the line has no 'schema': it is no record of tokmark's");
-    if (json_integer_value(schema) != RECORD_SCHEMA_VERSION)
-        return ERR(err, STATUS_INVALID, "the line has schema %lld; this tokmark reads schema %d",
-                   (long long)json_integer_value(schema), RECORD_SCHEMA_VERSION);
-    const json_t *reasons = json_object_get(object, "null_reasons");
-    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
-        const json_t *value = json_object_get(object, fact_of(i)->name);
-        const json_t *reason = json_object_get(reasons, fact_of(i)->name);
-        if (value == NULL)
-            record_set_null(record, i, REASON_NOT_RECORDED);
-        else if (json_is_null(value))
-            record_set_null(record, i, json_string_value(reason));
-        else if (!set_from_json(record, i, value))
-            return ERR(err, STATUS_INVALID, "'%s' must be %s", fact_of(i)->name,
-                       fact_type_says(fact_of(i)->type));
-        if (record->values[i].is_memory_short)
-            return ERR(err, STATUS_NOMEM, "no memory for '%s'", fact_of(i)->name);
-    }
-    return STATUS_OK;
-}
-
-enum status record_parse_json(const char *line, size_t line_bytes, struct record **ret_record,
-                              struct err *err)
-{
-    if (line_bytes > RECORD_LINE_BYTES_MAX)
-        return ERR(err, STATUS_INVALID, "the line is longer than %u bytes", RECORD_LINE_BYTES_MAX);
-    json_error_t error;
-    json_t *object = json_loadb(line, line_bytes, 0, &error);
-    if (object == NULL)
-        return ERR(err, STATUS_INVALID, "the line is not JSON: %s", error.text);
-    struct record *record = record_new();
-    enum status status = record == NULL ? ERR(err, STATUS_NOMEM, "no memory for a record")
-                         : !json_is_object(object)
-                             ? ERR(err, STATUS_INVALID, "the line is not a JSON object")
-                             : read_object(object, record, err);
-    json_decref(object);
-    if (status == STATUS_OK)
-        *ret_record = record;
-    else
-        record_free(record);
-    return status;
+    return record->values[field].is_memory_short;
 }

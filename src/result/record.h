@@ -21,6 +21,7 @@
 #define RECORD_ROW_BYTES_MAX  (4U << 20)
 
 struct record; /* opaque */
+struct scan_value;
 
 /* NULL only when memory ends. record_free(NULL) is a no-op. */
 struct record *record_new(void);
@@ -61,10 +62,12 @@ const struct reasons *record_reasons(const struct record *record);
 void record_format_json(const struct record *record, struct buf *out);
 void record_format_csv(const struct record *record, struct buf *out);
 void record_format_csv_header(struct buf *out);
-/* STATUS_INVALID for a line that is not an object with our schema, or has a field of another type.
- * Unknown keys are ignored; a field that the line lacks is null with reason "not_recorded".
- * Formatting what was parsed gives the bytes that were formatted. */
-MUST_CHECK enum status record_parse_json(const char *line, size_t line_bytes,
-                                         struct record **ret_record, struct err *err);
+
+/* Sets the field to what stands in a line, which is not null there. False when that is of another
+ * type than the field; the field is then as it was. Whole numbers may be written as 1e3 or 128.0.
+ */
+bool record_take(struct record *record, enum fact_id field, const struct scan_value *value);
+/* Is the field null because memory ended? */
+bool record_lacks_memory(const struct record *record, enum fact_id field);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "result/names.h"
 #include "store/journal.h"
 #include "store/store.h"
 
@@ -119,12 +120,12 @@ static enum status add_folder(const char *dir, const char *folder, struct names 
 
 static enum status list_names(const char *dir, struct names *names, struct err *err)
 {
-    enum status status = add_file(dir, "", "bench_results.jsonl", names, err);
+    enum status status = add_file(dir, "", RESULT_JSONL_NAME, names, err);
     if (status == STATUS_OK && names->count == 0)
         return ERR(err, STATUS_NOT_FOUND, "no bench_results.jsonl in '%s': nothing to archive",
                    dir);
     if (status == STATUS_OK)
-        status = add_file(dir, "", "bench_results.csv", names, err);
+        status = add_file(dir, "", RESULT_CSV_NAME, names, err);
     if (status == STATUS_OK)
         status = add_file(dir, "", JOURNAL_CHECKS, names, err);
     if (status == STATUS_OK)

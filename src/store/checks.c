@@ -1,71 +1,95 @@
 #include "store/checks.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/hash.h"
+#include "result/scan.h"
 
 #define LINE_BYTES_MAX (1U << 20)
 
-struct search {
-    const struct checks_wanted *wanted;
-    enum checks_finding finding;
-    char *run_id; /* borrowed: CHECKS_RUN_BYTES */
+/* What is looked at of a line. */
+enum {
+    KEY_ENGINE,
+    KEY_ENGINE_VERSION,
+    KEY_HARNESS,
+    KEY_DEVICE,
+    KEY_PRECISION,
+    KEY_MODE,
+    KEY_MODEL,
+    KEY_MODEL_SOURCE,
+    KEY_WEIGHTS_HASH,
+    KEY_REFERENCE,
+    KEY_VERDICT,
+    KEY_RUN_ID,
+    KEYS_COUNT
 };
 
-static bool has_text(const json_t *line, const char *key, const char *wanted)
+static const char *const keys[KEYS_COUNT] = {
+    "engine", "engine_version", "harness",      "device",    "precision", "mode",
+    "model",  "model_source",   "weights_hash", "reference", "verdict",   "run_id"};
+
+struct search {
+    const struct checks_wanted *wanted;
+    struct scanner *scanner; /* borrowed */
+    enum checks_finding finding;
+    struct buf text; /* scratch */
+    char run_id[CHECKS_RUN_BYTES];
+};
+
+/* The text of a value; "" when it is none. Borrowed: until the next call. */
+static const char *text_of(struct search *search, const struct scan_value *value)
 {
-    const char *text = json_string_value(json_object_get(line, key));
-    return text != NULL && strcmp(text, wanted) == 0;
+    buf_reset(&search->text);
+    if (value->kind == SCAN_STRING)
+        scan_take_text(value, &search->text);
+    return search->text.data;
 }
 
-static bool has_id(const json_t *line, const char *key, const char *wanted)
+static bool has_text(struct search *search, const struct scan_value *value, const char *wanted)
 {
-    const char *id = json_string_value(json_object_get(line, key));
-    return id != NULL && hash_id_is_same(id, wanted);
+    return value->kind == SCAN_STRING && strcmp(text_of(search, value), wanted) == 0;
 }
 
-static bool is_package(const json_t *line)
+static bool is_package(struct search *search, const struct scan_value *source)
 {
     static const char prefix[] = "package ";
-    const char *source = json_string_value(json_object_get(line, "model_source"));
-    return source != NULL && strncmp(source, prefix, strlen(prefix)) == 0;
+    return strncmp(text_of(search, source), prefix, strlen(prefix)) == 0;
 }
 
-static bool fits(const json_t *line, const struct checks_wanted *wanted)
+static bool fits(struct search *search, const struct scan_value *values)
 {
-    bool is_of_train = strcmp(wanted->mode, "infer") == 0 && has_text(line, "mode", "train");
-    return has_text(line, "engine", wanted->engine) &&
-           has_text(line, "engine_version", wanted->engine_version) &&
-           has_text(line, "harness", wanted->harness) && has_text(line, "device", wanted->device) &&
-           has_text(line, "precision", wanted->precision) &&
-           (is_of_train || has_text(line, "mode", wanted->mode)) &&
-           has_text(line, "model", wanted->model) &&
+    const struct checks_wanted *wanted = search->wanted;
+    bool is_of_train =
+        strcmp(wanted->mode, "infer") == 0 && has_text(search, &values[KEY_MODE], "train");
+    return has_text(search, &values[KEY_ENGINE], wanted->engine) &&
+           has_text(search, &values[KEY_ENGINE_VERSION], wanted->engine_version) &&
+           has_text(search, &values[KEY_HARNESS], wanted->harness) &&
+           has_text(search, &values[KEY_DEVICE], wanted->device) &&
+           has_text(search, &values[KEY_PRECISION], wanted->precision) &&
+           (is_of_train || has_text(search, &values[KEY_MODE], wanted->mode)) &&
+           has_text(search, &values[KEY_MODEL], wanted->model) &&
            (wanted->weights_hash[0] == '\0' ||
-            has_id(line, "weights_hash", wanted->weights_hash)) &&
-           is_package(line) == wanted->is_package;
+            hash_id_is_same(text_of(search, &values[KEY_WEIGHTS_HASH]), wanted->weights_hash)) &&
+           is_package(search, &values[KEY_MODEL_SOURCE]) == wanted->is_package;
 }
 
-static enum status look_at(void *context, const char *text, size_t text_bytes, struct err *err)
+static enum status look_at(void *context, const char *line, size_t line_bytes, struct err *err)
 {
     (void)err;
     struct search *search = context;
-    json_t *line = text == NULL ? NULL : json_loadb(text, text_bytes, 0, NULL);
-    if (line != NULL && fits(line, search->wanted)) {
-        enum checks_finding passed =
-            json_is_null(json_object_get(line, "reference")) ? CHECKS_REFERENCE : CHECKS_PASSED;
-        bool has_failed = has_text(line, "verdict", "invalid");
-        if (has_failed || has_text(line, "verdict", "ok")) {
-            const char *run_id = json_string_value(json_object_get(line, "run_id"));
-            search->finding = has_failed ? CHECKS_FAILED : passed;
-            (void)snprintf(search->run_id, CHECKS_RUN_BYTES, "%s", run_id != NULL ? run_id : "?");
-        }
-    }
-    json_decref(line);
+    struct scan_value values[KEYS_COUNT];
+    const char *fault = NULL;
+    if (line == NULL || !scanner_scan(search->scanner, line, line_bytes, values, &fault) ||
+        !fits(search, values))
+        return STATUS_OK;
+    bool has_failed = has_text(search, &values[KEY_VERDICT], "invalid");
+    if (!has_failed && !has_text(search, &values[KEY_VERDICT], "ok"))
+        return STATUS_OK;
+    bool is_reference = values[KEY_REFERENCE].kind == SCAN_NULL;
+    search->finding = has_failed ? CHECKS_FAILED : is_reference ? CHECKS_REFERENCE : CHECKS_PASSED;
+    const char *run_id = text_of(search, &values[KEY_RUN_ID]);
+    (void)snprintf(search->run_id, sizeof(search->run_id), "%s", run_id[0] != '\0' ? run_id : "?");
     return STATUS_OK;
 }
 
@@ -74,22 +98,18 @@ enum status checks_find(const char *dir, const struct checks_wanted *wanted,
                         struct err *err)
 {
     char path[FILE_PATH_BYTES];
-    char run_id[CHECKS_RUN_BYTES] = "";
-    struct search search = {.wanted = wanted, .finding = CHECKS_NONE, .run_id = run_id};
+    struct search search = {.wanted = wanted, .finding = CHECKS_NONE};
+    buf_init(&search.text, LINE_BYTES_MAX);
     enum status status = file_join(dir, JOURNAL_CHECKS, path, err);
-    if (status != STATUS_OK)
-        return status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0 && errno != ENOENT)
-        return ERR(err, STATUS_IO, "cannot read '%.300s': %s", path, strerror(errno));
-    struct lines_tail tail;
-    if (fd >= 0) {
-        status = lines_scan(fd, path, LINE_BYTES_MAX, look_at, &search, &tail, err);
-        (void)close(fd);
-    }
+    if (status == STATUS_OK)
+        status = scanner_new(keys, KEYS_COUNT, &search.scanner, err);
+    if (status == STATUS_OK)
+        status = journal_scan(path, LINE_BYTES_MAX, look_at, &search, err);
+    scanner_free(search.scanner);
+    buf_release(&search.text);
     if (status != STATUS_OK)
         return status;
     *ret_finding = search.finding;
-    memcpy(ret_run_id, run_id, sizeof(run_id));
+    memcpy(ret_run_id, search.run_id, sizeof(search.run_id));
     return STATUS_OK;
 }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "store/lines.h"
+#include "result/reader.h"
 
 #define CSV_FLUSH_BYTES 65536U
 #define CSV_ASIDE_MAX   1000
@@ -146,16 +146,19 @@ static enum status flush(struct remake *remake, struct err *err)
     return status;
 }
 
-static enum status remake_row(void *context, const char *line, size_t line_bytes, struct err *err)
+static enum status remake_rows(struct remake *remake, struct reader *reader, struct err *err)
 {
-    struct remake *remake = context;
-    struct record *record = NULL;
-    if (line == NULL || record_parse_json(line, line_bytes, &record, NULL) != STATUS_OK)
-        return STATUS_OK;
-    record_format_csv(record, &remake->pending);
-    record_free(record);
-    bool is_due = remake->pending.failed || remake->pending.length_bytes >= CSV_FLUSH_BYTES;
-    return is_due ? flush(remake, err) : STATUS_OK;
+    struct reader_item item = {0};
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && item.kind != READER_END) {
+        status = reader_next(reader, &item, err);
+        if (status != STATUS_OK || item.kind != READER_RECORD || item.is_published)
+            continue;
+        record_format_csv(item.record, &remake->pending);
+        if (remake->pending.failed || remake->pending.length_bytes >= CSV_FLUSH_BYTES)
+            status = flush(remake, err);
+    }
+    return status == STATUS_OK ? flush(remake, err) : status;
 }
 
 struct rows_source {
@@ -166,15 +169,18 @@ struct rows_source {
 static enum status write_rows(void *context, int fd, struct err *err)
 {
     const struct rows_source *source = context;
+    const struct reader_options options = {.is_jsonl = true};
+    struct reader *reader = NULL;
+    enum status status =
+        reader_open_fd(source->jsonl_fd, source->jsonl_path, &options, &reader, err);
+    if (status != STATUS_OK)
+        return status;
     struct remake remake = {.fd = fd};
     buf_init(&remake.pending, CSV_FLUSH_BYTES + RECORD_ROW_BYTES_MAX);
     record_format_csv_header(&remake.pending);
-    struct lines_tail tail;
-    enum status status = lines_scan(source->jsonl_fd, source->jsonl_path, RECORD_LINE_BYTES_MAX,
-                                    remake_row, &remake, &tail, err);
-    if (status == STATUS_OK)
-        status = flush(&remake, err);
+    status = remake_rows(&remake, reader, err);
     buf_release(&remake.pending);
+    reader_close(reader);
     return status;
 }
 

@@ -7,14 +7,27 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "result/line_source.h"
 #include "store/lock.h"
 
-#define LINE_BYTES_MAX (1U << 20)
-#define WAIT_TRIES     50
-#define WAIT_EVERY_NS  (100 * NS_PER_MS)
+#define WAIT_TRIES    50
+#define WAIT_EVERY_NS (100 * NS_PER_MS)
 
-enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit visit, void *context,
-                         struct err *err)
+static enum status visit_lines(struct line_source *source, journal_visit visit, void *context,
+                               struct err *err)
+{
+    struct line line = {.kind = LINE_WHOLE};
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && line.kind != LINE_END) {
+        status = line_source_next(source, &line, err);
+        if (status == STATUS_OK && (line.kind == LINE_WHOLE || line.kind == LINE_TOO_LONG))
+            status = visit(context, line.text, line.bytes, err);
+    }
+    return status;
+}
+
+enum status journal_scan(const char *path, size_t line_bytes_max, journal_visit visit,
+                         void *context, struct err *err)
 {
     /* Not blocking: a pipe of that name must not hold the program up. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -22,8 +35,15 @@ enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit vi
         return STATUS_OK;
     if (fd < 0)
         return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
-    struct lines_tail tail;
-    enum status status = lines_scan(fd, path, line_bytes_max, visit, context, &tail, err);
+    struct input *input = NULL;
+    struct line_source *source = NULL;
+    enum status status =
+        input_open_fd(fd, path, (struct input_kind){.is_plain = true}, &input, err);
+    if (status == STATUS_OK)
+        status = line_source_new(input, false, line_bytes_max, &source, err);
+    if (status == STATUS_OK)
+        status = visit_lines(source, visit, context, err);
+    line_source_free(source);
     (void)close(fd);
     return status;
 }
@@ -31,8 +51,7 @@ enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit vi
 static enum status repair(struct journal *journal, struct err *err)
 {
     struct lines_tail tail;
-    enum status status =
-        lines_scan(journal->lines.fd, journal->lines.path, LINE_BYTES_MAX, NULL, NULL, &tail, err);
+    enum status status = lines_find_tail(journal->lines.fd, journal->lines.path, &tail, err);
     if (status != STATUS_OK || tail.torn_bytes == 0)
         return status;
     journal->torn_bytes = (size_t)tail.torn_bytes;

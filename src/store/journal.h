@@ -19,9 +19,14 @@ struct journal {
     size_t torn_bytes; /* cut off the end on opening: a line that was never finished */
 };
 
-/* Calls `visit` for each whole line, as lines_scan(), of a file that may not be there, nor its
- * folder: then it has no lines. Takes no lock and repairs nothing. */
-MUST_CHECK enum status journal_scan(const char *path, size_t line_bytes_max, lines_visit visit,
+/* `line`: as result/line_source.h has it, borrowed for the call; NULL for a line longer than the
+ * limit. Anything but STATUS_OK ends the scan. */
+typedef enum status (*journal_visit)(void *context, const char *line, size_t line_bytes,
+                                     struct err *err);
+
+/* Calls `visit` for each whole line, in order, of a file that may not be there, nor its folder:
+ * then it has no lines. Takes no lock and repairs nothing. */
+MUST_CHECK enum status journal_scan(const char *path, size_t line_bytes_max, journal_visit visit,
                                     void *context, struct err *err);
 /* Makes the folder, takes its lock, repairs the end of the file `name` in it. STATUS_BUSY with the
  * holder's pid when another writer has it. journal_close() only after OK. */

@@ -2,107 +2,34 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-
 #define CHUNK_BYTES 65536U
 
-struct scan {
-    struct buf pending; /* start of a line whose end is not read yet */
-    bool is_skipping;   /* the line is too long: only its end is looked for */
-    size_t line_bytes_max;
-    lines_visit visit;
-    void *context;
-};
-
-/* `part` completes the pending line. */
-static enum status end_line(struct scan *scan, const char *part, size_t part_bytes, struct err *err)
+enum status lines_find_tail(int fd, const char *path, struct lines_tail *ret_tail, struct err *err)
 {
-    bool is_too_long =
-        scan->is_skipping || scan->pending.length_bytes + part_bytes > scan->line_bytes_max;
-    const char *line = part;
-    size_t line_bytes = part_bytes;
-    if (!is_too_long && scan->pending.length_bytes > 0) {
-        buf_append(&scan->pending, part, part_bytes);
-        line = scan->pending.data;
-        line_bytes = scan->pending.length_bytes;
-    }
-    enum status status = STATUS_OK;
-    if (scan->pending.failed)
-        status = ERR(err, STATUS_NOMEM, "no memory for a line of %zu bytes", line_bytes);
-    else if (scan->visit != NULL)
-        status = is_too_long ? scan->visit(scan->context, NULL, 0, err)
-                             : scan->visit(scan->context, line, line_bytes, err);
-    buf_reset(&scan->pending);
-    scan->is_skipping = false;
-    return status;
-}
-
-/* Keeps the start of a line, unless it is too long already. */
-static void keep_start(struct scan *scan, const char *part, size_t part_bytes)
-{
-    if (scan->is_skipping)
-        return;
-    if (scan->pending.length_bytes + part_bytes > scan->line_bytes_max) {
-        scan->is_skipping = true;
-        buf_reset(&scan->pending);
-    } else {
-        buf_append(&scan->pending, part, part_bytes);
-    }
-}
-
-static enum status scan_chunk(struct scan *scan, const char *chunk, size_t chunk_bytes,
-                              uint64_t offset, struct lines_tail *tail, struct err *err)
-{
-    const char *next = chunk;
-    const char *end = chunk + chunk_bytes;
-    while (next < end) {
-        const char *newline = memchr(next, '\n', (size_t)(end - next));
-        if (newline == NULL) {
-            keep_start(scan, next, (size_t)(end - next));
-            break;
-        }
-        enum status status = end_line(scan, next, (size_t)(newline - next), err);
-        if (status != STATUS_OK)
-            return status;
-        next = newline + 1;
-        tail->whole_bytes = offset + (uint64_t)(next - chunk);
-    }
-    return STATUS_OK;
-}
-
-enum status lines_scan(int fd, const char *path, size_t line_bytes_max, lines_visit visit,
-                       void *context, struct lines_tail *ret_tail, struct err *err)
-{
-    char *chunk = malloc(CHUNK_BYTES);
-    if (chunk == NULL)
-        return ERR(err, STATUS_NOMEM, "no memory to read '%s'", path);
-    struct scan scan = {.line_bytes_max = line_bytes_max, .visit = visit, .context = context};
-    buf_init(&scan.pending, line_bytes_max);
-    struct lines_tail tail = {0};
-    uint64_t offset = 0;
-    enum status status = STATUS_OK;
-    while (status == STATUS_OK) {
-        ssize_t got = pread(fd, chunk, CHUNK_BYTES, (off_t)offset);
+    char chunk[CHUNK_BYTES];
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
+    uint64_t length = (uint64_t)info.st_size;
+    uint64_t end = length;
+    const char *newline = NULL;
+    while (end > 0 && newline == NULL) {
+        size_t wanted = end < sizeof(chunk) ? (size_t)end : sizeof(chunk);
+        ssize_t got = pread(fd, chunk, wanted, (off_t)(end - wanted));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            status = ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
-        if (got <= 0)
-            break;
-        status = scan_chunk(&scan, chunk, (size_t)got, offset, &tail, err);
-        offset += (uint64_t)got;
+        if (got != (ssize_t)wanted)
+            return ERR(err, STATUS_IO, "cannot read '%s': %s", path,
+                       got < 0 ? strerror(errno) : "it became shorter meanwhile");
+        newline = memrchr(chunk, '\n', wanted);
+        end -= wanted - (newline != NULL ? (size_t)(newline - chunk) + 1 : 0);
     }
-    tail.torn_bytes = offset - tail.whole_bytes;
-    buf_release(&scan.pending);
-    free(chunk);
-    if (status == STATUS_OK)
-        *ret_tail = tail;
-    return status;
+    *ret_tail = (struct lines_tail){.whole_bytes = end, .torn_bytes = length - end};
+    return STATUS_OK;
 }
 
 enum status lines_open(struct lines_file *file, const char *path, struct err *err)

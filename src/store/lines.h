@@ -1,5 +1,5 @@
-/* store/lines.h - files that only grow, by whole lines: how a line gets in, what is found there
- * after a crash, and how the end is repaired.
+/* store/lines.h - files that only grow, by whole lines: how a line gets in, and how the end is
+ * repaired after a crash. Reading them is result/line_source.h's.
  *
  * A line is there when its '\n' is. Whatever follows the last '\n' was never finished: it is what a
  * killed process or a full disk left of one write.
@@ -19,15 +19,9 @@ struct lines_tail {
     uint64_t torn_bytes;  /* behind it */
 };
 
-/* `line`: without its '\n', borrowed for the call; NULL for a line longer than the limit. Anything
- * but STATUS_OK ends the scan. */
-typedef enum status (*lines_visit)(void *context, const char *line, size_t line_bytes,
-                                   struct err *err);
-
-/* Calls `visit` (may be NULL) for every whole line, in order, reading with pread(2). */
-MUST_CHECK enum status lines_scan(int fd, const char *path, size_t line_bytes_max,
-                                  lines_visit visit, void *context, struct lines_tail *ret_tail,
-                                  struct err *err);
+/* Looks at the end of the file only, with pread(2). */
+MUST_CHECK enum status lines_find_tail(int fd, const char *path, struct lines_tail *ret_tail,
+                                       struct err *err);
 
 /* A file open for appending. Zeroed with fd = -1 it is closed. */
 struct lines_file {

@@ -11,14 +11,14 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "result/names.h"
+#include "result/reader.h"
 #include "spec/verdict.h"
 #include "store/csv.h"
 #include "store/index.h"
 #include "store/lines.h"
 #include "store/lock.h"
 
-#define JSONL_NAME              "bench_results.jsonl"
-#define CSV_NAME                "bench_results.csv"
 #define SAMPLES_LINE_BYTES_MAX  (64U << 20)
 #define STORE_CELL_ID_BYTES_MAX 128
 
@@ -73,55 +73,54 @@ static enum status count_record(struct store *store, const struct record *record
     return status;
 }
 
-static enum status load_line(void *context, const char *line, size_t line_bytes, struct err *err)
+/* What the reader gave: a record of ours, or what is kept as it is. */
+static enum status load_item(struct load *load, const struct reader_item *item, struct err *err)
 {
-    struct load *load = context;
-    struct record *record = NULL;
-    enum status status =
-        line == NULL ? STATUS_INVALID : record_parse_json(line, line_bytes, &record, NULL);
-    if (status == STATUS_NOMEM)
-        return ERR(err, status, "no memory for a record");
-    if (status != STATUS_OK) {
+    switch (item->kind) {
+    case READER_RECORD:
+        if (!item->is_published) {
+            load->facts.records_count++;
+            csv_check_row(&load->csv, item->record);
+            return count_record(load->store, item->record, err);
+        }
         load->facts.bad_lines_count++;
-        return STATUS_OK;
+        break;
+    case READER_FOREIGN:
+    case READER_LATER:
+    case READER_TOO_LONG: load->facts.bad_lines_count++; break;
+    case READER_TORN: load->facts.torn_bytes = item->bytes; break;
+    case READER_RESTARTED:
+    case READER_WAITING:
+    case READER_END: break;
     }
-    load->facts.records_count++;
-    csv_check_row(&load->csv, record);
-    status = count_record(load->store, record, err);
-    record_free(record);
-    return status;
+    return STATUS_OK;
 }
 
-/* Is the text behind the last '\n' a whole JSON object that is not ours? Some writers end a line
- * only before the next one; their last line is not torn. */
-static bool is_foreign_object(int fd, const struct lines_tail *tail)
+/* Reads the JSONL file, and repairs its end: a torn line is cut off, and one that another writer
+ * left without its '\n' gets one. */
+static enum status load_lines(struct load *load, struct err *err)
 {
-    if (tail->torn_bytes > RECORD_LINE_BYTES_MAX)
-        return false;
-    char *text = malloc((size_t)tail->torn_bytes);
-    if (text == NULL)
-        return false;
-    ssize_t got = pread(fd, text, (size_t)tail->torn_bytes, (off_t)tail->whole_bytes);
-    json_t *object = got > 0 && (uint64_t)got == tail->torn_bytes
-                         ? json_loadb(text, (size_t)got, 0, NULL)
-                         : NULL;
-    bool is_foreign = json_is_object(object) && json_object_get(object, "schema") == NULL;
-    json_decref(object);
-    free(text);
-    return is_foreign;
-}
-
-static enum status repair_tail(struct load *load, const struct lines_tail *tail, struct err *err)
-{
+    const struct reader_options options = {.is_jsonl = true};
     struct lines_file *jsonl = &load->store->jsonl;
-    if (tail->torn_bytes == 0)
-        return STATUS_OK;
-    if (is_foreign_object(jsonl->fd, tail)) {
-        load->facts.bad_lines_count++;
-        return lines_append(jsonl, "\n", 1, err);
+    struct reader *reader = NULL;
+    struct reader_item item = {0};
+    bool is_unended = false;
+    uint64_t torn_offset = 0;
+    enum status status = reader_open_fd(jsonl->fd, jsonl->path, &options, &reader, err);
+    while (status == STATUS_OK && item.kind != READER_END) {
+        status = reader_next(reader, &item, err);
+        if (status == STATUS_OK)
+            status = load_item(load, &item, err);
+        is_unended |= item.is_unended;
+        if (item.kind == READER_TORN)
+            torn_offset = item.offset;
     }
-    load->facts.torn_bytes = (size_t)tail->torn_bytes;
-    return lines_truncate(jsonl, tail->whole_bytes, err);
+    reader_close(reader);
+    if (status == STATUS_OK && is_unended)
+        return lines_append(jsonl, "\n", 1, err);
+    if (status == STATUS_OK && load->facts.torn_bytes > 0)
+        return lines_truncate(jsonl, torn_offset, err);
+    return status;
 }
 
 static enum status repair_csv(struct load *load, enum csv_kind kind, const char *path,
@@ -145,9 +144,9 @@ static enum status load_files(struct load *load, struct err *err)
     struct store *store = load->store;
     char jsonl_path[FILE_PATH_BYTES];
     char csv_path[FILE_PATH_BYTES];
-    enum status status = file_join(store->dir, JSONL_NAME, jsonl_path, err);
+    enum status status = file_join(store->dir, RESULT_JSONL_NAME, jsonl_path, err);
     if (status == STATUS_OK)
-        status = file_join(store->dir, CSV_NAME, csv_path, err);
+        status = file_join(store->dir, RESULT_CSV_NAME, csv_path, err);
     if (status == STATUS_OK)
         status = lines_open(&store->jsonl, jsonl_path, err);
     if (status != STATUS_OK)
@@ -156,11 +155,7 @@ static enum status load_files(struct load *load, struct err *err)
     status = csv_check_open(&load->csv, csv_path, &kind, err);
     if (status != STATUS_OK)
         return status;
-    struct lines_tail tail;
-    status =
-        lines_scan(store->jsonl.fd, jsonl_path, RECORD_LINE_BYTES_MAX, load_line, load, &tail, err);
-    if (status == STATUS_OK)
-        status = repair_tail(load, &tail, err);
+    status = load_lines(load, err);
     if (status == STATUS_OK)
         status = repair_csv(load, kind, csv_path, err);
     csv_check_close(&load->csv);
@@ -277,7 +272,7 @@ static enum status open_repaired(struct lines_file *file, const char *path, stru
     if (status != STATUS_OK)
         return status;
     struct lines_tail tail;
-    status = lines_scan(file->fd, path, 0, NULL, NULL, &tail, err);
+    status = lines_find_tail(file->fd, path, &tail, err);
     if (status == STATUS_OK && tail.torn_bytes > 0)
         status = lines_truncate(file, tail.whole_bytes, err);
     if (status != STATUS_OK)

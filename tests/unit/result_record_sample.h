@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "parse_line.h"
 #include "result/record.h"
 #include "scratch.h"
 #include "store/store.h"
@@ -64,6 +65,7 @@ static inline size_t sample_check(const char *dir, uint64_t *trials, size_t tria
     buf_init(&csv, 1 << 30);
     record_format_csv_header(&csv);
     size_t count = 0;
+    struct parser *parser = parse_new();
     for (char *line = jsonl; line < jsonl + jsonl_bytes;) {
         char *end = memchr(line, '\n', (size_t)(jsonl + jsonl_bytes - line));
         cr_assert_not_null(end, "torn last line");
@@ -73,13 +75,12 @@ static inline size_t sample_check(const char *dir, uint64_t *trials, size_t tria
         if (trials != NULL && count < trials_max)
             trials[count] = (uint64_t)json_integer_value(json_object_get(object, "trial"));
         json_decref(object);
-        struct record *record = NULL;
-        cr_assert_eq(record_parse_json(line, (size_t)(end - line), &record, NULL), STATUS_OK);
-        record_format_csv(record, &csv);
-        record_free(record);
+        cr_assert_eq(parse_line(parser, line, (size_t)(end - line)), PARSER_RECORD);
+        record_format_csv(parser_record(parser), &csv);
         count++;
         line = end + 1;
     }
+    parser_free(parser);
     size_t on_disk_bytes = 0;
     char *on_disk = scratch_read(dir, "bench_results.csv", &on_disk_bytes);
     cr_assert_not_null(on_disk);

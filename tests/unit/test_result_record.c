@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parse_line.h"
 #include "result/record.h"
-#include "scratch.h"
 
 #define LINE_BYTES (4U << 20)
 
@@ -18,12 +18,10 @@ static struct buf format_json(const struct record *record)
     return line;
 }
 
-static struct record *parse(const char *line, size_t line_bytes)
+static const struct record *parse(struct parser *parser, const char *line, size_t line_bytes)
 {
-    struct record *record = NULL;
-    struct err err = {0};
-    cr_assert_eq(record_parse_json(line, line_bytes, &record, &err), STATUS_OK, "%s", err.text);
-    return record;
+    cr_assert_eq(parse_line(parser, line, line_bytes), PARSER_RECORD, "%s", parser_why(parser));
+    return parser_record(parser);
 }
 
 /* Every field set, with values that are hard on their way through text. */
@@ -91,7 +89,8 @@ Test(result_record, a_full_line_survives_reading_and_writing)
     struct record *record = full_record();
     struct buf line = format_json(record);
     cr_assert_null(memchr(line.data, '\n', line.length_bytes - 1), "one line");
-    struct record *again = parse(line.data, line.length_bytes);
+    struct parser *parser = parse_new();
+    const struct record *again = parse(parser, line.data, line.length_bytes);
     struct buf second = format_json(again);
     cr_assert_str_eq(second.data, line.data);
     for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
@@ -116,7 +115,7 @@ Test(result_record, a_full_line_survives_reading_and_writing)
     buf_release(&line);
     buf_release(&second);
     record_free(record);
-    record_free(again);
+    parser_free(parser);
 }
 
 Test(result_record, nulls_and_their_reasons_survive_too)
@@ -130,7 +129,8 @@ Test(result_record, nulls_and_their_reasons_survive_too)
     record_set_u64(record, FACT_SEED, UINT64_MAX);
     record_set_json(record, FACT_MODEL_SPEC, "{\"not\": json}");
     struct buf line = format_json(record);
-    struct record *again = parse(line.data, line.length_bytes);
+    struct parser *parser = parse_new();
+    const struct record *again = parse(parser, line.data, line.length_bytes);
     cr_assert_str_eq(record_null_reason(again, FACT_MS_P999), "needs_2995_samples");
     cr_assert_str_eq(record_null_reason(again, FACT_NOTES), "a \"quoted\" reason, \xC3\xA9");
     cr_assert_str_eq(record_null_reason(again, FACT_MS_P99), "not_finite");
@@ -144,7 +144,7 @@ Test(result_record, nulls_and_their_reasons_survive_too)
     buf_release(&line);
     buf_release(&second);
     record_free(record);
-    record_free(again);
+    parser_free(parser);
 }
 
 /* One row with some fields set; the others are empty. */
@@ -220,36 +220,88 @@ Test(result_record, lines_that_are_no_record_are_invalid)
         "null",
         "{\"framework\":\"pytorch\",\"notes\":\"\"}",
         "{\"schema\":2}",
-        "{\"schema\":1.0}",
+        "{\"schema\":1.5}",
+        "{\"schema\":0}",
+        "{\"schema\":-1}",
+        "{\"schema\":99999999999999999999}",
         "{\"schema\":\"1\"}",
         "{\"schema\":1} trailing",
         "{\"schema\":1,\"seq_len\":\"128\"}",
         "{\"schema\":1,\"seq_len\":-1}",
         "{\"schema\":1,\"seq_len\":1.5}",
-        "{\"schema\":1,\"seq_len\":99999999999999999999}",
         "{\"schema\":1,\"mode\":3}",
         "{\"schema\":1,\"synthetic\":0}",
         "{\"schema\":1,\"ms_p50\":\"1\"}",
-        "{\"schema\":1,\"ms_p50\":NaN}",
-        "{\"schema\":1,\"ms_p50\":1e999}",
-        "{\"schema\":1,\"mode\":\"\xff\"}",
-        "{\"schema\":1,\"mode\":\"\\u0000\"}",
+        "{\"schema\":1,\"mode\":NaN}",
+        "{\"schema\":1,\"environment\":{\"a\":NaN}}",
+        "{\"schema\":1,\"nobody_knows_me\":tru}",
         "{\"schema\":1",
     };
+    struct parser *parser = parse_new();
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-        struct record *record = NULL;
-        struct err err = {0};
-        cr_assert_eq(record_parse_json(bad[i], strlen(bad[i]), &record, &err), STATUS_INVALID, "%s",
-                     bad[i]);
-        cr_assert_null(record);
-        cr_assert(err.text[0] != '\0');
+        enum parser_outcome outcome = parse_line(parser, bad[i], strlen(bad[i]));
+        bool is_later = strstr(bad[i], ":2") != NULL || strstr(bad[i], ":99") != NULL;
+        cr_assert_eq(outcome, is_later ? PARSER_LATER : PARSER_FOREIGN, "%s", bad[i]);
+        cr_assert(parser_why(parser)[0] != '\0');
     }
+    parser_free(parser);
+}
+
+Test(result_record, values_as_other_writers_write_them)
+{
+    static const char line[] =
+        "{ \"schema\" : 1.0 , \"seq_len\":1e3, \"ms_p50\":NaN, \"ms_p90\":1e999,"
+        "\"steps\":99999999999999999999, \"batch_size\":8.0, \"mode\":\"\xff\","
+        "\"notes\":\"a\\u0000\\ud83d\\ude00\", \"environment\":{ \"k\" : [ 1 ] }, \"tf32\":null,"
+        "\"null_reasons\":{ \"tf32\":\"because \\u00e9\" } }";
+    struct parser *parser = parse_new();
+    const struct record *record = parse(parser, line, sizeof(line) - 1);
+    cr_assert_eq(record_u64(record, FACT_SEQ_LEN), 1000);
+    cr_assert_eq(record_u64(record, FACT_BATCH_SIZE), 8);
+    cr_assert_str_eq(record_null_reason(record, FACT_MS_P50), "not_finite");
+    cr_assert_str_eq(record_null_reason(record, FACT_MS_P90), "not_finite");
+    cr_assert_str_eq(record_null_reason(record, FACT_STEPS), "over_int64: 99999999999999999999");
+    cr_assert_str_eq(record_string(record, FACT_MODE), "\xEF\xBF\xBD");
+    cr_assert_str_eq(record_string(record, FACT_NOTES), "a\xEF\xBF\xBD\xF0\x9F\x98\x80");
+    cr_assert_str_eq(record_string(record, FACT_ENVIRONMENT), "{\"k\":[1]}");
+    cr_assert_str_eq(record_null_reason(record, FACT_TF32), "because \xC3\xA9");
+    parser_free(parser);
+}
+
+Test(result_record, json_that_nests_too_deep_is_null)
+{
+    struct parser *parser = parse_new();
+    for (int depth = 15; depth <= 17; depth++) {
+        char line[128];
+        (void)snprintf(line, sizeof(line), "{\"schema\":1,\"command\":%.*s%.*s}", depth,
+                       "[[[[[[[[[[[[[[[[[[[[", depth, "]]]]]]]]]]]]]]]]]]]]");
+        const struct record *record = parse(parser, line, strlen(line));
+        cr_assert_eq(record_is_null(record, FACT_COMMAND), depth > 16);
+    }
+    parser_free(parser);
+}
+
+Test(result_record, only_the_fields_that_are_asked_for)
+{
+    static const enum fact_id fields[] = {FACT_MODE, FACT_MS_P50};
+    static const char line[] = "{\"schema\":1,\"mode\":\"train\",\"seq_len\":128}";
+    struct parser *parser = NULL;
+    cr_assert_eq(parser_new(fields, ARRAY_COUNT(fields), &parser, NULL), STATUS_OK);
+    const struct record *record = parse(parser, line, sizeof(line) - 1);
+    cr_assert_str_eq(record_string(record, FACT_MODE), "train");
+    cr_assert_str_eq(record_null_reason(record, FACT_MS_P50), "not_recorded");
+    cr_assert_str_eq(record_null_reason(record, FACT_SEQ_LEN), "not_read");
+    /* What is wrong with a field that nobody asked for is wrong with the line all the same. */
+    static const char bad[] = "{\"schema\":1,\"mode\":\"train\",\"seq_len\":\"128\"}";
+    cr_assert_eq(parse_line(parser, bad, sizeof(bad) - 1), PARSER_FOREIGN);
+    parser_free(parser);
 }
 
 Test(result_record, unknown_keys_are_ignored_and_missing_ones_not_recorded)
 {
     static const char line[] = "{\"schema\":1,\"later\":[1],\"ms_p50\":3,\"mode\":\"train\"}";
-    struct record *record = parse(line, sizeof(line) - 1);
+    struct parser *parser = parse_new();
+    const struct record *record = parse(parser, line, sizeof(line) - 1);
     cr_assert_str_eq(record_string(record, FACT_MODE), "train");
     cr_assert_eq(record_double(record, FACT_MS_P50), 3.0);
     cr_assert_str_eq(record_null_reason(record, FACT_SEED), "not_recorded");
@@ -257,23 +309,5 @@ Test(result_record, unknown_keys_are_ignored_and_missing_ones_not_recorded)
     cr_assert_eq(record_u64(record, FACT_SEED), 0);
     cr_assert_eq(record_u64(record, FACT_MODE), 0, "of another type");
     cr_assert_str_eq(record_string(record, FACT_MS_P50), "", "of another type");
-    record_free(record);
-}
-
-Test(result_record, a_line_over_the_limit_is_refused)
-{
-    struct record *record = record_new();
-    record_set_u64(record, FACT_SCHEMA, RECORD_SCHEMA_VERSION);
-    char *text = malloc(RECORD_LINE_BYTES_MAX + 1);
-    memset(text, 'x', RECORD_LINE_BYTES_MAX);
-    text[RECORD_LINE_BYTES_MAX] = '\0';
-    record_set_string(record, FACT_LOG_TAIL, text);
-    struct buf line = format_json(record);
-    cr_assert(line.length_bytes > RECORD_LINE_BYTES_MAX);
-    struct record *again = NULL;
-    cr_assert_eq(record_parse_json(line.data, line.length_bytes, &again, NULL), STATUS_INVALID);
-    buf_release(&line);
-    free(text);
-    record_free(record);
-    record_free(NULL);
+    parser_free(parser);
 }

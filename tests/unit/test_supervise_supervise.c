@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "parse_line.h"
 #include "supervise/supervise.h"
 
 /* Every fault is made by tests/protocol/hostile_worker.py, which is well-behaved otherwise. */
@@ -163,11 +164,10 @@ static void expect(const struct bench *bench, const char *verdict, const char *c
     else if (strcmp(code, "*") != 0)
         cr_expect(found != NULL && strcmp(found, code) == 0, "wanted %s: %s", code, line.data);
     json_decref(reason);
-    struct record *again = NULL;
-    struct err err = {0};
-    cr_expect_eq(record_parse_json(line.data, line.length_bytes, &again, &err), STATUS_OK, "%s",
-                 err.text);
-    record_free(again);
+    struct parser *parser = parse_new();
+    cr_expect_eq(parse_line(parser, line.data, line.length_bytes), PARSER_RECORD, "%s",
+                 parser_why(parser));
+    parser_free(parser);
     buf_release(&line);
 }
 

@@ -1,0 +1,8 @@
+/* result/names.h - the files of a results folder that readers know. */
+#ifndef RESULT_NAMES_H
+#define RESULT_NAMES_H
+
+#define RESULT_JSONL_NAME "bench_results.jsonl"
+#define RESULT_CSV_NAME   "bench_results.csv"
+
+#endif
