@@ -31,11 +31,11 @@ static bool is_word_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-/* "bf16 81 %, fp32 19 %" and "fp32+bf16": the most common type stands first. */
+/* "bf16 81 %, fp32 19 %" and "bf16+fp32": what most is done in stands first. */
 struct seen {
     const char *first; /* NULL = none that is known */
-    int first_width;
     int narrowest;
+    bool has_kept; /* some were left out: see is_excused() */
 };
 
 static bool is_first(const struct seen *seen, const char *name)
@@ -43,21 +43,48 @@ static bool is_first(const struct seen *seen, const char *name)
     return seen->first != NULL && strncmp(seen->first, name, strlen(name)) == 0;
 }
 
-static struct seen types_in(const char *text)
+static size_t word_length(const char *text)
+{
+    size_t length = 0;
+    while (is_word_char(text[length]))
+        length++;
+    return length;
+}
+
+/* Whether `kept` ("fp32: 2 of 26 parameters (lm_head.weight, ...)") names this type. */
+static bool is_kept(const char *kept, const char *type, size_t type_length)
+{
+    for (const char *c = kept; *c != '\0';) {
+        size_t length = word_length(c);
+        if (length == type_length && c[length] == ':' && strncmp(c, type, length) == 0)
+            return true;
+        c += length > 0 ? length : 1;
+    }
+    return false;
+}
+
+/* A type that parameters keep because their author chose it is no wrong precision: one that tells
+   more apart never, one that tells less apart only beside what was asked for. */
+static bool is_excused(const struct seen *seen, const char *kept, int asked_width, const char *type,
+                       size_t length)
+{
+    int width = width_of(type, length);
+    return (width > asked_width || (width < asked_width && seen->first != NULL)) &&
+           is_kept(kept, type, length);
+}
+
+static struct seen types_in(const char *text, const char *kept, int asked_width)
 {
     struct seen seen = {0};
     for (const char *c = text; *c != '\0';) {
-        size_t length = 0;
-        while (is_word_char(c[length]))
-            length++;
+        size_t length = word_length(c);
         int width = width_of(c, length);
-        if (width > 0 && seen.first == NULL) {
-            seen.first = c;
-            seen.first_width = width;
-            seen.narrowest = width;
+        bool is_left_out = width > 0 && is_excused(&seen, kept, asked_width, c, length);
+        seen.has_kept = seen.has_kept || is_left_out;
+        if (width > 0 && !is_left_out) {
+            seen.narrowest = seen.first == NULL || width < seen.narrowest ? width : seen.narrowest;
+            seen.first = seen.first == NULL ? c : seen.first;
         }
-        if (width > 0 && width < seen.narrowest)
-            seen.narrowest = width;
         c += length > 0 ? length : 1;
     }
     return seen;
@@ -66,23 +93,25 @@ static struct seen types_in(const char *text)
 static bool contradicts_compute(enum cell_precision precision, const struct proto_ready *ready)
 {
     const char *asked = asked_types[precision];
-    struct seen seen = types_in(ready->dtype_compute);
+    int asked_width = width_of(asked, strlen(asked));
+    struct seen seen = types_in(ready->dtype_compute, ready->dtype_kept, asked_width);
     if (seen.first == NULL)
-        return false;
+        return seen.has_kept;
     /* Engines name tf32 products by their operands' type, and the switch apart. */
     bool is_tf32 = precision == CELL_PRECISION_TF32 && ready->has_tf32 && ready->tf32 &&
                    is_first(&seen, "fp32");
     if (!is_tf32 && !is_first(&seen, asked))
         return true;
-    return seen.narrowest < width_of(asked, strlen(asked));
+    return seen.narrowest < asked_width;
 }
 
 static bool contradicts_param(enum cell_precision precision, const struct proto_ready *ready)
 {
-    struct seen seen = types_in(ready->dtype_param);
+    bool is_wide = precision == CELL_PRECISION_FP32 || precision == CELL_PRECISION_TF32;
+    struct seen seen = types_in(ready->dtype_param, ready->dtype_kept, is_wide ? 32 : 16);
     if (seen.first == NULL)
-        return false;
-    if (precision == CELL_PRECISION_FP32 || precision == CELL_PRECISION_TF32)
+        return seen.has_kept && precision == CELL_PRECISION_BF16_PURE;
+    if (is_wide)
         return seen.narrowest < 32;
     return precision == CELL_PRECISION_BF16_PURE && !is_first(&seen, "bf16");
 }

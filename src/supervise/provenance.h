@@ -12,6 +12,8 @@
 /* True, with a sentence, where they contradict: products that mostly run in another type than the
  * one asked for, or in part in a narrower one; parameters narrower than fp32 for fp32 and tf32, or
  * other than bf16 for bf16-pure. bf16 and fp16 leave parameters open: they are fp32 as a rule.
+ * Types of dtype_kept are their author's choice: wider ones are left out, narrower ones too where
+ * they do not stand first; but what was asked for must be there.
  * Types that the worker does not name, or that nobody knows, contradict nothing. */
 bool provenance_contradicts(enum cell_precision precision, const struct proto_ready *ready,
                             char ret_text[REASON_TEXT_BYTES]);

@@ -474,7 +474,7 @@ HOSTILE = """
 
     class Hangs(Base):
         def work(self, logits):
-            if self.calls > 1:
+            if self.calls > 2:  # opening made two
                 time.sleep(600)
             return logits
 """
@@ -492,8 +492,8 @@ def folder_fixture(tmp_path):
         ("RaisesInInit", "ValueError: no such colour and a second line (hostile.py:"),
         ("LeavesInInit", "SystemExit: 3"),
         ("Raises", "KeyError: 'lost'"),
-        ("WrongShape", "shape (1, 8, 100)"),
-        ("WrongRows", "shape (8, 211)"),
+        ("WrongShape", "shape (2, 8, 100)"),
+        ("WrongRows", "shape (16, 211)"),
         ("WrongType", "wanted are logits"),
         ("WrongDtype", "torch.int64"),
         ("Frozen", "no parameters to train"),

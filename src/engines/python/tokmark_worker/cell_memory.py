@@ -6,16 +6,22 @@ _ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 def bytes_least(params_count, cell, vocab_size, param_type, compute_type):
-    """What a cell cannot do without: weights, their casts during a step, for training gradients and
-    AdamW's two moments, and the logits with, for training, their log-softmax and gradient.
+    """What a cell whose parameters are all trained cannot do without: weights and bytes_to_come().
     Activations come on top: a cell this lets through may still not fit."""
+    weights = params_count * _ITEM_BYTES[param_type]
+    return weights + bytes_to_come(params_count, cell, vocab_size, param_type, compute_type)
+
+
+def bytes_to_come(trainable_count, cell, vocab_size, param_type, compute_type):
+    """What a cell cannot do without once its weights are made: their casts during a step, for
+    training gradients and AdamW's two moments, and the logits with, for training, their log-softmax
+    and gradient. Of parameters only those that are trained count: others have neither gradients nor
+    moments, may be cast piece by piece, and may never be touched at all."""
     item = _ITEM_BYTES[param_type]
     compute_item = _ITEM_BYTES[compute_type]
-    total = params_count * item
-    if compute_type != param_type:
-        total += params_count * compute_item
+    total = trainable_count * compute_item if compute_type != param_type else 0
     if cell.mode == "train":
-        total += params_count * 3 * item
+        total += trainable_count * 3 * item
     rows = cell.batch_size * (1 if cell.mode == "decode" else cell.seq_len)
     return total + rows * vocab_size * (compute_item + (8 if cell.mode == "train" else 0))
 

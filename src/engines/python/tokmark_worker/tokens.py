@@ -168,7 +168,8 @@ class TorchArrays:
         self._torch = torch
 
     def arange(self, count):
-        return self._torch.arange(count, dtype=self._torch.int64)
+        # a model's code may have set another default device
+        return self._torch.arange(count, dtype=self._torch.int64, device="cpu")
 
     def from_buffer(self, data, first, count, item_bytes):
         torch = self._torch

@@ -58,8 +58,23 @@ class DecodeSteps:
             self._hf.put_back()
         return pick_logits(out, torch.is_tensor)
 
-    def warm_compile(self, tokens, targets):
-        self.step(tokens, targets)
+    def first_call(self, tokens, targets, watch):
+        """A step under the context `watch`; its logits. Recurrent states are as before after it."""
+        states = [] if self._hf is None else self._hf.states()
+        with watch:
+            logits = self.step(tokens, targets)
+        with torch.inference_mode():
+            for tensor, value in states:
+                tensor.copy_(value)
+        return logits
+
+    def call_text(self):
+        """How forward is called, for the record."""
+        if self._is_builtin:
+            return f"forward(token, cache, position={self._position})"
+        words = [f"{key}={value if value is True else 'cache'}"
+                 for key, value in self._hf.arguments.items()]
+        return f"forward(token, {', '.join(words)})"
 
     def cache_tensors(self):
         """What the cache holds, for counting its bytes."""
@@ -119,7 +134,7 @@ class HfCache:
         _compact(cache)
         self._require_length(model, length)
         # one step, to see what it changes; here even the states are put back after it
-        states = [(tensor, tensor.clone()) for tensor in _tensors(cache, _STATES)]
+        states = self.states()
         self._changes.before(cache)
         token = torch.zeros_like(prompt[:, :1]) if length else prompt.new_zeros((cell.batch_size, 1))
         model(token, **self.arguments)
@@ -134,6 +149,10 @@ class HfCache:
 
     def put_back(self):
         self._changes.undo()
+
+    def states(self):
+        """(tensor, its value) of everything that goes on from step to step."""
+        return [(tensor, tensor.clone()) for tensor in _tensors(self.cache, _STATES)]
 
     def _require_length(self, model, length):
         if _recurrent(self.cache) and not _tensors(self.cache, ("keys", "key_cache")):

@@ -13,20 +13,26 @@ import torch
 
 from . import __version__
 from .blocks import Block, part_steps
-from .cell_memory import bytes_least, describe_cell, require_host
+from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
+from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
+from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, oom_error
-from .torch_precision import NAMES, Observer, Precision
+from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
+from .torch_precision import NAMES, Precision
+from .torch_settings import settings_text
 from .torch_sources import choose, make
-from .torch_steps import Caller, InferSteps, TrainSteps
+from .torch_steps import InferSteps, TrainSteps
 from .torch_weights import load_weights
 from .user_code import guarded
 
-_COMPILE_CALLS = {"default": 2, "max-autotune": 3}  # CUDA graphs are recorded after a warm-up call
+# CUDA graphs are recorded after a warm-up call.
+_FIRST_CALLS = {"off": 2, "default": 2, "max-autotune": 3}
+_FIRST_CALLS_MAX = 5  # for a model that goes on compiling
 
 
 def resolve_device(name):
@@ -51,13 +57,6 @@ def resolve_device(name):
     return device
 
 
-def recompiles():
-    """How often TorchDynamo has compiled a frame in this process."""
-    from torch._dynamo.utils import counters
-
-    return counters["frames"]["total"]
-
-
 class TorchEngine:
     """One cell at a time."""
 
@@ -75,7 +74,8 @@ class TorchEngine:
         self._tokens = None
         self._memory = None
         self._steps_done = 0
-        self._is_compiled = False
+        self._observer = None
+        self._is_compiled_by_model = False
 
     # --- open ------------------------------------------------------------------------------------
 
@@ -94,21 +94,22 @@ class TorchEngine:
         if cell.threads > 0:
             torch.set_num_threads(cell.threads)
         self._require_memory_before()
+        frames_before = frames_compiled()
         begin = time.perf_counter_ns()
         self._source = make(cell, self._device, self._precision)
-        if cell.weights_path:
-            self._source.notes += load_weights(cell.weights_path, self._source.model)
-        self._synchronize()
-        load_ns = time.perf_counter_ns() - begin
         model = self._source.model
         model.train(cell.mode == "train")
-        self._require_memory_after()
         self._tokens = Tokens(cell, self._source.vocab_size, TorchArrays(torch))
-        self._caller = Caller(model, self._source.vocab_size)
-        observer = self._observe_forward()
+        self._caller = Caller(model, self._source.vocab_size, cell.mode)
+        self._shape_lazy_ones()
+        if cell.weights_path:
+            self._source.notes += load_weights(cell.weights_path, model)
+        self._synchronize()
+        load_ns = time.perf_counter_ns() - begin
+        self._require_memory_after()
         self._make_steps()
-        compile_ns = self._compile()
-        ready = self._describe(observer, load_ns, compile_ns)
+        first_calls_ns = self._call_first(frames_before)
+        ready = self._describe(load_ns, first_calls_ns)
         gc.collect()
         gc.freeze()  # what is there now is never looked through again
         self._memory = DeviceMemory(self._device)
@@ -125,40 +126,36 @@ class TorchEngine:
             spec = self._cell.model
             if source == "builtin":
                 spec = builtin_spec(self._cell)
-            self._require_memory(spec.params_total(), spec.vocab_size, 0)
+            count = spec.params_total()
+            self._require_memory(count, bytes_least(count, *self._memory_figures(spec.vocab_size)))
 
     def _require_memory_after(self):
-        """The same with what the model turned out to have, all but its weights still to come."""
+        """The same with what the model turned out to have. Its weights are made: their pages are
+        taken by now, or never will be."""
         if self._device.type == "cpu":
             params = list(self._source.model.parameters())
-            held = sum(param.numel() * param.element_size() for param in params)
+            trained = sum(param.numel() for param in params if param.requires_grad)
+            figures = self._memory_figures(self._source.vocab_size)
             count = sum(param.numel() for param in params)
-            self._require_memory(count, self._source.vocab_size, held)
+            self._require_memory(count, bytes_to_come(trained, *figures))
 
-    def _require_memory(self, params_count, vocab_size, held_bytes):
+    def _memory_figures(self, vocab_size):
         types = [NAMES[self._precision.param_dtype], NAMES[self._precision.compute_dtype]]
-        least = bytes_least(params_count, self._cell, vocab_size, *types)
-        require_host(describe_cell(self._cell, params_count), max(0, least - held_bytes))
+        return [self._cell, vocab_size, *types]
 
-    def _observe_forward(self):
-        """One forward over one row, watched: which types products run in, which attention kernel,
-        and whether the output is what it must be. It also takes what libraries do once out of the
-        first step."""
-        cell = self._cell
-        inputs, targets = self._tokens.batches(0, 1)
-        rows = [part[0, :1].contiguous().to(self._device) for part in (inputs, targets)]
-        is_train = cell.mode == "train"
-        observer = Observer()
-        # not inference_mode: below it products are not taken apart into what can be watched
-        with torch.set_grad_enabled(is_train), self._precision.autocast(), observer:
-            if is_train:
-                logits = self._caller.full_logits(*rows)
-            else:
-                logits = self._caller.logits(rows[0])
-        self._caller.require_shape(logits, rows[0], may_be_last=not is_train)
-        if logits.shape[1] != cell.seq_len:
-            self._source.notes.append("logits of the last position only")
-        return observer
+    def _require_memory(self, params_count, needed_bytes):
+        require_host(describe_cell(self._cell, params_count), needed_bytes)
+
+    def _shape_lazy_ones(self):
+        """Lazy modules get their shapes from a first call, before anything is counted."""
+        model = self._source.model
+        if not has_lazy(model):
+            return
+        inputs, targets = self._device_batches(0, 1)
+        default = torch.get_default_dtype()
+        with torch.no_grad():
+            self._caller.full_logits(inputs[0], targets[0])
+        place(model, self._device, self._precision.param_dtype, default)
 
     def _make_steps(self):
         cell = self._cell
@@ -173,60 +170,116 @@ class TorchEngine:
                 self._caller, self._precision, self._source, cell, prompt
             )
 
-    def _compile(self):
-        """Time of the first compiled calls at the cell's shape; None without a compiler."""
+    def _call_first(self, frames_before):
+        """The first calls, at the cell's own shape, as a plain loop makes them: what libraries do
+        once, and compilation, is not in the first step. A call after the first is looked at: which
+        types matmuls run in, which attention kernel, whether the output is what it must be; a
+        model's own compiler must not meet an observer on its way, nor see another shape or another
+        number of rows than the steps have. Returns the time they took."""
         how = self._cell.options.compile
-        if how == "off":
-            return None
-        self._is_compiled = True
-        mode = None if how == "default" else how
-        self._caller.model = torch.compile(self._source.model, mode=mode, dynamic=False)
+        if how != "off":
+            mode = None if how == "default" else how
+            self._caller.model = torch.compile(self._source.model, mode=mode, dynamic=False)
         inputs, targets = self._device_batches(0, 1)
         self._synchronize()
         begin = time.perf_counter_ns()
-        for _ in range(_COMPILE_CALLS[how]):
-            self._steps.warm_compile(inputs[0], targets[0])
+        with torch.random.fork_rng(devices=self._rng_devices()):
+            for call in range(_FIRST_CALLS_MAX):
+                before = frames_compiled()
+                observer = Observer()
+                watch = observer if call > 0 else contextlib.nullcontext()
+                logits = self._steps.first_call(inputs[0], targets[0], watch)
+                self._require_output(logits, inputs[0])
+                if call > 0 and self._observer is None and frames_compiled() == before:
+                    self._observer = observer
+                if call + 1 >= _FIRST_CALLS[how] and self._observer is not None:
+                    break
+        self._observer = self._observer or observer
         self._synchronize()
+        if how == "off":
+            frames = frames_compiled() - frames_before - frames_of_pytorch()
+            self._is_compiled_by_model = frames > 0 or is_scripted(self._source.model)
+        if self._cell.mode == "train":
+            is_overwritten = how != "off" or self._is_compiled_by_model
+            self._steps.copies_loss = is_overwritten and self._device.type == "cuda"
         return time.perf_counter_ns() - begin
 
-    def _describe(self, observer, load_ns, compile_ns):
-        source, precision = self._source, self._precision
-        params = list(source.model.parameters())
-        dtypes = {param.dtype: 0 for param in params}
-        for param in params:
-            dtypes[param.dtype] += param.numel()
-        backend = [observer.attention_name()]
-        if source.is_builtin and source.model.experts_way():
-            backend.append(source.model.experts_way())
-        if self._is_compiled:
-            backend.append("compiled")
-        notes = list(source.notes)
-        if self._cell.options.compile != "off":
-            notes.append(f"torch.compile {self._cell.options.compile}")
+    def _rng_devices(self):
+        return [self._device] if self._device.type == "cuda" else []
+
+    def _require_output(self, logits, tokens):
+        """Of infer and decode; a training step has looked at its own."""
         if self._cell.mode == "train":
-            notes.append(self._steps.optimizer_name)
-        if source.vocab_size != self._cell.model.vocab_size:
-            notes.append(f"vocabulary {source.vocab_size} from the model")
-        if self._cell.mode == "decode" and source.is_builtin and not source.model.spec.is_causal:
-            notes.append("decode attends to the past only; the model has no causal mask")
-        names = sorted(dtypes, key=lambda dtype: -dtypes[dtype])
+            return
+        wanted = tokens if self._cell.mode == "infer" else tokens[:, -1:]
+        self._caller.require_shape(logits, wanted, may_be_last=True)
+        note = "logits of the last position only"
+        if logits.shape[1] != wanted.shape[1] and note not in self._source.notes:
+            self._source.notes.append(note)
+
+    def _compiled_text(self):
+        how = self._cell.options.compile
+        if how != "off":
+            return f"by tokmark ({how})"
+        return "by the model" if self._is_compiled_by_model else "no"
+
+    def _describe(self, load_ns, first_calls_ns):
+        source, precision, observer = self._source, self._precision, self._observer
+        model = source.model
+        params = list(model.parameters())
+        buffers = [t for t in model.buffers() if t.is_floating_point() or t.is_complex()]
+        compiled = self._compiled_text()
         return {
             "params_total": sum(param.numel() for param in params),
             "params_active": source.params_active,
+            "params_trainable": sum(param.numel() for param in params if param.requires_grad),
             "model_source": source.text,
-            "dtype_param": "+".join(NAMES.get(dtype, str(dtype)) for dtype in names),
+            "dtype_param": types_text(params, first=precision.param_dtype),
+            "dtype_buffers": types_text(buffers),
+            "dtype_kept": kept_text(model, precision.param_dtype),
             "dtype_compute": observer.compute_name(precision.tf32),
             "dtype_accumulate": precision.accumulate_name(),
-            "backend": ", ".join(backend),
+            "backend": self._backend_text(compiled),
+            "compiled": compiled,
+            "loss_source": self._caller.loss_source,
+            "forward_call": self._forward_text(),
+            "framework_settings": settings_text(precision.matmul),
             "tf32": precision.tf32,
             "threads": torch.get_num_threads(),
             "load_ns": load_ns,
-            "compile_ns": compile_ns,
+            "compile_ns": None if compiled == "no" else first_calls_ns,
             "tokens_data": self._tokens.text,
-            "notes": "; ".join(notes),
+            "notes": self._notes_text(),
             "model_config": source.config,
             "model_chosen": source.chosen,
         }
+
+    def _forward_text(self):
+        return self._steps.call_text() if self._cell.mode == "decode" else self._caller.text()
+
+    def _backend_text(self, compiled):
+        source = self._source
+        backend = [self._observer.attention_name()]
+        if source.is_builtin and source.model.experts_way():
+            backend.append(source.model.experts_way())
+        if compiled != "no":
+            backend.append("compiled")
+        return ", ".join(backend)
+
+    def _notes_text(self):
+        cell, source = self._cell, self._source
+        notes = list(source.notes)
+        if cell.options.compile != "off":
+            notes.append(f"torch.compile {cell.options.compile}")
+        if is_scripted(source.model):
+            notes.append("TorchScript")
+        if cell.mode == "train":
+            notes.append(self._steps.optimizer_name)
+        if source.vocab_size != cell.model.vocab_size:
+            notes.append(f"vocabulary {source.vocab_size} from the model")
+        if cell.mode == "decode" and source.is_builtin and not source.model.spec.is_causal:
+            notes.append("decode attends to the past only; the model has no causal mask")
+        return "; ".join(notes)
 
     # --- run -------------------------------------------------------------------------------------
 
@@ -234,7 +287,7 @@ class TorchEngine:
         return self._guard("a step", self._run_block, steps_count, sync)
 
     def _run_block(self, steps_count, sync):
-        compiled_before = recompiles() if self._is_compiled else 0
+        compiled_before = frames_compiled()
         timer = _EventTimer() if self._device.type == "cuda" else None
         block = Block(sync, self._cell.mode == "train", self._wait, timer)
         held = None if self._device.type == "cpu" else self._weights_bytes()
@@ -252,8 +305,7 @@ class TorchEngine:
         self._memory.end_of_steps()
         fields = block.observe(self._look)
         fields.update(block.fields())
-        if self._is_compiled:
-            fields["recompiles"] = recompiles() - compiled_before
+        fields["recompiles"] = frames_compiled() - compiled_before
         return fields
 
     def _weights_bytes(self):

@@ -16,7 +16,7 @@ from .cell import hint
 from .errors import describe_error, is_memory_error, model_error, unsupported
 from .made_config import FILE, SET, report_values
 from .setting_text import value_of
-from .torch_made import Source, made_on, make_module
+from .torch_made import Source, made_on, make_module, place
 from .user_code import call_user, shorten
 
 _MEASURES = "tokmark measures causal language models"
@@ -341,7 +341,7 @@ def _from_weights(auto, folder, config, device, precision, trusts):
             raise model_error(
                 f"the weights in '{folder}' {what}: {safetensors.listed(names[key])}"
             )
-    return call_user("to", model.to, device=device, dtype=precision.param_dtype)
+    return call_user("to", place, model, device, precision.param_dtype)
 
 
 def _take_generation_config(transformers, folder, model):

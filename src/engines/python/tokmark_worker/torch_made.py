@@ -1,10 +1,16 @@
-"""A module made on its device and in its parameters' type, and what is known about it."""
+"""A module made on its device, its parameters in the type that was asked for.
+
+Only parameters follow --precision: a buffer keeps the type that its author gave it, and so does a
+parameter whose type was chosen on purpose.
+"""
 import contextlib
 import dataclasses
+import re
 
 import torch
 
-from .errors import is_memory_error, describe_error, model_error
+from .errors import describe_error, is_memory_error, model_error
+from .torch_precision import NAMES
 from .user_code import call_user
 
 
@@ -36,11 +42,22 @@ def made_on(device, dtype):
 
 
 def make_module(what, function, device, dtype, args=(), kwargs=None):
-    """Calls on the device first; code that cannot do that is called plainly, and moved."""
+    """Calls on the device first; code that cannot do that is called plainly, and moved. It is made
+    under the author's default type, so that tables get the values and types that they have without
+    tokmark; its parameters then become `dtype`."""
     kwargs = kwargs or {}
     notes = []
+    default = torch.get_default_dtype()
+    kept = set()
+    if dtype is not default:
+        kept = _kept_under(dtype, lambda: function(*args, **kwargs))
 
     def on_device():
+        with made_on(device, default):
+            return function(*args, **kwargs)
+
+    def in_its_type():
+        notes.append(f"made in {str(dtype).split('.')[-1]}: too large for its own default type")
         with made_on(device, dtype):
             return function(*args, **kwargs)
 
@@ -48,7 +65,7 @@ def make_module(what, function, device, dtype, args=(), kwargs=None):
         model = call_user(what, on_device)
     else:
         try:
-            model = on_device()
+            model = _first_that_fits(on_device, in_its_type if dtype is not default else None)
         except Exception as error:
             if is_memory_error(error):
                 raise
@@ -56,4 +73,127 @@ def make_module(what, function, device, dtype, args=(), kwargs=None):
             model = call_user(what, function, *args, **kwargs)
     if not isinstance(model, torch.nn.Module):
         raise model_error(f"{what} gave a {type(model).__name__}, not a torch.nn.Module")
-    return call_user(what, model.to, device=device, dtype=dtype), notes
+    return call_user(what, place, model, device, dtype, default, kept), notes
+
+
+def _first_that_fits(first, second):
+    try:
+        return first()
+    except Exception as error:
+        if second is None or not is_memory_error(error):
+            raise
+    return second()
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+def place(model, device, dtype, default=None, kept=frozenset()):
+    """The model on the device, its parameters in `dtype` but for those that keep their own:
+    quantized and complex ones, what transformers keeps in fp32, the names in `kept`, and those that
+    are not of the type `default` in a model that was made under it."""
+    moved = model.to(device)
+    if isinstance(moved, torch.nn.Module):  # an own `to` may forget to return
+        model = moved
+    if has_lazy(model):
+        return model  # its first call comes in the author's types
+    in_fp32, of_transformers = _kept_by_transformers(model)
+    own = {
+        name: param for name, param in _castable(model).items() if name not in of_transformers
+    }
+    kept = {*kept, *_odd_ones(own, default)} - of_transformers
+    with torch.no_grad():
+        for name, param in _castable(model).items():
+            wanted = torch.float32 if name in in_fp32 else dtype
+            if name not in kept and param.dtype is not wanted:
+                param.data = param.data.to(wanted)
+    for module in model.modules():
+        if isinstance(module, torch.nn.RNNBase):
+            module.flatten_parameters()
+    return model
+
+
+def has_lazy(model):
+    """Whether a parameter or buffer has no shape until the model is called."""
+    lazy = torch.nn.parameter.UninitializedTensorMixin
+    return any(isinstance(tensor, lazy) for tensor in [*model.parameters(), *model.buffers()])
+
+
+def _castable(model):
+    """The parameters that a precision can be given to, by name."""
+    return {
+        name: param
+        for name, param in model.named_parameters()
+        if type(param.data) is torch.Tensor
+        and param.is_floating_point()
+        and param.element_size() >= 2
+    }
+
+
+def _odd_ones(params, default):
+    """Names of those that are not of the type that most of the model has: the default, or where no
+    parameter is of that, the commonest."""
+    counts = {}
+    for param in params.values():
+        counts[param.dtype] = counts.get(param.dtype, 0) + param.numel()
+    if len(counts) < 2:
+        return set()
+    common = default if default in counts else max(counts, key=counts.get)
+    return {name for name, param in params.items() if param.dtype is not common}
+
+
+def _kept_under(dtype, make):
+    """Names of the parameters that would not be of the type `dtype` if it were the default: their
+    author named another. Made without memory; empty where a model cannot be made so."""
+    try:
+        with torch.random.fork_rng(devices=[]), made_on("meta", dtype):
+            model = make()
+        return _odd_ones(_castable(model), dtype)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException:
+        return set()  # what is wrong with it, the real call says
+
+
+def _kept_by_transformers(model):
+    """(names of the parameters that transformers keeps in fp32, names of all that are its)."""
+    kept, known = set(), set()
+    for prefix, module in model.named_modules():
+        if not hasattr(module, "_keep_in_fp32_modules"):
+            continue
+        parts = {*(module._keep_in_fp32_modules or ())}
+        parts |= {*(getattr(module, "_keep_in_fp32_modules_strict", None) or ())}
+        patterns = [re.compile(rf"(^|\.){part}($|\.)") for part in parts]
+        for name, _ in module.named_parameters(prefix=prefix):
+            known.add(name)
+            if any(pattern.search(name) for pattern in patterns):
+                kept.add(name)
+    return kept, known
+
+
+def types_text(tensors, first=None):
+    """"fp32+bf16": the types by the elements they have, the type `first` before all; None where
+    there are no tensors."""
+    counts = {}
+    for tensor in tensors:
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+    names = sorted(counts, key=lambda dtype: (dtype is not first, -counts[dtype]))
+    return "+".join(NAMES.get(dtype, str(dtype).split(".")[-1]) for dtype in names) or None
+
+
+def kept_text(model, dtype):
+    """"fp32: 2 of 26 parameters (a.weight, b.weight)": those of another type than asked for, which
+    keep it on purpose; None where there are none."""
+    named = list(model.named_parameters())
+    others = {}
+    for name, param in named:
+        if param.dtype is not dtype:
+            others.setdefault(param.dtype, []).append(name)
+    said = []
+    for other, names in others.items():
+        more = ", ..." if len(names) > 3 else ""
+        said.append(
+            f"{NAMES.get(other, str(other).split('.')[-1])}: {len(names)} of {len(named)} "
+            f"parameters ({', '.join(names[:3])}{more})"
+        )
+    return "; ".join(said) or None

@@ -1,4 +1,4 @@
-"""What a precision means in PyTorch, and which types a model's products really run in.
+"""What a precision means in PyTorch.
 
 fp32       parameters and products fp32, TF32 off
 tf32       the same with TF32 products (CUDA)
@@ -9,11 +9,8 @@ fp16       fp32 parameters under autocast, with a gradient scaler when training 
 import contextlib
 
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .errors import unsupported
-from .type_names import mixture_name
 
 NAMES = {
     torch.float64: "fp64",
@@ -22,6 +19,8 @@ NAMES = {
     torch.float16: "fp16",
     torch.float8_e4m3fn: "fp8",
     torch.int8: "int8",
+    torch.complex64: "complex64",
+    torch.complex128: "complex128",
 }
 
 
@@ -55,9 +54,13 @@ class Precision:
                 f"{capability[0]}.{capability[1]}; the nearest precision is fp16"
             )
 
+    @property
+    def matmul(self):
+        return "high" if self.name == "tf32" else "highest"
+
     def apply(self):
         # the one switch that is the same in every release since 2.2
-        torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
+        torch.set_float32_matmul_precision(self.matmul)
         if self._device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
@@ -89,89 +92,3 @@ class Precision:
             torch.float16: matmul.allow_fp16_reduced_precision_reduction,
         }.get(self.compute_dtype, False)
         return f"fp32, split sums may be {NAMES[self.compute_dtype]}" if allowed else "fp32"
-
-
-# Where each product has its first matrix, in the operator's arguments.
-_PRODUCTS = {
-    "mm": 0,
-    "bmm": 0,
-    "addmm": 1,
-    "baddbmm": 1,
-    "_addmm_activation": 1,
-    "linear": 0,
-    "matmul": 0,
-    "_grouped_mm": 0,
-    "mkldnn_linear": 0,
-}
-_ATTENTION_PREFIX = "_scaled_dot_product_"
-_ATTENTION_NAMES = {
-    "flash_attention": "flash",
-    "flash_attention_for_cpu": "flash",
-    "efficient_attention": "efficient",
-    "cudnn_attention": "cudnn",
-    "fused_attention_overrideable": "fused",
-}
-
-
-class Observer(TorchDispatchMode):
-    """Watches one forward below autocast, so that it sees the types products are done in, and which
-    attention kernel was chosen. Never active in a timed step."""
-
-    def __init__(self):
-        super().__init__()
-        self._work = {}  # dtype -> operations
-        self._attention = set()
-        self._calls = _AttentionCalls()
-
-    def __enter__(self):
-        self._calls.__enter__()
-        return super().__enter__()
-
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        return self._calls.__exit__(*error)
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        name = func._schema.name.split("::")[-1]
-        if name in _PRODUCTS:
-            matrix = args[_PRODUCTS[name]]
-            self._add(matrix.dtype, out.numel() * matrix.shape[-1])
-        elif name.startswith(_ATTENTION_PREFIX):
-            kind = name[len(_ATTENTION_PREFIX) :]
-            self._attention.add(_ATTENTION_NAMES.get(kind, kind))
-            query, key = args[0], args[1]
-            self._add(query.dtype, 2 * query.numel() * key.shape[-2])
-        return out
-
-    def _add(self, dtype, work):
-        self._work[dtype] = self._work.get(dtype, 0) + work
-
-    def compute_name(self, has_tf32):
-        """"bf16", or "bf16 81 %, fp32 19 %" by work where it is mixed; None when nothing was
-        multiplied."""
-        names = dict(NAMES)
-        if has_tf32:
-            names[torch.float32] = "tf32"
-        return mixture_name(
-            {names.get(dtype, str(dtype)): work for dtype, work in self._work.items()}
-        )
-
-    def attention_name(self):
-        if self._attention:
-            return "sdpa " + "+".join(sorted(self._attention))
-        return "sdpa math" if self._calls.count > 0 else "no sdpa call"
-
-
-class _AttentionCalls(TorchFunctionMode):
-    """Counts calls of scaled_dot_product_attention: its plain form falls apart into products before
-    a dispatch mode sees it."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.nn.functional.scaled_dot_product_attention:
-            self.count += 1
-        return func(*args, **(kwargs or {}))

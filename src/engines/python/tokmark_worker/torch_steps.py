@@ -3,74 +3,11 @@
 The steps do what a plain training or inference loop does and nothing else: no item(), no copy to
 the host, no look at a value.
 """
-import inspect
-
 import torch
-import torch.nn.functional as F
 
 from .errors import model_error
-from .user_code import pick_logits, require_logits
 
 LEARNING_RATE = 3e-4
-
-
-def _parameters(module):
-    try:
-        return inspect.signature(module.forward).parameters
-    except (TypeError, ValueError):
-        return {}
-
-
-class Caller:
-    """Calls a model the way its forward wants, and finds the logits in what it gives.
-
-    A forward with a parameter `targets` (nanoGPT's way: logits of every position, and the loss,
-    only where targets are given) gets them when training; its own loss is then the loss. A
-    transformers model is told not to keep a cache it would throw away.
-    """
-
-    def __init__(self, model, vocab_size):
-        self.model = model  # replaced by its compiled form
-        self._vocab_size = vocab_size
-        parameters = _parameters(model)
-        self._has_targets = "targets" in parameters
-        self._kwargs = {"use_cache": False} if "use_cache" in parameters else {}
-
-    def logits(self, tokens):
-        return _pick(self.model(tokens, **self._kwargs))
-
-    def full_logits(self, tokens, targets):
-        """Of every position."""
-        if self._has_targets:
-            return _pick(self.model(tokens, targets, **self._kwargs))
-        return self.logits(tokens)
-
-    def loss(self, tokens, targets):
-        """(loss, model's output). Cross-entropy, mean over B T; in fp32, as autocast does it on
-        CUDA."""
-        if self._has_targets:
-            out = self.model(tokens, targets, **self._kwargs)
-            own = out[1] if isinstance(out, (tuple, list)) and len(out) > 1 else None
-            if isinstance(own, torch.Tensor) and own.numel() == 1:
-                return own, out
-        else:
-            out = self.model(tokens, **self._kwargs)
-        logits = _pick(out)
-        return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1)), out
-
-    def require_shape(self, logits, tokens, may_be_last):
-        require_logits(
-            logits,
-            torch.is_tensor,
-            torch.is_floating_point,
-            tuple(tokens.shape),
-            self._vocab_size,
-            may_be_last,
-        )
-
-
-def _pick(out):
-    return pick_logits(out, torch.is_tensor)
 
 
 def make_optimizer(params, device):
@@ -93,6 +30,7 @@ class TrainSteps:
     def __init__(self, caller, precision, device):
         self._caller = caller
         self._precision = precision
+        self.copies_loss = False  # where the next step overwrites what this one gave
         self.params = [param for param in caller.model.parameters() if param.requires_grad]
         if not self.params:
             raise model_error("the model has no parameters to train")
@@ -117,12 +55,12 @@ class TrainSteps:
             self._scaler.scale(loss).backward()
             self._scaler.step(self.optimizer)
             self._scaler.update()
-        return loss.detach()
+        return loss.detach().clone() if self.copies_loss else loss.detach()
 
-    def warm_compile(self, tokens, targets):
-        """Forward and backward at the cell's shape, without touching the weights."""
+    def first_call(self, tokens, targets, watch):
+        """Forward, under the context `watch`, and backward, without touching the weights."""
         with self._precision.autocast():
-            loss, _output = self._caller.loss(tokens, targets)
+            loss, _output = self._caller.first_loss(tokens, targets, watch)
         loss.backward()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -147,5 +85,8 @@ class InferSteps:
         with torch.inference_mode(), self._precision.autocast():
             return self._caller.logits(tokens)
 
-    def warm_compile(self, tokens, targets):
-        self.step(tokens, targets)
+    def first_call(self, tokens, targets, watch):
+        """A step under the context `watch`; its logits."""
+        with watch:
+            return self.step(tokens, targets)
+

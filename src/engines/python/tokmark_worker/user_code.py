@@ -156,9 +156,11 @@ def require_logits(logits, is_array, is_floating, tokens_shape, vocab_size, may_
     times = (T, 1) if may_be_last else (T,)
     fits = len(shape) == 3 and shape[0] == B and shape[1] in times
     if not fits or shape[2] < vocab_size or not is_floating(logits):
+        is_turned = len(shape) == 3 and (shape[0], shape[2]) == (B, T) and shape[1] >= vocab_size
+        hint = "; the last two dimensions look exchanged" if is_turned else ""
         raise model_error(
             f"the model's output has shape {shape} of {logits.dtype}; wanted are "
-            f"floating-point logits {wanted}"
+            f"floating-point logits {wanted}{hint}"
         )
 
 
