@@ -335,7 +335,7 @@ const struct command command_explain = {
         "first shape of each mode and precision is opened. Nothing is timed or written.\n\n"
         "0 says that all was opened, 3 that some was not, 4 that nothing was.",
     .examples = "--engine pytorch --model mymodel.model:MyModel --set n_layer=4\n"
-                "--engine pytorch --model ./model.py:MyModel --mode train --seq 1k --format json\n"
+                "--engine pytorch --model ./model.py:MyModel --format json\n"
                 "--model gpt2-124m --mode infer",
     .options = explain_rows,
     .options_count = ARRAY_COUNT(explain_rows),

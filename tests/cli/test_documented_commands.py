@@ -88,7 +88,7 @@ COMMANDS = {
     "tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=12 --seq 1024 --batch 8": Dry(),
     "tokmark run --engine pytorch --model hf:DIR --mode train infer decode": Dry(),
     "tokmark explain --engine pytorch --model mymodel.model:MyModel --set n_layer=4": Run("--mode", "infer"),
-    "tokmark explain --engine pytorch --model ./model.py:MyModel --mode train --seq 1k --format json": Run("--seq", "8"),
+    "tokmark explain --engine pytorch --model ./model.py:MyModel --format json": Run("--mode", "infer", "--seq", "8"),
     "tokmark explain --model gpt2-124m --mode infer": Run("--model", "superintelligence-tiny"),
     # tokmark help, and --help of each command
     "tokmark run": Dry(),

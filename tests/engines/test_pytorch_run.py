@@ -66,6 +66,15 @@ def test_the_published_command_measures_the_package_of_the_folder(tmp_path):
         assert record["params_total"] == counted
         assert record["model_spec"] is None and record["step_flops"] is None
     assert train["loss_last"] == pytest.approx(4.5, abs=1.5)  # about ln 89
+    # a setting that a preset has too is the package's: it went to the preset's figures and was dropped
+    start(tmp_path, "--device", "cpu", "--seq", "64", "--batch", "2", "--steps", "2", "--precision", "fp32", "--mode",
+          "infer", "--set", "vocab_size=4096", "dropout=0.5", name="bench_pytorch")
+    record = read(tmp_path)[-1]
+    assert record["params_total"] == counted + (4096 - 89) * 2 * 16
+    assert record["model"] == "superintelligence,vocab_size=4096,dropout=0.5"
+    assert record["model_config"]["vocab_size"] == {"value": 4096, "from": "--set"}
+    assert record["model_config"]["dropout"] == {"value": 0.5, "from": "--set"}
+    assert record["model_config"]["dim"] == {"value": 16, "from": "default"}
 
 
 def test_a_named_preset_fills_the_package(tmp_path):

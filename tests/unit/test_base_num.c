@@ -55,3 +55,22 @@ Test(base_num, json_strings_stay_valid_whatever_bytes_come)
     json_decref(object);
     buf_release(&out);
 }
+
+Test(base_num, bytes_are_binary_whatever_the_unit_is_called)
+{
+    static const char *const two[] = {"2147483648", "2147483648B", "2G",   "2GB",
+                                      "2GiB",       "2gb",         "2048m"};
+    for (size_t i = 0; i < ARRAY_COUNT(two); i++) {
+        uint64_t bytes = 0;
+        struct err err = {0};
+        cr_assert_eq(num_parse_bytes(two[i], &bytes, &err), STATUS_OK, "%s", err.text);
+        cr_assert_eq(bytes, 2ULL << 30, "%s", two[i]);
+    }
+    static const char *const wrong[] = {"2GBB", "GB", "2 GB", "2Gb/s", "0GB"};
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        uint64_t bytes = 7;
+        struct err err = {0};
+        cr_assert_neq(num_parse_bytes(wrong[i], &bytes, &err), STATUS_OK, "%s", wrong[i]);
+        cr_assert_eq(bytes, 7);
+    }
+}

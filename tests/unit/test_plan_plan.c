@@ -205,6 +205,37 @@ Test(plan_plan, cells_come_in_the_published_order)
     plan_release(NULL);
 }
 
+Test(plan_plan, a_length_of_the_user_s_own_stays)
+{
+    struct plan_axes axes = small_axes();
+    struct plan plan = {0};
+    struct err err = {0};
+    axes.keeps_length = true;
+    cr_assert_eq(plan_make(&axes, &plan, &err), STATUS_OK);
+    for (size_t i = 0; i < plan.cells_count; i++)
+        cr_assert_eq(plan.cells[i].model.max_seq_len, 4096);
+    plan_release(&plan);
+    axes.base.model.max_seq_len = axes.seq_lens.values[0];
+    axes.seq_lens.values[1] = axes.seq_lens.values[0] + 1;
+    cr_assert_eq(plan_make(&axes, &plan, &err), STATUS_INVALID);
+    cr_assert_not_null(strstr(err.text, "less than the sequence length"), "%s", err.text);
+}
+
+Test(plan_plan, k_is_1024)
+{
+    struct plan_axis axis = {0};
+    struct err err = {0};
+    cr_assert_eq(plan_axis_add(&axis, "4k,1K-4k*2", 1 << 20, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(axis.count, 3);
+    cr_assert_eq(axis.values[0], 4096);
+    cr_assert_eq(axis.values[1], 1024);
+    cr_assert_eq(axis.values[2], 2048);
+    static const char *const wrong[] = {"k", "4kk", "0k", "1.5k", "4m", "5000k"};
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++)
+        cr_assert_neq(plan_axis_add(&axis, wrong[i], 1 << 20, &err), STATUS_OK, "%s", wrong[i]);
+    cr_assert_eq(axis.count, 3);
+}
+
 Test(plan_plan, an_empty_axis_is_an_error)
 {
     struct plan plan = {0};

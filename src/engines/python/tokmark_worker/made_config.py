@@ -4,6 +4,7 @@ import enum
 import json
 import math
 import os
+import re
 
 from .errors import model_error
 from .protocol import Verbatim
@@ -13,6 +14,7 @@ CONFIG_BYTES_MAX = 64 * 1024
 CHOSEN_CHARACTERS_MAX = 200
 _TEXT_CHARACTERS_MAX = 100
 _WHOLE_MAX = 1 << 63
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # another in each process
 
 
 def is_plain(value, or_none=True):
@@ -215,7 +217,7 @@ def json_value(value):
         if len(json.dumps(parts)) <= _TEXT_CHARACTERS_MAX:
             return parts
     try:
-        return json_value(repr(value))
+        return json_value(_ADDRESS.sub("", repr(value)))
     except Exception:  # a user's own
         return f"a {type(value).__name__}"
 
