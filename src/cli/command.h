@@ -72,7 +72,7 @@ extern const unsigned program_list_count;
 /* One per file cmd_*.c. */
 extern const struct command command_run, command_explain, command_env, command_models,
     command_engines, command_man, command_completion, command_version, command_help, command_worker,
-    command_check, command_setup, command_ab, command_noise, command_fields;
+    command_check, command_setup, command_ab, command_noise, command_fields, command_cat;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

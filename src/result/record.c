@@ -297,6 +297,18 @@ static void append_csv_value(struct buf *out, const struct value *value, enum fa
     }
 }
 
+void record_put_value(const struct record *record, enum fact_id field, struct json_writer *writer)
+{
+    ASSERT(field < FACTS_COUNT);
+    put_value(writer, &record->values[field], fact_of(field)->type);
+}
+
+void record_format_csv_value(const struct record *record, enum fact_id field, struct buf *out)
+{
+    ASSERT(field < FACTS_COUNT);
+    append_csv_value(out, &record->values[field], fact_of(field)->type);
+}
+
 void record_format_csv(const struct record *record, struct buf *out)
 {
     for (enum fact_id i = 0; i < FACTS_COUNT; i++) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/json_write.h"
 #include "base/status.h"
 #include "spec/facts.h"
 #include "spec/verdict.h"
@@ -62,6 +63,9 @@ const struct reasons *record_reasons(const struct record *record);
 void record_format_json(const struct record *record, struct buf *out);
 void record_format_csv(const struct record *record, struct buf *out);
 void record_format_csv_header(struct buf *out);
+/* One field as it stands there. */
+void record_put_value(const struct record *record, enum fact_id field, struct json_writer *writer);
+void record_format_csv_value(const struct record *record, enum fact_id field, struct buf *out);
 
 /* Sets the field to what stands in a line, which is not null there. False when that is of another
  * type than the field; the field is then as it was. Whole numbers may be written as 1e3 or 128.0.
