@@ -107,6 +107,8 @@ static enum status take_trust(const struct run_options *options, struct cell *ce
 static enum status take_inputs(const struct run_options *options, struct cell *cell,
                                struct err *err)
 {
+    /* Both override a prediction, never a measurement. */
+    cell->skips_memory_check = options->tries_all || options->memory_limit_bytes > 0;
     cell->data = CELL_DATA_SYNTHETIC;
     enum status status = STATUS_OK;
     if (strcmp(options->data, DATA_SYNTHETIC) != 0) {

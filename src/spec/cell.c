@@ -130,11 +130,12 @@ enum field_type {
 };
 
 enum field_need {
-    NEED_ALWAYS, /* required */
-    NEED_PATH,   /* required, not hashed: where a file lies does not change what is measured */
-    NEED_IF_SET, /* written, and hashed, only where it is not zero; absent or null = zero. New
-                  * fields are of this kind, so that the ids of other cells stay as they are */
-    NEED_BESIDE, /* the same, but written too where another field of the same object is set */
+    NEED_ALWAYS,   /* required */
+    NEED_PATH,     /* required, not hashed: where a file lies does not change what is measured */
+    NEED_IF_SET,   /* written, and hashed, only where it is not zero; absent or null = zero. New
+                    * fields are of this kind, so that the ids of other cells stay as they are */
+    NEED_UNHASHED, /* written only where it is not zero, never hashed: not what is measured */
+    NEED_BESIDE, /* as NEED_IF_SET, but written too where another field of the same object is set */
 };
 
 struct field {
@@ -157,6 +158,8 @@ struct field {
 static const char *const figures_names[] = {"preset", "own"};
 /* of trusts_code */
 static const char *const trust_names[] = {"no", "yes"};
+/* of skips_memory_check */
+static const char *const memory_check_names[] = {"on", "off"};
 
 static const struct field fields[] = {
     {"engine", FIELD_TEXT, NEED_ALWAYS, AT(engine)},
@@ -177,6 +180,7 @@ static const struct field fields[] = {
     {"weights_hash", FIELD_HASH, NEED_ALWAYS, AT(weights_hash)},
     {"data_path", FIELD_TEXT, NEED_PATH, AT(data_path)},
     {"weights_path", FIELD_TEXT, NEED_PATH, AT(weights_path)},
+    {"memory_check", FIELD_WORD, NEED_UNHASHED, AT(skips_memory_check), WORDS(memory_check_names)},
 };
 
 static const struct field option_fields[] = {
@@ -246,8 +250,9 @@ static void write_field(const struct field *field, const struct cell *cell,
     uint32_t count = 0;
     uint64_t seed = 0;
     char text[24];
-    if ((field->need == NEED_IF_SET && !is_set(field, cell)) ||
-        (field->need == NEED_PATH && is_canonical))
+    bool is_if_set = field->need == NEED_IF_SET || field->need == NEED_UNHASHED;
+    bool is_unhashed = field->need == NEED_PATH || field->need == NEED_UNHASHED;
+    if ((is_if_set && !is_set(field, cell)) || (is_unhashed && is_canonical))
         return;
     switch (field->type) {
     case FIELD_TEXT: json_field_string(writer, field->key, at); break;
@@ -424,7 +429,7 @@ static enum status read_fields(const struct field *rows, size_t count, const cha
                             .prefix = prefix,
                             .value = json_object_get(object, field->key),
                             .at = (char *)cell + field->offset};
-        bool is_optional = field->need == NEED_IF_SET || field->need == NEED_BESIDE;
+        bool is_optional = field->need != NEED_ALWAYS && field->need != NEED_PATH;
         if (is_optional && (r.value == NULL || json_is_null(r.value)))
             continue;
         switch (field->type) {

@@ -138,7 +138,8 @@ struct cell {
     char weights_path[CELL_PATH_BYTES]; /* safetensors to start from; empty = initialised from seed
                                          */
     char weights_hash[HASH_ID_BYTES];   /* of the file's content; empty without one */
-    char framework[CELL_WORD_BYTES];    /* name in records: "native", "pytorch-sandbox" */
+    bool skips_memory_check; /* a worker tries what it predicts not to fit. Not part of the id */
+    char framework[CELL_WORD_BYTES]; /* name in records: "native", "pytorch-sandbox" */
 };
 
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */

@@ -116,6 +116,13 @@ MODELS = """
             self.base = nn.Parameter(torch.empty(count), requires_grad=False)
 
 
+    class Unused(Frozen):
+        # its gradients are never made, which no arithmetic can know
+        def more(self):
+            super().more()
+            self.base.requires_grad_(True)
+
+
     class Recurrent(Base):
         def more(self):
             self.memory = nn.LSTM(8, 8, batch_first=True)
@@ -198,6 +205,13 @@ def test_frozen_parameters_need_no_gradients_and_untouched_pages_no_memory(folde
     ready = opened(folder, "kinds:Frozen", "train")
     assert ready["params_total"] > 100_000_000
     assert ready["params_trainable"] == 2 * 8 * 50
+
+
+def test_a_prediction_of_memory_can_be_overridden(folder):
+    with pytest.raises(WorkerError, match="needs at least") as found:
+        opened(folder, "kinds:Unused", "train")
+    assert found.value.reply["kind"] == "oom"
+    assert opened(folder, "kinds:Unused", "train", memory_check="off")["params_trainable"] > 100_000_000
 
 
 @pytest.mark.parametrize("switch, said", [

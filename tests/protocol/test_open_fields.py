@@ -64,7 +64,7 @@ def c_rows():
             elif kind == "SEED":
                 limit = SEED_BYTES
             prefix = "" if name == "fields" else "options."
-            found[prefix + key] = (KINDS[kind], limit, need in ("IF_SET", "BESIDE"))
+            found[prefix + key] = (KINDS[kind], limit, need in ("IF_SET", "BESIDE", "UNHASHED"))
     return found
 
 
@@ -117,6 +117,7 @@ def test_the_documents_table_is_the_same():
 def request():
     message = json.loads(read("tests", "protocol", "open.json"))
     message["model_ref"] = "mine.model:Mine"
+    message["memory_check"] = "off"
     message["options"] = {"moe": "published", "compile": "off", "source": "auto",
                           "figures": "own", "trust_remote_code": "yes", "set": {"n_layer": "2"}}  # fmt: skip
     return message

@@ -268,6 +268,26 @@ Test(spec_cell, id_depends_on_content_and_not_on_paths)
     cr_assert_str_neq(first, second);
 }
 
+Test(spec_cell, that_a_prediction_is_overridden_is_said_but_is_no_part_of_the_id)
+{
+    struct cell cell = make_cell();
+    json_t *object = written(&cell);
+    cr_assert_null(json_object_get(object, "memory_check"));
+    json_decref(object);
+    char first[HASH_ID_BYTES];
+    char second[HASH_ID_BYTES];
+    cell_id(&cell, first);
+    cell.skips_memory_check = true;
+    cell_id(&cell, second);
+    cr_assert_str_eq(first, second);
+    object = written(&cell);
+    struct cell again;
+    struct err err = {0};
+    cr_assert_eq(cell_read(object, &again, &err), STATUS_OK, "%s", err.text);
+    cr_assert(again.skips_memory_check);
+    json_decref(object);
+}
+
 Test(spec_cell, tokens_of_a_step)
 {
     struct cell cell = make_cell();

@@ -14,6 +14,7 @@ MOES = ("routed", "published")
 SOURCES = ("auto", "builtin")
 FIGURES = ("preset", "own")
 TRUSTS = ("no", "yes")
+MEMORY_CHECKS = ("on", "off")
 _WORDS_SHOWN_MAX = 12
 _PREFIX_MIN = 3
 
@@ -205,6 +206,7 @@ class Cell:
     weights_hash: str = _row("text", 18)
     data_path: str = _row("text", 1024)
     weights_path: str = _row("text", 1024)
+    memory_check: str = _row("word", MEMORY_CHECKS, default="on")  # off: try what cannot fit
     model_ref: str = _row("text", 1024, default="")
     options: Options = _row("options", default_factory=Options)
 

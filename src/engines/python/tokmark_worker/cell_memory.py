@@ -26,8 +26,11 @@ def bytes_to_come(trainable_count, cell, vocab_size, param_type, compute_type):
     return total + rows * vocab_size * (compute_item + (8 if cell.mode == "train" else 0))
 
 
-def require_host(what, needed_bytes):
-    """Raises oom when the host cannot give so much: the kernel would kill the process instead."""
+def require_host(cell, what, needed_bytes):
+    """Raises oom when the host cannot give so much: the kernel would kill the process instead. A
+    cell may ask to be tried all the same."""
+    if cell.memory_check == "off":
+        return
     usable = host_memory.usable_bytes()
     if usable is not None and needed_bytes > usable:
         raise host_oom(what, needed_bytes, usable)

@@ -181,7 +181,7 @@ class JaxEngine:
         spec = builtin_spec(cell)
         types = [type_name(self._precision.param_dtype), type_name(self._precision.compute_dtype)]
         least = bytes_least(spec.params_total(), cell, spec.vocab_size, *types)
-        require_host(describe_cell(cell, spec.params_total()), least)
+        require_host(cell, describe_cell(cell, spec.params_total()), least)
 
     def _load(self, model_key, step_key):
         """Makes or reads the weights and what else a step needs; the time it took."""

@@ -144,7 +144,7 @@ class TorchEngine:
         return [self._cell, vocab_size, *types]
 
     def _require_memory(self, params_count, needed_bytes):
-        require_host(describe_cell(self._cell, params_count), needed_bytes)
+        require_host(self._cell, describe_cell(self._cell, params_count), needed_bytes)
 
     def _shape_lazy_ones(self):
         """Lazy modules get their shapes from a first call, before anything is counted."""
