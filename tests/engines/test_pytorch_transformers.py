@@ -282,6 +282,9 @@ def test_code_of_a_folder_runs_only_where_that_is_allowed(tmp_path, monkeypatch)
     assert "runs code of the folder (code_of_one.py)" in ready["notes"]
     assert ready["params_total"] == VOCAB * (8 + 8 + 1)
     engine.close()
+    engine, _ = opened(folder, "train", **trusted)
+    assert engine.run_block(2, "step")["nonfinite"] == 0
+    engine.close()
     kind, text = refused(folder, "decode", **trusted)
     assert kind == "unsupported" and "takes no cache" in text
 
@@ -417,6 +420,10 @@ def test_settings_of_the_text_part(tmp_path):
         engine, _ = with_set(tmp_path, **{key: "70"})
         assert engine._source.vocab_size == 70
         assert engine._source.model.get_input_embeddings().weight.shape[0] == 70
+        engine.close()
+    for mode in ("train", "infer", "decode"):
+        engine, _ = opened(tmp_path, mode)
+        assert engine.run_block(2, "step")["nonfinite"] == 0
         engine.close()
     kind, said = refused(tmp_path, seq_len=49)
     assert kind == "model" and "max_position_embeddings 48" in said

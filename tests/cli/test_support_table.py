@@ -1,0 +1,33 @@
+"""docs/models.md says what works; every row names the test that shows it."""
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    section = text[text.index("## Models of one's own: what works") :]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [line for line in lines if not line.endswith("| test |") and not line.startswith("| ---")]
+
+
+def test_every_row_of_the_support_table_names_a_test_that_there_is():
+    found = rows()
+    assert len(found) > 25
+    for row in found:
+        cell = row.strip("|").split("|")[-1].strip()
+        match = re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", cell)
+        assert match, row
+        source = (ROOT / "tests" / "engines" / match[1]).read_text(encoding="utf-8")
+        assert re.search(rf"^def {match[2]}\(", source, re.MULTILINE), row
+
+
+def test_every_family_that_is_tested_is_in_the_table():
+    source = (ROOT / "tests" / "engines" / "test_pytorch_transformers.py").read_text(encoding="utf-8")
+    families = source[source.index("FAMILIES = {") : source.index("RECURRENT =")]
+    names = re.findall(r'^    "(\w+)":', families, re.MULTILINE)
+    listed = " ".join(row.split("|")[1] for row in rows())
+    assert len(names) > 12
+    for name in names:
+        assert re.search(rf"\b{name.removesuffix('_text')}\b", listed), name
