@@ -1,5 +1,6 @@
 """What --set, a preset and an author's defaults make of a model, and what is said of it: the values are
 read back from the model, its parameters are counted."""
+import dataclasses
 import json
 import types
 
@@ -282,6 +283,45 @@ def test_settings_that_fit_no_field_are_refused_in_a_sentence(folder, monkeypatc
     with pytest.raises(Refused) as found:
         arguments(cell, Wider, "mine:Wider")
     assert found.value.kind == "model" and words in found.value.text
+
+
+def arguments_of(function, **settings):
+    from tokmark_worker.cell import Options
+    from tokmark_worker.model_config import arguments
+
+    cell = types.SimpleNamespace(model=spec_of(FALLBACK), options=Options(set=settings))
+    call = arguments(cell, function, "it")
+    return call, call.report(function(*call.args, **call.kwargs))
+
+
+def test_what_is_still_to_be_given_is_chosen():
+    """Llama's own code has a vocabulary of -1 until a tokenizer tells; others have None."""
+
+    @dataclasses.dataclass
+    class ModelArgs:
+        vocab_size: int = -1
+        max_seq_len: int = 2048
+        scale: dataclasses.InitVar[int] = 3
+
+        def __post_init__(self, scale):
+            self.tripled = 3 * scale
+
+    class Llama:
+        def __init__(self, params: ModelArgs):
+            self.params = params
+
+    call, (config, chosen) = arguments_of(Llama, scale="5")
+    assert call.vocab_size == 50257 and call.config.tripled == 15
+    assert chosen == "vocab_size 50257 (its default is -1)"
+    assert config["max_seq_len"] == {"value": 2048, "from": "default"}
+    assert arguments_of(Llama, vocab_size="90")[0].vocab_size == 90
+    assert arguments_of(lambda vocab_size=None, max_len=-1: 1)[1][1] == "vocab_size 50257"
+
+    def of_dict(config: dict):
+        return config["n_vocab"] + config.get("width")
+
+    assert set(arguments_of(of_dict)[1][0]) == {"n_vocab", "width"}
+    assert arguments_of(lambda config=None: config, config="5")[0].kwargs == {"config": 5}
 
 
 def test_configurations_of_every_kind_keep_their_own_values(folder):

@@ -140,22 +140,6 @@ class ModelSpec:
         return replace(self, **{key: value_of(key, text, kinds[key])})
 
 
-def parse_text(key, text, kind):
-    """A value of type `kind` from a text, or from a JSON value that is of that type already."""
-    if kind is float and type(text) is int:
-        return float(text)
-    if type(text) is kind or not isinstance(text, str):
-        return text
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{key} must be true or false, not '{text}'")
-        return text.lower() == "true"
-    try:
-        return kind(text) if kind in (int, float) else text
-    except ValueError:
-        raise ValueError(f"{key} must be a number, not '{text}'") from None
-
-
 def _elements(shape):
     count = 1
     for size in shape:

@@ -104,7 +104,7 @@ class Arguments:
         filled = self.config_filled
         read = set(getattr(self.config, "_names_read", ()))
         names = values_of(self.config)
-        if filled.is_guessed and not isinstance(self.config, dict):
+        if filled.is_guessed and (read or not isinstance(self.config, dict)):
             self._require_read(read, model)
             names = {name: value for name, value in names.items() if name in read}
         for name, value in names.items():
@@ -112,10 +112,14 @@ class Arguments:
             report.add(name, value, origin, filled.origins)
             if origin == TOKMARK:
                 report.choose(filled.chosen(name, value))
-            elif origin == SET and is_plain(value) and type(value) is type(filled.values[name]):
+            elif origin == SET and type(value) is type(filled.values[name]) and is_plain(value):
                 given = filled.values[name]
                 if value != given and given == given:
                     report.choose(f"{name} is {value} in the model, --set gave {given}")
+
+        for name, value in filled.values.items():
+            if filled.origins.get(name) == SET and name not in names and not filled.is_guessed:
+                report.add(name, value, SET)  # what only the constructor saw
 
     def _require_read(self, read, model):
         """A setting that the model has not looked at, and cannot any more, was dropped."""

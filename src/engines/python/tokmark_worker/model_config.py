@@ -181,7 +181,11 @@ def rule_config(spec):
 
     def rule(slot, key):
         is_short = key == "max_seq_len" and _is_short(slot.default, spec.max_seq_len)
-        if is_short or (key is not None and slot.is_required):
+        # a vocabulary of None or -1 is one that is still to be given
+        is_open = key == "vocab_size" and (
+            slot.default is None or (type(slot.default) is int and slot.default <= 0)
+        )
+        if is_short or is_open or (key is not None and slot.is_required):
             return getattr(spec, key), TOKMARK
         return None
 
@@ -321,11 +325,13 @@ def _is_value(config, name):
 
 def _require_taken(config, filled, owner):
     """What --set gave is what the object has; a class may work on its values as it is made."""
+    found_values = values_of(config)
     for name, origin in filled.origins.items():
-        if origin != SET or name not in filled.values:
+        # what only the constructor sees (an InitVar) is no value of the object
+        if origin != SET or name not in filled.values or name not in found_values:
             continue
         given = filled.values[name]
-        found = config.get(name) if isinstance(config, dict) else getattr(config, name, given)
+        found = found_values[name]
         if is_plain(found) and type(found) is type(given) and found != given and given == given:
             raise model_error(
                 f"{owner} made {name} {found!r} of --set {name}={given}; ask for a value that it "
@@ -379,19 +385,21 @@ def _is_config(slot):
 
 
 def _config_class(function, slot):
-    """The class a parameter wants: its annotation, else the one *Config of the module."""
+    """The class a parameter wants: its annotation, else the one *Config (for `args` *Args) of the
+    module."""
     kind = _without_none(slot.annotation)
     if isinstance(kind, type) and kind not in (*_ANY_OBJECT, dict) and kind.__name__ != "Namespace":
         return kind
     if kind not in _ANY_OBJECT or not slot.is_required:
         return None
     module = sys.modules.get(getattr(function, "__module__", None), types)
+    ending = "Args" if slot.name == "args" else "Config"
     found = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and name.endswith("Config")
+        if isinstance(value, type) and name.endswith(ending)
     }
-    own = found.get(f"{getattr(function, '__name__', '')}Config")
+    own = found.get(f"{getattr(function, '__name__', '')}{ending}")
     if own is not None or len(found) == 1:
         return own or next(iter(found.values()))
     found = [value for value in found.values() if dataclasses.is_dataclass(value)]
@@ -416,6 +424,22 @@ class Figures(types.SimpleNamespace):
         return super().__getattribute__(name)
 
 
+class FigureDict(dict):
+    """The same for code that asks for a dict."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self._names_read = set()
+
+    def __getitem__(self, name):
+        self._names_read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self._names_read.add(name)
+        return super().get(name, default)
+
+
 def _figures(spec, overrides):
     """(values by name, origins)"""
     values = {}
@@ -435,7 +459,7 @@ def _make_figures(slot, spec, overrides):
     is_dict = _without_none(slot.annotation) is dict
     filled = Filled(values=dict(values), origins=origins)
     filled.is_guessed = True
-    return (dict(values) if is_dict else Figures(**values)), filled
+    return (FigureDict(values) if is_dict else Figures(**values)), filled
 
 
 def _take_config(function, slot, spec, overrides):
@@ -464,7 +488,8 @@ def arguments(cell, function, ref, offered=None):
         slots, takes_more = slots_of(function)
     except (TypeError, ValueError):
         raise model_error(f"{ref}: cannot see what it takes") from None
-    configs = [slot for slot in slots if _is_config(slot) and slot.name not in offered][:1]
+    given = {*offered, *cell.options.set}
+    configs = [slot for slot in slots if _is_config(slot) and slot.name not in given][:1]
     plain = [slot for slot in slots if slot not in configs]
     filled, rest = _fill(plain, cell.options.set, _rule_arguments(cell.model), ref,
                          can_alias=not configs)
@@ -493,7 +518,7 @@ def arguments(cell, function, ref, offered=None):
     names = {slot.name for slot in slots if slot.is_positional}
     call.kwargs = {name: value for name, value in filled.values.items() if name not in names}
     call.vocab_size = _vocabulary_of(call)
-    if isinstance(call.config, Figures):
+    if isinstance(call.config, (Figures, FigureDict)):
         call.config._names_read.clear()  # from here on they are the model's own looks
     return call
 
@@ -537,7 +562,7 @@ def _vocabulary_of(call):
     """The vocabulary that the call is made with; None where it says nothing of one."""
     for slot in call.slots:
         value = call.filled.values.get(slot.name, slot.default)
-        if spec_key(slot.name) == "vocab_size" and type(value) is int:
+        if spec_key(slot.name) == "vocab_size" and type(value) is int and value > 0:
             return value
     return vocabulary_of_config(call.config)
 
@@ -550,6 +575,6 @@ def vocabulary_of_config(config):
     for name in sorted(names, key=lambda name: name != "vocab_size"):
         if not name.startswith("_") and spec_key(name) == "vocab_size":
             value = config[name] if isinstance(config, dict) else getattr(config, name, None)
-            if type(value) is int:
+            if type(value) is int and value > 0:
                 return value
     return None

@@ -1,6 +1,7 @@
 """The text of `--set NAME=TEXT` as a value of the type that its field or parameter has."""
 import collections.abc
 import contextlib
+import dataclasses
 import enum
 import inspect
 import json
@@ -69,6 +70,8 @@ def _read(name, text, kind):
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return _read(name, text, inner[0])
+    if isinstance(kind, dataclasses.InitVar):
+        return _read(name, text, kind.type)
     if isinstance(kind, typing.NewType):
         return _read(name, text, kind.__supertype__)
     if isinstance(kind, typing.TypeVar) or kind in (typing.Any, object):
