@@ -321,6 +321,9 @@ def test_what_is_still_to_be_given_is_chosen():
         return config["n_vocab"] + config.get("width")
 
     assert set(arguments_of(of_dict)[1][0]) == {"n_vocab", "width"}
+    assert arguments_of(of_dict, dim="3", vocab_size="5")[1][1] is None
+    with pytest.raises(Exception, match="never reads 'depth'"):
+        arguments_of(of_dict, dim="3", depth="5")
     assert arguments_of(lambda config=None: config, config="5")[0].kwargs == {"config": 5}
 
 

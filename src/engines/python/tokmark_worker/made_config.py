@@ -32,6 +32,7 @@ class Filled:
     missing: list = dataclasses.field(default_factory=list)
     rest: dict = dataclasses.field(default_factory=dict)  # overrides that had no place
     offered: set = dataclasses.field(default_factory=set)  # given by an engine, no figure
+    same_names: dict = dataclasses.field(default_factory=dict)  # of a --set: all names it has
     is_guessed: bool = False  # every figure under every name: what is not read does not count
 
     def put(self, name, value, origin, default=None):
@@ -123,15 +124,12 @@ class Arguments:
 
     def _require_read(self, read, model):
         """A setting that the model has not looked at, and cannot any more, was dropped."""
-        is_kept = any(value is self.config for value in vars(model).values()) if model else True
-        unread = [
-            name for name, origin in self.config_filled.origins.items()
-            if origin == SET and name not in read
-        ]
-        was_set = [name for name, origin in self.config_filled.origins.items() if origin == SET]
-        if was_set and not is_kept and not read & set(was_set):
-            raise model_error(f"{self.ref} never reads '{unread[0]}' of its configuration: --set "
-                              f"does not reach the model")
+        held = getattr(model, "__dict__", {}).values()
+        is_kept = model is None or any(value is self.config for value in held)
+        for key, names in self.config_filled.same_names.items():
+            if not is_kept and not read & names:
+                raise model_error(f"{self.ref} never reads '{key}' of its configuration: --set "
+                                  f"does not reach the model")
 
 
 class Report:

@@ -440,6 +440,10 @@ class FigureDict(dict):
         return super().get(name, default)
 
 
+def _same_names(key):
+    return {*ALIASES.get(spec_key(key) or "", key).split(), spec_key(key) or key, key}
+
+
 def _figures(spec, overrides):
     """(values by name, origins)"""
     values = {}
@@ -449,7 +453,7 @@ def _figures(spec, overrides):
     origins = dict.fromkeys(values, TOKMARK)
     for key, text in overrides.items():
         value = _set_value("--set", Slot(key, EMPTY, values.get(key, EMPTY)), text)
-        for name in {*ALIASES.get(spec_key(key) or "", key).split(), key}:
+        for name in _same_names(key):
             values[name], origins[name] = value, SET
     return values, origins
 
@@ -459,6 +463,7 @@ def _make_figures(slot, spec, overrides):
     is_dict = _without_none(slot.annotation) is dict
     filled = Filled(values=dict(values), origins=origins)
     filled.is_guessed = True
+    filled.same_names = {key: _same_names(key) for key in overrides}
     return (FigureDict(values) if is_dict else Figures(**values)), filled
 
 
