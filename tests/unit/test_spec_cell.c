@@ -300,7 +300,7 @@ Test(spec_cell, unknown_words_name_the_nearest)
 {
     enum cell_precision precision = CELL_PRECISION_FP32;
     struct err err = {0};
-    cr_assert_eq(cell_precision_parse("bfloat16", &precision, &err), STATUS_INVALID);
+    cr_assert_eq(cell_precision_parse("bf61", &precision, &err), STATUS_INVALID);
     cr_assert(strstr(err.text, "'bf16'") != NULL, "%s", err.text);
     enum cell_mode mode = CELL_MODE_INFER;
     err = (struct err){0};
