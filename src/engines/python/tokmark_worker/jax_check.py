@@ -7,8 +7,8 @@ import optax
 
 from . import jax_tensors
 from .check_inputs import read_inputs
-from .jax_sources import is_array, is_floating, logits_of
-from .jax_steps import loss_of, make_optimizer
+from .jax_call import is_array, is_floating, logits_of, loss_of
+from .jax_steps import make_optimizer
 from .user_code import require_logits
 
 
@@ -19,12 +19,15 @@ def load_weights(path, source, precision, device):
 
     file = jax_tensors.SafetensorsFile(path)
 
-    def put(array):
-        return jax.device_put(np.asarray(array).astype(precision.param_dtype), device)
+    def put(array, dtype=precision.param_dtype):
+        return jax.device_put(np.asarray(array).astype(dtype), device)
 
     if source.model is not None:
         return jax_model.stacked(source.model.spec, file.weight, put)
-    leaves = [put(file.weight(name, leaf.shape)) for name, leaf in source.named(source.params)]
+    leaves = [
+        put(file.weight(name, leaf.shape), leaf.dtype)
+        for name, leaf in source.named(source.params)
+    ]
     return jax.tree_util.tree_unflatten(
         jax.tree_util.tree_structure(source.params), leaves
     )
@@ -88,7 +91,10 @@ class Check:
     def _train(self, tokens, targets, train_steps):
         def loss_and_logits(params):
             logits = self._logits(params, tokens)
-            return loss_of(logits, targets), logits
+            if self._source.loss is None:
+                return loss_of(logits, targets), logits
+            loss, _ = self._source.loss(params, self._state, tokens, targets, None, False)
+            return loss.astype(jnp.float32), logits
 
         both = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
         optimizer = make_optimizer()

@@ -24,7 +24,9 @@ from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
 from .jax_memory import DeviceMemory, oom_error, require_plan, tree_bytes
 from .jax_precision import Precision, type_name
-from .jax_sources import is_array, is_floating, make
+from .jax_call import is_array, is_floating
+from .jax_settings import own_rules
+from .jax_sources import make
 from .jax_steps import make_steps
 from .model_config import builtin_spec
 from .tokens import NumpyArrays, Tokens
@@ -230,6 +232,10 @@ class JaxEngine:
             "compiler_bytes": program.bytes_accessed,
             "memory_predicted": self._predicted(program.plan),
             "tokens_data": self._tokens.text,
+            "params_trainable": self._params_count(),
+            "compiled": program.compiled_text,
+            "framework_settings": source.settings.text(self._precision.matmul),
+            **source.fields,
             "notes": "; ".join(self._notes(program)),
             "model_config": source.config,
             "model_chosen": source.chosen,
@@ -368,7 +374,8 @@ class JaxEngine:
         def said_of(error):
             return oom_error(error, self._device) or self._said_of(what, error)
 
-        return guarded(said_of, function, *args)
+        with own_rules():
+            return guarded(said_of, function, *args)
 
     def _said_of(self, what, error):
         """A user's model may be at fault for anything; ours never is."""

@@ -25,10 +25,11 @@ def _stats(device):
 
 
 class Plan:
-    """XLA's own arithmetic of one compiled step: exact, but for what a library takes by itself."""
+    """XLA's own arithmetic of one compiled step: exact, but for what a library takes by itself.
+    Nothing is known of a step that is not compiled (None)."""
 
     def __init__(self, compiled):
-        analysis = compiled.memory_analysis()
+        analysis = None if compiled is None else compiled.memory_analysis()
 
         def get(name):
             return max(0, getattr(analysis, f"{name}_size_in_bytes", 0) or 0)

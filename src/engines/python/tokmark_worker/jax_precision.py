@@ -41,6 +41,8 @@ class Precision:
         casts = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
         self.compute_dtype = casts.get(name, self.param_dtype)
         self.has_scaler = name == "fp16" and mode == "train"
+        # the precisions that have no fp32 products keep JAX's own default
+        self.matmul = {"fp32": "highest", "tf32": "tensorfloat32"}.get(name)
 
     def _check(self, mode):
         if self.name == "int8":
@@ -51,18 +53,9 @@ class Precision:
             raise unsupported("fp16 training needs a CUDA device; here use bf16 or fp32")
 
     def apply(self):
-        """Of the process; the precisions that have no fp32 products keep JAX's own default."""
-        matmul = {"fp32": "highest", "tf32": "tensorfloat32"}.get(self.name)
-        if matmul is not None:
-            jax.config.update("jax_default_matmul_precision", matmul)
-
-    def cast(self, params):
-        """For the products: fp32 parameters in the type they run in."""
-        if self.compute_dtype == self.param_dtype:
-            return params
-        return jax.tree_util.tree_map(
-            lambda x: x.astype(self.compute_dtype) if x.dtype == self.param_dtype else x, params
-        )
+        """Of the process."""
+        if self.matmul is not None:
+            jax.config.update("jax_default_matmul_precision", self.matmul)
 
 
 # --- what a traced program multiplies ------------------------------------------------------------

@@ -13,7 +13,7 @@ import optax
 from .errors import model_error, unsupported
 from .jax_memory import Plan
 from .jax_precision import Executable, Provenance, uses
-from .jax_sources import is_array, is_floating, logits_of
+from .jax_call import is_array, is_floating, logits_of, loss_of
 from .user_code import require_logits
 
 LEARNING_RATE = 3e-4
@@ -25,13 +25,6 @@ _SCALE_GROWTH_STEPS = 2000
 def make_optimizer():
     """torch.optim.AdamW's defaults, spelled out: optax has others."""
     return optax.adamw(LEARNING_RATE, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01)
-
-
-def loss_of(logits, targets):
-    """Cross-entropy, mean over B T, in fp32."""
-    return optax.softmax_cross_entropy_with_integer_labels(
-        logits.astype(jnp.float32), targets
-    ).mean()
 
 
 def global_norm(grads):
@@ -51,9 +44,12 @@ def shapes_of(tree, device):
 class Program:
     """A function compiled for given arguments, and what was seen of it."""
 
-    def __init__(self, function, arguments, donated, platform):
+    def __init__(self, function, arguments, donated, platform, is_jit_off=False):
         jitted = jax.jit(function, donate_argnums=donated)
         begin = time.perf_counter_ns()
+        if is_jit_off:
+            self._take_uncompiled(function, arguments, platform, begin)
+            return
         if hasattr(jitted, "trace"):  # since 0.4.31
             traced = jitted.trace(*arguments)
             jaxpr, lowered = traced.jaxpr, traced.lower()
@@ -68,6 +64,19 @@ class Program:
         self.plan = Plan(self.run)
         self.flops, self.bytes_accessed = _costs(self.run)
         self.executable = Executable(self.run.as_text() or "")
+        self.compiled_text = "by tokmark (jit)"
+
+    def _take_uncompiled(self, function, arguments, platform, begin):
+        """Whoever set JAX_DISABLE_JIT means every operation to run by itself, and so it does."""
+        self.run = function
+        jaxpr = jax.make_jaxpr(function)(*arguments)
+        self.trace_ns = time.perf_counter_ns() - begin
+        self.compile_ns = 0
+        self.provenance = Provenance(jaxpr.jaxpr, platform)
+        self.plan = Plan(None)
+        self.flops = self.bytes_accessed = None
+        self.executable = Executable("")
+        self.compiled_text = "no (JAX_DISABLE_JIT)"
 
 
 def _costs(compiled):
@@ -99,11 +108,12 @@ class Steps:
         """Traces the model once without compiling: what it gives must be logits, and must depend
         on the tokens and the parameters. Gives how many positions it gives logits of."""
         source, tokens = self._source, self._tokens()
-        out = []
+        has_loss = is_train and source.loss is not None
 
         def forward(params, state, tokens, key):
+            if has_loss:
+                return source.loss(params, state, tokens, tokens, key, True)[0]
             logits = logits_of(source.apply(params, state, tokens, key, is_train)[0])
-            out.append(logits)
             require_logits(
                 logits, is_array, is_floating, tokens.shape, source.vocab_size, not is_train
             )
@@ -113,15 +123,18 @@ class Steps:
         jaxpr = jax.make_jaxpr(forward)(source.params, source.state, tokens, key).jaxpr
         params_count = len(jax.tree_util.tree_leaves(source.params))
         state_count = len(jax.tree_util.tree_leaves(source.state))
+        what = "loss does" if has_loss else "logits do"
         if not uses(jaxpr, jaxpr.invars[params_count + state_count]):
-            raise model_error("the logits do not depend on the tokens: there is nothing to time")
+            raise model_error(f"the {what} not depend on the tokens: there is nothing to time")
         if params_count and not any(uses(jaxpr, var) for var in jaxpr.invars[:params_count]):
-            raise model_error("the logits do not depend on the parameters")
-        return out[0].shape[1]
+            raise model_error(f"the {what} not depend on the parameters")
+        return tokens.shape[1] if has_loss else jaxpr.outvars[0].aval.shape[1]
 
     def _compile(self, function, arguments, donated):
         arguments = shapes_of(arguments, self._device)
-        self.program = Program(function, arguments, donated, _product_platform(self._device))
+        platform = _product_platform(self._device)
+        is_jit_off = self._source.settings.is_jit_off
+        self.program = Program(function, arguments, donated, platform, is_jit_off)
 
 
 def _product_platform(device):
@@ -180,8 +193,12 @@ class TrainSteps(Steps):
         scale = state["scale"][0] if self._precision.has_scaler else None
 
         def scaled_loss(params):
-            out, own = self._source.apply(params, state["model"], tokens, key, True)
-            loss = loss_of(logits_of(out), targets)
+            if self._source.loss is not None:
+                loss, own = self._source.loss(params, state["model"], tokens, targets, key, True)
+                loss = loss.astype(jnp.float32)
+            else:
+                out, own = self._source.apply(params, state["model"], tokens, key, True)
+                loss = loss_of(logits_of(out), targets)
             return loss if scale is None else loss * scale, (loss, own)
 
         grads, (loss, own) = jax.grad(scaled_loss, has_aux=True)(state["params"])

@@ -1,0 +1,134 @@
+"""Whose loss a training step has: the one that the model's call gives when it is told the targets,
+the one that its author put beside it, else tokmark's cross-entropy of the logits."""
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from .errors import WorkerError, describe_error, model_error
+from .jax_call import ROLES, Call, logits_of, loss_in, loss_of, parameters_of, role_of
+
+
+@dataclasses.dataclass
+class Chosen:
+    """function(params, state, tokens, targets, key, is_train) -> (loss, new state); None: the loss
+    of the logits."""
+
+    function: object = None
+    source: str = "tokmark"
+    notes: list = dataclasses.field(default_factory=list)
+    tells_targets: bool = False
+
+    def targets(self, tokens):
+        """What the model's call is told."""
+        return tokens if self.tells_targets else None
+
+
+def choose_loss(found, model, params, state, tokens, key, mode):
+    """Traced, never run; only in training."""
+    if mode != "train":
+        return Chosen()
+    call = found.parts.call
+    if call.takes("targets"):
+        def told(params, state, tokens, targets, key, is_train):
+            given = model.given(state, tokens, key, is_train, targets)
+            out, state = model.run(params, state, given)
+            loss = loss_in(out)
+            return loss_of(logits_of(out), targets) if loss is None else loss, state
+
+        if _gives_loss(model, params, state, tokens, key):
+            return Chosen(told, "model", [f"loss of {call.what}"], True)
+        if call.requires("targets"):
+            return Chosen(told, "tokmark", [], True)
+    if found.loss is None:
+        return Chosen()
+    return _beside(found, model, (params, state, tokens, tokens, key, True))
+
+
+def _gives_loss(model, params, state, tokens, key):
+    found = []
+
+    def run(params, state, tokens, key):
+        out, _ = model.run(params, state, model.given(state, tokens, key, True, tokens))
+        loss = loss_in(out)
+        found.append(loss is not None)
+        return () if loss is None else loss
+
+    jax.eval_shape(run, params, state, tokens, key)
+    return found[0]
+
+
+# --- a function beside the model -----------------------------------------------------------------
+
+
+def _batches(tokens, targets):
+    """The forms that people give a batch, until one is taken."""
+    named = {}
+    for role, value in (("tokens", tokens), ("targets", targets)):
+        named.update((name, value) for name in ROLES[role].split())
+    yield named
+    yield tokens, targets
+    yield jnp.concatenate([tokens, targets[:, -1:]], axis=1)
+
+
+def _beside(found, model, arguments):
+    name = found.loss_name
+    parameters = parameters_of(found.loss)
+    roles = {role_of(one) for one in parameters}
+    leading = [role for role in ("params", "state", "logits", "batch") if role in roles]
+    try:
+        if not roles & {"params", "logits"}:
+            raise model_error("it takes neither parameters nor logits by a name that is known")
+        if "params" in roles and found.parts.rebuilt is None:
+            raise model_error(f"it takes parameters of a {found.parts.kind} model")
+        call = Call(name, parameters, leading, None, found.loss)
+    except WorkerError as error:
+        return Chosen(notes=[f"{name} beside the model is not used: {error.text}"])
+    said = "no form of a batch fits"
+    for form in range(3 if "batch" in roles else 1):
+        function = _loss_function(found, model, call, form)
+        try:
+            loss, _ = jax.eval_shape(lambda *rest: function(*rest, True), *arguments[:-1])
+        except WorkerError as error:
+            said = error.text
+        except Exception as error:
+            said = describe_error(error)
+        else:
+            if loss.shape == ():
+                return Chosen(function, "model", [f"loss of {name}"])
+    return Chosen(notes=[f"{name} beside the model is not used: {said}"])
+
+
+def _loss_function(found, model, call, form):
+    """`form`: which of _batches."""
+
+    def function(params, state, tokens, targets, key, is_train):
+        given = {**model.given(state, tokens, key, is_train, targets), "state": state["own"]}
+        given["batch"] = list(_batches(tokens, targets))[form]
+        if call.takes("params"):
+            given["params"] = found.parts.rebuilt(model.tree(params, state), state["own"], given)
+        else:
+            out, state = model.apply(params, state, tokens, key, is_train)
+            given["logits"] = logits_of(out)
+        args, kwargs = call.bind(given)
+        with model.author_rules():
+            out = found.loss(*args, **kwargs)
+        loss = loss_in(out)
+        if loss is None:
+            raise model_error(f"{call.what} gives no scalar")
+        return loss, _new_state(out, state)
+
+    return function
+
+
+def _new_state(out, state):
+    """The state among what a loss gives, known by its structure; else the one from before."""
+    own = state["own"]
+    treedef = jax.tree_util.tree_structure(own)
+    if treedef.num_leaves == 0 or not isinstance(out, tuple):
+        return state
+    for item in out[1:]:
+        for one in (item, *(item if isinstance(item, (tuple, list)) else ())):
+            if jax.tree_util.tree_structure(one) == treedef:
+                return {**state, "own": one}
+    return state
