@@ -36,7 +36,11 @@ def command(folder=None, python=sys.executable):
     ]
 
 
-SERVER = ForkServer("jax", "optax", PYTHONPATH=str(PYTHON_SOURCES))
+# with the libraries of users' models: importing them takes longer than any of those models
+SERVER = ForkServer(
+    *"jax optax flax.linen flax.nnx flax.training.train_state equinox haiku".split(),
+    PYTHONPATH=str(PYTHON_SOURCES),
+)
 
 
 class JaxWorker(Worker):

@@ -289,7 +289,9 @@ class _Maker:
         if call.vocab_size is not None:
             self._vocab_size = call.vocab_size
         made = call_user(what, function or target, *call.args, **call.kwargs)
-        config, chosen = call.report(None if what == "init" else made)
+        config, chosen = call.report(made if hasattr(made, "__dict__") else None)
+        if is_of(made, "flax.linen"):  # every module has these fields
+            config = {name: one for name, one in config.items() if name not in ("parent", "name")}
         self._config = {**(self._config or {}), **(config or {})} or None
         self._chosen = ", ".join(filter(None, (self._chosen, chosen))) or None
         return made

@@ -155,6 +155,7 @@ class TrainSteps(Steps):
         if not jax.tree_util.tree_leaves(self._source.params):
             raise model_error("the model has no parameters to train")
         self._optimizer = make_optimizer()
+        self._jitted_update = jax.jit(self._update)
         self.state = None
 
     def _new_state(self, params, state, key):
@@ -205,12 +206,23 @@ class TrainSteps(Steps):
         if scale is not None:
             grads = jax.tree_util.tree_map(lambda grad: grad / scale, grads)
         norm = global_norm(grads)
-        updates, optimizer = self._optimizer.update(grads, state["optimizer"], state["params"])
-        params = optax.apply_updates(state["params"], updates)
+        params, optimizer = self._updated(grads, state["optimizer"], state["params"])
         made = {"params": params, "model": own, "optimizer": optimizer, "key": next_key}
         if scale is not None:
             made = self._kept_if_finite(state, made, norm)
         return made, loss, norm
+
+    def _update(self, grads, moments, params):
+        updates, moments = self._optimizer.update(grads, moments, params)
+        return optax.apply_updates(params, updates), moments
+
+    def _updated(self, grads, moments, params):
+        """(new parameters, new moments). Compiled by itself where a step is not: run as it is, the
+        power of the count of steps would be a new program in every step."""
+        if not self._source.settings.is_jit_off:
+            return self._update(grads, moments, params)
+        with jax.disable_jit(False):
+            return self._jitted_update(grads, moments, params)
 
     def _kept_if_finite(self, before, after, norm):
         """A gradient that overflowed changes nothing but the scale."""
