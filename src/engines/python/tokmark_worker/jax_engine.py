@@ -229,7 +229,6 @@ class JaxEngine:
             "compile_ns": program.compile_ns,
             "trace_ns": program.trace_ns,
             "compiler_flops": program.flops,
-            "compiler_bytes": program.bytes_accessed,
             "memory_predicted": self._predicted(program.plan),
             "tokens_data": self._tokens.text,
             "params_trainable": self._params_count(),

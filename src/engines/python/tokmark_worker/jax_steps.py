@@ -62,7 +62,7 @@ class Program:
         self.compile_ns = time.perf_counter_ns() - middle
         self.provenance = Provenance(jaxpr.jaxpr, platform)
         self.plan = Plan(self.run)
-        self.flops, self.bytes_accessed = _costs(self.run)
+        self.flops = _flops(self.run)
         self.executable = Executable(self.run.as_text() or "")
         self.compiled_text = "by tokmark (jit)"
 
@@ -74,20 +74,18 @@ class Program:
         self.compile_ns = 0
         self.provenance = Provenance(jaxpr.jaxpr, platform)
         self.plan = Plan(None)
-        self.flops = self.bytes_accessed = None
+        self.flops = None
         self.executable = Executable("")
         self.compiled_text = "no (JAX_DISABLE_JIT)"
 
 
-def _costs(compiled):
-    """(FLOPs, bytes) by XLA's cost analysis; None where it gives none. It counts the body of a
-    loop once."""
+def _flops(compiled):
+    """By XLA's cost analysis, which counts the body of a loop once; None where it gives none."""
     costs = compiled.cost_analysis()
     if isinstance(costs, (list, tuple)):  # before 0.5: one a device
         costs = costs[0] if costs else None
-    costs = costs or {}
-    found = [costs.get(name) for name in ("flops", "bytes accessed")]
-    return [int(value) if value and value > 0 else None for value in found]
+    flops = (costs or {}).get("flops")
+    return int(flops) if flops and flops > 0 else None
 
 
 class Steps:
