@@ -82,7 +82,7 @@ def compare(options, part, index):
         load = Load(f"{options.seed} {part} {index}", is_loaded)
         begin = time.monotonic()
         try:
-            done = subprocess.run([options.binary, "ab", *CELL, "--threads", str(options.threads), "--starts", str(options.starts), "--a", a, "--b", b,
+            done = subprocess.run([options.binary, "ab", "--foreign-load", "off", *CELL, "--threads", str(options.threads), "--starts", str(options.starts), "--a", a, "--b", b,
                                    *length, "--out", out, "--quiet"], env=env, check=False, text=True,
                                   capture_output=True)
         finally:

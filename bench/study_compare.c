@@ -159,7 +159,7 @@ static double next_start(struct study_random *random, const struct processes *pr
     return log1p(effect) + processes->sd * own + START_SD * study_gauss(random);
 }
 
-/* By the rule of supervise/pair.c; or of one start, whose interval is that of its rounds. */
+/* By the rule of drive/pair.c; or of one start, whose interval is that of its rounds. */
 static void study_starts_of(struct study_random *random, const struct processes *processes,
                             double effect, bool is_single, struct compare_tally *tally)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/signals.h"
-#include "supervise/probe.h"
+#include "client/preflight.h"
 #include "telemetry/environment.h"
 
 void ab_bench_note(struct ab_bench *bench, const char *format, ...)
@@ -37,21 +37,19 @@ static struct measure_policy side_policy(const struct ab_setup *setup, const str
     return policy;
 }
 
-static struct supervise_options side_options(struct ab_bench *bench, enum pair_name name)
+static struct client_options side_options(struct ab_bench *bench, enum pair_name name)
 {
     const struct ab_side *side = &bench->setup->sides[name];
     const struct run_options *options = &side->options.run;
-    return (struct supervise_options){
-        .policy = side_policy(bench->setup, side),
+    return (struct client_options){
         .launch_prefix = options->launch,
         .self_path = side->binary[0] != '\0' ? side->binary : bench->self_path,
         .python = options->python,
         .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
+        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
         .interrupt = signals_interrupt(),
         .wake_fd = bench->wake_fd,
-        .run_id = bench->run_id,
         .events = &bench->events,
     };
 }
@@ -70,7 +68,7 @@ static enum status keep_python(struct ab_bench *bench, enum pair_name name, stru
         memcpy(bench->pythons[name], path, strlen(path) + 1);
     file_path_from_text(bench->pythons[name]);
     json_decref(object);
-    bench->supervise[name].python = bench->pythons[name];
+    bench->clients[name].python = bench->pythons[name];
     return status;
 }
 
@@ -81,7 +79,8 @@ static enum status probe_side(struct ab_bench *bench, enum pair_name name, struc
     if (side->run.ops == NULL || side->run.ops->become == NULL)
         return STATUS_OK;
     struct err cause = {0};
-    enum status status = probe_require(&bench->supervise[name], side->run.ops->name, json, &cause);
+    enum status status =
+        preflight_require(&bench->clients[name], side->run.ops->name, json, &cause);
     if (status != STATUS_OK)
         return ERR(err, status, "side %s: %s", pair_title(name), cause.text);
     if (name == PAIR_A)
@@ -98,7 +97,7 @@ static enum status check_out(struct ab_bench *bench, enum pair_name name, struct
         return STATUS_OK;
     struct err cause = {0};
     enum status status = ab_rev_check_out(rev, &cause);
-    bench->supervise[name].work_dir = rev->work_folder;
+    bench->clients[name].work_dir = rev->work_folder;
     return status == STATUS_OK ? status
                                : ERR(err, status, "side %s: %s", pair_title(name), cause.text);
 }
@@ -107,7 +106,7 @@ static enum status open_sides(struct ab_bench *bench, struct err *err)
 {
     enum status status = STATUS_OK;
     for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++) {
-        bench->supervise[i] = side_options(bench, (enum pair_name)i);
+        bench->clients[i] = side_options(bench, (enum pair_name)i);
         status = probe_side(bench, (enum pair_name)i, err);
     }
     return status;
@@ -215,7 +214,7 @@ static enum status store_line(struct ab_bench *bench, const struct ab_row *row, 
                              bench->interpreters[PAIR_B].length_bytes > 0
                                  ? bench->interpreters[PAIR_B].data
                                  : NULL},
-        .options = {&bench->supervise[PAIR_A], &bench->supervise[PAIR_B]},
+        .clients = {&bench->clients[PAIR_A], &bench->clients[PAIR_B]},
     };
     struct buf line;
     buf_init(&line, AB_REPORT_BYTES_MAX);
@@ -237,7 +236,11 @@ static enum status compare(struct ab_bench *bench, struct ab_row *row, struct er
         status = log_path(bench, (enum pair_name)i, bench->compared_count, log_paths[i], err);
     const struct pair_plan plan = {
         .cells = {row->cells[PAIR_A], row->cells[PAIR_B]},
-        .options = {&bench->supervise[PAIR_A], &bench->supervise[PAIR_B]},
+        .clients = {&bench->clients[PAIR_A], &bench->clients[PAIR_B]},
+        .policies = {side_policy(bench->setup, &bench->setup->sides[PAIR_A]),
+                     side_policy(bench->setup, &bench->setup->sides[PAIR_B])},
+        .run_id = bench->run_id,
+        .contention_limit_percent = (double)options->run.foreign_load,
         .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
         .threshold = log1p(row->threshold_percent / 100),
         .starts_min = (uint32_t)options->starts,

@@ -22,7 +22,7 @@ struct ab_bench {
     int wake_fd;
     bool is_open;
     struct journal journal;
-    struct supervise_options supervise[PAIR_SIDES];
+    struct client_options clients[PAIR_SIDES];
     struct event_listener events;
     struct ab_progress progress;
     size_t compared_count; /* comparisons begun */

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "supervise/pair.h"
+#include "drive/pair.h"
 
 #define AB_PROGRESS_TEXT_BYTES 200
 

@@ -38,7 +38,7 @@ static void put_or_null(struct json_writer *writer, const char *key, bool is_kno
         json_field_null(writer, key);
 }
 
-static void put_argv(struct json_writer *writer, const struct supervise_options *options,
+static void put_argv(struct json_writer *writer, const struct client_options *options,
                      const char *engine)
 {
     struct words words;
@@ -100,7 +100,7 @@ static void put_side(struct json_writer *writer, const struct ab_facts *facts,
     json_begin_object(writer);
     cell_write(cell, writer);
     json_end_object(writer);
-    put_argv(writer, facts->options[name], cell->engine);
+    put_argv(writer, facts->clients[name], cell->engine);
     put_origin(writer, facts, name);
     put_text_or_null(writer, "model_source", side->ready.model_source);
     put_text_or_null(writer, "dtype_param", side->ready.dtype_param);
@@ -180,6 +180,7 @@ void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, stru
     put_side(&writer, facts, row, PAIR_B);
     put_comparison(&writer, result);
     put_threshold(&writer, facts, row);
+    put_or_null(&writer, "foreign_cpu_percent", result->has_contention, result->contention_percent);
     json_field_string(&writer, "outcome", compare_outcome_name(result->outcome));
     json_put_key(&writer, "reasons");
     reasons_write(&result->reasons, &writer);

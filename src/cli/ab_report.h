@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "cli/ab_setup.h"
-#include "supervise/pair.h"
+#include "drive/pair.h"
 
 #define AB_REPORT_BYTES_MAX (1 << 20)
 
@@ -26,7 +26,7 @@ struct ab_facts {
     const char *environment_json;
     const char *command_json;
     const char *interpreter_json[PAIR_SIDES]; /* NULL = no engine in Python */
-    const struct supervise_options *options[PAIR_SIDES];
+    const struct client_options *clients[PAIR_SIDES];
 };
 
 struct ab_row {

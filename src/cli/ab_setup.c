@@ -16,8 +16,8 @@ const char *const ab_common_names[] = {
     "weights", "data",         "data-format", "seed",
     "device",  "precision",    "mode",        "seq",
     "batch",   "warmup",       "sync",        "threads",
-    "timeout", "memory-limit", "launch",      "dry-run",
-    "quiet",   "help",         NULL};
+    "timeout", "memory-limit", "launch",      "foreign-load",
+    "dry-run", "quiet",        "help",        NULL};
 
 static const char *const side_names[] = {"engine",      "model",
                                          "set",         "moe",

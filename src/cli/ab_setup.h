@@ -10,7 +10,7 @@
 #include "cli/ab_rev.h"
 #include "cli/command.h"
 #include "cli/run_setup.h"
-#include "supervise/pair.h"
+#include "drive/pair.h"
 
 /* The flags of both commands; those of `tokmark run` point to its start. */
 struct ab_options {

@@ -5,8 +5,8 @@
 
 #include "base/buf.h"
 #include "cli/check_setup.h"
-#include "supervise/check_output.h"
-#include "supervise/check_worker.h"
+#include "drive/check.h"
+#include "drive/check_output.h"
 
 #define CHECK_REPORT_BYTES_MAX (1 << 20)
 

@@ -12,11 +12,11 @@
 #include "cli/check_report.h"
 #include "cli/run_id.h"
 #include "cli/signals.h"
+#include "client/preflight.h"
 #include "data/check_files.h"
 #include "data/tokens.h"
 #include "engines/engine.h"
 #include "store/journal.h"
-#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define ROWS_MAX        (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
@@ -121,22 +121,21 @@ static enum status make_files(struct check *check, struct err *err)
                                      check->folder, why.text);
 }
 
-static struct supervise_options supervise_options(const struct check *check,
-                                                  const struct check_side *side)
+static struct client_options client_options(const struct check *check,
+                                            const struct check_side *side)
 {
     const struct check_options *options = &check->setup->options;
     const struct engine_ops *ops = engine_find(side->engine);
     bool is_python = ops != NULL && ops->become != NULL;
-    return (struct supervise_options){
+    return (struct client_options){
         .launch_prefix = options->launch,
         .self_path = check->self_path,
         .python = is_python ? options->python : NULL,
         .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
+        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
         .memory_limit_bytes = options->memory_limit_bytes,
         .interrupt = signals_interrupt(),
         .wake_fd = check->wake_fd,
-        .run_id = check->run_id,
     };
 }
 
@@ -149,10 +148,10 @@ static enum status probe_engines(const struct check *check, struct err *err)
         const struct engine_ops *ops = engine_find(side->engine);
         if (ops == NULL || ops->become == NULL)
             continue;
-        const struct supervise_options supervise = supervise_options(check, side);
+        const struct client_options client = client_options(check, side);
         struct buf json;
         buf_init(&json, ENVIRONMENT_BYTES_MAX);
-        status = probe_require(&supervise, ops->name, &json, err);
+        status = preflight_require(&client, ops->name, &json, err);
         buf_release(&json);
     }
     return status;
@@ -233,6 +232,7 @@ static enum status places_make(const struct check *check, const struct check_row
                                   .output_path = ret->output_path,
                                   .steps_path = train_steps > 0 ? ret->steps_path : NULL,
                                   .log_path = ret->log_path,
+                                  .run_id = check->run_id,
                                   .train_steps = train_steps};
     return status;
 }
@@ -248,11 +248,11 @@ static void places_clean(const struct check *check, const struct places *places)
 static enum status run_worker(const struct check *check, struct check_row *row,
                               const struct check_job *job, struct err *err)
 {
-    const struct supervise_options supervise = supervise_options(check, row->side);
+    const struct client_options client = client_options(check, row->side);
     if (!check->setup->options.is_quiet)
         command_complain(check->call, "%.200s %s", row->side->engine,
                          cell_precision_name(row->precision));
-    return check_worker_run(job, &supervise, &row->run, err);
+    return check_run_worker(job, &client, &row->run, err);
 }
 
 /* Compares what a good run wrote with the reference's, and says what came of it. */

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "cli/command.h"
+#include "client/preflight.h"
 #include "engines/engine.h"
-#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define OUTPUT_BYTES_MAX (256 * 1024)
@@ -112,15 +112,15 @@ static enum status add_engines(struct buf *json, struct err *err)
 {
     char self_path[FILE_PATH_BYTES];
     enum status status = file_self(self_path, err);
-    const struct supervise_options options = {.self_path = self_path,
-                                              .phase_timeout_ns = PROBE_TIMEOUT_NS};
+    const struct client_options options = {.self_path = self_path,
+                                           .phase_timeout_ns = PROBE_TIMEOUT_NS};
     for (unsigned i = 0; i < engine_list_count && status == STATUS_OK; i++) {
         if (engine_list[i]->become == NULL)
             continue;
         struct err cause = {0};
         struct buf found;
         buf_init(&found, ENVIRONMENT_BYTES_MAX);
-        if (probe_worker(&options, engine_list[i]->name, &found, &cause) != STATUS_OK) {
+        if (preflight_worker(&options, engine_list[i]->name, &found, &cause) != STATUS_OK) {
             struct json_writer writer;
             buf_reset(&found);
             json_writer_init(&writer, &found);

@@ -10,9 +10,9 @@
 #include "cli/command.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
+#include "client/preflight.h"
+#include "drive/open_once.h"
 #include "proto/fields.h"
-#include "supervise/open_once.h"
-#include "supervise/probe.h"
 #include "telemetry/environment.h"
 
 #define OUTPUT_BYTES_MAX (4U << 20)
@@ -29,7 +29,7 @@ struct explain {
     const struct invocation *call;
     const struct explain_options *options;
     struct run_setup setup;
-    struct supervise_options supervise;
+    struct client_options client;
     char self_path[FILE_PATH_BYTES];
     struct buf out;
     size_t opened_count;
@@ -213,7 +213,7 @@ static enum status explain_cells(struct explain *explain, struct err *err)
         if (!is_first(plan, i))
             continue;
         struct open_once outcome = {0};
-        status = open_once_run(&plan->cells[i], &explain->supervise, &outcome, err);
+        status = open_once_run(&plan->cells[i], &explain->client, &outcome, err);
         if (status != STATUS_OK)
             return status;
         if (is_text && shown_count++ > 0)
@@ -238,7 +238,7 @@ static enum status require_engine(const struct explain *explain, struct err *err
         return STATUS_OK;
     struct buf json;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
-    enum status status = probe_require(&explain->supervise, ops->name, &json, err);
+    enum status status = preflight_require(&explain->client, ops->name, &json, err);
     buf_release(&json);
     return status;
 }
@@ -248,18 +248,18 @@ static enum exit_code explain_all(struct explain *explain)
     struct err err = {0};
     const struct run_options *run = &explain->options->run;
     enum status status = file_self(explain->self_path, &err);
-    explain->supervise = (struct supervise_options){
+    explain->client = (struct client_options){
         .launch_prefix = run->launch,
         .self_path = explain->self_path,
         .python = run->python,
         .phase_timeout_ns = run->timeout_ns,
-        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
+        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
         .memory_limit_bytes = run->memory_limit_bytes,
         .interrupt = signals_interrupt(),
         .wake_fd = -1,
     };
     if (status == STATUS_OK)
-        status = signals_open(&explain->supervise.wake_fd, &err);
+        status = signals_open(&explain->client.wake_fd, &err);
     if (status == STATUS_OK)
         status = require_engine(explain, &err);
     bool is_missing = status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT;

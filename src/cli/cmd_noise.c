@@ -128,7 +128,9 @@ static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *f
         enum status status = ab_bench_compare(bench, pair, &row, err);
         if (status != STATUS_OK)
             return status;
-        bool is_spoiled = row.result.is_interrupted || row.result.comparison.rounds_count == 0 ||
+        bool is_spoiled = row.result.is_interrupted ||
+                          reasons_have(&row.result.reasons, "foreign_load") ||
+                          row.result.comparison.rounds_count == 0 ||
                           row.result.sides[PAIR_A].verdict > VERDICT_UNSTEADY ||
                           row.result.sides[PAIR_B].verdict > VERDICT_UNSTEADY;
         if (is_spoiled)

@@ -1,4 +1,4 @@
-/* cli/progress.h - what a run says on stderr while it goes on: a listener of supervise/events.h.
+/* cli/progress.h - what a run says on stderr while it goes on: a listener of client/events.h.
  *
  * On a terminal one line is written over and over; elsewhere a plain line at each cell's start and
  * end. SIGUSR1 gets the same line at any time.
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "supervise/events.h"
+#include "client/events.h"
 
 enum progress_style { PROGRESS_NONE, PROGRESS_LINES, PROGRESS_REWRITE };
 

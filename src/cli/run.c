@@ -16,7 +16,7 @@
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
-#include "supervise/probe.h"
+#include "client/preflight.h"
 #include "telemetry/environment.h"
 
 /* Bounds the memory that is taken to know which program this is. */
@@ -117,7 +117,7 @@ static enum status probe_engine(struct run *run, struct err *err)
     const struct engine_ops *ops = run->setup.ops;
     if (ops == NULL || ops->become == NULL)
         return STATUS_OK;
-    const struct supervise_options supervise = {
+    const struct client_options client = {
         .launch_prefix = options->launch,
         .self_path = run->self_path,
         .python = options->python,
@@ -125,7 +125,7 @@ static enum status probe_engine(struct run *run, struct err *err)
     };
     struct buf json;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
-    enum status status = probe_require(&supervise, ops->name, &json, err);
+    enum status status = preflight_require(&client, ops->name, &json, err);
     if (status == STATUS_OK)
         status = environment_add(&run->environment, "worker", json.data, err);
     buf_release(&json);
@@ -192,35 +192,49 @@ static double drift_limit_percent(const struct run_setup *setup)
     return is_told ? (double)setup->options.drift : target_percent(setup);
 }
 
+static struct observe_options observe_options(const struct run *run)
+{
+    return (struct observe_options){
+        .contention_limit_percent = (double)run->setup.options.foreign_load,
+        .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
+        .history = run->known.has_history ? &run->known.history : NULL,
+        .history_limit_percent = target_percent(&run->setup),
+        .program_id = run->program_id,
+        .environment_id = run->environment_id,
+        .results_dir = run->setup.out,
+    };
+}
+
 static enum status sweep(struct run *run, struct record **ret_lost, struct err *err)
 {
     const struct run_options *options = &run->setup.options;
     struct event_listener listener = progress_listener(&run->progress);
-    struct supervise_options supervise = {
+    struct trial_options trial = {
+        .client =
+            {
+                .launch_prefix = options->launch,
+                .self_path = run->self_path,
+                .python = options->python,
+                .phase_timeout_ns = options->timeout_ns,
+                .kill_grace_ns = CLIENT_KILL_GRACE_NS,
+                .memory_limit_bytes = options->memory_limit_bytes,
+                .interrupt = signals_interrupt(),
+                .wake_fd = run->wake_fd,
+                .events = &listener,
+            },
         .policy = run->setup.policy,
-        .launch_prefix = options->launch,
-        .self_path = run->self_path,
-        .python = options->python,
-        .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = SUPERVISE_KILL_GRACE_NS,
-        .memory_limit_bytes = options->memory_limit_bytes,
-        .results_dir = run->setup.out,
-        .foreign_load_limit_percent = (double)options->foreign_load,
-        .pace_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
-        .history = run->known.has_history ? &run->known.history : NULL,
-        .history_limit_percent = target_percent(&run->setup),
-        .program_id = run->program_id,
         .drift_limit_percent = drift_limit_percent(&run->setup),
-        .interrupt = signals_interrupt(),
-        .wake_fd = run->wake_fd,
-        .run_id = run->run_id,
-        .command_json = run->command.failed ? "null" : run->command.data,
-        .environment_json = run->environment.data,
-        .environment_id = run->environment_id,
-        .events = &listener,
+        .observe = observe_options(run),
+        .origin =
+            {
+                .run_id = run->run_id,
+                .command_json = run->command.failed ? "null" : run->command.data,
+                .environment_json = run->environment.data,
+                .environment_id = run->environment_id,
+            },
     };
     run->sweep = (struct sweep){.setup = &run->setup,
-                                .supervise = &supervise,
+                                .options = &trial,
                                 .store = run->store,
                                 .progress = &run->progress,
                                 .table = &run->table,

@@ -11,7 +11,7 @@
 #include "cli/run_ref.h"
 #include "data/tokens.h"
 #include "data/weights_index.h"
-#include "supervise/supervise.h"
+#include "drive/trial.h"
 
 #define DATA_SYNTHETIC "synthetic"
 
@@ -235,7 +235,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     cell->options.source = (enum cell_source)options->model_source;
     take_axes(options, &axes);
     take_policy(options, &given, &setup.policy);
-    supervise_policy_id(&setup.policy, options->launch, setup.policy_id);
+    trial_policy_id(&setup.policy, options->launch, setup.policy_id);
     status = plan_make(&axes, &setup.plan, err);
     setup.ops = engine_find(cell->engine);
     *ret_setup = setup;

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "drive/trial.h"
+#include "observe/readings.h"
 #include "spec/verdict.h"
-#include "supervise/sweep_facts.h"
 
 #define TEXT_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
@@ -53,7 +54,7 @@ void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const str
         buf_appendf(&sentinel->since, " trial %" PRIu64 "\n", record_u64(record, FACT_TRIAL));
         return;
     }
-    if (!sweep_facts_read(record, &reading))
+    if (!reading_of_record(record, &reading))
         return;
     sentinel->cell = cell;
     sentinel->first = reading;
@@ -94,7 +95,7 @@ static void take_reading(struct sentinel *sentinel, const struct record *record)
     sentinel->others_count = 0;
     sentinel->last_ns = clock_now_ns();
     sentinel->change = (struct sentinel_change){.limit_percent = limit_percent};
-    if (!sweep_facts_read(record, &reading))
+    if (!reading_of_record(record, &reading))
         return;
     sentinel->change = sentinel_compare(&sentinel->first, &reading, limit_percent);
     report_step(sentinel, &reading);
@@ -111,24 +112,25 @@ static bool is_due(const struct sentinel *sentinel, bool is_end)
 }
 
 enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t position,
-                           bool is_shuffled, const struct supervise_options *supervise,
+                           bool is_shuffled, const struct trial_options *sweep_options,
                            struct store *store, struct progress *progress, bool *ret_is_interrupted,
                            struct record **ret_lost, struct err *err)
 {
     if (!is_due(sentinel, is_end))
         return STATUS_OK;
-    const struct sweep_facts facts = {.position = position,
-                                      .is_shuffled = is_shuffled,
-                                      .sentinel = {.limit_percent = sentinel->change.limit_percent},
-                                      .first_reading = &sentinel->first};
-    struct supervise_options options = *supervise;
+    const struct sweep_facts facts = {
+        .position = position, .is_shuffled = is_shuffled, .is_canary = true};
+    const struct canary_facts canary = {.change = {.limit_percent = sentinel->change.limit_percent},
+                                        .first_reading = &sentinel->first};
+    struct trial_options options = *sweep_options;
     options.policy = sentinel->policy;
     options.sweep = &facts;
+    options.observe.canary = &canary;
     struct record *record = NULL;
     progress_set_sentinel(progress, true);
     store_set_sentinel(store, true);
-    enum status status = supervise_trial(sentinel->cell, (uint32_t)sentinel->readings_count + 1,
-                                         &options, store, &record, err);
+    enum status status = trial_run(sentinel->cell, (uint32_t)sentinel->readings_count + 1, &options,
+                                   store, &record, err);
     if (status == STATUS_OK)
         status = store_append(store, record, !record_bool(record, FACT_SYNTHETIC), err);
     store_set_sentinel(store, false);

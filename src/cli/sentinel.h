@@ -11,10 +11,10 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "cli/progress.h"
+#include "drive/trial.h"
 #include "measure/sentinel.h"
 #include "spec/cell.h"
 #include "store/store.h"
-#include "supervise/supervise.h"
 
 struct sentinel {
     uint64_t interval_ns; /* 0 = there is none */
@@ -45,7 +45,7 @@ void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const str
  * the last of at least one. *ret_is_interrupted: a signal ended it. An error is the harness's own,
  * with the record that could not be written in *ret_lost. */
 MUST_CHECK enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t position,
-                                      bool is_shuffled, const struct supervise_options *supervise,
+                                      bool is_shuffled, const struct trial_options *sweep_options,
                                       struct store *store, struct progress *progress,
                                       bool *ret_is_interrupted, struct record **ret_lost,
                                       struct err *err);

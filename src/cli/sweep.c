@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observe/readings.h"
 #include "plan/order.h"
-#include "supervise/sweep_facts.h"
 
 /* What is known of one cell so far. */
 struct sweep_cell {
@@ -114,9 +114,9 @@ static enum status load_readings(struct sweep *sweep, struct err *err)
         for (uint64_t trial = 0; status == STATUS_OK && trial < setup->options.trials; trial++) {
             struct store_median median;
             if (!store_find_median(sweep->store, id, setup->policy_id, trial,
-                                   sweep->supervise->environment_id, &median))
+                                   sweep->options->origin.environment_id, &median))
                 continue;
-            struct measure_reading reading = sweep_facts_reading(&median);
+            struct measure_reading reading = reading_of_median(&median);
             status = keep_reading(&sweep->cells[i], &reading, err);
         }
     }
@@ -131,11 +131,11 @@ static enum status take_record(struct sweep *sweep, size_t place, const struct r
 {
     const struct cell *cell = &sweep->setup->plan.cells[place];
     struct measure_reading reading;
-    sentinel_take(&sweep->sentinel, cell, record, &sweep->supervise->policy);
+    sentinel_take(&sweep->sentinel, cell, record, &sweep->options->policy);
     sweep->cells[place].has_fitted |= !record_is_null(record, FACT_MS_PER_STEP);
     known_take(sweep->known, record);
     enum status status = table_add(sweep->table, place, record, err);
-    if (status == STATUS_OK && sweep_facts_read(record, &reading))
+    if (status == STATUS_OK && reading_of_record(record, &reading))
         status = keep_reading(&sweep->cells[place], &reading, err);
     if (status == STATUS_OK && !is_dominated && is_proof(record))
         status = keep_unfit(sweep, place, err);
@@ -152,15 +152,18 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
         .is_shuffled = sweep_is_shuffled(sweep->setup),
         .trials = sweep->cells[place].readings,
         .trials_count = sweep->cells[place].readings_count,
-        .sentinel = sweep->sentinel.change,
-        .no_sentinel_reason = sentinel_why_unknown(&sweep->sentinel),
     };
-    struct supervise_options options = *sweep->supervise;
+    const struct canary_facts canary = {
+        .change = sweep->sentinel.change,
+        .unknown_reason = sentinel_why_unknown(&sweep->sentinel),
+    };
+    struct trial_options options = *sweep->options;
     options.sweep = &facts;
+    options.observe.canary = &canary;
     const struct cell *smaller = find_smaller(sweep, cell);
     enum status status = smaller != NULL
-                             ? supervise_dominated(cell, trial, &options, smaller, &record, err)
-                             : supervise_trial(cell, trial, &options, sweep->store, &record, err);
+                             ? trial_dominated(cell, trial, &options, smaller, &record, err)
+                             : trial_run(cell, trial, &options, sweep->store, &record, err);
     if (status != STATUS_OK)
         return status;
     count(sweep, record);
@@ -184,12 +187,12 @@ static bool is_finished(const struct sweep *sweep, const struct cell *cell, uint
         return false;
     cell_id(cell, id);
     return store_has_finished(sweep->store, id, setup->policy_id, trial,
-                              sweep->supervise->environment_id);
+                              sweep->options->origin.environment_id);
 }
 
 static bool is_stopped(struct sweep *sweep)
 {
-    sweep->is_interrupted |= *sweep->supervise->interrupt != 0;
+    sweep->is_interrupted |= *sweep->options->client.interrupt != 0;
     return sweep->is_interrupted;
 }
 
@@ -199,7 +202,7 @@ static enum status check_sentinel(struct sweep *sweep, bool is_end, uint64_t pos
     if (is_stopped(sweep))
         return STATUS_OK;
     return sentinel_check(&sweep->sentinel, is_end, position, sweep_is_shuffled(sweep->setup),
-                          sweep->supervise, sweep->store, sweep->progress, &sweep->is_interrupted,
+                          sweep->options, sweep->store, sweep->progress, &sweep->is_interrupted,
                           ret_lost, err);
 }
 

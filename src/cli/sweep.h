@@ -7,14 +7,14 @@
 #include "cli/run_setup.h"
 #include "cli/sentinel.h"
 #include "cli/table.h"
+#include "drive/trial.h"
 #include "store/store.h"
-#include "supervise/supervise.h"
 
 struct sweep_cell; /* sweep.c */
 
 struct sweep {
     const struct run_setup *setup; /* borrowed: all of these for the sweep's life */
-    const struct supervise_options *supervise;
+    const struct trial_options *options;
     struct store *store;
     struct progress *progress;
     struct table *table;
@@ -41,7 +41,7 @@ bool sweep_is_shuffled(const struct run_setup *setup);
 
 /* A failing cell never stops the sweep. An error is the harness's own: a record that could not be
  * written is then in *ret_lost (the caller's; NULL when none was lost). Stops early, with
- * STATUS_OK, when *supervise->interrupt is set. */
+ * STATUS_OK, when *options->client.interrupt is set. */
 MUST_CHECK enum status sweep_run(struct sweep *sweep, struct record **ret_lost, struct err *err);
 
 #endif

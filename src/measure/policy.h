@@ -1,7 +1,7 @@
 /* measure/policy.h - how long to measure: the one place where warm-up ends, blocks are sized and
  * stopping is decided, for every engine alike. Pure: no I/O, no clock, no globals.
  *
- * The driver (supervise/) asks measure_next() what to do, runs that many steps, hands the block to
+ * The driver (drive/) asks measure_next() what to do, runs that many steps, hands the block to
  * measure_add_block(), and asks again.
  *
  * Stopping: with steps_exact, exactly that many measured steps. Otherwise at a look where

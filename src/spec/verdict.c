@@ -56,6 +56,26 @@ void reasons_add(struct reasons *reasons, const char *code, const char *format, 
     va_end(args);
 }
 
+void judgement_add(struct judgement *judgement, enum verdict verdict, const char *code,
+                   const char *format, ...)
+{
+    char text[REASON_TEXT_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (judgement->verdict == VERDICT_OK)
+        judgement->verdict = verdict;
+    reasons_add(&judgement->reasons, code, "%s", text);
+}
+
+void judgement_add_all(struct judgement *judgement, enum verdict verdict,
+                       const struct reasons *reasons)
+{
+    for (size_t i = 0; i < reasons->count; i++)
+        judgement_add(judgement, verdict, reasons->items[i].code, "%s", reasons->items[i].text);
+}
+
 bool reasons_have(const struct reasons *reasons, const char *code)
 {
     for (size_t i = 0; i < reasons->count; i++)

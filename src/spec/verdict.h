@@ -57,6 +57,18 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* A verdict with its reasons. The first verdict that is not OK stays. */
+struct judgement {
+    enum verdict verdict;
+    struct reasons reasons;
+};
+
+void judgement_add(struct judgement *judgement, enum verdict verdict, const char *code,
+                   const char *format, ...) PRINTF_LIKE(4, 5);
+/* The same verdict for each. */
+void judgement_add_all(struct judgement *judgement, enum verdict verdict,
+                       const struct reasons *reasons);
+
 bool reasons_have(const struct reasons *reasons, const char *code);
 /* The first is the one that decided; "" where there is none. */
 const char *reasons_deciding(const struct reasons *reasons);

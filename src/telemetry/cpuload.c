@@ -80,7 +80,8 @@ static bool read_allowed(const char *root, pid_t pid, struct cpu_list *ret_cpus)
 /* --- the processes --- */
 
 /* Ticks of one process and of the children it has collected, if it is one of ours. */
-static uint64_t own_ticks_of(const char *root, const char *name, pid_t group, pid_t harness)
+static uint64_t own_ticks_of(const char *root, const char *name, const pid_t *groups,
+                             size_t groups_count, pid_t harness)
 {
     char dir[300];
     char text[PROCFS_TEXT_BYTES];
@@ -98,11 +99,14 @@ static uint64_t own_ticks_of(const char *root, const char *name, pid_t group, pi
     /* The harness collects workers: what those took in the end is no time of its own. */
     if (strtol(name, NULL, 10) == (long)harness)
         return numbers[10] + numbers[11];
-    bool is_in_group = numbers[1] == (uint64_t)group;
+    bool is_in_group = false;
+    for (size_t i = 0; i < groups_count; i++)
+        is_in_group = is_in_group || numbers[1] == (uint64_t)groups[i];
     return is_in_group ? numbers[10] + numbers[11] + numbers[12] + numbers[13] : 0;
 }
 
-static bool read_own(const char *root, pid_t group, pid_t harness, uint64_t *ret_ticks)
+static bool read_own(const char *root, const pid_t *groups, size_t groups_count, pid_t harness,
+                     uint64_t *ret_ticks)
 {
     char path[FILE_PATH_BYTES];
     (void)snprintf(path, sizeof(path), "%s/proc", root);
@@ -112,18 +116,21 @@ static bool read_own(const char *root, pid_t group, pid_t harness, uint64_t *ret
     *ret_ticks = 0;
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
         if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-            *ret_ticks += own_ticks_of(root, entry->d_name, group, harness);
+            *ret_ticks += own_ticks_of(root, entry->d_name, groups, groups_count, harness);
     (void)closedir(dir);
     return true;
 }
 
 /* --- heat --- */
 
-static void read_throttles(const char *root, const struct cpu_list *cpus, struct cpuload *load)
+void throttles_read_at(const char *root, pid_t worker, struct throttles *ret_throttles)
 {
     static const char *const names[] = {"core_throttle_count", "package_throttle_count"};
-    for (unsigned cpu = 0; cpu < CPUINFO_CPUS_MAX; cpu++) {
-        if (!cpu_list_has(cpus, cpu))
+    struct cpu_list cpus;
+    struct throttles throttles = {0};
+    bool is_allowed = read_allowed(root, worker, &cpus);
+    for (unsigned cpu = 0; is_allowed && cpu < CPUINFO_CPUS_MAX; cpu++) {
+        if (!cpu_list_has(&cpus, cpu))
             continue;
         char dir[80];
         (void)snprintf(dir, sizeof(dir), "/sys/devices/system/cpu/cpu%u/thermal_throttle", cpu);
@@ -131,28 +138,35 @@ static void read_throttles(const char *root, const struct cpu_list *cpus, struct
             uint64_t count = 0;
             if (!procfs_read_u64(root, dir, names[i], &count))
                 continue;
-            load->has_throttles = true;
-            load->throttles += count;
+            throttles.is_known = true;
+            throttles.count += count;
         }
     }
+    *ret_throttles = throttles;
 }
 
-void cpuload_read_at(const char *root, pid_t worker, pid_t group, pid_t harness,
-                     struct cpuload *ret_load)
+void throttles_read(pid_t worker, struct throttles *ret_throttles)
+{
+    throttles_read_at("", worker, ret_throttles);
+}
+
+void cpuload_read_at(const char *root, pid_t worker, const pid_t *groups, size_t groups_count,
+                     pid_t harness, struct cpuload *ret_load)
 {
     struct cpu_list cpus;
     struct cpuload load = {0};
     if (read_allowed(root, worker, &cpus)) {
         read_cpus(root, &cpus, &load);
-        read_throttles(root, &cpus, &load);
-        load.is_known = load.cpus_count > 0 && read_own(root, group, harness, &load.own_ticks);
+        load.is_known =
+            load.cpus_count > 0 && read_own(root, groups, groups_count, harness, &load.own_ticks);
     }
     *ret_load = load;
 }
 
-void cpuload_read(pid_t worker, pid_t group, pid_t harness, struct cpuload *ret_load)
+void cpuload_read(pid_t worker, const pid_t *groups, size_t groups_count, pid_t harness,
+                  struct cpuload *ret_load)
 {
-    cpuload_read_at("", worker, group, harness, ret_load);
+    cpuload_read_at("", worker, groups, groups_count, harness, ret_load);
 }
 
 const char *cpuload_foreign_percent(const struct cpuload *before, const struct cpuload *after,

@@ -6,6 +6,7 @@
 #define TELEMETRY_CPULOAD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,16 +16,24 @@ struct cpuload {
     unsigned cpus_count;
     uint64_t busy_ticks;  /* of these processors: all but idle and waiting; stolen time is busy */
     uint64_t total_ticks; /* all of their time */
-    uint64_t own_ticks;   /* of the worker's process group and the harness */
-    bool has_throttles;
-    uint64_t throttles; /* times that a core or package was slowed down for its heat */
+    uint64_t own_ticks;   /* of the process groups and the harness */
 };
 
-/* `root` as in base/procfs.h. `worker`: whose allowed processors count; `group`: its process group;
- * `harness`: a process whose time is not foreign either. */
-void cpuload_read_at(const char *root, pid_t worker, pid_t group, pid_t harness,
-                     struct cpuload *ret_load);
-void cpuload_read(pid_t worker, pid_t group, pid_t harness, struct cpuload *ret_load);
+/* `root` as in base/procfs.h. `worker`: whose allowed processors count; `groups`: process groups of
+ * workers, `harness`: a process, whose time is not foreign. */
+void cpuload_read_at(const char *root, pid_t worker, const pid_t *groups, size_t groups_count,
+                     pid_t harness, struct cpuload *ret_load);
+void cpuload_read(pid_t worker, const pid_t *groups, size_t groups_count, pid_t harness,
+                  struct cpuload *ret_load);
+
+/* Times that a core or package that `worker` may run on was throttled for its temperature. */
+struct throttles {
+    bool is_known;
+    uint64_t count;
+};
+
+void throttles_read_at(const char *root, pid_t worker, struct throttles *ret_throttles);
+void throttles_read(pid_t worker, struct throttles *ret_throttles);
 
 /* Share of the processors' time between two readings that others used or that was stolen, in %, 0
  * to 100. NULL, or why it is not known: "not_readable", or "too_short" where the ticks in which the

@@ -12,7 +12,7 @@
  * and cpu), kernel, libc, hypervisor, tokmark version and commit, compiler and flags. What is
  * unknown is null. Deterministic on an unchanged machine. */
 MUST_CHECK enum status environment_write(struct buf *ret_json, struct err *err);
-/* Room enough for it, and for an interpreter's (supervise/probe.h). */
+/* Room enough for it, and for an interpreter's (client/preflight.h). */
 #define ENVIRONMENT_BYTES_MAX (64 * 1024)
 /* The same of a tree of files under `root` (base/procfs.h), for tests. */
 MUST_CHECK enum status environment_write_at(const char *root, struct buf *ret_json,

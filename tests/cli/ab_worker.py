@@ -2,7 +2,7 @@
 """A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
 
 usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
-                    [--recompile-at N] [--log FILE] [--growing] [--uneven]
+                    [--recompile-at N] [--log FILE] [--growing] [--uneven] [--dtype NAME]
 
 N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
 --growing makes each of the first 300 steps 2 % longer than the one before; --uneven makes all of a process's steps
@@ -23,6 +23,7 @@ for name in ("exit", "hang", "nonfinite", "recompile"):
     parser.add_argument(f"--{name}-at", type=int, default=-1)
 parser.add_argument("--growing", action="store_true")
 parser.add_argument("--uneven", action="store_true")
+parser.add_argument("--dtype", help="what `ready` says that it computes in")
 parser.add_argument("--log")
 options = parser.parse_args()
 step_ns = round(options.step_ms * 1e6 * (1 + 0.04 * random.random() * options.uneven))
@@ -73,7 +74,7 @@ for line in sys.stdin:
     if kind == "hello":
         send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=options.made_up)
     elif kind == "open":
-        send("ready", backend="python")
+        send("ready", backend="python", dtype_compute=options.dtype)
     elif kind == "run":
         run(message)
         runs += 1

@@ -50,6 +50,8 @@ def calm(args, name="tokmark"):
         flags += ["--history", "off"]
     if name != "tokmark":
         return flags + args
+    if args[:1] in (["ab"], ["noise"]) and "--foreign-load" not in args:
+        return [*args[:1], "--foreign-load", "off", *args[1:]]
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args
 
 

@@ -1,4 +1,8 @@
-"""The fixture of the command line's tests."""
+"""The fixtures of the command line's tests."""
+import os
+import subprocess
+import sys
+
 import pytest
 
 from caller import Caller
@@ -9,3 +13,13 @@ def call(tmp_path):
     caller = Caller(tmp_path)
     yield caller
     caller.end()
+
+
+@pytest.fixture(name="busy_cpu")
+def make_busy_cpu():
+    """A processor on which another process never rests."""
+    cpu = max(os.sched_getaffinity(0))
+    code = f"import os\nos.setsid()\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as busy:
+        yield cpu
+        busy.kill()

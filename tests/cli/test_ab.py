@@ -272,6 +272,45 @@ def test_a_side_that_fails_is_a_result(call, failure, verdict, reason, is_b):
     assert "UNDECIDED" in done.stdout and f"{name}_failed" in done.stdout
 
 
+def test_a_side_that_diverges_while_it_is_measured_is_not_faster(call):
+    """Twice as fast, until its loss is no number: blocks 0 to 2 are warm-up and the first rounds'."""
+    _, line = compare(call, side("--made-up", "--step-ms 2"), side("--made-up", "--nonfinite-at 9"), code=3)
+    assert line["rounds"] > 0 and line["outcome"] == "undecided"
+    assert line["b"]["reasons"][0]["code"] == "nonfinite_loss"
+
+
+@pytest.mark.parametrize("is_b", [False, True])
+def test_a_side_in_another_precision_than_asked_is_no_side(call, is_b):
+    """Though it is twice as fast, and everything else is well."""
+    good, bad = side("--made-up", "--step-ms 2"), side("--made-up", "--dtype bf16")
+    done, line = compare(call, *((good, bad) if is_b else (bad, good)), code=4)
+    name = "b" if is_b else "a"
+    assert line["outcome"] == "undecided" and line["reasons"][0]["code"] == f"{name}_failed"
+    assert line[name]["verdict"] == "invalid" and line[name]["dtype_compute"] == "bf16"
+    assert [reason["code"] for reason in line[name]["reasons"]] == ["precision_not_as_asked"]
+    assert "FASTER" not in done.stdout and "SLOWER" not in done.stdout
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_the_precision_that_was_asked_for_is_no_fault(call, precision):
+    flags = f" --precision {precision}"
+    _, line = compare(call, side("--made-up", f"--dtype {precision}") + flags, side("--made-up") + flags, code=0)
+    assert line["outcome"] == "same" and line["a"]["dtype_compute"] == precision
+
+
+def test_nothing_is_decided_while_others_take_the_processors(call, busy_cpu):
+    """B's steps take a third of A's; that much is certain, and not whose doing it is."""
+    sides = ["--a", side("--step-ms 6"), "--b", side("--step-ms 2"), *ONE_START, "--rounds", "20"]
+    for limit, outcome, codes in (("10", "undecided", ["foreign_load"]), ("off", "faster", [])):
+        process = call.start("ab", *sides, "--foreign-load", limit, "--out", limit,
+                             launch=["taskset", "-c", str(busy_cpu)])
+        out, errors = process.communicate()
+        (line,) = results(call, limit)
+        assert (line["outcome"], [reason["code"] for reason in line["reasons"]]) == (outcome, codes), errors
+        assert 50 < line["foreign_cpu_percent"] <= 100, "the workers sleep"
+        assert process.returncode == (3 if codes else 0) and ("UNDECIDED" in out) == bool(codes)
+
+
 def test_the_other_comparisons_go_on(call):
     call("ab", "--a", side("--made-up"), "--b", "--engine exec:false", "--mode", "decode", "infer", "--seq", "16",
          "--warmup", "1", code=4)

@@ -23,16 +23,6 @@ def reasons(record):
 
 # --- others ---
 
-@pytest.fixture(name="busy_cpu")
-def make_busy_cpu():
-    """A processor on which another process never rests."""
-    cpu = max(os.sched_getaffinity(0))
-    code = f"import os\nos.setsid()\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", code]) as busy:
-        yield cpu
-        busy.kill()
-
-
 def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
     sleepy = ["run", "--engine", worker("--step-ms 5"), *STEPS]
     for limit, verdict, wanted in (("10", "invalid", ["foreign_load"]), ("off", "ok", [])):

@@ -1,6 +1,6 @@
 """Faults, seen from outside: the whole program against workers, disks and kills that go wrong.
 
-Unit tests take each part to every byte and phase (test_store_*, test_supervise_*); here a sweep of several
+Unit tests take each part to every byte and phase (test_store_*, test_drive_*); here a sweep of several
 cells must keep every finished record, leave no half line and no process, and go on where it can.
 """
 import csv

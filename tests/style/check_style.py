@@ -29,9 +29,11 @@ LAYERS = {
     "result": RESULT,
     "store": LOW | {"result"},
     "telemetry": MIDDLE,
-    "supervise": MIDDLE | {"telemetry"},
+    "client": MIDDLE,
+    "observe": MIDDLE | {"telemetry", "client"},
+    "drive": MIDDLE | {"client", "observe"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "supervise", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "engines"},
 }
 
 BANNED_CALLS = (
@@ -189,7 +191,7 @@ def self_test():
         ("src/base/a.c", "x" * 101, "columns"),
         ("src/base/a.c", "int f(void)\n{\n" + "    g();\n" * 71 + "}\n", "function of"),
         ("src/measure/a.c", '#include "store/store.h"\n', "must not include"),
-        ("src/engines/native/a.c", '#include "supervise/events.h"\n', "must not include"),
+        ("src/engines/native/a.c", '#include "client/events.h"\n', "must not include"),
         ("src/base/a.c", "void f(void)\n{\n    strcpy(a, b);\n}\n", "banned"),
         ("src/base/a.c", '// see "x"\nvoid f(void)\n{\n    printf("%d", 1);\n}\n', "only cli/"),
         ("src/base/string_util.c", "", "says nothing"),

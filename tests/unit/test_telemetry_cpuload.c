@@ -10,21 +10,40 @@
 /* Worker 40, its child 41, the harness 7 and another process 99; processors 1 and 2 of four. */
 #define FIXTURE(name) TOKMARK_SOURCE_DIR "/tests/golden/cpuload/" name
 
+static const pid_t groups[] = {40, 99};
+
+Test(telemetry_cpuload, throttling_is_counted_on_the_workers_processors)
+{
+    struct throttles before, after, nothing;
+    throttles_read_at(FIXTURE("before"), 40, &before);
+    throttles_read_at(FIXTURE("after"), 40, &after);
+    throttles_read_at(FIXTURE("no_such_tree"), 40, &nothing);
+    cr_assert(before.is_known && after.is_known && !nothing.is_known);
+    cr_assert_eq(before.count, 4);
+    cr_assert_eq(after.count, 5);
+}
+
+Test(telemetry_cpuload, two_workers_at_once_are_both_no_others)
+{
+    struct cpuload one, two;
+    cpuload_read_at(FIXTURE("before"), 40, groups, 1, 7, &one);
+    cpuload_read_at(FIXTURE("before"), 40, groups, 2, 7, &two);
+    cr_assert_gt(two.own_ticks, one.own_ticks);
+    cr_assert_eq(two.busy_ticks, one.busy_ticks);
+}
+
 Test(telemetry_cpuload, only_the_workers_processors_and_processes_count)
 {
     struct cpuload before;
     struct cpuload after;
-    cpuload_read_at(FIXTURE("before"), 40, 40, 7, &before);
-    cpuload_read_at(FIXTURE("after"), 40, 40, 7, &after);
+    cpuload_read_at(FIXTURE("before"), 40, groups, 1, 7, &before);
+    cpuload_read_at(FIXTURE("after"), 40, groups, 1, 7, &after);
     cr_assert(before.is_known && after.is_known);
     cr_assert_eq(before.cpus_count, 2);
     cr_assert_eq(before.busy_ticks, 1000 + 10 + 100 + 5 + 5 + 10 + 500);
     cr_assert_eq(before.total_ticks, 1130 + 2000 + 20 + 500 + 3000);
     cr_assert_eq(before.own_ticks, 300 + 40 + 5 + 1 + 20 + 9 + 1, "the harness without children");
     cr_assert_eq(after.own_ticks - before.own_ticks, 60 + 5 + 3 + 1 + 10 + 1 + 1);
-    cr_assert(before.has_throttles);
-    cr_assert_eq(before.throttles, 4);
-    cr_assert_eq(after.throttles, 5);
     double percent = 0;
     /* busy 80 + 67, ours 81, of 110 + 100 */
     cr_assert_null(cpuload_foreign_percent(&before, &after, &percent));
@@ -36,10 +55,9 @@ Test(telemetry_cpuload, what_cannot_be_known_says_why)
     struct cpuload before;
     struct cpuload nothing;
     double percent = 77;
-    cpuload_read_at(FIXTURE("before"), 40, 40, 7, &before);
-    cpuload_read_at(FIXTURE("no_such_tree"), 40, 40, 7, &nothing);
+    cpuload_read_at(FIXTURE("before"), 40, groups, 1, 7, &before);
+    cpuload_read_at(FIXTURE("no_such_tree"), 40, groups, 1, 7, &nothing);
     cr_assert_not(nothing.is_known);
-    cr_assert_not(nothing.has_throttles);
     cr_assert_str_eq(cpuload_foreign_percent(&before, &nothing, &percent), "not_readable");
     cr_assert_str_eq(cpuload_foreign_percent(&before, &before, &percent), "too_short");
     cr_assert_eq(percent, 77);

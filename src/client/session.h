@@ -1,0 +1,81 @@
+/* client/session.h - one live worker: its process, its stream, its log, and what ended it.
+ *
+ * session_ask() is the only way to talk to it: one request, one reply, one deadline. What goes
+ * wrong becomes a verdict with a reason in the session (`ended`), not an error of the harness.
+ */
+#ifndef CLIENT_SESSION_H
+#define CLIENT_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/spawn.h"
+#include "base/status.h"
+#include "base/words.h"
+#include "client/options.h"
+#include "client/watch.h"
+#include "proto/line.h"
+#include "proto/message.h"
+#include "spec/verdict.h"
+
+#define SESSION_LOG_BYTES_MAX  (64ULL << 20)
+#define SESSION_TAIL_BYTES     4096
+#define SESSION_TAIL_LINES_MAX 20
+
+struct session {
+    const struct client_options *options; /* borrowed: for the session's life */
+    struct spawn spawn;
+    struct line_reader reader;
+    struct watch watch;
+    int log_fd;           /* owned; -1 = none */
+    off_t log_start_byte; /* this trial's part begins here */
+    off_t log_seen_byte;  /* its size at the last look */
+    uint64_t pause_ns;    /* between two looks around */
+    enum event_phase phase;
+    bool takes_banner; /* until the first reply, other lines may come (client/banner.h) */
+
+    bool has_ended;         /* no more requests; the verdict says why */
+    bool is_alive_expected; /* ended by a reply: the worker still takes `close` */
+    bool is_abandoned;      /* interrupted while the worker was busy: it is not waited for */
+    enum verdict verdict;
+    struct reasons reasons;
+    bool has_oom_needed, has_oom_available;
+    uint64_t oom_needed_bytes;
+    uint64_t oom_available_bytes;
+};
+
+/* Zeroed but for descriptors; session_release() is fine after it. */
+void session_init(struct session *session, const struct client_options *options);
+/* The command line for a cell: launch prefix, then `SELF worker ENGINE` or what follows `exec:`.
+ * STATUS_INVALID for a command that cannot be split. */
+MUST_CHECK enum status session_command(const struct client_options *options, const char *engine,
+                                       struct words *ret_words, struct err *err);
+/* Opens the log and starts the process. A program that cannot be started is an outcome (has_ended);
+ * only a log that cannot be written is an error. */
+MUST_CHECK enum status session_start(struct session *session, const struct words *command,
+                                     const char *log_path, const char *log_title, struct err *err);
+
+/* Sends `request` (not NULL) and waits for a reply of type `expected`. True: *ret_reply is the
+ * caller's to release. False: the session has ended (or was interrupted) and says why. */
+bool session_ask(struct session *session, const struct proto_host_message *request,
+                 enum proto_type expected, struct proto_worker_message *ret_reply);
+
+/* Is a block's window longer than the time that the host saw pass, by more than two clocks can
+ * differ? */
+bool session_saw_less(uint64_t window_ns, uint64_t host_ns);
+/* "start", "open", "warmup", "measure", "check", "close". */
+const char *session_phase_name(enum event_phase phase);
+/* Has a SIGINT come? */
+bool session_is_interrupted(const struct session *session);
+/* Ends the session with a verdict; the first one stays. */
+void session_end(struct session *session, enum verdict verdict, const char *code,
+                 const char *format, ...) PRINTF_LIKE(4, 5);
+/* Takes the worker down: `close` and `bye` if it is still able to, else the end of its input and
+ * the kill ladder. Afterwards the process is collected and no member of its group lives. */
+void session_finish(struct session *session);
+/* Last lines of this trial's log, at most SESSION_TAIL_*; "" when there are none. */
+void session_log_tail(const struct session *session, char text[SESSION_TAIL_BYTES + 1]);
+void session_release(struct session *session);
+
+#endif

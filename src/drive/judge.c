@@ -1,0 +1,61 @@
+#include "drive/judge.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* How far a trial got: its session is closing by the time this is asked. */
+static const char *last_phase_name(const struct trial *trial)
+{
+    if (!trial->client.has_hello)
+        return session_phase_name(EVENT_STARTING);
+    if (!trial->client.has_ready)
+        return session_phase_name(EVENT_OPENING);
+    return session_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
+                                                                     : EVENT_MEASURING);
+}
+
+static void judge_interruption(struct trial *trial)
+{
+    bool is_cut =
+        trial->measure.phase != MEASURE_DONE && session_is_interrupted(&trial->client.session);
+    if (trial->client.session.has_ended || !is_cut)
+        return;
+    judgement_add(&trial->judgement, VERDICT_INTERRUPTED, "interrupted",
+                  "stopped by a signal during %s, after %" PRIu64 " measured steps",
+                  last_phase_name(trial), trial->measure.steady_steps_done);
+}
+
+/* Levels that are no further apart than two readings of the clock are one. */
+static bool is_below_clock(const struct trial *trial)
+{
+    double moved = fabs(trial->drift.half_change_percent.value) / 100;
+    return moved * trial->summary.median_ns <= CLOCK_TICKS_NS;
+}
+
+static void judge_drift(struct trial *trial)
+{
+    if (!trial->has_summary || !(trial->options->drift_limit_percent > 0))
+        return;
+    struct reasons found = {0};
+    struct drift drift = trial->drift;
+    drift.has_drifted = drift.has_drifted && !is_below_clock(trial);
+    drift_add_reasons(&drift, trial->summary.samples_count, &found);
+    judgement_add_all(&trial->judgement, VERDICT_UNSTEADY, &found);
+}
+
+void judge_trial(struct trial *trial)
+{
+    const struct session *session = &trial->client.session;
+    struct judgement *judgement = &trial->judgement;
+    struct observed seen = trial_observed(trial);
+    struct reasons faults = {0};
+    judgement->verdict = session->has_ended ? session->verdict : VERDICT_OK;
+    judgement->reasons = session->reasons;
+    judge_interruption(trial);
+    client_faults(&trial->client, &faults);
+    judgement_add_all(judgement, VERDICT_INVALID, &faults);
+    observer_judge(&trial->observer, &seen, false, judgement);
+    judgement_add_all(judgement, VERDICT_UNSTEADY, &trial->measure.reasons);
+    judge_drift(trial);
+    observer_judge(&trial->observer, &seen, true, judgement);
+}

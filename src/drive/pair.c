@@ -1,0 +1,614 @@
+#include "drive/pair.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "observe/contention.h"
+
+#define BLOCKS_PER_ROUND     4
+#define BLOCKS_PER_SIDE      2
+#define STARTS_ROOM          2 /* times starts_min fit into time_max_ns, or more */
+#define ROUND_LINE_BYTES_MAX (1U << 21)
+/* Steps whose single durations are kept on the disk, of one comparison. */
+#define RAW_STEPS_MAX 1000000
+
+struct pair {
+    const struct pair_plan *plan;
+    struct pair_side sides[PAIR_SIDES];
+    uint32_t steps_per_block;
+    double *log_ratios;          /* owned, like the next two: `capacity` rounds */
+    double *figures[PAIR_SIDES]; /* two a round */
+    size_t rounds_count, capacity;
+    uint64_t lead_in_steps_count;
+    uint64_t raw_steps_count;
+    uint64_t begin_ns;           /* of this start's measuring */
+    uint64_t measured_before_ns; /* by the starts before */
+    uint64_t measured_ns;
+    size_t starts_count; /* whole, with rounds */
+    double start_log_ratios[PAIR_STARTS_MAX];
+    size_t first_round;                  /* of this start */
+    struct reasons unsteady[PAIR_SIDES]; /* of the first start whose warm-up did not settle */
+    uint64_t warmup_steps_count[PAIR_SIDES];
+    size_t precise_looks; /* in a row */
+    size_t next_look;
+    bool has_look;
+    struct compare_result last_look;
+    bool is_complete;                         /* it came to its own end */
+    struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
+    struct reasons reasons;
+};
+
+const char *pair_key(enum pair_name name)
+{
+    return name == PAIR_A ? "a" : "b";
+}
+
+const char *pair_title(enum pair_name name)
+{
+    return name == PAIR_A ? "A" : "B";
+}
+
+enum pair_name pair_order(size_t round, size_t index)
+{
+    bool is_inner = index == 1 || index == 2;
+    return is_inner == (round % 2 == 0) ? PAIR_B : PAIR_A;
+}
+
+uint32_t pair_block_steps(double step_ns)
+{
+    double steps = round((double)PAIR_BLOCK_TARGET_NS / step_ns);
+    /* One more is asked for, the lead-in. */
+    return (uint32_t)fmin(fmax(steps, 1), PROTO_BLOCK_STEPS_MAX - 1);
+}
+
+static void tell(const struct pair *pair, enum event_phase phase)
+{
+    const struct pair_listener *listener = &pair->plan->listener;
+    if (listener->changed != NULL)
+        listener->changed(listener->context, phase, pair->rounds_count,
+                          pair->has_look ? &pair->last_look : NULL);
+}
+
+static bool can_go_on(const struct pair *pair)
+{
+    return pair_side_can_go_on(&pair->sides[PAIR_A]) && pair_side_can_go_on(&pair->sides[PAIR_B]);
+}
+
+/* --- before the rounds --- */
+
+/* Who is opened first may find the machine otherwise: that alternates. */
+static enum status open_sides(struct pair *pair, struct err *err)
+{
+    enum pair_name first = pair->starts_count % 2 == 0 ? PAIR_A : PAIR_B;
+    enum pair_name second = first == PAIR_A ? PAIR_B : PAIR_A;
+    tell(pair, EVENT_OPENING);
+    enum status status = pair_side_open(&pair->sides[first], err);
+    if (status == STATUS_OK && pair_side_can_go_on(&pair->sides[first]))
+        status = pair_side_open(&pair->sides[second], err);
+    return status;
+}
+
+/* The smaller of what the sides that still warm up would run next. */
+static uint32_t next_warmup_steps(const struct pair *pair)
+{
+    uint32_t steps = PROTO_BLOCK_STEPS_MAX;
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct pair_side *side = &pair->sides[i];
+        uint32_t own = measure_next(&side->warmup).steps_count;
+        if (pair_side_is_warming(side) && own < steps)
+            steps = own;
+    }
+    return steps;
+}
+
+static bool is_warming(const struct pair *pair)
+{
+    return pair_side_is_warming(&pair->sides[PAIR_A]) || pair_side_is_warming(&pair->sides[PAIR_B]);
+}
+
+/* Both do the same steps: a side that has settled goes on until the other has, too. */
+static enum status warm_up(struct pair *pair, struct err *err)
+{
+    enum status status = STATUS_OK;
+    tell(pair, EVENT_WARMUP);
+    while (status == STATUS_OK && can_go_on(pair) && is_warming(pair)) {
+        uint32_t steps_count = next_warmup_steps(pair);
+        status = pair_side_warm(&pair->sides[PAIR_A], steps_count, err);
+        if (status == STATUS_OK && can_go_on(pair))
+            status = pair_side_warm(&pair->sides[PAIR_B], steps_count, err);
+    }
+    double slower_ns =
+        fmax(pair_side_step_ns(&pair->sides[PAIR_A]), pair_side_step_ns(&pair->sides[PAIR_B]));
+    /* Every start has blocks like the first one's. */
+    if (can_go_on(pair) && pair->steps_per_block == 0)
+        pair->steps_per_block = pair_block_steps(slower_ns);
+    return status;
+}
+
+/* --- rounds --- */
+
+struct round {
+    struct pair_block blocks[PAIR_SIDES][BLOCKS_PER_SIDE];
+    size_t counts[PAIR_SIDES];
+};
+
+static void round_release(struct round *round)
+{
+    for (int side = 0; side < PAIR_SIDES; side++)
+        for (size_t i = 0; i < round->counts[side]; i++)
+            pair_block_release(&round->blocks[side][i]);
+}
+
+static bool run_round(struct pair *pair, struct round *round)
+{
+    for (size_t i = 0; i < BLOCKS_PER_ROUND; i++) {
+        enum pair_name name = pair_order(pair->rounds_count, i);
+        struct pair_block *block = &round->blocks[name][round->counts[name]];
+        if (!can_go_on(pair) || !pair_side_run(&pair->sides[name], pair->steps_per_block, block))
+            return false;
+        round->counts[name]++;
+        pair->lead_in_steps_count++;
+        if (!(block->figure_ns > 0)) {
+            reasons_add(&pair->reasons, "zero_duration",
+                        "a block of %s took no time by its worker's clock", pair_title(name));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool grow(double **values, size_t count)
+{
+    double *grown = reallocarray(*values, count, sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    *values = grown;
+    return true;
+}
+
+static enum status reserve_round(struct pair *pair, struct err *err)
+{
+    if (pair->rounds_count < pair->capacity)
+        return STATUS_OK;
+    size_t capacity = pair->capacity == 0 ? 64 : 2 * pair->capacity;
+    if (!grow(&pair->log_ratios, capacity) ||
+        !grow(&pair->figures[PAIR_A], BLOCKS_PER_SIDE * capacity) ||
+        !grow(&pair->figures[PAIR_B], BLOCKS_PER_SIDE * capacity))
+        return ERR(err, STATUS_NOMEM, "no memory for %zu rounds", capacity);
+    pair->capacity = capacity;
+    return STATUS_OK;
+}
+
+static void put_steps(struct json_writer *writer, const struct pair_block *block)
+{
+    json_begin_array(writer);
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        json_put_u64(writer, block->step_ns[i]);
+    json_end_array(writer);
+}
+
+/* Two blocks of one side: their figures, and every step while there is room for them. */
+static void put_side(struct json_writer *writer, enum pair_name name,
+                     const struct pair_block blocks[BLOCKS_PER_SIDE], bool has_steps)
+{
+    json_put_key(writer, pair_key(name));
+    json_begin_object(writer);
+    json_put_key(writer, "block_ns");
+    json_begin_array(writer);
+    for (int i = 0; i < BLOCKS_PER_SIDE; i++)
+        json_put_double(writer, blocks[i].figure_ns);
+    json_end_array(writer);
+    json_put_key(writer, "window_ns");
+    json_begin_array(writer);
+    for (int i = 0; i < BLOCKS_PER_SIDE; i++)
+        json_put_u64(writer, blocks[i].window_ns);
+    json_end_array(writer);
+    json_put_key(writer, "ns");
+    if (has_steps) {
+        json_begin_array(writer);
+        for (int i = 0; i < BLOCKS_PER_SIDE; i++)
+            put_steps(writer, &blocks[i]);
+        json_end_array(writer);
+    } else {
+        json_put_null(writer);
+    }
+    json_end_object(writer);
+}
+
+/* One line: {"run_id","round","order","steps","log_ratio","a":{..},"b":{..}}. */
+static enum status write_round(struct pair *pair, const struct round *round, double log_ratio,
+                               struct err *err)
+{
+    if (pair->plan->rounds_file == NULL)
+        return STATUS_OK;
+    const char *run_id = pair->plan->run_id;
+    uint64_t steps_count = (uint64_t)BLOCKS_PER_ROUND * pair->steps_per_block;
+    bool has_steps = round->blocks[PAIR_A][0].step_ns != NULL &&
+                     pair->raw_steps_count + steps_count <= RAW_STEPS_MAX;
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, ROUND_LINE_BYTES_MAX);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer);
+    json_field_string(&writer, "run_id", run_id != NULL ? run_id : "");
+    json_field_u64(&writer, "start", pair->starts_count);
+    json_field_u64(&writer, "round", pair->rounds_count);
+    json_field_string(&writer, "order",
+                      pair_order(pair->rounds_count, 0) == PAIR_A ? "ABBA" : "BAAB");
+    json_field_u64(&writer, "steps", pair->steps_per_block);
+    json_field_double(&writer, "log_ratio", log_ratio);
+    for (int i = 0; i < PAIR_SIDES; i++)
+        put_side(&writer, (enum pair_name)i, round->blocks[i], has_steps);
+    json_end_object(&writer);
+    buf_append_char(&line, '\n');
+    enum status status =
+        line.failed ? ERR(err, STATUS_NOMEM, "no memory for a round's samples")
+                    : lines_append(pair->plan->rounds_file, line.data, line.length_bytes, err);
+    buf_release(&line);
+    pair->raw_steps_count += has_steps ? steps_count : 0;
+    return status;
+}
+
+static enum status take_round(struct pair *pair, const struct round *round, struct err *err)
+{
+    const struct pair_block *a = round->blocks[PAIR_A];
+    const struct pair_block *b = round->blocks[PAIR_B];
+    double log_ratio =
+        compare_round(a[0].figure_ns, a[1].figure_ns, b[0].figure_ns, b[1].figure_ns);
+    enum status status = reserve_round(pair, err);
+    if (status == STATUS_OK)
+        status = write_round(pair, round, log_ratio, err);
+    if (status != STATUS_OK)
+        return status;
+    size_t first = BLOCKS_PER_SIDE * pair->rounds_count;
+    for (int side = 0; side < PAIR_SIDES; side++)
+        for (size_t i = 0; i < BLOCKS_PER_SIDE; i++)
+            pair->figures[side][first + i] = round->blocks[side][i].figure_ns;
+    pair->log_ratios[pair->rounds_count++] = log_ratio;
+    return STATUS_OK;
+}
+
+/* --- the end --- */
+
+static bool has_many_starts(const struct pair *pair)
+{
+    return pair->plan->starts_min > 1;
+}
+
+static size_t rounds_of_start(const struct pair *pair)
+{
+    return pair->rounds_count - pair->first_round;
+}
+
+static enum status look(struct pair *pair, struct err *err)
+{
+    enum status status =
+        compare_rounds(pair->log_ratios + pair->first_round, rounds_of_start(pair),
+                       pair->plan->threshold, PAIR_CONFIDENCE, &pair->last_look, err);
+    if (status != STATUS_OK)
+        return status;
+    pair->has_look = true;
+    pair->precise_looks = pair->last_look.is_precise ? pair->precise_looks + 1 : 0;
+    pair->next_look = compare_look_after(rounds_of_start(pair));
+    return STATUS_OK;
+}
+
+/* What one start may take: with half of its share of the time there is room for twice as many
+ * starts. From 5 to 10 of them the interval becomes 1.7 times as narrow by their number; half as
+ * long, each is at most 1.4 times as noisy. Where other load comes and goes, a start must be long
+ * enough to see it do so. */
+static uint64_t start_time_ns(const struct pair_plan *plan)
+{
+    uint64_t starts = (uint64_t)STARTS_ROOM * plan->starts_min;
+    return plan->starts_min > 1 ? plan->time_max_ns / starts : plan->time_max_ns;
+}
+
+static void add_precision_reason(struct pair *pair)
+{
+    char limit[NUM_TEXT_BYTES];
+    num_format_duration(pair->measured_ns, limit);
+    if (has_many_starts(pair))
+        reasons_add(
+            &pair->reasons, "precision_not_met",
+            "ended after %zu starts, %zu rounds, %s, before the interval between starts was "
+            "as narrow as the threshold",
+            pair->starts_count, pair->rounds_count, limit);
+    else
+        reasons_add(&pair->reasons, "precision_not_met",
+                    "ended after %zu rounds, %s, before the interval was as narrow as the "
+                    "threshold at two looks in a row",
+                    pair->rounds_count, limit);
+}
+
+/* Is this start's part done? For a single start time is a cap, that is a reason; for one of many
+ * its share of the time is as good an end as any. */
+static bool is_start_over(struct pair *pair)
+{
+    const struct pair_plan *plan = pair->plan;
+    if (plan->rounds_exact > 0)
+        return rounds_of_start(pair) >= plan->rounds_exact;
+    if (pair->precise_looks >= 2)
+        return true;
+    uint64_t taken_ns = pair->measured_ns - pair->measured_before_ns;
+    bool is_late = plan->time_max_ns > 0 && taken_ns >= start_time_ns(plan);
+    if (!is_late && pair->rounds_count < PAIR_ROUNDS_MAX)
+        return false;
+    if (!has_many_starts(pair))
+        add_precision_reason(pair);
+    return true;
+}
+
+/* Both workers are measured: what either does is no contention. */
+static void look_for_contention(struct pair *pair, bool is_begin)
+{
+    const struct client *const clients[PAIR_SIDES] = {&pair->sides[PAIR_A].client,
+                                                      &pair->sides[PAIR_B].client};
+    for (size_t i = 0; i < PAIR_SIDES; i++) {
+        if (is_begin)
+            contention_begin(&pair->contention[i], clients, PAIR_SIDES, i);
+        else
+            contention_end(&pair->contention[i], clients, PAIR_SIDES, i);
+    }
+}
+
+static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *err)
+{
+    enum status status = STATUS_OK;
+    pair->precise_looks = 0;
+    pair->next_look = compare_look_after(0);
+    pair->measured_before_ns = pair->measured_ns;
+    look_for_contention(pair, true);
+    pair->begin_ns = clock_now_ns();
+    while (status == STATUS_OK && can_go_on(pair) && !*ret_is_over) {
+        struct round round = {0};
+        tell(pair, EVENT_MEASURING);
+        bool is_run = run_round(pair, &round);
+        if (is_run)
+            status = take_round(pair, &round, err);
+        round_release(&round);
+        if (!is_run)
+            break;
+        pair->measured_ns = pair->measured_before_ns + (clock_now_ns() - pair->begin_ns);
+        if (status == STATUS_OK && rounds_of_start(pair) == pair->next_look)
+            status = look(pair, err);
+        if (status == STATUS_OK)
+            *ret_is_over = is_start_over(pair);
+    }
+    look_for_contention(pair, false);
+    return status;
+}
+
+/* Is the comparison done after a whole start? Looks are at predeclared numbers of starts. */
+static bool is_over(struct pair *pair)
+{
+    const struct pair_plan *plan = pair->plan;
+    if (!has_many_starts(pair))
+        return true;
+    if (pair->starts_count < plan->starts_min)
+        return false;
+    if (plan->rounds_exact > 0)
+        return true;
+    bool is_look =
+        pair->starts_count == compare_start_look_after(plan->starts_min, pair->starts_count - 1);
+    struct compare_result between = {.threshold = plan->threshold};
+    compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE, &between);
+    if (is_look && between.is_precise)
+        return true;
+    if (pair->starts_count < PAIR_STARTS_MAX && pair->rounds_count < PAIR_ROUNDS_MAX &&
+        (plan->time_max_ns == 0 || pair->measured_ns < plan->time_max_ns))
+        return false;
+    if (!between.is_precise)
+        add_precision_reason(pair);
+    return true;
+}
+
+/* --- starts --- */
+
+static void begin_start(struct pair *pair, bool is_first)
+{
+    const struct pair_plan *plan = pair->plan;
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        if (!is_first)
+            pair_side_release(&pair->sides[i]);
+        pair_side_init(&pair->sides[i], plan->cells[i], plan->clients[i], &plan->policies[i],
+                       plan->run_id, plan->log_paths[i]);
+    }
+}
+
+/* What a start leaves behind besides its rounds. */
+static enum status end_start(struct pair *pair, bool is_first, bool is_whole, struct err *err)
+{
+    tell(pair, EVENT_CLOSING);
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct measure_state *warmup = &pair->sides[i].warmup;
+        client_close(&pair->sides[i].client);
+        if (is_first)
+            pair->warmup_steps_count[i] = warmup->warmup_steps_done;
+        if (pair->unsteady[i].count == 0)
+            pair->unsteady[i] = warmup->reasons;
+    }
+    size_t rounds_count = rounds_of_start(pair);
+    if (!is_whole || rounds_count == 0)
+        return STATUS_OK;
+    struct interval_quantile median;
+    enum status status = interval_of_median(pair->log_ratios + pair->first_round, rounds_count,
+                                            PAIR_CONFIDENCE, &median, err);
+    if (status == STATUS_OK)
+        pair->start_log_ratios[pair->starts_count++] = median.value;
+    return status;
+}
+
+static enum status run_starts(struct pair *pair, struct err *err)
+{
+    enum status status = STATUS_OK;
+    for (bool is_first = true; status == STATUS_OK && !pair->is_complete; is_first = false) {
+        bool is_start_whole = false;
+        begin_start(pair, is_first);
+        pair->first_round = pair->rounds_count;
+        status = open_sides(pair, err);
+        if (status == STATUS_OK)
+            status = warm_up(pair, err);
+        if (status == STATUS_OK && can_go_on(pair))
+            status = run_rounds(pair, &is_start_whole, err);
+        struct err why = {0};
+        enum status ended = end_start(pair, is_first, is_start_whole, &why);
+        if (status == STATUS_OK && ended != STATUS_OK)
+            status = ERR(err, ended, "%s", why.text);
+        if (!is_start_whole)
+            break;
+        pair->is_complete = is_over(pair);
+        if (session_is_interrupted(&pair->sides[PAIR_A].client.session))
+            break;
+    }
+    return status;
+}
+
+/* --- the result --- */
+
+static enum status take_side(const struct pair *pair, enum pair_name name, bool is_interrupted,
+                             struct pair_side_result *ret, struct err *err)
+{
+    const struct client *client = &pair->sides[name].client;
+    *ret = (struct pair_side_result){
+        .was_started = client->session.log_fd >= 0 || pair->starts_count > 0,
+        .verdict = client->session.has_ended ? client->session.verdict : VERDICT_OK,
+        .reasons = client->session.reasons,
+        .has_hello = client->has_hello,
+        .has_ready = client->has_ready,
+        .hello = client->hello,
+        .ready = client->ready,
+        .warmup_steps_count = pair->warmup_steps_count[name],
+        .blocks_count = BLOCKS_PER_SIDE * pair->rounds_count,
+        .steps_count = (uint64_t)BLOCKS_PER_SIDE * pair->rounds_count * pair->steps_per_block,
+    };
+    if (ret->verdict == VERDICT_OK && is_interrupted)
+        ret->verdict = VERDICT_INTERRUPTED;
+    const struct reasons *unsteady = &pair->unsteady[name];
+    if (ret->verdict == VERDICT_OK && unsteady->count > 0)
+        ret->verdict = VERDICT_UNSTEADY;
+    for (size_t i = 0; i < unsteady->count; i++)
+        reasons_add(&ret->reasons, unsteady->items[i].code, "%s", unsteady->items[i].text);
+    if (client->session.has_ended)
+        session_log_tail(&client->session, ret->log_tail);
+    if (ret->blocks_count == 0)
+        return STATUS_OK;
+    return interval_of_median(pair->figures[name], ret->blocks_count, PAIR_CONFIDENCE, &ret->median,
+                              err);
+}
+
+static void explain_undecided(const struct pair *pair, struct pair_result *result)
+{
+    const struct compare_result *seen = &result->comparison;
+    double threshold_percent = 100 * expm1(pair->plan->threshold);
+    if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
+        reasons_add(&result->reasons, "too_few_rounds",
+                    "%zu rounds, worth %.3g independent ones, are too few for a 95 %% interval",
+                    pair->rounds_count, seen->effective_count);
+    else if (pair->rounds_count > 0)
+        reasons_add(&result->reasons, "straddles_threshold",
+                    "the 95 %% interval of the ratio, %+.3g %% to %+.3g %%, is neither within "
+                    "+-%.3g %% nor beyond it",
+                    100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high),
+                    threshold_percent);
+}
+
+/* Were others on the processors for longer than is allowed? Then no outcome can be trusted. */
+static bool is_contended(const struct pair *pair, struct pair_result *result)
+{
+    for (size_t i = 0; i < PAIR_SIDES; i++) {
+        bool is_cpu = strcmp(pair->plan->cells[i]->device, "cpu") == 0;
+        double percent = 0;
+        char text[REASON_TEXT_BYTES];
+        if (contention_percent(&pair->contention[i], &percent) == NULL &&
+            (!result->has_contention || percent > result->contention_percent)) {
+            result->has_contention = true;
+            result->contention_percent = percent;
+        }
+        if (is_cpu &&
+            contention_is_over(&pair->contention[i], pair->plan->contention_limit_percent, text))
+            reasons_add(&result->reasons, "foreign_load", "%s", text);
+    }
+    return reasons_have(&result->reasons, "foreign_load");
+}
+
+static void judge(const struct pair *pair, struct pair_result *result)
+{
+    result->outcome = COMPARE_UNDECIDED;
+    bool is_spoiled = is_contended(pair, result) || !pair->is_complete;
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct pair_side_result *side = &result->sides[i];
+        if (!pair->sides[i].client.session.has_ended)
+            continue;
+        is_spoiled = true;
+        reasons_add(&result->reasons, i == PAIR_A ? "a_failed" : "b_failed", "%s is %s: %.380s",
+                    pair_title((enum pair_name)i), verdict_name(side->verdict),
+                    side->reasons.count > 0 ? side->reasons.items[0].text : "no reason given");
+    }
+    if (result->is_interrupted)
+        reasons_add(&result->reasons, "interrupted", "stopped by a signal after %zu rounds",
+                    pair->rounds_count);
+    for (size_t i = 0; i < pair->reasons.count; i++)
+        reasons_add(&result->reasons, pair->reasons.items[i].code, "%s",
+                    pair->reasons.items[i].text);
+    if (is_spoiled)
+        return;
+    result->outcome = result->comparison.outcome;
+    if (result->outcome == COMPARE_UNDECIDED)
+        explain_undecided(pair, result);
+}
+
+static enum status take_result(const struct pair *pair, struct pair_result *result, struct err *err)
+{
+    enum status status = STATUS_OK;
+    result->steps_per_block = pair->steps_per_block;
+    result->lead_in_steps_count = pair->lead_in_steps_count;
+    result->measured_ns = pair->measured_ns;
+    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
+        status = take_side(pair, (enum pair_name)i, result->is_interrupted, &result->sides[i], err);
+    if (status == STATUS_OK && pair->rounds_count > 0)
+        status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
+                                PAIR_CONFIDENCE, &result->comparison, err);
+    if (status == STATUS_OK && has_many_starts(pair) && pair->starts_count > 0)
+        compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE,
+                       &result->comparison);
+    result->starts_count = pair->starts_count;
+    memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
+    if (status == STATUS_OK)
+        judge(pair, result);
+    return status;
+}
+
+static void pair_free(struct pair *pair)
+{
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        pair_side_release(&pair->sides[i]);
+        free(pair->figures[i]);
+    }
+    free(pair->log_ratios);
+    free(pair);
+}
+
+enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_result,
+                         struct err *err)
+{
+    struct pair *pair = calloc(1, sizeof(*pair));
+    if (pair == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a comparison");
+    struct pair_result result = {0};
+    uint64_t before_ns = clock_now_ns();
+    clock_stamp(result.started_at);
+    pair->plan = plan;
+    enum status status = run_starts(pair, err);
+    result.is_interrupted =
+        !pair->is_complete && session_is_interrupted(&pair->sides[PAIR_A].client.session);
+    result.total_ns = clock_now_ns() - before_ns;
+    if (status == STATUS_OK)
+        status = take_result(pair, &result, err);
+    pair_free(pair);
+    if (status == STATUS_OK)
+        *ret_result = result;
+    return status;
+}

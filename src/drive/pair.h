@@ -1,0 +1,99 @@
+/* drive/pair.h - one comparison: two workers alive at once, their blocks interleaved, until it
+ * is certain enough which is faster (measure/compare.h, docs/ab.md).
+ *
+ *   start and open A, then B;  warm-up in turns, the same number of steps on both;
+ *   rounds of four blocks, A B B A and then B A A B, each of a lead-in step that is not counted and
+ *   the same number of counted steps; looks at predeclared numbers of rounds;
+ *   all of it again with fresh workers, for several starts: two processes of one program differ.
+ *
+ * What goes wrong with a worker is an outcome; a status other than OK means that the harness itself
+ * could not go on.
+ */
+#ifndef DRIVE_PAIR_H
+#define DRIVE_PAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "drive/pair_side.h"
+#include "measure/compare.h"
+#include "store/lines.h"
+
+#define PAIR_CONFIDENCE      0.95
+#define PAIR_BLOCK_TARGET_NS (4 * NS_PER_MS) /* of the slower side's blocks; at least one step */
+#define PAIR_ROUNDS_MAX      100000
+#define PAIR_STARTS_MAX      64
+
+enum pair_name { PAIR_A, PAIR_B, PAIR_SIDES };
+
+/* "a", "b"; "A", "B". */
+const char *pair_key(enum pair_name name);
+const char *pair_title(enum pair_name name);
+
+struct pair_listener {
+    void *context;
+    /* A new phase, or another round: `last` is what the last look saw, NULL before one. */
+    void (*changed)(void *context, enum event_phase phase, size_t rounds_count,
+                    const struct compare_result *last);
+};
+
+struct pair_plan {
+    const struct cell *cells[PAIR_SIDES];             /* borrowed */
+    const struct client_options *clients[PAIR_SIDES]; /* borrowed */
+    struct measure_policy policies[PAIR_SIDES];       /* with equal sync */
+    const char *log_paths[PAIR_SIDES];                /* borrowed */
+    const char *run_id;                               /* borrowed; NULL = none */
+    double contention_limit_percent; /* of the processors' time by others; more decides nothing; 0 =
+                                        any */
+    double threshold;                /* log ratio: of the decision, and how precise is precise */
+    uint32_t starts_min;             /* fresh workers so often, at least; 0 and 1: a single start */
+    uint64_t rounds_exact;           /* of each start; 0 = by precision */
+    uint64_t time_max_ns;            /* of measuring, all starts together; 0 = none */
+    struct lines_file *rounds_file;  /* borrowed: a line a round; NULL = none */
+    struct pair_listener listener;
+};
+
+struct pair_side_result {
+    bool was_started;
+    enum verdict verdict; /* `unsteady`: its warm-up never settled, and it was measured */
+    struct reasons reasons;
+    bool has_hello, has_ready;
+    struct proto_worker_hello hello;
+    struct proto_ready ready;
+    uint64_t warmup_steps_count;     /* of the first start */
+    uint64_t steps_count;            /* counted */
+    size_t blocks_count;             /* counted; with figures */
+    struct interval_quantile median; /* of the blocks' figures, ns; when blocks_count > 0 */
+    char log_tail[SESSION_TAIL_BYTES + 1];
+};
+
+struct pair_result {
+    struct pair_side_result sides[PAIR_SIDES];
+    char started_at[CLOCK_STAMP_BYTES];
+    uint64_t total_ns, measured_ns;
+    uint32_t steps_per_block;         /* 0 = it never came to blocks */
+    uint64_t lead_in_steps_count;     /* dropped */
+    struct compare_result comparison; /* of whole rounds, with several starts between them; valid
+                                         when rounds_count > 0 */
+    size_t starts_count;              /* with rounds */
+    double start_log_ratios[PAIR_STARTS_MAX]; /* medians of their rounds */
+    enum compare_outcome outcome; /* the comparison's; undecided for one that was cut or spoiled */
+    struct reasons reasons;       /* why it is undecided, or ended as it did */
+    bool is_interrupted;
+    bool has_contention;
+    double contention_percent; /* of the processors' time that others took while it was measured */
+};
+
+MUST_CHECK enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_result,
+                                    struct err *err);
+
+/* The side that runs block `index` (0 to 3) of round `round`. */
+enum pair_name pair_order(size_t round, size_t index);
+/* Counted steps of a block, when one step of the slower side takes `step_ns` (> 0). Short blocks
+ * make many rounds, and what changes slower than a round does not tell; few steps would lose too
+ * much to the lead-in. */
+uint32_t pair_block_steps(double step_ns);
+
+#endif

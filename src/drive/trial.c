@@ -1,0 +1,337 @@
+#include "drive/trial.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "drive/judge.h"
+#include "drive/outcome.h"
+
+#define SAMPLES_LINE_BYTES_MAX (1U << 20)
+#define ID_BYTES_MAX           (64 * 1024)
+
+static void put_policy(struct json_writer *writer, const struct measure_policy *policy)
+{
+    json_field_u64(writer, "steps_exact", policy->steps_exact);
+    json_field_double(writer, "target_ci_percent", policy->target_ci_percent);
+    json_field_u64(writer, "time_max_ns", policy->time_max_ns);
+    json_field_u64(writer, "time_min_ns", policy->time_min_ns);
+    json_field_u64(writer, "samples_min", policy->samples_min);
+    json_field_bool(writer, "is_warmup_auto", policy->is_warmup_auto);
+    json_field_u64(writer, "warmup_steps", policy->warmup_steps);
+    json_field_u64(writer, "warmup_steps_max", policy->warmup_steps_max);
+    json_field_u64(writer, "warmup_time_max_ns", policy->warmup_time_max_ns);
+    json_field_bool(writer, "is_sync_per_block", policy->is_sync_per_block);
+    json_field_u64(writer, "block_target_ns", policy->block_target_ns);
+    json_field_u64(writer, "block_steps_max", policy->block_steps_max);
+}
+
+void trial_policy_id(const struct measure_policy *policy, const char *launch_prefix,
+                     char id[HASH_ID_BYTES])
+{
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, ID_BYTES_MAX);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    put_policy(&writer, policy);
+    json_field_u64(&writer, "method", MEASURE_METHOD);
+    json_field_string(&writer, "launch_prefix", launch_prefix != NULL ? launch_prefix : "");
+    json_end_object(&writer);
+    hash_id(text.data, text.length_bytes, id);
+    buf_release(&text);
+}
+
+/* --- events --- */
+
+static void enter_phase(struct trial *trial, enum event_phase phase)
+{
+    const struct event_listener *events = trial->options->client.events;
+    trial->client.session.phase = phase;
+    if (events != NULL && events->phase_changed != NULL)
+        events->phase_changed(events->context, phase);
+}
+
+static void tell_block(const struct trial *trial)
+{
+    const struct event_listener *events = trial->options->client.events;
+    if (events != NULL && events->block_done != NULL)
+        events->block_done(events->context, &trial->measure);
+}
+
+/* --- phases --- */
+
+static enum status start_worker(struct trial *trial, struct store *store, struct err *err)
+{
+    const char *run_id = trial->options->origin.run_id;
+    char log_path[FILE_PATH_BYTES];
+    char title[256];
+    (void)snprintf(title, sizeof(title), "[tokmark: run %s, trial %" PRIu32 ", %s]\n",
+                   run_id != NULL ? run_id : "-", trial->number, trial->started_at);
+    enum status status = store_log_path(store, trial->cell_id, log_path, sizeof(log_path), err);
+    if (status != STATUS_OK)
+        return status;
+    enter_phase(trial, EVENT_STARTING);
+    return client_start(&trial->client, log_path, title, err);
+}
+
+static void open_model(struct trial *trial)
+{
+    enter_phase(trial, EVENT_OPENING);
+    client_open(&trial->client);
+}
+
+/* One line of raw samples: {"run_id","phase","block","sync","steps","window_ns","ns":[..]}. */
+static enum status append_samples(const struct trial *trial, struct store *store,
+                                  enum measure_phase phase, const struct proto_block *block,
+                                  struct err *err)
+{
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, SAMPLES_LINE_BYTES_MAX);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer);
+    json_field_string(&writer, "run_id",
+                      trial->options->origin.run_id != NULL ? trial->options->origin.run_id : "");
+    json_field_string(&writer, "phase", phase == MEASURE_WARMUP ? "warmup" : "steady");
+    json_field_u64(&writer, "block", trial->blocks_count);
+    json_field_string(&writer, "sync", block->sync == PROTO_SYNC_STEP ? "step" : "block");
+    json_field_u64(&writer, "steps", block->steps_count);
+    json_field_u64(&writer, "window_ns", block->window_ns);
+    if (block->observation.has_device_ns)
+        json_field_u64(&writer, "device_ns", block->observation.device_ns);
+    json_put_key(&writer, "ns");
+    json_begin_array(&writer);
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        json_put_u64(&writer, block->step_ns[i]);
+    json_end_array(&writer);
+    json_end_object(&writer);
+    buf_append_char(&line, '\n');
+    ASSERT(!line.failed);
+    enum status status = store_append_samples(store, trial->cell_id, trial->number, line.data,
+                                              line.length_bytes, err);
+    buf_release(&line);
+    return status;
+}
+
+/* What a block says beside time. */
+static void take_observation(struct trial *trial, enum measure_phase phase,
+                             const struct proto_block *block)
+{
+    const struct proto_observation *seen = &block->observation;
+    given_blocks_add(&trial->given, block, phase == MEASURE_STEADY);
+    if (phase != MEASURE_STEADY)
+        return;
+    if (trial->measure.steady_steps_done == 0) {
+        trial->has_loss_first = isfinite(seen->loss);
+        trial->loss_first = seen->loss;
+    }
+    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+        trial->steps_ns += block->step_ns[i];
+    trial->last = *seen;
+}
+
+static enum status take_block(struct trial *trial, struct store *store,
+                              const struct proto_block *block, struct err *err)
+{
+    enum measure_phase phase = trial->measure.phase;
+    take_observation(trial, phase, block);
+    trial->block_apart_ns =
+        block->window_ns + block->observation.prepare_ns + block->observation.observe_ns;
+    enum status status = append_samples(trial, store, phase, block, err);
+    if (status == STATUS_OK)
+        status = measure_add_block(&trial->measure, block->steps_count, block->window_ns,
+                                   block->step_ns, err);
+    trial->blocks_count++;
+    return status;
+}
+
+static enum status run_block(struct trial *trial, struct store *store, uint32_t steps_count,
+                             struct err *err)
+{
+    enum proto_sync sync =
+        trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
+    bool is_measured = trial->measure.phase == MEASURE_STEADY;
+    struct proto_block block;
+    uint64_t host_ns = 0;
+    uint64_t cpu_before_ns = clock_cpu_ns();
+    if (!client_run(&trial->client, steps_count, sync, is_measured, &block, &host_ns))
+        return STATUS_OK;
+    if (is_measured)
+        trial->waiting_cpu_ns += clock_cpu_ns() - cpu_before_ns;
+    enum status status = take_block(trial, store, &block, err);
+    free(block.step_ns);
+    return status;
+}
+
+/* Warm-up, or the measured part of the run. */
+static void begin_phase(struct trial *trial, enum measure_phase phase)
+{
+    struct observed seen = trial_observed(trial);
+    if (trial->blocks_count == 0)
+        observer_before_first(&trial->observer, &seen);
+    if (phase == MEASURE_STEADY)
+        observer_before_measured(&trial->observer, &seen);
+    enter_phase(trial, phase == MEASURE_WARMUP ? EVENT_WARMUP : EVENT_MEASURING);
+}
+
+static void end_measuring(struct trial *trial)
+{
+    struct observed seen = trial_observed(trial);
+    bool is_complete = trial->measure.phase == MEASURE_DONE && !trial->client.session.has_ended;
+    observer_after_measured(&trial->observer, &seen, is_complete);
+}
+
+/* From deciding on a block to being ready for the next. */
+static void take_round_trip(struct trial *trial, enum measure_phase phase, uint64_t trip_ns)
+{
+    if (phase == MEASURE_STEADY)
+        trial->round_trips_ns += trip_ns;
+    if (!trial->client.hello.is_synthetic && trip_ns >= trial->block_apart_ns)
+        measure_add_overhead(&trial->measure, trip_ns - trial->block_apart_ns);
+}
+
+static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
+{
+    enum status status = STATUS_OK;
+    enum measure_phase told = MEASURE_DONE;
+    while (status == STATUS_OK && client_can_go_on(&trial->client)) {
+        uint64_t before_ns = clock_now_ns();
+        struct measure_order order = measure_next(&trial->measure);
+        if (order.phase == MEASURE_DONE)
+            break;
+        if (order.phase != told) {
+            begin_phase(trial, order.phase);
+            before_ns = clock_now_ns(); /* once a phase: not a block's */
+        }
+        told = order.phase;
+        uint64_t blocks_count = trial->blocks_count;
+        status = run_block(trial, store, order.steps_count, err);
+        if (trial->blocks_count == blocks_count)
+            continue;
+        tell_block(trial);
+        take_round_trip(trial, order.phase, clock_now_ns() - before_ns);
+    }
+    end_measuring(trial);
+    return status;
+}
+
+static enum status run_phases(struct trial *trial, struct store *store, struct err *err)
+{
+    enum status status = start_worker(trial, store, err);
+    if (status == STATUS_OK && client_can_go_on(&trial->client))
+        open_model(trial);
+    if (status == STATUS_OK && client_can_go_on(&trial->client) && trial->client.has_ready)
+        status = run_blocks(trial, store, err);
+    /* After SIGINT too, if only that is missing from a whole measurement. */
+    bool is_measured = trial->measure.phase == MEASURE_DONE;
+    if (status == STATUS_OK && is_measured && !trial->client.session.has_ended)
+        trial->has_memory = client_memory(&trial->client, &trial->memory);
+    enter_phase(trial, EVENT_CLOSING);
+    client_close(&trial->client);
+    return status;
+}
+
+/* --- the trial --- */
+
+static enum status begin_trial(struct trial *trial, const struct cell *cell, uint32_t number,
+                               const struct trial_options *options, struct err *err)
+{
+    trial->cell = cell;
+    trial->number = number;
+    trial->options = options;
+    cell_id(cell, trial->cell_id);
+    trial_policy_id(&options->policy, options->client.launch_prefix, trial->policy_id);
+    clock_stamp(trial->started_at);
+    client_init(&trial->client, cell, &options->client);
+    struct measure_policy policy = options->policy;
+    if (policy.block_steps_max == 0 || policy.block_steps_max > PROTO_BLOCK_STEPS_MAX)
+        policy.block_steps_max = PROTO_BLOCK_STEPS_MAX;
+    measure_init(&trial->measure, &policy);
+    proto_observation_init(&trial->last);
+    return observer_init(&trial->observer, &options->observe, err);
+}
+
+/* The verdict and the record, told to listeners. */
+static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
+{
+    const struct event_listener *events = trial->options->client.events;
+    enum status status = outcome_summarize(trial, err);
+    struct observed seen = trial_observed(trial);
+    if (status == STATUS_OK)
+        status = observer_after_trial(&trial->observer, &seen, err);
+    if (status != STATUS_OK)
+        return status;
+    judge_trial(trial);
+    status = outcome_record(trial, ret_record, err);
+    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
+        events->cell_finished(events->context, *ret_record);
+    return status;
+}
+
+static void trial_free(struct trial *trial)
+{
+    client_release(&trial->client);
+    observer_release(&trial->observer);
+    measure_release(&trial->measure);
+    free(trial);
+}
+
+static enum status trial_new(const struct cell *cell, uint32_t number,
+                             const struct trial_options *options, struct trial **ret_trial,
+                             struct err *err)
+{
+    const struct event_listener *events = options->client.events;
+    struct trial *trial = calloc(1, sizeof(*trial));
+    if (trial == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a trial");
+    enum status status = begin_trial(trial, cell, number, options, err);
+    if (status != STATUS_OK) {
+        trial_free(trial);
+        return status;
+    }
+    if (events != NULL && events->cell_started != NULL)
+        events->cell_started(events->context, cell, number);
+    *ret_trial = trial;
+    return STATUS_OK;
+}
+
+enum status trial_run(const struct cell *cell, uint32_t number, const struct trial_options *options,
+                      struct store *store, struct record **ret_record, struct err *err)
+{
+    uint64_t before_ns = clock_now_ns();
+    struct trial *trial = NULL;
+    enum status status = trial_new(cell, number, options, &trial, err);
+    if (status != STATUS_OK)
+        return status;
+    struct record *record = NULL;
+    status = run_phases(trial, store, err);
+    trial->total_ns = clock_now_ns() - before_ns;
+    if (status == STATUS_OK)
+        status = finish_trial(trial, &record, err);
+    trial_free(trial);
+    if (status == STATUS_OK)
+        *ret_record = record;
+    return status;
+}
+
+enum status trial_dominated(const struct cell *cell, uint32_t number,
+                            const struct trial_options *options, const struct cell *smaller,
+                            struct record **ret_record, struct err *err)
+{
+    struct trial *trial = NULL;
+    enum status status = trial_new(cell, number, options, &trial, err);
+    if (status != STATUS_OK)
+        return status;
+    session_end(&trial->client.session, VERDICT_OOM, "dominated",
+                "not run: it needs at least the memory of %s seq %" PRIu32 " batch %" PRIu32
+                ", which did not fit; --try-all runs it",
+                cell_mode_name(smaller->mode), smaller->seq_len, smaller->batch_size);
+    status = finish_trial(trial, ret_record, err);
+    trial_free(trial);
+    return status;
+}

@@ -1,0 +1,79 @@
+/* observe/parity.c - what does the newest `tokmark check` here say of the engine that was measured?
+ */
+#include <string.h>
+
+#include "base/version.h"
+#include "client/provenance.h"
+#include "observe/list.h"
+#include "store/checks.h"
+#include "store/journal.h"
+
+struct parity {
+    enum checks_finding finding;
+    char run_id[CHECKS_RUN_BYTES];
+};
+
+static bool is_on(const struct observe_options *options)
+{
+    return options->results_dir != NULL;
+}
+
+/* It compares our own presets at the defaults. */
+static enum status after_trial(void *state, const struct observed *seen, struct err *err)
+{
+    struct parity *parity = state;
+    const struct client *client = seen->client;
+    const struct cell *cell = client->cell;
+    if (!client->has_ready || client->hello.is_synthetic || cell->options.moe != CELL_MOE_ROUTED ||
+        cell->options.compile != CELL_COMPILE_OFF)
+        return STATUS_OK;
+    struct checks_wanted wanted = {.engine = cell->engine,
+                                   .engine_version = client->hello.engine_version,
+                                   .harness = version_harness(),
+                                   .device = cell->device,
+                                   .precision = cell_precision_name(cell->precision),
+                                   .mode = cell_mode_name(cell->mode),
+                                   .model = cell->model.name,
+                                   .weights_hash = cell->weights_hash,
+                                   .is_package = provenance_is_package(&client->ready)};
+    return checks_find(seen->options->results_dir, &wanted, &parity->finding, parity->run_id, err);
+}
+
+static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
+{
+    const struct parity *parity = state;
+    (void)seen;
+    if (parity->finding == CHECKS_FAILED)
+        judgement_add(judgement, VERDICT_INVALID, "check_failed",
+                      "the newest `tokmark check` of this engine, precision and model failed (run "
+                      "%s in " JOURNAL_CHECKS ")",
+                      parity->run_id);
+}
+
+static void put(const void *state, const struct observed *seen, struct record *record)
+{
+    static const char *const words[] = {[CHECKS_NONE] = "",
+                                        [CHECKS_PASSED] = "passed",
+                                        [CHECKS_REFERENCE] = "reference",
+                                        [CHECKS_FAILED] = "failed"};
+    const struct parity *parity = state;
+    (void)seen;
+    if (parity->finding != CHECKS_NONE)
+        record_set_string(record, FACT_CHECK, words[parity->finding]);
+    else
+        record_set_null(record, FACT_CHECK, "not_checked");
+}
+
+static const enum fact_id fields[] = {FACT_CHECK};
+
+const struct probe parity_probe = {
+    .name = "parity",
+    .state_bytes = sizeof(struct parity),
+    .is_on = is_on,
+    .off_reason = "not_checked",
+    .fields = fields,
+    .fields_count = ARRAY_COUNT(fields),
+    .after_trial = after_trial,
+    .judge = judge,
+    .put = put,
+};

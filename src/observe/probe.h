@@ -1,0 +1,72 @@
+/* observe/probe.h - what a probe is: one file that watches the machine, the worker or the result
+ * beside a trial's blocks, never inside a timed one; says what it found to the verdict and fills
+ * fields of its own. observe/list.c has all of them.
+ */
+#ifndef OBSERVE_PROBE_H
+#define OBSERVE_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/client.h"
+#include "measure/sentinel.h"
+#include "measure/summary.h"
+#include "result/record.h"
+#include "spec/cell.h"
+#include "spec/verdict.h"
+#include "store/history.h"
+
+/* What the sweep's canary cell says. */
+struct canary_facts {
+    struct sentinel_change change; /* of its newest measurement from its first */
+    const char *unknown_reason;    /* a word; NULL: the change is known. Borrowed */
+    /* This trial is the canary itself, whose first measurement was this; NULL: it is another cell.
+     * Borrowed. */
+    const struct measure_reading *first_reading;
+};
+
+/* One part a probe. Pointers are borrowed: for the trial's life. */
+struct observe_options {
+    double contention_limit_percent;    /* of the cell's processors; more is `invalid`; 0 = any */
+    const uint64_t *clock_best_ns;      /* of this machine, 0 where unknown; NULL: off */
+    const struct history_book *history; /* results of earlier runs; NULL: off */
+    double history_limit_percent;       /* runs further apart differ */
+    const char *program_id;             /* content hash of this program */
+    const char *environment_id;
+    const char *results_dir;           /* where checks of engines are looked up; NULL: off */
+    const struct canary_facts *canary; /* NULL: the trial is of no sweep */
+};
+
+/* What probes look at. */
+struct observed {
+    const struct observe_options *options; /* borrowed, as are the next three */
+    const struct client *client;
+    const char *cell_id;
+    const struct measure_summary *summary; /* NULL: nothing was measured, or not yet */
+    bool is_sync_per_block;
+};
+
+struct probe {
+    const char *name;
+    size_t state_bytes; /* zeroed before the first call; only where the probe is on */
+    /* NULL: always on. Off costs nothing: no other function is called, the fields are null. */
+    bool (*is_on)(const struct observe_options *options);
+    const char *off_reason;     /* null reason of its fields then */
+    const enum fact_id *fields; /* its own */
+    size_t fields_count;
+    /* Each may be NULL. While the worker is idle: before its first block, before the first measured
+     * one, after the last. `is_complete`: the policy came to its own end. */
+    void (*before_first)(void *state, const struct observed *seen);
+    void (*before_measured)(void *state, const struct observed *seen);
+    void (*after_measured)(void *state, const struct observed *seen, bool is_complete);
+    /* The worker has ended; files may be looked at. */
+    enum status (*after_trial)(void *state, const struct observed *seen, struct err *err);
+    void (*judge)(const void *state, const struct observed *seen, struct judgement *judgement);
+    /* Judged after what the samples say by themselves: it tells of other runs. */
+    bool is_judged_last;
+    /* All of its fields. The record's median and verdict are there already. */
+    void (*put)(const void *state, const struct observed *seen, struct record *record);
+};
+
+#endif
