@@ -4,6 +4,7 @@
     python3 bench/pytorch_bare.py                                  GPU if there is one, else CPU
     python3 bench/pytorch_bare.py --device cpu --cells superintelligence-tiny:4x128
     python3 bench/pytorch_bare.py --compile default --modes train
+    python3 bench/pytorch_bare.py --cells compiled-layers:8x512    layers that their author compiled
 
 Two live processes take turns, ABBA, a block of steps at a time, so that clocks and heat hit both
 alike; both wait for every step. A row gives each side's median step, the median over rounds of the
@@ -33,13 +34,62 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "engines" / "python"
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+AUTHORS = "compiled-layers"  # a model's name: compiled_layers() below
 PAUSE_S = 0.3  # until the other side's threads have stopped spinning
 
 
 # --- the bare side: a process of its own ----------------------------------------------------------
 
 
+def compiled_layers(vocab_size, seq_len, width=768, depth=12):
+    """A decoder whose author compiled its layers one by one: a factory for the worker, too."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            B, T, _ = x.shape
+            parts = self.qkv(self.norms[0](x)).view(B, T, 3, width // 64, 64)
+            query, key, value = parts.permute(2, 0, 3, 1, 4)
+            seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            x = x + self.out(seen.transpose(1, 2).reshape(B, T, width))
+            return x + self.down(F.gelu(self.up(self.norms[1](x)), approximate="tanh"))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.places = nn.Embedding(vocab_size, width), nn.Embedding(seq_len, width)
+            self.layers = nn.ModuleList(Layer() for _ in range(depth))
+            self.head = nn.Linear(width, vocab_size, bias=False)
+            for layer in self.layers:
+                layer.compile()
+
+        def forward(self, ids):
+            x = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+            for layer in self.layers:
+                x = layer(x)
+            return self.head(x)
+
+    return Model()
+
+
+def author_sizes(device):
+    """What of compiled_layers() suits the device."""
+    if device.startswith("cuda"):
+        return {"vocab_size": 50304, "width": 768, "depth": 12}
+    return {"vocab_size": 8192, "width": 256, "depth": 4}
+
+
 def read_spec(name, seq_len):
+    if name == AUTHORS:
+        name = "gpt2-124m"  # what a factory's cell carries beside it
     preset = json.loads((ROOT / "models" / f"{name}.json").read_text())
     del preset["summary"]
     return {**preset, "name": name, "max_seq_len": seq_len}
@@ -69,8 +119,15 @@ def bare_side(case):
         file.write("5")
     before = host_peak_bytes()
     torch.manual_seed(1)
-    spec = ModelSpec(**read_spec(case["model"], case["seq_len"]))
-    model = build(spec, case["moe"], device, dtype, amp or dtype)
+    if case["model"] == AUTHORS:
+        sizes = author_sizes(case["device"])
+        vocab_size = sizes["vocab_size"]
+        with torch.device(device):
+            model = compiled_layers(seq_len=case["seq_len"], **sizes).to(dtype)
+    else:
+        spec = ModelSpec(**read_spec(case["model"], case["seq_len"]))
+        vocab_size = spec.vocab_size
+        model = build(spec, case["moe"], device, dtype, amp or dtype)
     is_train = case["mode"] == "train"
     model.train(is_train)
     run = model
@@ -80,7 +137,7 @@ def bare_side(case):
         )
     shape = (case["batch_size"], case["seq_len"])
     batches = [
-        [torch.randint(0, spec.vocab_size, shape, device=device) for _ in range(2)]
+        [torch.randint(0, vocab_size, shape, device=device) for _ in range(2)]
         for _ in range(4)
     ]
     if is_train:
@@ -161,8 +218,13 @@ class WorkerSide:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tokmark_worker", self.engine],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(SOURCES)}, cwd="/",
+            env={**os.environ, "PYTHONPATH": f"{SOURCES}:{Path(__file__).parent}"}, cwd="/",
         )
+        options = {"moe": case["moe"], "compile": case["compile"], "source": "builtin"}
+        factory = {}
+        if case["model"] == AUTHORS:
+            options["set"] = {key: str(value) for key, value in author_sizes(case["device"]).items()}
+            factory = {"model_ref": "pytorch_bare:compiled_layers"}
         self._on_cuda = case["device"].startswith("cuda")
         self.ask({"type": "hello", "versions": [1], "host": "bench"})
         ready = self.ask(
@@ -173,7 +235,7 @@ class WorkerSide:
                 "seq_len": case["seq_len"], "batch_size": case["batch_size"], "threads": 0,
                 "seed": "1", "data": "synthetic", "data_hash": "", "weights_hash": "",
                 "data_path": "", "weights_path": "",
-                "options": {"moe": case["moe"], "compile": case["compile"], "source": "builtin"},
+                "options": options, **factory,
             }
         )
         self.note = f"{ready['backend']}; {ready['dtype_compute']}"
