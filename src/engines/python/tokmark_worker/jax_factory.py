@@ -8,7 +8,6 @@ import types
 import jax
 import jax.numpy as jnp
 
-from .cell import parse_text
 from .errors import model_error
 from .jax_call import (
     ROLES,
@@ -31,6 +30,7 @@ from .jax_kinds import (
     take_apart,
 )
 from .model_config import arguments, spec_key, vocabulary_of_config
+from .setting_text import value_of
 from .user_code import call_user, find_target
 
 _APPLY_NAMES = "apply forward apply_fn apply_fun __call__".split()
@@ -64,8 +64,9 @@ class Known:
         rest = dict(self.cell.options.set)
         for name in list(rest):
             if name in mine and name not in others and role_of(name) is None and not has_more:
-                kind = type(mine[name].default)
-                self._set[name] = call_user("--set", parse_text, name, rest.pop(name), kind)
+                item = mine[name]
+                given = (name, rest.pop(name), item.annotation, item.default)
+                self._set[name] = call_user("--set", value_of, *given)
         options = dataclasses.replace(self.cell.options, set=rest)
         self.cell = dataclasses.replace(self.cell, options=options)
 
