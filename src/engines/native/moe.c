@@ -66,6 +66,12 @@ static struct linear gate_linear(const struct moe *moe)
     return (struct linear){.weight = weight_at(moe, PARAM_GATE_WEIGHT, 0)};
 }
 
+/* Did no row choose expert e? In decode that is most of them. */
+static bool expert_is_idle(const struct layer_buffers *layer, size_t e)
+{
+    return layer->expert_begin[e] == layer->expert_begin[e + 1];
+}
+
 /* The rows of `sorted` that are expert e's. */
 static struct matrix expert_rows(const struct layer_buffers *layer, size_t e, struct matrix sorted)
 {
@@ -197,6 +203,8 @@ void moe_forward(const struct compute *compute, const struct moe *moe, struct ma
     sort_rows(&job, expert_tokens);
     pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_task, &job);
     for (size_t e = 0; e < moe->E; e++) {
+        if (expert_is_idle(layer, e))
+            continue;
         struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
         struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
         struct matrix x = expert_rows(layer, e, work->routed);
@@ -205,6 +213,8 @@ void moe_forward(const struct compute *compute, const struct moe *moe, struct ma
     }
     pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->F * 4), swiglu_task, &job);
     for (size_t e = 0; e < moe->E; e++) {
+        if (expert_is_idle(layer, e))
+            continue;
         struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
         linear_forward(compute, &w3, expert_rows(layer, e, work->act),
                        expert_rows(layer, e, work->routed));
