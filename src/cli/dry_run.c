@@ -16,8 +16,9 @@ struct outlook {
     bool is_supported;
     char reason[ERR_TEXT_BYTES]; /* why not */
     uint64_t memory_bytes;       /* 0 = unknown */
-    uint64_t time_ns;            /* 0 = unknown */
-    bool is_time_cap;            /* time_ns is the most, not an estimate */
+    struct engine_device device;
+    uint64_t time_ns; /* 0 = unknown */
+    bool is_time_cap; /* time_ns is the most, not an estimate */
 };
 
 static void estimate_time(const struct run_setup *setup, double step_ns, struct outlook *outlook)
@@ -56,15 +57,19 @@ static void look_ahead(const struct run_setup *setup, const struct cell *cell,
             step_ns = prediction.step_ns_estimate;
         }
     }
+    if (engine_device_of(setup->ops, cell, &outlook->device, NULL) != STATUS_OK)
+        outlook->device = (struct engine_device){0};
     estimate_time(setup, step_ns, outlook);
 }
 
-static const char *fits_text(const struct outlook *outlook, const struct cell *cell,
-                             uint64_t available_bytes)
+/* `available_bytes` is the host's. */
+static const char *fits_text(const struct outlook *outlook, uint64_t available_bytes)
 {
     if (!outlook->is_supported)
         return "unsupported";
-    if (outlook->memory_bytes == 0 || available_bytes == 0 || strcmp(cell->device, "cpu") != 0)
+    if (!outlook->device.is_host)
+        available_bytes = outlook->device.available_bytes;
+    if (outlook->memory_bytes == 0 || available_bytes == 0)
         return "unknown";
     return outlook->memory_bytes <= available_bytes ? "yes" : "no";
 }
@@ -94,7 +99,7 @@ static void append_cell(const struct run_setup *setup, size_t index, uint64_t av
     buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
                 index + 1, id, cell->framework, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size, memory,
-                fits_text(outlook, cell, available_bytes), outlook->is_supported ? time : "-");
+                fits_text(outlook, available_bytes), outlook->is_supported ? time : "-");
     if (!outlook->is_supported)
         buf_appendf(out, "       %s\n", outlook->reason);
 }

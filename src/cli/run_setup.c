@@ -25,6 +25,46 @@ static bool is_given(const struct given *given, const char *name)
     return options_given(given->table, given->seen, name);
 }
 
+static bool takes_flag(const struct engine_ops *ops, const char *flag)
+{
+    for (size_t i = 0; ops->flags != NULL && ops->flags[i] != NULL; i++)
+        if (strcmp(ops->flags[i], flag) == 0)
+            return true;
+    return false;
+}
+
+/* A flag that the engine does not take: says which do. */
+static enum status refuse_flag(const char *engine, const char *flag, struct err *err)
+{
+    char takers[128] = "";
+    size_t length = 0;
+    for (unsigned i = 0; i < engine_list_count && length < sizeof(takers); i++)
+        if (takes_flag(engine_list[i], flag))
+            length += (size_t)snprintf(takers + length, sizeof(takers) - length, "%s%s",
+                                       length > 0 ? " or " : "", engine_list[i]->name);
+    return ERR(err, STATUS_INVALID, "--%s is for --engine %s, not '%.60s'", flag, takers, engine);
+}
+
+/* Flags that only some engines take. An exec: engine may know what a cell's options are; its
+ * interpreter is in its command. */
+static enum status check_engine_flags(const char *engine, const struct given *given,
+                                      struct err *err)
+{
+    const struct engine_ops *ops = engine_find(engine);
+    if (is_given(given, "compile") && strcmp(engine, "jax") == 0)
+        return ERR(err, STATUS_INVALID, "--compile is for --engine pytorch: jax always compiles");
+    for (unsigned i = 0; i < engine_list_count; i++) {
+        const char *const *flags = engine_list[i]->flags;
+        for (size_t k = 0; flags != NULL && flags[k] != NULL; k++) {
+            bool is_taken =
+                ops != NULL ? takes_flag(ops, flags[k]) : strcmp(flags[k], "python") != 0;
+            if (!is_taken && is_given(given, flags[k]))
+                return refuse_flag(engine, flags[k], err);
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Flags that contradict each other: neither wins in silence. */
 static enum status check_conflicts(const struct run_options *options, const struct given *given,
                                    struct err *err)
@@ -39,16 +79,9 @@ static enum status check_conflicts(const struct run_options *options, const stru
     if (options->platform != NULL && is_given(given, "platform") && is_given(given, "device"))
         return ERR(err, STATUS_INVALID,
                    "--platform and --device exclude each other; leave one out");
-    /* An exec: engine may know what a cell's options are; its interpreter is in its command. */
-    const struct engine_ops *ops = engine_find(options->engine);
-    static const char *const for_python[] = {"moe", "compile", "model-source", "python"};
-    size_t first = ops == NULL ? ARRAY_COUNT(for_python) - 1 : 0;
-    for (size_t i = first; i < ARRAY_COUNT(for_python); i++)
-        if (is_given(given, for_python[i]) && (ops == NULL || ops->become == NULL))
-            return ERR(err, STATUS_INVALID, "--%s is for --engine pytorch or jax, not '%.60s'",
-                       for_python[i], options->engine);
-    if (is_given(given, "compile") && strcmp(options->engine, "jax") == 0)
-        return ERR(err, STATUS_INVALID, "--compile is for --engine pytorch: jax always compiles");
+    enum status status = check_engine_flags(options->engine, given, err);
+    if (status != STATUS_OK)
+        return status;
     if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
         return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
     return STATUS_OK;

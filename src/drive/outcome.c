@@ -8,6 +8,7 @@
 
 #include "base/version.h"
 #include "client/provenance.h"
+#include "spec/device.h"
 
 #define MIB            1048576.0
 #define JSON_BYTES_MAX (64 * 1024)
@@ -406,7 +407,7 @@ static void put_memory(const struct trial *trial, struct record *record)
     bool has_growth = memory->has_rss && !is_synthetic(trial) &&
                       memory->rss_peak_bytes >= memory->rss_baseline_bytes;
     double growth_mb = (double)(memory->rss_peak_bytes - memory->rss_baseline_bytes) / MIB;
-    bool is_own_peak = strcmp(trial->cell->device, "cpu") != 0 || is_synthetic(trial);
+    bool is_own_peak = !device_is_host(trial->cell->device) || is_synthetic(trial);
     if (!is_own_peak)
         set_double(record, FACT_PEAK_MEM_MB, has_growth, growth_mb, missing);
     set_double(record, FACT_RSS_PEAK_MB, has_growth, growth_mb,

@@ -7,6 +7,7 @@
 
 #include "base/num.h"
 #include "observe/contention.h"
+#include "spec/device.h"
 
 #define BLOCKS_PER_ROUND     4
 #define BLOCKS_PER_SIDE      2
@@ -519,7 +520,7 @@ static void explain_undecided(const struct pair *pair, struct pair_result *resul
 static bool is_contended(const struct pair *pair, struct pair_result *result)
 {
     for (size_t i = 0; i < PAIR_SIDES; i++) {
-        bool is_cpu = strcmp(pair->plan->cells[i]->device, "cpu") == 0;
+        bool is_cpu = device_is_host(pair->plan->cells[i]->device);
         double percent = 0;
         char text[REASON_TEXT_BYTES];
         if (contention_percent(&pair->contention[i], &percent) == NULL &&

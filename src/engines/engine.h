@@ -19,9 +19,17 @@
 
 /* What a cell will cost, worked out before anything is allocated. */
 struct engine_prediction {
-    struct proto_memory_parts memory; /* by part; total is what the process will grow by */
-    double step_flops;                /* model operations of one step */
+    struct proto_memory_parts memory; /* by part; total is what is taken where the model runs */
     double step_ns_estimate;          /* rough: for ETA and --dry-run only; 0 = unknown */
+};
+
+/* What a cell's model would run on. Of what is not known, 0 or "". */
+struct engine_device {
+    bool is_host;                /* this machine's processors and memory; then the rest may be 0 */
+    char name[PROTO_WORD_BYTES]; /* the product's: "NVIDIA H100 80GB HBM3" */
+    uint32_t count;              /* devices that the cell takes */
+    uint64_t memory_bytes;       /* of all of them together */
+    uint64_t available_bytes;    /* of that, to this process now */
 };
 
 /* How `tokmark worker` was called. */
@@ -35,6 +43,10 @@ struct engine_ops {
     const char *summary; /* one line, for --help */
     const char *version;
 
+    /* (optional) default: none. Flags of `tokmark run` that not every engine takes and this one
+     * does, without their "--"; ends with NULL. `run` refuses them for the others. */
+    const char *const *flags;
+
     /* (optional) default: the functions below. Turns this process into another program that speaks
      * the protocol; returns only with the reason why not. Such an engine has none of the others. */
     enum status (*become)(const struct engine_start *start, struct err *err);
@@ -46,10 +58,17 @@ struct engine_ops {
     /* (optional) default: unknown. Pure arithmetic; allocates nothing. */
     enum status (*predict)(const struct cell *cell, struct engine_prediction *ret, struct err *err);
 
+    /* (optional) default: what the device's name says (engine_device_of). Takes no memory there. */
+    enum status (*device)(const struct cell *cell, struct engine_device *ret, struct err *err);
+
     /* Allocates everything, makes weights, opens data. After it, run_step allocates nothing.
      * Fills *ret_ready. STATUS_NOMEM for memory, STATUS_INVALID for bad data or weights files. */
     enum status (*open)(const struct cell *cell, void **ret_context, struct proto_ready *ret_ready,
                         struct err *err);
+
+    /* (optional) default: nothing. Before each block, outside its window: what its steps need where
+     * the model runs, such as their tokens on the device. The worker reports how long it took. */
+    enum status (*prepare)(void *context, uint32_t steps_count, struct err *err);
 
     /* Exactly one step of the cell's mode. In the timed region: no allocation, no I/O. */
     enum status (*run_step)(void *context, struct err *err);
@@ -62,8 +81,12 @@ struct engine_ops {
     uint64_t (*synthetic_step_ns)(void *context);
 
     /* (optional) default: all absent. Called after a block, outside the timed region: loss and
-     * gradient norm of the block's last step, non-finite counts, expert load since open. */
+     * gradient norm of the block's last step, non-finite counts, expert load since open, and the
+     * block's time by the device's own events where there is one (device_ns). */
     void (*observe)(void *context, struct proto_observation *ret_observation);
+
+    /* (optional) default: never. Called after a block: compilations that fell into its window. */
+    uint32_t (*recompiles)(void *context);
 
     /* (optional) default: unknown. Bytes by part, as allocated now. The worker adds process RSS. */
     void (*memory)(void *context, struct proto_memory *ret_memory);
@@ -81,5 +104,10 @@ extern const unsigned engine_list_count;
 
 /* NULL when there is none of that name. */
 const struct engine_ops *engine_find(const char *name);
+
+/* What the cell would run on, as the engine says, or as far as the device's name does. `ops` NULL:
+ * an engine that is not in this program. */
+MUST_CHECK enum status engine_device_of(const struct engine_ops *ops, const struct cell *cell,
+                                        struct engine_device *ret, struct err *err);
 
 #endif

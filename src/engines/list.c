@@ -6,6 +6,7 @@
 #include "engines/null/null.h"
 #include "engines/python/python.h"
 #include "engines/sandbox/sandbox.h"
+#include "spec/device.h"
 
 const struct engine_ops *const engine_list[] = {
     &native_engine, &pytorch_engine, &jax_engine, &null_engine, &sandbox_engine,
@@ -19,4 +20,17 @@ const struct engine_ops *engine_find(const char *name)
         if (strcmp(engine_list[i]->name, name) == 0)
             return engine_list[i];
     return NULL;
+}
+
+enum status engine_device_of(const struct engine_ops *ops, const struct cell *cell,
+                             struct engine_device *ret, struct err *err)
+{
+    struct engine_device device = {.is_host = device_is_host(cell->device), .count = 1};
+    if (ops != NULL && ops->device != NULL) {
+        enum status status = ops->device(cell, &device, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    *ret = device;
+    return STATUS_OK;
 }

@@ -27,6 +27,7 @@ struct worker {
     const struct engine_ops *ops; /* borrowed */
     void *context;                /* owned by the engine; NULL before open */
     struct cell cell;
+    struct engine_device device; /* the cell's, since open */
     enum worker_state state;
     int in_fd;
     int out_fd;
@@ -103,6 +104,12 @@ static enum proto_error_kind error_kind(enum status status)
     return PROTO_ERROR_INTERNAL;
 }
 
+/* Whose memory the model is in, in the protocol's words. */
+static const char *memory_scope(const struct worker *worker)
+{
+    return worker->device.is_host ? "host" : "device";
+}
+
 static void send_error(struct worker *worker, enum status status, const struct err *why)
 {
     struct proto_worker_message message = {.type = PROTO_ERROR};
@@ -111,7 +118,7 @@ static void send_error(struct worker *worker, enum status status, const struct e
     (void)snprintf(error->text, sizeof(error->text), "%s",
                    why->text[0] != '\0' ? why->text : status_text(status));
     if (error->kind == PROTO_ERROR_OOM)
-        (void)snprintf(error->scope, sizeof(error->scope), "host");
+        (void)snprintf(error->scope, sizeof(error->scope), "%s", memory_scope(worker));
     send_message(worker, &message);
 }
 
@@ -148,17 +155,48 @@ static void handle_hello(struct worker *worker, const struct proto_host_hello *h
     send_message(worker, &message);
 }
 
-/* Answers `oom` and returns false when the cell cannot fit; unknown figures let it try. A made-up
- * engine takes no memory, and a device's memory is for the engine itself to ask about. */
+/* What a cell can have where it runs. False when that is not known, and for a made-up engine, which
+ * takes no memory. */
+static bool usable_memory(const struct worker *worker, uint64_t *ret_bytes)
+{
+    bool is_host = worker->device.is_host;
+    uint64_t available = is_host ? sysmem_available_bytes() : worker->device.available_bytes;
+    uint64_t reserve = is_host ? reserve_host_bytes() : 0;
+    if (worker->ops->synthetic_step_ns != NULL || available == 0)
+        return false;
+    *ret_bytes = available > reserve ? available - reserve : 0;
+    return true;
+}
+
+/* Whose memory the cell is in, as a person says it. */
+static const char *memory_name(const struct engine_device *device)
+{
+    if (device->is_host)
+        return "host";
+    return device->name[0] != '\0' ? device->name : "device";
+}
+
+/* What the engine says of a device goes to the log. */
+static void log_device(const struct engine_device *device)
+{
+    char total[NUM_TEXT_BYTES];
+    char available[NUM_TEXT_BYTES];
+    if (device->is_host)
+        return;
+    num_format_bytes(device->memory_bytes, total);
+    num_format_bytes(device->available_bytes, available);
+    (void)fprintf(stderr, "device: %" PRIu32 " x %s, %s of memory, %s of it free\n", device->count,
+                  memory_name(device), device->memory_bytes > 0 ? total : "unknown",
+                  device->available_bytes > 0 ? available : "unknown");
+}
+
+/* Answers `oom` and returns false when the cell cannot fit; unknown sizes let it try. */
 static bool fits_in_memory(struct worker *worker, const struct engine_prediction *prediction)
 {
-    uint64_t available = sysmem_available_bytes();
-    uint64_t reserve = reserve_host_bytes();
-    uint64_t usable = available > reserve ? available - reserve : 0;
+    const struct engine_device *device = &worker->device;
+    uint64_t usable = 0;
     uint64_t needed = prediction->memory.total_bytes;
-    bool is_host =
-        worker->ops->synthetic_step_ns == NULL && strcmp(worker->cell.device, "cpu") == 0;
-    if (!is_host || !prediction->memory.is_known || available == 0 || needed <= usable)
+    if (!prediction->memory.is_known || !usable_memory(worker, &usable) || needed <= usable)
         return true;
     char needed_text[NUM_TEXT_BYTES];
     char usable_text[NUM_TEXT_BYTES];
@@ -168,8 +206,9 @@ static bool fits_in_memory(struct worker *worker, const struct engine_prediction
     struct proto_error *error = &message.as.error;
     error->kind = PROTO_ERROR_OOM;
     (void)snprintf(error->text, sizeof(error->text),
-                   "the cell needs %s of host memory and %s can be used", needed_text, usable_text);
-    (void)snprintf(error->scope, sizeof(error->scope), "host");
+                   "the cell needs %s of %s memory and %s can be used", needed_text,
+                   memory_name(device), usable_text);
+    (void)snprintf(error->scope, sizeof(error->scope), "%s", memory_scope(worker));
     error->has_bytes = true;
     error->needed_bytes = needed;
     error->available_bytes = usable;
@@ -199,6 +238,10 @@ static void handle_open(struct worker *worker, const struct cell *cell)
     struct err err = {0};
     enum status status = worker->ops->supports(&worker->cell, &err);
     struct engine_prediction prediction = {0};
+    if (status == STATUS_OK)
+        status = engine_device_of(worker->ops, &worker->cell, &worker->device, &err);
+    if (status == STATUS_OK && worker->ops->device != NULL)
+        log_device(&worker->device);
     if (status == STATUS_OK && worker->ops->predict != NULL)
         status = worker->ops->predict(&worker->cell, &prediction, &err);
     if (status == STATUS_OK && !fits_in_memory(worker, &prediction))
@@ -272,6 +315,30 @@ static enum status run_synthetic_steps(const struct worker *worker, uint32_t ste
     return STATUS_OK;
 }
 
+/* Outside the window. */
+static enum status prepare_block(const struct worker *worker, uint32_t steps_count,
+                                 uint64_t *ret_ns, struct err *err)
+{
+    if (worker->ops->prepare == NULL)
+        return STATUS_OK;
+    uint64_t before_ns = clock_now_ns();
+    enum status status = worker->ops->prepare(worker->context, steps_count, err);
+    *ret_ns = clock_now_ns() - before_ns;
+    return status;
+}
+
+static void observe_block(const struct worker *worker, struct proto_block *block)
+{
+    if (worker->ops->observe != NULL) {
+        uint64_t before_ns = clock_now_ns();
+        worker->ops->observe(worker->context, &block->observation);
+        block->observation.observe_ns = clock_now_ns() - before_ns;
+        block->observation.has_observe_ns = worker->ops->synthetic_step_ns == NULL;
+    }
+    if (worker->ops->recompiles != NULL)
+        block->recompiles_count = worker->ops->recompiles(worker->context);
+}
+
 static void handle_run(struct worker *worker, const struct proto_run *run)
 {
     if (worker->state != WORKER_OPEN) {
@@ -283,7 +350,13 @@ static void handle_run(struct worker *worker, const struct proto_run *run)
     *block = (struct proto_block){.steps_count = run->steps_count, .sync = run->sync};
     proto_observation_init(&block->observation);
     struct err err = {0};
-    enum status status;
+    bool has_prepared = worker->ops->prepare != NULL && worker->ops->synthetic_step_ns == NULL;
+    uint64_t prepare_ns = 0;
+    enum status status = prepare_block(worker, run->steps_count, &prepare_ns, &err);
+    if (status != STATUS_OK) {
+        send_error(worker, status, &err);
+        return;
+    }
     if (worker->ops->synthetic_step_ns != NULL)
         status = run_synthetic_steps(worker, run->steps_count, &block->window_ns, &err);
     else if (run->sync == PROTO_SYNC_STEP)
@@ -296,12 +369,9 @@ static void handle_run(struct worker *worker, const struct proto_run *run)
     }
     if (run->sync == PROTO_SYNC_STEP)
         block->step_ns = worker->step_ns;
-    if (worker->ops->observe != NULL) {
-        uint64_t before_ns = clock_now_ns();
-        worker->ops->observe(worker->context, &block->observation);
-        block->observation.observe_ns = clock_now_ns() - before_ns;
-        block->observation.has_observe_ns = worker->ops->synthetic_step_ns == NULL;
-    }
+    observe_block(worker, block);
+    block->observation.has_prepare_ns = has_prepared;
+    block->observation.prepare_ns = prepare_ns;
     send_message(worker, &message);
 }
 
@@ -410,6 +480,7 @@ int worker_main(const struct engine_ops *ops)
     if (worker == NULL)
         return 1;
     worker->ops = ops;
+    worker->device.is_host = true;
     /* Writing to a host that is gone is answered by an exit code, not by a signal. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (take_descriptors(worker, &err) != STATUS_OK) {

@@ -1,9 +1,8 @@
 /* observe/clock_check.c - does the machine's clock run as fast as it has run before? */
 #include "observe/clock_check.h"
 
-#include <string.h>
-
 #include "observe/list.h"
+#include "spec/device.h"
 #include "telemetry/clock_check.h"
 
 static bool is_on(const struct observe_options *options)
@@ -29,7 +28,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     const struct clock_check *check = state;
     uint64_t best_ns = *seen->options->clock_best_ns;
     char text[REASON_TEXT_BYTES];
-    if (seen->summary == NULL || strcmp(seen->client->cell->device, "cpu") != 0)
+    if (seen->summary == NULL || !device_is_host(seen->client->cell->device))
         return;
     if (clock_check_is_slow(best_ns, check->before_ns, "before", text, sizeof(text)) ||
         clock_check_is_slow(best_ns, check->after_ns, "after", text, sizeof(text)))

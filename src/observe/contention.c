@@ -1,10 +1,10 @@
 #include "observe/contention.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "observe/list.h"
+#include "spec/device.h"
 
 /* --- spans --- */
 
@@ -94,7 +94,7 @@ static void after_measured(void *state, const struct observed *seen, bool is_com
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
 {
     char text[REASON_TEXT_BYTES];
-    if (seen->summary != NULL && strcmp(seen->client->cell->device, "cpu") == 0 &&
+    if (seen->summary != NULL && device_is_host(seen->client->cell->device) &&
         contention_is_over(state, seen->options->contention_limit_percent, text))
         judgement_add(judgement, VERDICT_INVALID, "foreign_load", "%s", text);
 }

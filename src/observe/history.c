@@ -11,6 +11,7 @@
 #include "client/provenance.h"
 #include "observe/list.h"
 #include "observe/readings.h"
+#include "spec/device.h"
 
 struct earlier_runs {
     char id[HASH_ID_BYTES]; /* "" = none */
@@ -39,7 +40,7 @@ static const char *why_no_id(const struct observed *seen)
         return "synthetic";
     if (seen->summary == NULL || !client->has_ready)
         return "not_measured";
-    if (strcmp(client->cell->device, "cpu") != 0)
+    if (!device_is_host(client->cell->device))
         return "device_not_known"; /* which card it is: the environment does not say yet */
     /* What a user's own code does may change from run to run, under the same name. */
     if (!is_by_own_engine(client->cell) || !provenance_is_preset(client->cell) ||

@@ -2,9 +2,9 @@
 #include "observe/throttle.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "observe/list.h"
+#include "spec/device.h"
 
 static void before_measured(void *state, const struct observed *seen)
 {
@@ -29,7 +29,7 @@ static bool is_known(const struct throttle *throttle)
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
 {
     const struct throttle *throttle = state;
-    if (seen->summary == NULL || strcmp(seen->client->cell->device, "cpu") != 0 ||
+    if (seen->summary == NULL || !device_is_host(seen->client->cell->device) ||
         !is_known(throttle) || throttle->after.count == throttle->before.count)
         return;
     judgement_add(judgement, VERDICT_INVALID, "throttled",

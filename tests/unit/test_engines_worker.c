@@ -17,6 +17,7 @@
 
 struct context {
     uint64_t steps_done;
+    uint64_t steps_prepared;
     bool can_fail;
 };
 
@@ -72,6 +73,63 @@ static void observe_loss(void *pointer, struct proto_observation *ret)
     ret->loss = (double)((struct context *)pointer)->steps_done;
 }
 
+static enum status prepare_slowly(void *pointer, uint32_t steps_count, struct err *err)
+{
+    struct context *context = pointer;
+    if (steps_count == 13)
+        return ERR(err, STATUS_NOMEM, "no room for %u steps", (unsigned)steps_count);
+    context->steps_prepared += steps_count;
+    usleep(20000);
+    return STATUS_OK;
+}
+
+static enum status step_if_prepared(void *pointer, struct err *err)
+{
+    struct context *context = pointer;
+    if (++context->steps_done > context->steps_prepared)
+        return ERR(err, STATUS_INVALID, "a step without its data");
+    return STATUS_OK;
+}
+
+static uint32_t recompiles_on_odd_steps(void *pointer)
+{
+    return (uint32_t)(((struct context *)pointer)->steps_done % 2);
+}
+
+static void observe_device(void *pointer, struct proto_observation *ret)
+{
+    ret->has_device_ns = true;
+    ret->device_ns = 7 * ((struct context *)pointer)->steps_done;
+}
+
+static enum status card(const struct cell *cell, struct engine_device *ret, struct err *err)
+{
+    (void)cell;
+    (void)err;
+    *ret = (struct engine_device){
+        .name = "Card X", .count = 2, .memory_bytes = 2000, .available_bytes = 1500};
+    return STATUS_OK;
+}
+
+static enum status predict_by_batch(const struct cell *cell, struct engine_prediction *ret,
+                                    struct err *err)
+{
+    (void)err;
+    ret->memory = (struct proto_memory_parts){.is_known = true, .total_bytes = cell->batch_size};
+    return STATUS_OK;
+}
+
+static const struct engine_ops card_engine = {.name = "card",
+                                              .version = "1",
+                                              .supports = supports_all,
+                                              .device = card,
+                                              .predict = predict_by_batch,
+                                              .open = open_noisily,
+                                              .prepare = prepare_slowly,
+                                              .run_step = step_if_prepared,
+                                              .observe = observe_device,
+                                              .recompiles = recompiles_on_odd_steps,
+                                              .close = free};
 static const struct engine_ops noisy_engine = {.name = "noisy",
                                                .version = "1",
                                                .supports = supports_all,
@@ -278,6 +336,52 @@ Test(engines_worker, a_cell_that_cannot_fit_is_refused_before_it_is_opened)
     cr_expect_eq(pread(peer.log_fd, log, sizeof(log), 0), 0, "open() was not called");
     struct proto_host_message bye = {.type = PROTO_CLOSE};
     ask(&peer, &bye, PROTO_BYE);
+    stop(&peer, 0);
+}
+
+Test(engines_worker, a_device_has_its_own_memory)
+{
+    struct peer peer;
+    start(&peer, &card_engine);
+    greet(&peer);
+    struct proto_host_message open = open_message(1501);
+    ask(&peer, &open, PROTO_ERROR);
+    cr_expect_eq(peer.reply.as.error.kind, PROTO_ERROR_OOM);
+    cr_expect_eq(peer.reply.as.error.needed_bytes, 1501);
+    cr_expect_eq(peer.reply.as.error.available_bytes, 1500);
+    cr_expect_str_eq(peer.reply.as.error.scope, "device");
+    cr_expect(strstr(peer.reply.as.error.text, "Card X") != NULL, "%s", peer.reply.as.error.text);
+    stop(&peer, 0);
+    start(&peer, &card_engine);
+    greet(&peer);
+    open = open_message(1500);
+    ask(&peer, &open, PROTO_READY);
+    char log[128] = "";
+    cr_assert_gt(pread(peer.log_fd, log, sizeof(log) - 1, 0), 0);
+    cr_expect(strstr(log, "device: 2 x Card X, 1.95 KiB of memory, 1.46 KiB of it free\n") == log,
+              "%s", log);
+    stop(&peer, 0);
+}
+
+Test(engines_worker, what_a_device_needs_happens_outside_the_window)
+{
+    struct peer peer;
+    start(&peer, &card_engine);
+    greet(&peer);
+    struct proto_host_message open = open_message(1);
+    ask(&peer, &open, PROTO_READY);
+    const struct proto_block *block = &peer.reply.as.block;
+    run_steps(&peer, 3, PROTO_SYNC_STEP, PROTO_BLOCK);
+    cr_expect(block->observation.has_prepare_ns);
+    cr_expect_geq(block->observation.prepare_ns, 20000 * NS_PER_US);
+    cr_expect_lt(block->window_ns, block->observation.prepare_ns);
+    cr_expect_eq(block->observation.device_ns, 21);
+    cr_expect_eq(block->recompiles_count, 1);
+    run_steps(&peer, 1, PROTO_SYNC_BLOCK, PROTO_BLOCK);
+    cr_expect_eq(block->recompiles_count, 0);
+    run_steps(&peer, 13, PROTO_SYNC_STEP, PROTO_ERROR);
+    cr_expect_str_eq(peer.reply.as.error.text, "no room for 13 steps");
+    cr_expect_str_eq(peer.reply.as.error.scope, "device");
     stop(&peer, 0);
 }
 

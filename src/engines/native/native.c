@@ -13,6 +13,7 @@
 #include "engines/native/gemm.h"
 #include "engines/native/session.h"
 #include "engines/native/weights.h"
+#include "spec/device.h"
 
 /* What a process grows by beside the arena: the program's pages that come in with the kernels, and
  * the touched part of each thread's stack and its bookkeeping. */
@@ -29,7 +30,7 @@ static enum status native_supports(const struct cell *cell, struct err *ret_why)
     if (cell->precision != CELL_PRECISION_FP32)
         return ERR(ret_why, STATUS_UNSUPPORTED, "native runs fp32 for now; %s is not in this build",
                    cell_precision_name(cell->precision));
-    if (strcmp(cell->device, "cpu") != 0)
+    if (!device_is_host(cell->device))
         return ERR(ret_why, STATUS_UNSUPPORTED, "native runs on device cpu, not on '%s'",
                    cell->device);
     if (cell->seq_len > cell->model.max_seq_len)
@@ -102,9 +103,8 @@ static enum status native_predict(const struct cell *cell, struct engine_predict
     parts.total_bytes +=
         PROCESS_BYTES + THREAD_BYTES * (shape.threads_count - 1) + data_bytes(cell);
     parts.other_bytes += parts.total_bytes - arena_bytes;
-    double flops = step_flops(cell);
     *ret = (struct engine_prediction){
-        .memory = parts, .step_flops = flops, .step_ns_estimate = estimate_ns(cell, &parts, flops)};
+        .memory = parts, .step_ns_estimate = estimate_ns(cell, &parts, step_flops(cell))};
     return STATUS_OK;
 }
 

@@ -2,6 +2,7 @@
  * comment says what the hook is for and what the null engine leaves out; engine.h has the full
  * contract. Optional hooks may simply be left NULL. */
 #include "engines/null/null.h"
+#include "spec/device.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct null_context {
  * something else than it was asked to: here, a device that would not be used. */
 static enum status null_supports(const struct cell *cell, struct err *ret_why)
 {
-    if (strcmp(cell->device, "cpu") != 0)
+    if (!device_is_host(cell->device))
         return ERR(ret_why, STATUS_UNSUPPORTED,
                    "the null engine uses no device '%s'; the nearest is 'cpu'", cell->device);
     return STATUS_OK;
@@ -105,6 +106,10 @@ static void null_close(void *context)
     free(context);
 }
 
+/* Not here: an engine on a device says which (`device`), puts a block's data there before its
+ * window
+ * (`prepare`), counts compilations in it (`recompiles`), and lists the flags of `run` that only
+ * some engines take (`flags`). */
 const struct engine_ops null_engine = {
     .name = "null",
     .summary = "does nothing: measures the harness",

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "spec/device.h"
 
 /* Streams of one cell's key, so that no figure's noise is another's. */
 enum stream { STREAM_TIME, STREAM_STALL, STREAM_LOSS, STREAM_NORM, STREAM_EXPERTS };
@@ -45,11 +46,6 @@ static const struct precision_traits *traits_of(const struct cell *cell)
 {
     ASSERT((size_t)cell->precision < ARRAY_COUNT(precisions));
     return &precisions[cell->precision];
-}
-
-static bool is_cpu(const struct cell *cell)
-{
-    return strcmp(cell->device, "cpu") == 0;
 }
 
 static double step_flops(const struct cell *cell)
@@ -109,9 +105,9 @@ static double nominal_step_ns(const struct cell *cell)
 {
     const struct precision_traits *traits = traits_of(cell);
     struct proto_memory_parts memory = memory_parts(cell);
-    double flops_rate = is_cpu(cell) ? traits->cpu_flops : traits->device_flops;
-    double bytes_rate = is_cpu(cell) ? 50e9 : 3000e9;
-    double overhead_ns = is_cpu(cell) ? 200e3 : 50e3;
+    double flops_rate = device_is_host(cell->device) ? traits->cpu_flops : traits->device_flops;
+    double bytes_rate = device_is_host(cell->device) ? 50e9 : 3000e9;
+    double overhead_ns = device_is_host(cell->device) ? 200e3 : 50e3;
     /* Train reads weights forward and backward and reads and writes them and their states in AdamW.
      */
     double passes = cell->mode == CELL_MODE_TRAIN ? 8 : 1;
@@ -162,7 +158,6 @@ static enum status sandbox_predict(const struct cell *cell, struct engine_predic
 {
     (void)err;
     *ret = (struct engine_prediction){
-        .step_flops = step_flops(cell),
         .step_ns_estimate = nominal_step_ns(cell),
     };
     return STATUS_OK;
