@@ -46,10 +46,13 @@ class Plan:
         return self.temporary_bytes + self.output_bytes
 
 
-def require_device(what, needed_bytes, device):
-    """Raises oom when the device cannot give so much, before anything is allocated on it."""
+def require_device(cell, what, needed_bytes, device):
+    """Raises oom when the device cannot give so much, before anything is allocated on it. A cell
+    may ask to be tried all the same."""
     if device.platform == "cpu":
-        require_host(what, needed_bytes)
+        require_host(cell, what, needed_bytes)
+        return
+    if cell.memory_check == "off":
         return
     stats = _stats(device)
     limit = stats.get("bytes_limit")
@@ -70,7 +73,7 @@ def require_device(what, needed_bytes, device):
 def require_plan(cell, params_count, plan, held_bytes, device):
     if plan.is_known:
         needed = max(0, plan.arguments_bytes - held_bytes) + plan.step_bytes
-        require_device(describe_cell(cell, params_count), needed, device)
+        require_device(cell, describe_cell(cell, params_count), needed, device)
 
 
 def oom_error(error, device):
