@@ -305,10 +305,10 @@ static enum exit_code run_explain(const struct invocation *call)
 }
 
 static const char *const run_names[] = {
-    "engine",       "model",   "set",  "moe",         "compile", "model-source",
-    "python",       "weights", "data", "data-format", "seed",    "device",
-    "precision",    "mode",    "seq",  "batch",       "threads", "timeout",
-    "memory-limit", "launch",  "help", NULL};
+    "engine", "model",   "set",   "moe",         "compile", "model-source", "trust-remote-code",
+    "python", "weights", "data",  "data-format", "seed",    "device",       "precision",
+    "mode",   "seq",     "batch", "threads",     "timeout", "memory-limit", "launch",
+    "help",   NULL};
 
 static const struct option_choice format_choices[] = {
     {"text", FORMAT_TEXT}, {"json", FORMAT_JSON}, {NULL, 0}};
