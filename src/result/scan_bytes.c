@@ -92,7 +92,8 @@ static void open_level(struct nest *nest, bool is_object)
 {
     uint64_t bit = 1ULL << nest->depth % 64;
     uint64_t *word = &nest->objects[nest->depth / 64];
-    *word = is_object ? *word | bit : *word & ~bit;
+    uint64_t above = nest->depth % 64 == 0 ? 0 : *word & (bit - 1);
+    *word = is_object ? above | bit : above;
     nest->is_object = is_object;
     nest->depth++;
     if (nest->depth > nest->depth_max)
@@ -183,9 +184,10 @@ static const char *enter(struct nest *nest, const char *at, bool *ret_is_empty, 
 const char *scan_nested_end(const char *at, bool *ret_is_plain, uint16_t *ret_depth,
                             const char **fault)
 {
-    struct nest nest; /* `objects` is written before it is read */
+    struct nest nest; /* a level's bit is written before it is read */
     nest.depth = nest.depth_max = 0;
     nest.is_plain = true;
+    nest.is_object = false;
     do {
         bool is_at_value = false;
         bool is_plain;
