@@ -1,4 +1,4 @@
-/* The simulation study behind docs/metrics.md: how often the intervals of measure/ hold the truth,
+/* The simulation study of docs/studies.md: how often the intervals of measure/ hold the truth,
  * how warm-up rules err, what looking again and again costs, and what side by side decides.
  *
  *     build/bench/statistics_study [PART [SERIES [SEED]]]

@@ -195,7 +195,7 @@ enum status table_add(struct table *table, size_t place, const struct record *re
         return ERR(err, STATUS_NOMEM, "no memory for the table");
     }
     table->rows[table->rows_count++] = row;
-    cures_add(&table->cures, record);
+    hints_add(&table->hints, record);
     return STATUS_OK;
 }
 
@@ -538,7 +538,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
     append_wider(table, &by_cell, out);
     free(by_cell.rows);
     append_not_ok(table, out);
-    cures_format(&table->cures, out);
+    hints_format(&table->hints, out);
     append_chosen(table, out);
     for (size_t i = 0; i < table->rows_count; i++) {
         const char *data = table->rows[i].tokens_data;

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "cli/cures.h"
+#include "cli/hints.h"
 #include "result/record.h"
 
 #define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */
@@ -19,7 +19,7 @@ struct table {
     struct table_row *rows; /* owned */
     size_t rows_count;
     size_t rows_capacity;
-    struct cures cures; /* of their reasons */
+    struct hints hints; /* for their reasons */
     bool is_by_cell;    /* set before table_format(): one line a cell, of all its trials */
 };
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "spec/cure.h"
+#include "spec/hint.h"
 
 static const char *const names[] = {
 #define X(name, text) text,
@@ -108,9 +108,9 @@ void reasons_write(const struct reasons *reasons, struct json_writer *writer)
         json_begin_object(writer);
         json_field_string(writer, "code", reasons->items[i].code);
         json_field_string(writer, "text", reasons->items[i].text);
-        const char *cure = cure_of(reasons->items[i].code);
-        if (cure != NULL)
-            json_field_string(writer, "cure", cure);
+        const char *hint = hint_of(reasons->items[i].code);
+        if (hint != NULL)
+            json_field_string(writer, "cure", hint);
         json_end_object(writer);
     }
     json_end_array(writer);

@@ -74,7 +74,8 @@ bool reasons_have(const struct reasons *reasons, const char *code);
 const char *reasons_deciding(const struct reasons *reasons);
 /* What reasons_write() wrote, of this or another version: what has no code is left out. */
 void reasons_read(const json_t *array, struct reasons *ret_reasons);
-/* An array of {code, text, cure}, as records hold it; no cure where none is known (cure.h). */
+/* An array of {code, text, cure}, as records hold it. `cure` is the hint (hint.h), left out where
+ * there is none. */
 void reasons_write(const struct reasons *reasons, struct json_writer *writer);
 
 #endif

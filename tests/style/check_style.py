@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import check_texts
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
@@ -185,6 +187,17 @@ def check_text(path, text, found):
         check_globals(path, code, found)
 
 
+def read_tracked(path):
+    """For check_texts: a file's text, "" for a folder, None where there is neither."""
+    whole = os.path.join(ROOT, path)
+    if os.path.isdir(whole):
+        return ""
+    if not os.path.exists(whole):
+        return None
+    with open(whole, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 def self_test():
     planted = [
         ("src/base/a.c", "\n" * 801, "lines; at most 800"),
@@ -215,13 +228,15 @@ def self_test():
 
 
 def main():
-    if self_test() != 0:
+    if self_test() != 0 or check_texts.self_test() != 0:
         return 1
     found = []
     for path in tracked():
         try:
             with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-                check_text(path, file.read(), found)
+                text = file.read()
+            check_text(path, text, found)
+            check_texts.check_texts(path, text, read_tracked, found)
         except (UnicodeDecodeError, IsADirectoryError):
             continue
     check_headers_alone(found)

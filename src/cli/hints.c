@@ -1,0 +1,31 @@
+#include "cli/hints.h"
+
+#include <string.h>
+
+#include "spec/hint.h"
+
+void hints_add(struct hints *hints, const struct record *record)
+{
+    const struct reasons *reasons = record_reasons(record);
+    for (size_t i = 0; i < reasons->count; i++) {
+        const char *hint = NULL;
+        const char *known = NULL;
+        for (size_t k = 0; k < HINTS_MAX && (known = hint_code_at(k, &hint)) != NULL; k++)
+            hints->is_wanted[k] = hints->is_wanted[k] || strcmp(known, reasons->items[i].code) == 0;
+    }
+}
+
+void hints_format(const struct hints *hints, struct buf *out)
+{
+    bool has_heading = false;
+    const char *hint = NULL;
+    const char *code = NULL;
+    for (size_t i = 0; i < HINTS_MAX && (code = hint_code_at(i, &hint)) != NULL; i++) {
+        if (!hints->is_wanted[i])
+            continue;
+        if (!has_heading)
+            buf_append_text(out, "\nWhat would help:\n");
+        has_heading = true;
+        buf_appendf(out, "  %s: %s\n", code, hint);
+    }
+}
