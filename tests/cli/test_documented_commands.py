@@ -45,6 +45,10 @@ class Parsed(Run):
         super().__init__(code=4)
 
 
+class Reads(Run):
+    """A command that reads results: on those of a small sandbox sweep, and without --follow, which does not end."""
+
+
 class Target(Run):
     """A target of the Makefile."""
 
@@ -117,6 +121,9 @@ COMMANDS = {
     "tokmark fields": Run(),
     "tokmark fields --group latency": Run(),
     "tokmark fields --from ready --format json": Run(),
+    "tokmark cat _bench --fields mode,seq_len,batch_size,ms_p50,verdict": Reads(),
+    "tokmark cat _bench.zip --where mode=train --where verdict=ok --format csv": Reads(),
+    "tokmark cat _bench --fields started_at,verdict,ms_p50 --follow": Reads(),
     # under the published names
     "bench_pytorch --dry-run": Run(),
     "bench_pytorch --seq 128 512 2048 --batch 4 8 --mode train infer decode": Dry(),
@@ -250,7 +257,7 @@ def replaced(words, more):
 def words_of(command, how):
     words = shlex.split(command.replace(" COMMAND", ""))
     name = os.path.basename(words[0])
-    words = replaced(words[1:], how.more)
+    words = [word for word in replaced(words[1:], how.more) if not isinstance(how, Reads) or word != "--follow"]
     return ["bin/python", *words] if name == "python" else [f"build/{name}", *words]
 
 
@@ -273,9 +280,14 @@ def test_the_command_works(place, shown, command):
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
     env = environment(how)
     env["XDG_DATA_HOME"] = str(place / "data")
+    if isinstance(how, Reads):
+        subprocess.run(["build/tokmark", "run", "--sandbox", "--zip", "--steps", "3", *SMALL], cwd=place, env=env, capture_output=True,
+                       check=True)
     done = subprocess.run(words_of(command, how), cwd=place, env=env, text=True, stdin=subprocess.DEVNULL,
                           capture_output=True, check=False, timeout=300)
     assert done.returncode == how.code, (done.stdout, done.stderr)
+    if isinstance(how, Reads):
+        assert done.stdout.count("\n") > 0 and done.stderr == ""
     if isinstance(how, Parsed):
         assert "is no Python that can be run" in done.stderr
     if isinstance(how, Dry):
