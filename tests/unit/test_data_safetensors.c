@@ -275,7 +275,7 @@ Test(data_safetensors, places_that_do_not_fit)
 Test(data_safetensors, what_is_not_known)
 {
     put_file("{\"x\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-    expect_refusal(STATUS_UNSUPPORTED, "nearest: F32");
+    expect_refusal(STATUS_UNSUPPORTED, "did you mean 'F32'?");
     put_file("{\"x\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1);
     expect_refusal(STATUS_UNSUPPORTED, "9 dimensions");
 }

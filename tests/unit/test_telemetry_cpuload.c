@@ -90,12 +90,13 @@ Test(telemetry_cpuload, a_busy_process_is_foreign_unless_it_is_the_worker)
     usleep(50000);
     struct cpuload before[2];
     struct cpuload after[2];
+    const pid_t none = 999999999;
     /* Both confined to that processor: seen as the worker, and with the worker another. */
-    cpuload_read(busy, busy, 0, &before[0]);
-    cpuload_read(busy, 999999999, 0, &before[1]);
+    cpuload_read(busy, &busy, 1, 0, &before[0]);
+    cpuload_read(busy, &none, 1, 0, &before[1]);
     usleep(900000);
-    cpuload_read(busy, busy, 0, &after[0]);
-    cpuload_read(busy, 999999999, 0, &after[1]);
+    cpuload_read(busy, &busy, 1, 0, &after[0]);
+    cpuload_read(busy, &none, 1, 0, &after[1]);
     cr_expect_eq(kill(busy, SIGKILL), 0);
     cr_expect_eq(waitpid(busy, NULL, 0), busy);
     double own = 0;
