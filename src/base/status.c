@@ -18,16 +18,6 @@ void err_set(struct err *err, enum status status, const char *file, int line, co
     va_end(args);
 }
 
-const char *status_name(enum status status)
-{
-    static const char *const names[] = {
-#define X(name, text) #name,
-        STATUS_MAP(X)
-#undef X
-    };
-    return (size_t)status < ARRAY_COUNT(names) ? names[status] : "UNKNOWN";
-}
-
 const char *status_text(enum status status)
 {
     static const char *const texts[] = {

@@ -55,8 +55,7 @@ void err_set(struct err *err, enum status status, const char *file, int line, co
 #define ERR(err, code, ...) \
     (err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__), (enum status)(code))
 
-/* Stable lower-case name ("nomem") and one-line text ("out of memory") of a status. */
-const char *status_name(enum status status);
+/* One line, "out of memory". */
 const char *status_text(enum status status);
 
 /* Aborts with the place on stderr. For programmer errors only; stays on in every build type. */

@@ -3,8 +3,8 @@
 #ifndef CLI_AB_BENCH_H
 #define CLI_AB_BENCH_H
 
-#include "cli/ab_progress.h"
-#include "cli/ab_report.h"
+#include "cli/render/ab_progress.h"
+#include "cli/render/ab_report.h"
 #include "cli/run_id.h"
 #include "store/journal.h"
 

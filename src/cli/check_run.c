@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/check_report.h"
+#include "cli/render/check_report.h"
 #include "cli/run_id.h"
 #include "cli/signals.h"
 #include "client/preflight.h"

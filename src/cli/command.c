@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/json_write.h"
 #include "base/nearest.h"
-#include "cli/help.h"
+#include "cli/render/help.h"
 #include "cli/run_options.h"
 
 const struct command *const command_list[] = {

@@ -7,7 +7,7 @@
 #include "base/num.h"
 #include "base/words.h"
 #include "cli/command.h"
-#include "cli/run.h"
+#include "cli/commands/run.h"
 #include "engines/engine.h"
 #include "plan/preset.h"
 #include "proto/message.h"

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "cli/progress.h"
+#include "cli/render/progress.h"
 #include "drive/trial.h"
 #include "measure/sentinel.h"
 #include "spec/cell.h"

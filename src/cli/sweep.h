@@ -3,10 +3,10 @@
 #define CLI_SWEEP_H
 
 #include "cli/known.h"
-#include "cli/progress.h"
+#include "cli/render/progress.h"
 #include "cli/run_setup.h"
 #include "cli/sentinel.h"
-#include "cli/table.h"
+#include "cli/render/table.h"
 #include "drive/trial.h"
 #include "store/store.h"
 

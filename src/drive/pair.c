@@ -6,41 +6,13 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "observe/contention.h"
-#include "spec/device.h"
+#include "drive/pair_state.h"
 
 #define BLOCKS_PER_ROUND     4
-#define BLOCKS_PER_SIDE      2
 #define STARTS_ROOM          2 /* times starts_min fit into time_max_ns, or more */
 #define ROUND_LINE_BYTES_MAX (1U << 21)
 /* Steps whose single durations are kept on the disk, of one comparison. */
 #define RAW_STEPS_MAX 1000000
-
-struct pair {
-    const struct pair_plan *plan;
-    struct pair_side sides[PAIR_SIDES];
-    uint32_t steps_per_block;
-    double *log_ratios;          /* owned, like the next two: `capacity` rounds */
-    double *figures[PAIR_SIDES]; /* two a round */
-    size_t rounds_count, capacity;
-    uint64_t lead_in_steps_count;
-    uint64_t raw_steps_count;
-    uint64_t begin_ns;           /* of this start's measuring */
-    uint64_t measured_before_ns; /* by the starts before */
-    uint64_t measured_ns;
-    size_t starts_count; /* whole, with rounds */
-    double start_log_ratios[PAIR_STARTS_MAX];
-    size_t first_round;                  /* of this start */
-    struct reasons unsteady[PAIR_SIDES]; /* of the first start whose warm-up did not settle */
-    uint64_t warmup_steps_count[PAIR_SIDES];
-    size_t precise_looks; /* in a row */
-    size_t next_look;
-    bool has_look;
-    struct compare_result last_look;
-    bool is_complete;                         /* it came to its own end */
-    struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
-    struct reasons reasons;
-};
 
 const char *pair_key(enum pair_name name)
 {
@@ -274,11 +246,6 @@ static enum status take_round(struct pair *pair, const struct round *round, stru
 
 /* --- the end --- */
 
-static bool has_many_starts(const struct pair *pair)
-{
-    return pair->plan->starts_min > 1;
-}
-
 static size_t rounds_of_start(const struct pair *pair)
 {
     return pair->rounds_count - pair->first_round;
@@ -311,7 +278,7 @@ static void add_precision_reason(struct pair *pair)
 {
     char limit[NUM_TEXT_BYTES];
     num_format_duration(pair->measured_ns, limit);
-    if (has_many_starts(pair))
+    if (pair_has_many_starts(pair))
         reasons_add(
             &pair->reasons, "precision_not_met",
             "ended after %zu starts, %zu rounds, %s, before the interval between starts was "
@@ -337,7 +304,7 @@ static bool is_start_over(struct pair *pair)
     bool is_late = plan->time_max_ns > 0 && taken_ns >= start_time_ns(plan);
     if (!is_late && pair->rounds_count < PAIR_ROUNDS_MAX)
         return false;
-    if (!has_many_starts(pair))
+    if (!pair_has_many_starts(pair))
         add_precision_reason(pair);
     return true;
 }
@@ -386,7 +353,7 @@ static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *
 static bool is_over(struct pair *pair)
 {
     const struct pair_plan *plan = pair->plan;
-    if (!has_many_starts(pair))
+    if (!pair_has_many_starts(pair))
         return true;
     if (pair->starts_count < plan->starts_min)
         return false;
@@ -467,120 +434,7 @@ static enum status run_starts(struct pair *pair, struct err *err)
     return status;
 }
 
-/* --- the result --- */
-
-static enum status take_side(const struct pair *pair, enum pair_name name, bool is_interrupted,
-                             struct pair_side_result *ret, struct err *err)
-{
-    const struct client *client = &pair->sides[name].client;
-    *ret = (struct pair_side_result){
-        .was_started = client->session.log_fd >= 0 || pair->starts_count > 0,
-        .verdict = client->session.has_ended ? client->session.verdict : VERDICT_OK,
-        .reasons = client->session.reasons,
-        .has_hello = client->has_hello,
-        .has_ready = client->has_ready,
-        .hello = client->hello,
-        .ready = client->ready,
-        .warmup_steps_count = pair->warmup_steps_count[name],
-        .blocks_count = BLOCKS_PER_SIDE * pair->rounds_count,
-        .steps_count = (uint64_t)BLOCKS_PER_SIDE * pair->rounds_count * pair->steps_per_block,
-    };
-    if (ret->verdict == VERDICT_OK && is_interrupted)
-        ret->verdict = VERDICT_INTERRUPTED;
-    const struct reasons *unsteady = &pair->unsteady[name];
-    if (ret->verdict == VERDICT_OK && unsteady->count > 0)
-        ret->verdict = VERDICT_UNSTEADY;
-    for (size_t i = 0; i < unsteady->count; i++)
-        reasons_add(&ret->reasons, unsteady->items[i].code, "%s", unsteady->items[i].text);
-    if (client->session.has_ended)
-        session_log_tail(&client->session, ret->log_tail);
-    if (ret->blocks_count == 0)
-        return STATUS_OK;
-    return interval_of_median(pair->figures[name], ret->blocks_count, PAIR_CONFIDENCE, &ret->median,
-                              err);
-}
-
-static void explain_undecided(const struct pair *pair, struct pair_result *result)
-{
-    const struct compare_result *seen = &result->comparison;
-    double threshold_percent = 100 * expm1(pair->plan->threshold);
-    if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
-        reasons_add(&result->reasons, "too_few_rounds",
-                    "%zu rounds, worth %.3g independent ones, are too few for a 95 %% interval",
-                    pair->rounds_count, seen->effective_count);
-    else if (pair->rounds_count > 0)
-        reasons_add(&result->reasons, "straddles_threshold",
-                    "the 95 %% interval of the ratio, %+.3g %% to %+.3g %%, is neither within "
-                    "+-%.3g %% nor beyond it",
-                    100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high),
-                    threshold_percent);
-}
-
-/* Were others on the processors for longer than is allowed? Then no outcome can be trusted. */
-static bool is_contended(const struct pair *pair, struct pair_result *result)
-{
-    for (size_t i = 0; i < PAIR_SIDES; i++) {
-        bool is_cpu = device_is_host(pair->plan->cells[i]->device);
-        double percent = 0;
-        char text[REASON_TEXT_BYTES];
-        if (contention_percent(&pair->contention[i], &percent) == NULL &&
-            (!result->has_contention || percent > result->contention_percent)) {
-            result->has_contention = true;
-            result->contention_percent = percent;
-        }
-        if (is_cpu &&
-            contention_is_over(&pair->contention[i], pair->plan->contention_limit_percent, text))
-            reasons_add(&result->reasons, "foreign_load", "%s", text);
-    }
-    return reasons_have(&result->reasons, "foreign_load");
-}
-
-static void judge(const struct pair *pair, struct pair_result *result)
-{
-    result->outcome = COMPARE_UNDECIDED;
-    bool is_spoiled = is_contended(pair, result) || !pair->is_complete;
-    for (int i = 0; i < PAIR_SIDES; i++) {
-        const struct pair_side_result *side = &result->sides[i];
-        if (!pair->sides[i].client.session.has_ended)
-            continue;
-        is_spoiled = true;
-        reasons_add(&result->reasons, i == PAIR_A ? "a_failed" : "b_failed", "%s is %s: %.380s",
-                    pair_title((enum pair_name)i), verdict_name(side->verdict),
-                    side->reasons.count > 0 ? side->reasons.items[0].text : "no reason given");
-    }
-    if (result->is_interrupted)
-        reasons_add(&result->reasons, "interrupted", "stopped by a signal after %zu rounds",
-                    pair->rounds_count);
-    for (size_t i = 0; i < pair->reasons.count; i++)
-        reasons_add(&result->reasons, pair->reasons.items[i].code, "%s",
-                    pair->reasons.items[i].text);
-    if (is_spoiled)
-        return;
-    result->outcome = result->comparison.outcome;
-    if (result->outcome == COMPARE_UNDECIDED)
-        explain_undecided(pair, result);
-}
-
-static enum status take_result(const struct pair *pair, struct pair_result *result, struct err *err)
-{
-    enum status status = STATUS_OK;
-    result->steps_per_block = pair->steps_per_block;
-    result->lead_in_steps_count = pair->lead_in_steps_count;
-    result->measured_ns = pair->measured_ns;
-    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
-        status = take_side(pair, (enum pair_name)i, result->is_interrupted, &result->sides[i], err);
-    if (status == STATUS_OK && pair->rounds_count > 0)
-        status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
-                                PAIR_CONFIDENCE, &result->comparison, err);
-    if (status == STATUS_OK && has_many_starts(pair) && pair->starts_count > 0)
-        compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE,
-                       &result->comparison);
-    result->starts_count = pair->starts_count;
-    memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
-    if (status == STATUS_OK)
-        judge(pair, result);
-    return status;
-}
+/* --- the call --- */
 
 static void pair_free(struct pair *pair)
 {
@@ -607,7 +461,7 @@ enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_r
         !pair->is_complete && session_is_interrupted(&pair->sides[PAIR_A].client.session);
     result.total_ns = clock_now_ns() - before_ns;
     if (status == STATUS_OK)
-        status = take_result(pair, &result, err);
+        status = pair_outcome(pair, &result, err);
     pair_free(pair);
     if (status == STATUS_OK)
         *ret_result = result;

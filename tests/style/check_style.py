@@ -13,7 +13,8 @@ import tempfile
 import check_texts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FILE_LINES_MAX = 800
+FILE_LINES_MAX = 800  # of tests and benchmarks
+SOURCE_LINES_MAX = 600  # of src/
 FUNCTION_LINES_MAX = 70
 LINE_COLUMNS_MAX = 100
 
@@ -71,8 +72,9 @@ def strip_comments_and_strings(text):
 
 def check_sizes(path, text, found):
     lines = text.split("\n")
-    if len(lines) > FILE_LINES_MAX:
-        found.append(f"{path}: {len(lines)} lines; at most {FILE_LINES_MAX}")
+    most = SOURCE_LINES_MAX if path.startswith("src/") else FILE_LINES_MAX
+    if len(lines) > most:
+        found.append(f"{path}: {len(lines)} lines; at most {most}")
     for number, line in enumerate(lines, 1):
         if len(line) > LINE_COLUMNS_MAX:
             found.append(f"{path}:{number}: {len(line)} columns; at most {LINE_COLUMNS_MAX}")
@@ -151,6 +153,23 @@ def check_flags(path, text, found):
             found.append(f"{path}:{number}: fast-math is banned")
 
 
+def check_probes(found):
+    """A probe is one file, and one word in the list: no more and no less."""
+    folder = os.path.join(ROOT, "src", "observe")
+    defined = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            for probe in re.findall(r"^const struct probe (\w+)_probe = \{", file.read(), re.M):
+                defined[probe] = name
+    with open(os.path.join(folder, "list.h"), encoding="utf-8") as file:
+        listed = re.findall(r"\bX\((\w+)\) *\\?$", file.read().split("PROBE_LIST(X)")[1].split("#define")[0], re.M)
+    for probe in sorted(set(defined) ^ set(listed)):
+        found.append(f"src/observe/list.h: {probe} is {'not listed' if probe in defined else 'no probe'}")
+    for probe, name in defined.items():
+        if name != probe + ".c":
+            found.append(f"src/observe/{name}: probe {probe} belongs in a file of its name")
+
+
 def check_headers_alone(found):
     """Each header must compile on its own."""
     headers = [p for p in tracked() if p.startswith("src/") and p.endswith(".h")]
@@ -200,7 +219,7 @@ def read_tracked(path):
 
 def self_test():
     planted = [
-        ("src/base/a.c", "\n" * 801, "lines; at most 800"),
+        ("src/base/a.c", "\n" * 601, "lines; at most 600"),
         ("src/base/a.c", "x" * 101, "columns"),
         ("src/base/a.c", "int f(void)\n{\n" + "    g();\n" * 71 + "}\n", "function of"),
         ("src/measure/a.c", '#include "store/store.h"\n', "must not include"),
@@ -240,6 +259,7 @@ def main():
         except (UnicodeDecodeError, IsADirectoryError):
             continue
     check_headers_alone(found)
+    check_probes(found)
     for line in found:
         print(line)
     return 1 if found else 0

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/completion.h"
-#include "cli/help.h"
-#include "cli/man.h"
+#include "cli/render/completion.h"
+#include "cli/render/help.h"
+#include "cli/render/man.h"
 #include "cli/run_options.h"
 #include "spec/cell.h"
 

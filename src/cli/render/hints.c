@@ -1,4 +1,4 @@
-#include "cli/hints.h"
+#include "cli/render/hints.h"
 
 #include <string.h>
 

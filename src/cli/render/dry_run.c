@@ -1,4 +1,4 @@
-#include "cli/dry_run.h"
+#include "cli/render/dry_run.h"
 
 #include <inttypes.h>
 #include <stdio.h>

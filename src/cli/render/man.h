@@ -1,6 +1,6 @@
-/* cli/man.h - the manual page, from the same tables as --help. */
-#ifndef CLI_MAN_H
-#define CLI_MAN_H
+/* cli/render/man.h - the manual page, from the same tables as --help. */
+#ifndef CLI_RENDER_MAN_H
+#define CLI_RENDER_MAN_H
 
 #include "base/buf.h"
 

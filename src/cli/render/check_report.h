@@ -1,7 +1,7 @@
-/* cli/check_report.h - what one engine in one precision came to, as a line of checks.jsonl and as
+/* cli/render/check_report.h - what one engine in one precision came to, as a line of checks.jsonl and as
  * rows of the table. */
-#ifndef CLI_CHECK_REPORT_H
-#define CLI_CHECK_REPORT_H
+#ifndef CLI_RENDER_CHECK_REPORT_H
+#define CLI_RENDER_CHECK_REPORT_H
 
 #include "base/buf.h"
 #include "cli/check_setup.h"

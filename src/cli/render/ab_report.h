@@ -1,7 +1,7 @@
-/* cli/ab_report.h - what a comparison came to: as a line of ab_results.jsonl and as rows of the
+/* cli/render/ab_report.h - what a comparison came to: as a line of ab_results.jsonl and as rows of the
  * table (docs/ab.md). */
-#ifndef CLI_AB_REPORT_H
-#define CLI_AB_REPORT_H
+#ifndef CLI_RENDER_AB_REPORT_H
+#define CLI_RENDER_AB_REPORT_H
 
 #include "base/buf.h"
 #include "cli/ab_setup.h"

@@ -1,6 +1,6 @@
-/* cli/hints.h - hints for the reasons of a table's records, each once. */
-#ifndef CLI_HINTS_H
-#define CLI_HINTS_H
+/* cli/render/hints.h - hints for the reasons of a table's records, each once. */
+#ifndef CLI_RENDER_HINTS_H
+#define CLI_RENDER_HINTS_H
 
 #include <stdbool.h>
 

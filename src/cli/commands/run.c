@@ -1,4 +1,4 @@
-#include "cli/run.h"
+#include "cli/commands/run.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
-#include "cli/dry_run.h"
+#include "cli/render/dry_run.h"
 #include "cli/run_id.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"

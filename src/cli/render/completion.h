@@ -1,6 +1,6 @@
-/* cli/completion.h - the option tables as a completion script. */
-#ifndef CLI_COMPLETION_H
-#define CLI_COMPLETION_H
+/* cli/render/completion.h - the option tables as a completion script. */
+#ifndef CLI_RENDER_COMPLETION_H
+#define CLI_RENDER_COMPLETION_H
 
 #include "base/buf.h"
 

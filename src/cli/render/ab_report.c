@@ -1,4 +1,4 @@
-#include "cli/ab_report.h"
+#include "cli/render/ab_report.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
-/* cli/help.h - the text of --help, at most 80 columns, made from the tables. */
-#ifndef CLI_HELP_H
-#define CLI_HELP_H
+/* cli/render/help.h - the text of --help, at most 80 columns, made from the tables. */
+#ifndef CLI_RENDER_HELP_H
+#define CLI_RENDER_HELP_H
 
 #include "base/buf.h"
 #include "cli/command.h"

@@ -1,10 +1,10 @@
-#include "cli/man.h"
+#include "cli/render/man.h"
 
 #include <string.h>
 
 #include "base/version.h"
 #include "cli/command.h"
-#include "cli/help.h"
+#include "cli/render/help.h"
 
 #define PAGE_DATE "2026-11-22" /* of the last change of what it says */
 

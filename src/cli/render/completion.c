@@ -1,4 +1,4 @@
-#include "cli/completion.h"
+#include "cli/render/completion.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* cli/dry_run.h - what a run would measure, without starting or writing anything. */
-#ifndef CLI_DRY_RUN_H
-#define CLI_DRY_RUN_H
+/* cli/render/dry_run.h - what a run would measure, without starting or writing anything. */
+#ifndef CLI_RENDER_DRY_RUN_H
+#define CLI_RENDER_DRY_RUN_H
 
 #include "base/buf.h"
 #include "cli/run_setup.h"

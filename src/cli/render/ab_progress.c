@@ -1,4 +1,4 @@
-#include "cli/ab_progress.h"
+#include "cli/render/ab_progress.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "cli/check_report.h"
+#include "cli/render/check_report.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,13 +1,13 @@
-/* cli/table.h - the table on stdout at the end of a run, made from the records. */
-#ifndef CLI_TABLE_H
-#define CLI_TABLE_H
+/* cli/render/table.h - the table on stdout at the end of a run, made from the records. */
+#ifndef CLI_RENDER_TABLE_H
+#define CLI_RENDER_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "cli/hints.h"
+#include "cli/render/hints.h"
 #include "result/record.h"
 
 #define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */

@@ -1,8 +1,8 @@
-/* cli/ab_progress.h - what `tokmark ab` and `tokmark noise` say on stderr while they go on: on a
+/* cli/render/ab_progress.h - what `tokmark ab` and `tokmark noise` say on stderr while they go on: on a
  * terminal one line written over and over, elsewhere a line at each comparison's start and end.
  * SIGUSR1 gets the same line at any time. */
-#ifndef CLI_AB_PROGRESS_H
-#define CLI_AB_PROGRESS_H
+#ifndef CLI_RENDER_AB_PROGRESS_H
+#define CLI_RENDER_AB_PROGRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>

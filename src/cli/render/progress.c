@@ -1,4 +1,4 @@
-#include "cli/progress.h"
+#include "cli/render/progress.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "cli/signals.h"
-#include "cli/table.h"
+#include "cli/render/table.h"
 #include "measure/quantile.h"
 
 #define LINE_BYTES_MAX     1024

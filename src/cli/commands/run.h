@@ -1,6 +1,6 @@
-/* cli/run.h - `tokmark run`, from its options to its exit code. */
-#ifndef CLI_RUN_H
-#define CLI_RUN_H
+/* cli/commands/run.h - `tokmark run`, from its options to its exit code. */
+#ifndef CLI_COMMANDS_RUN_H
+#define CLI_COMMANDS_RUN_H
 
 #include "cli/command.h"
 

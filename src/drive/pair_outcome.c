@@ -1,0 +1,118 @@
+#include <math.h>
+#include <string.h>
+
+#include "drive/pair_state.h"
+#include "spec/device.h"
+
+static enum status take_side(const struct pair *pair, enum pair_name name, bool is_interrupted,
+                             struct pair_side_result *ret, struct err *err)
+{
+    const struct client *client = &pair->sides[name].client;
+    *ret = (struct pair_side_result){
+        .was_started = client->session.log_fd >= 0 || pair->starts_count > 0,
+        .verdict = client->session.has_ended ? client->session.verdict : VERDICT_OK,
+        .reasons = client->session.reasons,
+        .has_hello = client->has_hello,
+        .has_ready = client->has_ready,
+        .hello = client->hello,
+        .ready = client->ready,
+        .warmup_steps_count = pair->warmup_steps_count[name],
+        .blocks_count = BLOCKS_PER_SIDE * pair->rounds_count,
+        .steps_count = (uint64_t)BLOCKS_PER_SIDE * pair->rounds_count * pair->steps_per_block,
+    };
+    if (ret->verdict == VERDICT_OK && is_interrupted)
+        ret->verdict = VERDICT_INTERRUPTED;
+    const struct reasons *unsteady = &pair->unsteady[name];
+    if (ret->verdict == VERDICT_OK && unsteady->count > 0)
+        ret->verdict = VERDICT_UNSTEADY;
+    for (size_t i = 0; i < unsteady->count; i++)
+        reasons_add(&ret->reasons, unsteady->items[i].code, "%s", unsteady->items[i].text);
+    if (client->session.has_ended)
+        session_log_tail(&client->session, ret->log_tail);
+    if (ret->blocks_count == 0)
+        return STATUS_OK;
+    return interval_of_median(pair->figures[name], ret->blocks_count, PAIR_CONFIDENCE, &ret->median,
+                              err);
+}
+
+static void explain_undecided(const struct pair *pair, struct pair_result *result)
+{
+    const struct compare_result *seen = &result->comparison;
+    double threshold_percent = 100 * expm1(pair->plan->threshold);
+    if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
+        reasons_add(&result->reasons, "too_few_rounds",
+                    "%zu rounds, worth %.3g independent ones, are too few for a 95 %% interval",
+                    pair->rounds_count, seen->effective_count);
+    else if (pair->rounds_count > 0)
+        reasons_add(&result->reasons, "straddles_threshold",
+                    "the 95 %% interval of the ratio, %+.3g %% to %+.3g %%, is neither within "
+                    "+-%.3g %% nor beyond it",
+                    100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high),
+                    threshold_percent);
+}
+
+/* Were others on the processors for longer than is allowed? Then no outcome can be trusted. */
+static bool is_contended(const struct pair *pair, struct pair_result *result)
+{
+    for (size_t i = 0; i < PAIR_SIDES; i++) {
+        bool is_cpu = device_is_host(pair->plan->cells[i]->device);
+        double percent = 0;
+        char text[REASON_TEXT_BYTES];
+        if (contention_percent(&pair->contention[i], &percent) == NULL &&
+            (!result->has_contention || percent > result->contention_percent)) {
+            result->has_contention = true;
+            result->contention_percent = percent;
+        }
+        if (is_cpu &&
+            contention_is_over(&pair->contention[i], pair->plan->contention_limit_percent, text))
+            reasons_add(&result->reasons, "foreign_load", "%s", text);
+    }
+    return reasons_have(&result->reasons, "foreign_load");
+}
+
+static void judge(const struct pair *pair, struct pair_result *result)
+{
+    result->outcome = COMPARE_UNDECIDED;
+    bool is_spoiled = is_contended(pair, result) || !pair->is_complete;
+    for (int i = 0; i < PAIR_SIDES; i++) {
+        const struct pair_side_result *side = &result->sides[i];
+        if (!pair->sides[i].client.session.has_ended)
+            continue;
+        is_spoiled = true;
+        reasons_add(&result->reasons, i == PAIR_A ? "a_failed" : "b_failed", "%s is %s: %.380s",
+                    pair_title((enum pair_name)i), verdict_name(side->verdict),
+                    side->reasons.count > 0 ? side->reasons.items[0].text : "no reason given");
+    }
+    if (result->is_interrupted)
+        reasons_add(&result->reasons, "interrupted", "stopped by a signal after %zu rounds",
+                    pair->rounds_count);
+    for (size_t i = 0; i < pair->reasons.count; i++)
+        reasons_add(&result->reasons, pair->reasons.items[i].code, "%s",
+                    pair->reasons.items[i].text);
+    if (is_spoiled)
+        return;
+    result->outcome = result->comparison.outcome;
+    if (result->outcome == COMPARE_UNDECIDED)
+        explain_undecided(pair, result);
+}
+
+enum status pair_outcome(const struct pair *pair, struct pair_result *result, struct err *err)
+{
+    enum status status = STATUS_OK;
+    result->steps_per_block = pair->steps_per_block;
+    result->lead_in_steps_count = pair->lead_in_steps_count;
+    result->measured_ns = pair->measured_ns;
+    for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
+        status = take_side(pair, (enum pair_name)i, result->is_interrupted, &result->sides[i], err);
+    if (status == STATUS_OK && pair->rounds_count > 0)
+        status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
+                                PAIR_CONFIDENCE, &result->comparison, err);
+    if (status == STATUS_OK && pair_has_many_starts(pair) && pair->starts_count > 0)
+        compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE,
+                       &result->comparison);
+    result->starts_count = pair->starts_count;
+    memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
+    if (status == STATUS_OK)
+        judge(pair, result);
+    return status;
+}

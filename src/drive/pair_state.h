@@ -1,0 +1,47 @@
+/* drive/pair_state.h - a comparison under way, for pair.c, which runs it, and pair_outcome.c, which
+ * says what it came to. */
+#ifndef DRIVE_PAIR_STATE_H
+#define DRIVE_PAIR_STATE_H
+
+#include "drive/pair.h"
+#include "observe/contention.h"
+
+#define BLOCKS_PER_SIDE 2 /* of a round */
+
+struct pair {
+    const struct pair_plan *plan;
+    struct pair_side sides[PAIR_SIDES];
+    uint32_t steps_per_block;
+    double *log_ratios;          /* owned, like the next two: `capacity` rounds */
+    double *figures[PAIR_SIDES]; /* two a round */
+    size_t rounds_count, capacity;
+    uint64_t lead_in_steps_count;
+    uint64_t raw_steps_count;
+    uint64_t begin_ns;           /* of this start's measuring */
+    uint64_t measured_before_ns; /* by the starts before */
+    uint64_t measured_ns;
+    size_t starts_count; /* whole, with rounds */
+    double start_log_ratios[PAIR_STARTS_MAX];
+    size_t first_round;                  /* of this start */
+    struct reasons unsteady[PAIR_SIDES]; /* of the first start whose warm-up did not settle */
+    uint64_t warmup_steps_count[PAIR_SIDES];
+    size_t precise_looks; /* in a row */
+    size_t next_look;
+    bool has_look;
+    struct compare_result last_look;
+    bool is_complete;                         /* it came to its own end */
+    struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
+    struct reasons reasons;
+};
+
+/* Is the interval that of several starts? */
+static inline bool pair_has_many_starts(const struct pair *pair)
+{
+    return pair->plan->starts_min > 1;
+}
+
+/* The result of a comparison that has ended, complete or not. STATUS_NOMEM only. */
+MUST_CHECK enum status pair_outcome(const struct pair *pair, struct pair_result *result,
+                                    struct err *err);
+
+#endif
