@@ -4,9 +4,9 @@
 
 #include "cli/known.h"
 #include "cli/render/progress.h"
+#include "cli/render/table.h"
 #include "cli/run_setup.h"
 #include "cli/sentinel.h"
-#include "cli/render/table.h"
 #include "drive/trial.h"
 #include "store/store.h"
 

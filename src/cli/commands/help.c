@@ -1,6 +1,6 @@
+#include "cli/render/help.h"
 #include "base/nearest.h"
 #include "cli/command.h"
-#include "cli/render/help.h"
 
 struct help_options {
     bool unused;

@@ -1,7 +1,7 @@
+#include "engines/worker.h"
 #include "base/file.h"
 #include "base/nearest.h"
 #include "cli/command.h"
-#include "engines/worker.h"
 
 struct worker_options {
     const char *python;

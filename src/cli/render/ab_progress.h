@@ -1,6 +1,6 @@
-/* cli/render/ab_progress.h - what `tokmark ab` and `tokmark noise` say on stderr while they go on: on a
- * terminal one line written over and over, elsewhere a line at each comparison's start and end.
- * SIGUSR1 gets the same line at any time. */
+/* cli/render/ab_progress.h - what `tokmark ab` and `tokmark noise` say on stderr while they go on:
+ * on a terminal one line written over and over, elsewhere a line at each comparison's start and
+ * end. SIGUSR1 gets the same line at any time. */
 #ifndef CLI_RENDER_AB_PROGRESS_H
 #define CLI_RENDER_AB_PROGRESS_H
 

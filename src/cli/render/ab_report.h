@@ -1,5 +1,5 @@
-/* cli/render/ab_report.h - what a comparison came to: as a line of ab_results.jsonl and as rows of the
- * table (docs/ab.md). */
+/* cli/render/ab_report.h - what a comparison came to: as a line of ab_results.jsonl and as rows of
+ * the table (docs/ab.md). */
 #ifndef CLI_RENDER_AB_REPORT_H
 #define CLI_RENDER_AB_REPORT_H
 

@@ -1,5 +1,5 @@
-/* cli/render/check_report.h - what one engine in one precision came to, as a line of checks.jsonl and as
- * rows of the table. */
+/* cli/render/check_report.h - what one engine in one precision came to, as a line of checks.jsonl
+ * and as rows of the table. */
 #ifndef CLI_RENDER_CHECK_REPORT_H
 #define CLI_RENDER_CHECK_REPORT_H
 

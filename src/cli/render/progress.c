@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "cli/signals.h"
 #include "cli/render/table.h"
+#include "cli/signals.h"
 #include "measure/quantile.h"
 
 #define LINE_BYTES_MAX     1024

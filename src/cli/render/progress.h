@@ -1,4 +1,5 @@
-/* cli/render/progress.h - what a run says on stderr while it goes on: a listener of client/events.h.
+/* cli/render/progress.h - what a run says on stderr while it goes on: a listener of
+ * client/events.h.
  *
  * On a terminal one line is written over and over; elsewhere a plain line at each cell's start and
  * end. SIGUSR1 gets the same line at any time.
