@@ -149,7 +149,7 @@ static void fill_outcome(const struct reader *reader, enum parser_outcome outcom
     switch (outcome) {
     case PARSER_RECORD:
     case PARSER_PUBLISHED:
-        item->kind = READER_RECORD;
+        fill_note(item, READER_RECORD, "");
         item->record = parser_record(reader->parser);
         item->is_published = outcome == PARSER_PUBLISHED;
         break;

@@ -152,6 +152,7 @@ Test(result_reader, published_lines_of_json)
     item = next(reader);
     cr_assert_eq(item.kind, READER_RECORD, "%s", item.why);
     cr_assert(item.is_unended);
+    cr_assert_str_eq(item.why, "");
     expect_end(reader);
 }
 
