@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def rows():
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    section = text[text.index("## Models of one's own: what works") :]
+    section = text[text.index("## Your own models: what works") :]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [line for line in lines if not line.endswith("| test |") and not line.startswith("| ---")]
 
