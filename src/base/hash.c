@@ -15,6 +15,12 @@ uint64_t hash_u64(const void *bytes, size_t bytes_count)
     return XXH3_128bits(bytes, bytes_count).high64;
 }
 
+struct hash_wide hash_wide(const void *bytes, size_t bytes_count)
+{
+    XXH128_hash_t hash = XXH3_128bits(bytes, bytes_count);
+    return (struct hash_wide){.high = hash.high64, .low = hash.low64};
+}
+
 void hash_id(const void *bytes, size_t bytes_count, char id[HASH_ID_BYTES])
 {
     hash_id_format(hash_u64(bytes, bytes_count), id);

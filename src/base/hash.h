@@ -20,4 +20,10 @@ const char *hash_id_digits(const char *id);
 bool hash_id_is_same(const char *a, const char *b);
 uint64_t hash_u64(const void *bytes, size_t bytes_count);
 
+/* All 128 bits, where one collision in many millions of contents would lose one of them. */
+struct hash_wide {
+    uint64_t high, low;
+};
+struct hash_wide hash_wide(const void *bytes, size_t bytes_count);
+
 #endif

@@ -69,10 +69,11 @@ extern const unsigned command_list_count;
 extern const struct program program_list[];
 extern const unsigned program_list_count;
 
-/* One per file cmd_*.c. */
+/* One per file of commands/. */
 extern const struct command command_run, command_explain, command_env, command_models,
     command_engines, command_man, command_completion, command_version, command_help, command_worker,
-    command_check, command_setup, command_ab, command_noise, command_fields, command_cat;
+    command_check, command_setup, command_ab, command_noise, command_fields, command_cat,
+    command_registry;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

@@ -65,6 +65,11 @@ enum status parser_new(const enum fact_id *fields, size_t fields_count, struct p
     return status;
 }
 
+void parser_want_all(struct parser *parser)
+{
+    choose_fields(parser, NULL, 0);
+}
+
 void parser_free(struct parser *parser)
 {
     if (parser == NULL)

@@ -25,6 +25,8 @@ struct parser; /* opaque */
 MUST_CHECK enum status parser_new(const enum fact_id *fields, size_t fields_count,
                                   struct parser **ret_parser, struct err *err);
 void parser_free(struct parser *parser);
+/* From now on all fields are looked at. */
+void parser_want_all(struct parser *parser);
 
 /* The record of the last line that was one. Fields that were not asked for are null, "not_read";
  * those that the line lacks "not_recorded". Borrowed: until the next line. */

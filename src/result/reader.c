@@ -20,6 +20,7 @@ struct reader {
     struct csv_rows *rows;     /* owned; NULL until there is a header */
     enum format format;
     bool is_jsonl;
+    bool reads_rows_whole;
 };
 
 static enum status open_input(struct input *input, const struct reader_options *options,
@@ -33,6 +34,7 @@ static enum status open_input(struct input *input, const struct reader_options *
         return ERR(err, STATUS_NOMEM, "no memory to read results");
     }
     reader->is_jsonl = wanted->is_jsonl;
+    reader->reads_rows_whole = wanted->reads_rows_whole;
     reader->format = wanted->is_jsonl ? FORMAT_JSONL : FORMAT_UNKNOWN;
     enum status status =
         line_source_new(input, wanted->follows, RECORD_LINE_BYTES_MAX, &reader->lines, err);
@@ -131,6 +133,8 @@ static void learn_format(struct reader *reader, const struct line *line, bool *r
     } else if (csv_rows_take_header(reader->rows, line->text, line->bytes)) {
         reader->format = FORMAT_CSV;
         line_source_set_csv(reader->lines, RECORD_ROW_BYTES_MAX);
+        if (reader->reads_rows_whole)
+            parser_want_all(reader->parser);
         *ret_is_taken = true;
     }
 }
@@ -144,7 +148,7 @@ static void fill_note(struct reader_item *item, enum reader_kind kind, const cha
 }
 
 static void fill_outcome(const struct reader *reader, enum parser_outcome outcome,
-                         struct reader_item *item)
+                         const struct line *line, struct reader_item *item)
 {
     switch (outcome) {
     case PARSER_RECORD:
@@ -152,6 +156,8 @@ static void fill_outcome(const struct reader *reader, enum parser_outcome outcom
         fill_note(item, READER_RECORD, "");
         item->record = parser_record(reader->parser);
         item->is_published = outcome == PARSER_PUBLISHED;
+        item->text = reader->format == FORMAT_CSV ? NULL : line->text;
+        item->text_bytes = item->text != NULL ? line->bytes : 0;
         break;
     case PARSER_LATER: fill_note(item, READER_LATER, parser_why(reader->parser)); break;
     case PARSER_FOREIGN: fill_note(item, READER_FOREIGN, parser_why(reader->parser)); break;
@@ -177,7 +183,7 @@ static enum status take_whole(struct reader *reader, struct line *line, struct r
                                  ret_is_taken, &outcome, err)
                  : parser_take_line(reader->parser, line->text, line->bytes, &outcome, err);
     if (status == STATUS_OK && !*ret_is_taken)
-        fill_outcome(reader, outcome, item);
+        fill_outcome(reader, outcome, line, item);
     return status;
 }
 
@@ -195,7 +201,7 @@ static enum status take_torn(struct reader *reader, struct line *line, struct re
     enum parser_outcome outcome = PARSER_FOREIGN;
     status = parser_take_line(reader->parser, line->text, line->bytes, &outcome, err);
     if (status == STATUS_OK)
-        fill_outcome(reader, outcome, item);
+        fill_outcome(reader, outcome, line, item);
     item->is_unended = true;
     return status;
 }

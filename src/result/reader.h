@@ -37,6 +37,10 @@ struct reader_item {
     uint64_t offset;   /* of the line in the file, or in the archive's entry */
     uint64_t line;     /* its number, from 1; of a row the first of its lines */
     size_t bytes;      /* without its '\n' */
+    /* A record's line of JSON as it stands, without its '\n'; NULL where it is a row of CSV, or no
+     * record. Borrowed: until the next call. */
+    const char *text;
+    size_t text_bytes;
 };
 
 struct reader_options {
@@ -44,8 +48,9 @@ struct reader_options {
      * a record does not depend on them. */
     const enum fact_id *fields;
     size_t fields_count;
-    bool follows;  /* goes on when there is more, and by name when the file is replaced */
-    bool is_jsonl; /* it is lines of JSON, whatever it looks like: no archive, no CSV */
+    bool reads_rows_whole; /* `fields` is meant for lines of JSON: rows of CSV are read whole */
+    bool follows;          /* goes on when there is more, and by name when the file is replaced */
+    bool is_jsonl;         /* it is lines of JSON, whatever it looks like: no archive, no CSV */
 };
 
 struct reader; /* opaque */

@@ -71,6 +71,7 @@ COMMANDS = {
     "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer"),
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
+    "build/tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "build/tokmark run --help": Run(),
     # benchmarks/README.md
     "python benchmarks/bench_pytorch.py --device cuda:0 --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 400": Dry(is_gpu=True),
@@ -124,6 +125,8 @@ COMMANDS = {
     "tokmark cat _bench --fields mode,seq_len,batch_size,ms_p50,verdict": Reads(),
     "tokmark cat _bench.zip --where mode=train --where verdict=ok --format csv": Reads(),
     "tokmark cat _bench --fields started_at,verdict,ms_p50 --follow": Reads(),
+    "tokmark registry merge --into metrics.jsonl _bench": Reads(),
+    "tokmark registry merge --into metrics.jsonl _bench _bench.zip --include unsteady": Reads(),
     # under the published names
     "bench_pytorch --dry-run": Run(),
     "bench_pytorch --seq 128 512 2048 --batch 4 8 --mode train infer decode": Dry(),

@@ -35,8 +35,9 @@ LAYERS = {
     "client": MIDDLE,
     "observe": MIDDLE | {"telemetry", "client"},
     "drive": MIDDLE | {"client", "observe"},
+    "registry": RESULT | {"result"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "registry", "engines"},
 }
 
 BANNED_CALLS = (

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "kill_at_call.h"
 #include "result_record_sample.h"
 
 #define JSONL "bench_results.jsonl"
@@ -233,33 +233,9 @@ static void make_broken_folder(void)
     cr_assert_eq(fclose(file), 0);
 }
 
-/* Runs the child up to its `stops_max`-th entry to or return from the kernel, and kills it there.
- * True when it came to its end before. */
-static bool run_until(unsigned stops_max, struct shared *shared)
+static void store_two(void *context)
 {
-    pid_t pid = fork();
-    cr_assert(pid >= 0);
-    if (pid == 0) {
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-            _exit(9);
-        (void)raise(SIGSTOP);
-        store_many(2, 2, shared);
-    }
-    int status = 0;
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 9)
-        cr_skip_test("tracing is not allowed here");
-    for (unsigned i = 0; i < stops_max; i++) {
-        cr_assert_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
-        cr_assert_eq(waitpid(pid, &status, 0), pid);
-        if (!WIFSTOPPED(status)) {
-            cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-            return true;
-        }
-    }
-    cr_assert_eq(kill(pid, SIGKILL), 0);
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    return false;
+    store_many(2, 2, context);
 }
 
 Test(store_crash, killed_at_every_system_call_no_stored_record_is_lost, .timeout = 240)
@@ -269,7 +245,7 @@ Test(store_crash, killed_at_every_system_call_no_stored_record_is_lost, .timeout
     for (; !is_whole_run; stops++) {
         make_broken_folder();
         struct shared *shared = share();
-        is_whole_run = run_until(stops, shared);
+        is_whole_run = kill_at_call(stops, store_two, shared);
         uint64_t count = check_after_kill();
         cr_assert(count >= 2 + shared->stored_count, "stop %u: a stored record is gone", stops);
         cr_assert(count <= 2 + shared->stored_count + 1, "stop %u", stops);

@@ -1,0 +1,251 @@
+#include "registry/merge.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "registry/seen.h"
+#include "result/parser.h"
+
+#define FLUSH_BYTES   ((size_t)1 << 20)
+#define OUT_BYTES_MAX (FLUSH_BYTES + 8 * (size_t)RECORD_LINE_BYTES_MAX)
+#define START_BYTES   4096
+
+struct merge {
+    struct target target;
+    struct seen *seen;  /* owned */
+    struct buf scratch; /* of keys */
+    struct buf out;     /* lines to be written */
+    bool includes[ADMIT_KINDS_COUNT];
+    bool only_looks;
+    struct merge_counts counts;
+};
+
+/* --- what the registry is --- */
+
+static bool begins_with(const char *bytes, size_t bytes_count, const char *start)
+{
+    return bytes_count >= strlen(start) && memcmp(bytes, start, strlen(start)) == 0;
+}
+
+/* Lines of other programs are welcome, but a file that is no list of lines would be spoilt by one
+ * more. */
+static const char *find_other_kind(const char *bytes, size_t bytes_count)
+{
+    if (begins_with(bytes, bytes_count, "PK\3\4"))
+        return "a zip archive";
+    if (begins_with(bytes, bytes_count, "\x1F\x8B") ||
+        begins_with(bytes, bytes_count, "\x28\xB5\x2F\xFD"))
+        return "compressed";
+    if (begins_with(bytes, bytes_count, "\xFF\xFE") ||
+        begins_with(bytes, bytes_count, "\xFE\xFF") || memchr(bytes, '\0', bytes_count) != NULL)
+        return "not UTF-8 text";
+    if (begins_with(bytes, bytes_count, "\xEF\xBB\xBF"))
+        return find_other_kind(bytes + 3, bytes_count - 3);
+    if (begins_with(bytes, bytes_count, "framework,device,"))
+        return "a CSV file";
+    size_t at = 0;
+    while (at < bytes_count && strchr(" \t\r\n", bytes[at]) != NULL)
+        at++;
+    if (at < bytes_count && bytes[at] == '[')
+        return "one JSON array";
+    bool is_brace = at < bytes_count && bytes[at] == '{';
+    for (at++; is_brace && at < bytes_count && strchr(" \t\r", bytes[at]) != NULL;)
+        at++;
+    return is_brace && at < bytes_count && bytes[at] == '\n' ? "one JSON object over several lines"
+                                                             : NULL;
+}
+
+static enum status check_kind(const struct merge *merge, struct err *err)
+{
+    char start[START_BYTES];
+    ssize_t got = pread(merge->target.fd, start, sizeof(start), 0);
+    const char *kind = got > 0 ? find_other_kind(start, (size_t)got) : NULL;
+    if (kind == NULL)
+        return STATUS_OK;
+    return ERR(err, STATUS_INVALID,
+               "'%s' is %s; records go into a registry of one JSON object a line (JSONL)",
+               merge->target.path, kind);
+}
+
+static enum status learn_records(struct merge *merge, struct err *err)
+{
+    const struct reader_options options = {
+        .fields = admit_fields, .fields_count = admit_fields_count, .is_jsonl = true};
+    struct reader *reader = NULL;
+    struct reader_item item = {0};
+    enum status status =
+        reader_open_fd(merge->target.fd, merge->target.path, &options, &reader, err);
+    while (status == STATUS_OK && item.kind != READER_END) {
+        bool is_new = false;
+        status = reader_next(reader, &item, err);
+        if (status == STATUS_OK && item.kind == READER_RECORD)
+            status = seen_add(merge->seen, admit_key(&item, &merge->scratch), &is_new, err);
+    }
+    reader_close(reader);
+    return status;
+}
+
+enum status merge_open(const char *path, const bool includes[ADMIT_KINDS_COUNT], bool only_looks,
+                       struct merge **ret_merge, struct err *err)
+{
+    struct merge *merge = calloc(1, sizeof(*merge));
+    if (merge == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory to merge");
+    merge->only_looks = only_looks;
+    memcpy(merge->includes, includes, sizeof(merge->includes));
+    buf_init(&merge->scratch, RECORD_LINE_BYTES_MAX * 4);
+    buf_init(&merge->out, OUT_BYTES_MAX);
+    enum status status = target_open(&merge->target, path, only_looks, err);
+    if (status == STATUS_OK)
+        status = seen_new(&merge->seen, err);
+    if (status == STATUS_OK && merge->target.bytes > 0)
+        status = check_kind(merge, err);
+    if (status == STATUS_OK && merge->target.bytes > 0)
+        status = learn_records(merge, err);
+    if (status == STATUS_OK)
+        *ret_merge = merge;
+    else
+        merge_close(merge);
+    return status;
+}
+
+void merge_close(struct merge *merge)
+{
+    if (merge == NULL)
+        return;
+    target_close(&merge->target);
+    seen_free(merge->seen);
+    buf_release(&merge->scratch);
+    buf_release(&merge->out);
+    free(merge);
+}
+
+const struct merge_counts *merge_counts(const struct merge *merge)
+{
+    return &merge->counts;
+}
+
+/* --- what is added --- */
+
+/* The old content, with an end to its last line. */
+static enum status begin(struct merge *merge, struct err *err)
+{
+    char last = '\n';
+    enum status status = target_begin(&merge->target, err);
+    if (status == STATUS_OK)
+        status = target_copy_old(&merge->target, err);
+    if (status == STATUS_OK && merge->target.bytes > 0 &&
+        pread(merge->target.fd, &last, 1, (off_t)merge->target.bytes - 1) != 1)
+        status = ERR(err, STATUS_IO, "cannot read '%s'", merge->target.path);
+    if (status == STATUS_OK && last != '\n')
+        status = target_write(&merge->target, "\n", 1, err);
+    return status;
+}
+
+static enum status flush(struct merge *merge, struct err *err)
+{
+    enum status status = STATUS_OK;
+    if (merge->out.failed)
+        return ERR(err, STATUS_NOMEM, "no memory for the lines to be added");
+    if (!merge->only_looks && merge->out.length_bytes > 0) {
+        if (!target_has_begun(&merge->target))
+            status = begin(merge, err);
+        if (status == STATUS_OK)
+            status = target_write(&merge->target, merge->out.data, merge->out.length_bytes, err);
+    }
+    buf_reset(&merge->out);
+    return status;
+}
+
+static void append_published(const struct record *record, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_object(&writer);
+    for (enum fact_id id = 0; id < PARSER_PUBLISHED_COUNT; id++) {
+        json_put_key(&writer, fact_of(id)->name);
+        record_put_value(record, id, &writer);
+    }
+    json_end_object(&writer);
+    buf_append_char(out, '\n');
+}
+
+static void append_line(const struct reader_item *item, struct buf *out)
+{
+    size_t bytes = item->text_bytes;
+    while (bytes > 0 && item->text[bytes - 1] == '\r')
+        bytes--;
+    if (item->text == NULL && item->is_published) {
+        append_published(item->record, out);
+    } else if (item->text == NULL) {
+        record_format_json(item->record, out);
+    } else {
+        buf_append(out, item->text, bytes);
+        buf_append_char(out, '\n');
+    }
+}
+
+static enum status take_record(struct merge *merge, const struct reader_item *item, struct err *err)
+{
+    enum admit_kind kind;
+    if (admit_find_kind(item, &kind) && !merge->includes[kind]) {
+        merge->counts.left_out[kind]++;
+        return STATUS_OK;
+    }
+    bool is_new = false;
+    struct hash_wide key = admit_key(item, &merge->scratch);
+    if (merge->scratch.failed)
+        return ERR(err, STATUS_NOMEM, "no memory for a record's key");
+    enum status status = seen_add(merge->seen, key, &is_new, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!is_new) {
+        merge->counts.known++;
+        return STATUS_OK;
+    }
+    merge->counts.added++;
+    append_line(item, &merge->out);
+    return merge->out.failed || merge->out.length_bytes >= FLUSH_BYTES ? flush(merge, err)
+                                                                       : STATUS_OK;
+}
+
+static void take_note(struct merge *merge, const char *name, const struct reader_item *item)
+{
+    struct merge_counts *counts = &merge->counts;
+    if (counts->notes++ == 0)
+        (void)snprintf(counts->first_note, sizeof(counts->first_note),
+                       "%.300s, line %" PRIu64 ": %s", name, item->line, item->why);
+}
+
+enum status merge_add(struct merge *merge, const char *source, struct err *err)
+{
+    const struct reader_options options = {
+        .fields = admit_fields, .fields_count = admit_fields_count, .reads_rows_whole = true};
+    struct reader *reader = NULL;
+    struct reader_item item = {0};
+    enum status status = strcmp(source, "-") == 0
+                             ? reader_open_fd(0, "standard input", &options, &reader, err)
+                             : reader_open(source, &options, &reader, err);
+    while (status == STATUS_OK && item.kind != READER_END) {
+        status = reader_next(reader, &item, err);
+        if (status != STATUS_OK || item.kind == READER_END)
+            break;
+        if (item.kind == READER_RECORD)
+            status = take_record(merge, &item, err);
+        else
+            take_note(merge, reader_name(reader), &item);
+    }
+    reader_close(reader);
+    return status;
+}
+
+enum status merge_commit(struct merge *merge, struct err *err)
+{
+    enum status status = flush(merge, err);
+    if (status == STATUS_OK && target_has_begun(&merge->target))
+        status = target_commit(&merge->target, err);
+    return status;
+}
