@@ -1,5 +1,5 @@
 /* base/clock.h - the clocks: monotonic for durations, realtime only as a stamp, and what this
- * process has used of the processors. */
+ * process has used the CPUs. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

@@ -122,7 +122,7 @@ void num_format_double(double value, char text[NUM_TEXT_BYTES])
         (void)snprintf(text + strlen(text), NUM_TEXT_BYTES - strlen(text), ".0");
 }
 
-/* Three significant digits and the largest step that keeps the figure at or over 1. */
+/* Three significant digits and the largest unit that keeps the number at or over 1. */
 static void format_scaled(double value, double step, const char *const *suffixes, size_t count,
                           char text[NUM_TEXT_BYTES])
 {

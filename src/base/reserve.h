@@ -1,4 +1,4 @@
-/* base/reserve.h - how much host memory is left to everyone else. One figure for the worker, which
+/* base/reserve.h - how much host memory is left to everyone else. One number for the worker, which
  * refuses what would eat into it, and for the supervisor, which ends a worker that does. */
 #ifndef BASE_RESERVE_H
 #define BASE_RESERVE_H

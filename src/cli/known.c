@@ -8,9 +8,9 @@
 static enum status read_pace(struct known *known, struct err *err)
 {
     char path[FILE_PATH_BYTES];
-    enum status status = file_join(known->dir, PACE_NAME, path, err);
+    enum status status = file_join(known->dir, CLOCK_CHECK_NAME, path, err);
     if (status == STATUS_OK)
-        status = pace_read(path, known->machine_id, &known->pace_best_ns, err);
+        status = clock_check_read(path, known->machine_id, &known->pace_best_ns, err);
     return status;
 }
 
@@ -51,9 +51,9 @@ static enum status take_pace(struct known *known, const struct record *record)
     if (!known->has_pace || record_is_null(record, FACT_PACE_MS))
         return STATUS_OK;
     uint64_t seen_ns = (uint64_t)llround(record_double(record, FACT_PACE_MS) * 1e6);
-    if (!pace_improve(&known->pace_best_ns, seen_ns) || known->dir[0] == '\0')
+    if (!clock_check_improve(&known->pace_best_ns, seen_ns) || known->dir[0] == '\0')
         return STATUS_OK;
-    return pace_append(known->dir, known->machine_id, known->pace_best_ns, &known->err);
+    return clock_check_append(known->dir, known->machine_id, known->pace_best_ns, &known->err);
 }
 
 static enum status take_history(struct known *known, const struct record *record)

@@ -1,6 +1,6 @@
 /* cli/known.h - what earlier runs have left in the user's data folder: the machine's fastest pace
- * (store/pace.h) and what cells came to (store/history.h). Neither reading nor writing it stops a
- * run. */
+ * (store/clock_check.h) and what cells came to (store/history.h). Neither reading nor writing it
+ * stops a run. */
 #ifndef CLI_KNOWN_H
 #define CLI_KNOWN_H
 
@@ -9,8 +9,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "result/record.h"
+#include "store/clock_check.h"
 #include "store/history.h"
-#include "store/pace.h"
 
 struct known {
     bool has_pace, has_history; /* looked at */

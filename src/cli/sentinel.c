@@ -59,7 +59,7 @@ void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const str
     sentinel->cell = cell;
     sentinel->first = reading;
     sentinel->newest = reading;
-    sentinel->policy = sentinel_policy(policy, reading.median * NS_PER_MS);
+    sentinel->policy = canary_policy(policy, reading.median * NS_PER_MS);
     sentinel->change.limit_percent = policy->target_ci_percent;
     sentinel->last_ns = clock_now_ns();
 }
@@ -70,8 +70,8 @@ static void report_step(struct sentinel *sentinel, const struct measure_reading 
     /* What has no interval differs from nothing for certain: the one before stays. */
     if (!reading->median_95.is_known && sentinel->newest.median_95.is_known)
         return;
-    struct sentinel_change step =
-        sentinel_compare(&sentinel->newest, reading, sentinel->change.limit_percent);
+    struct canary_change step =
+        canary_compare(&sentinel->newest, reading, sentinel->change.limit_percent);
     if (step.is_beyond) {
         struct buf *out = &sentinel->report;
         buf_append_text(out, "The machine changed: the time of the sentinel (");
@@ -94,10 +94,10 @@ static void take_reading(struct sentinel *sentinel, const struct record *record)
     sentinel->readings_count++;
     sentinel->others_count = 0;
     sentinel->last_ns = clock_now_ns();
-    sentinel->change = (struct sentinel_change){.limit_percent = limit_percent};
+    sentinel->change = (struct canary_change){.limit_percent = limit_percent};
     if (!reading_of_record(record, &reading))
         return;
-    sentinel->change = sentinel_compare(&sentinel->first, &reading, limit_percent);
+    sentinel->change = canary_compare(&sentinel->first, &reading, limit_percent);
     report_step(sentinel, &reading);
 }
 
@@ -107,8 +107,8 @@ static bool is_due(const struct sentinel *sentinel, bool is_end)
         return false;
     if (is_end)
         return sentinel->readings_count > 0 && sentinel->others_count > 0;
-    return sentinel_is_due(clock_now_ns(), sentinel->last_ns, sentinel->interval_ns,
-                           sentinel->others_count);
+    return canary_is_due(clock_now_ns(), sentinel->last_ns, sentinel->interval_ns,
+                         sentinel->others_count);
 }
 
 enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t position,

@@ -1,5 +1,5 @@
 /* cli/sentinel.h - the one cell that a long sweep measures again and again, to see whether the
- * machine is still what it was. What it means is decided in measure/sentinel.h.
+ * machine is still what it was. What it means is decided in measure/canary.h.
  */
 #ifndef CLI_SENTINEL_H
 #define CLI_SENTINEL_H
@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "cli/render/progress.h"
 #include "drive/trial.h"
-#include "measure/sentinel.h"
+#include "measure/canary.h"
 #include "spec/cell.h"
 #include "store/store.h"
 
@@ -23,7 +23,7 @@ struct sentinel {
     struct measure_policy policy;
     struct measure_reading first;
     struct measure_reading newest; /* the last that has an interval */
-    struct sentinel_change change; /* of the last one against the first */
+    struct canary_change change;   /* of the last one against the first */
     uint64_t readings_count;       /* without the first, which is the cell's own record */
     uint64_t last_ns;
     uint64_t others_count; /* trials of other cells since the last one */

@@ -37,7 +37,7 @@ void tokens_batch(const struct tokens *tokens, uint64_t step, uint32_t *ret_inpu
 
 /* Tokens in the file; 0 for synthetic. */
 uint64_t tokens_count(const struct tokens *tokens);
-/* What AUTO came to: "synthetic", "uint16", "uint32" or "text". Static. */
+/* What AUTO resolved to: "synthetic", "uint16", "uint32" or "text". Static. */
 const char *tokens_form(const struct tokens *tokens);
 
 /* Hash of a file's content, for cell ids. The file is streamed. */

@@ -61,9 +61,10 @@ static enum status read_files(const char *path, const struct buf *content, json_
     {
         const char *word = json_string_value(file);
         if (status == STATUS_OK && (word == NULL || word[0] == '\0' || strchr(word, '/') != NULL))
-            status = ERR(err, STATUS_INVALID,
-                         "'%.200s': the file of tensor '%.80s' is no name of a file beside it",
-                         path, name);
+            status =
+                ERR(err, STATUS_INVALID,
+                    "'%.200s': the file of tensor '%.80s' is not a file name in the same folder",
+                    path, name);
         if (status == STATUS_OK && json_object_set_new(files, word, json_null()) != 0)
             status = ERR(err, STATUS_NOMEM, "out of memory");
     }
@@ -106,11 +107,12 @@ static enum status require_files(const char *path, json_t *files, struct err *er
         missing_count++;
     }
     if (missing_count > 0)
-        return ERR(err, STATUS_INVALID,
-                   "'%.200s' names %zu files of weights, of which %zu are not beside it: '%.120s'%s"
-                   "; complete the download",
-                   path, json_object_size(files), missing_count, first,
-                   missing_count > 1 ? " and others" : "");
+        return ERR(
+            err, STATUS_INVALID,
+            "'%.200s' names %zu files of weights, of which %zu are not in its folder: '%.120s'%s"
+            "; complete the download",
+            path, json_object_size(files), missing_count, first,
+            missing_count > 1 ? " and others" : "");
     return STATUS_OK;
 }
 

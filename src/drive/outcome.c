@@ -162,7 +162,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     set_json(record, FACT_COMMAND, options->origin.command_json, "not_given");
 }
 
-static void set_ms(struct record *record, enum fact_id field, const struct measure_figure *figure)
+static void set_ms(struct record *record, enum fact_id field, const struct measure_value *figure)
 {
     set_double(record, field, figure->is_known, figure->value / 1e6, "too_few_samples");
 }

@@ -1,4 +1,4 @@
-/* measure/compare.h - two sides measured in turn: which is faster, and is it certain? Pure.
+/* measure/compare.h - two sides measured alternately: which is faster, and is it certain? Pure.
  *
  * A round runs both sides under the same conditions, in the order A B B A (the next: B A A B), so
  * that whatever drifts evenly takes as much from one as from the other. It gives one number, the
@@ -8,7 +8,7 @@
  *
  * The decision: SAME only when the whole interval is within +-threshold; FASTER or SLOWER only when
  * all of it is beyond; else UNDECIDED. With a true difference of at most the threshold, FASTER or
- * SLOWER is said in at most (1 - confidence) / 2 of comparisons.
+ * SLOWER is reported in at most (1 - confidence) / 2 of comparisons.
  */
 #ifndef MEASURE_COMPARE_H
 #define MEASURE_COMPARE_H
@@ -26,7 +26,7 @@ struct compare_result {
     double effective_count;
     /* Of ln(B / A), the median over rounds or the mean over starts: below 0, B is faster. */
     double log_ratio;
-    struct measure_interval log_ratio_ci; /* needs rounds worth 6 independent ones at 95 % */
+    struct measure_interval log_ratio_ci; /* needs an effective 6 rounds at 95 % */
     double sign_p;                        /* two-sided exact sign test of "no difference" */
     double threshold;                     /* log ratio, >= 0 */
     enum compare_outcome outcome;         /* of B against A */
@@ -52,7 +52,7 @@ MUST_CHECK enum status compare_rounds(const double *log_ratios, size_t rounds_co
 
 /* Several starts, each with fresh workers on both sides: `start_log_ratios` are the medians of
  * their rounds, `starts_count` >= 1. Two processes of the same program differ for their whole lives
- * (where memory came to lie), which no number of rounds shows; so what counts is the spread between
+ * (memory placement), which no number of rounds shows; so what counts is the spread between
  * starts: their mean, and mean +- t(starts - 1) s / sqrt(starts), Student's, at `confidence`; no
  * interval of one start. Replaces ratio, interval, outcome and is_precise of `result`, which are
  * the rounds'. */

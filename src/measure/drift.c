@@ -53,7 +53,7 @@ static enum status theil_sen(const double *samples, size_t count, double *ret_sl
 /* --- halves --- */
 
 /* A half's median, and its interval once the half's own slope is taken out about its middle: else a
- * ramp would pass for samples that resemble their neighbours, and hide itself. (The whole's slope
+ * ramp would pass for autocorrelation, and hide itself. (The whole's slope
  * would make a ramp of what is flat before and after a step.) */
 struct half {
     double median;
@@ -121,7 +121,7 @@ enum status drift_beside(const double *samples, size_t count,
         return status;
     if (median->value > 0)
         drift.slope_percent =
-            (struct measure_figure){true, 100 * slope * (double)count / median->value};
+            (struct measure_value){true, 100 * slope * (double)count / median->value};
     compare_halves(&first, &second, &drift);
     drift.is_correlated = count >= CORRELATED_COUNT && !median->two_sided.is_known;
     *ret_drift = drift;
@@ -144,14 +144,14 @@ void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *
 {
     if (drift->has_drifted)
         reasons_add(reasons, "drift",
-                    "the second half's median is %+.3g %% from the first's (95 %% interval %+.3g "
-                    "to %+.3g %%; %g %% is allowed), the slope over the run %+.3g %%",
+                    "the second half's median differs from the first's by %+.3g %% (95 %% interval "
+                    "%+.3g to %+.3g %%; the limit is %g %%), the slope over the run is %+.3g %%",
                     drift->half_change_percent.value, drift->half_change_95.low,
                     drift->half_change_95.high, drift->limit_percent, drift->slope_percent.value);
     if (drift->is_correlated)
         reasons_add(reasons, "correlated",
-                    "%zu samples resemble their neighbours so much (autocorrelation %.2f at lag 1) "
-                    "that they allow no interval",
+                    "%zu samples are so strongly autocorrelated (%.2f at lag 1) that they give no "
+                    "interval",
                     count, drift->lag1);
 }
 

@@ -17,12 +17,12 @@
 struct drift {
     /* Theil and Sen's slope (median of all pairs' slopes) times the length of the series, in % of
      * its median: how much it changes from its begin to its end. Needs two samples. */
-    struct measure_figure slope_percent;
+    struct measure_value slope_percent;
     /* Median of the second half over that of the first, less 1, in %; the interval at 95 % by the
      * halves' own (square-and-add on the logarithms: Zou and Donner, "Construction of confidence
      * limits about effect measures", 2008), each without its own slope: a ramp would else pass for
      * correlation, and hide itself. Known where both halves' are. */
-    struct measure_figure half_change_percent;
+    struct measure_value half_change_percent;
     struct measure_interval half_change_95;
     double lag1;
     double limit_percent; /* as asked for */
@@ -37,7 +37,7 @@ MUST_CHECK enum status drift_of(const double *samples, size_t count, double limi
 MUST_CHECK enum status drift_beside(const double *samples, size_t count,
                                     const struct interval_quantile *median, double limit_percent,
                                     struct drift *ret_drift, struct err *err);
-/* Adds `drift` and `correlated` with their figures. */
+/* Adds `drift` and `correlated` with their numbers. */
 void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons);
 
 /* Tukey's fences: 1.5 (mild) and 3 (severe) interquartile ranges beyond the quartiles, which are
@@ -45,7 +45,7 @@ void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *
 struct outliers {
     double q1, q3;
     size_t low_severe, low_mild, high_mild, high_severe;
-    double mean_within; /* of the samples inside the mild fences, to be held against the mean */
+    double mean_within; /* of the samples inside the mild fences, to compare with the mean */
 };
 
 /* `sorted` ascending, count >= 1. */

@@ -40,9 +40,9 @@ void history_add_reason(const struct history *history, struct reasons *reasons)
         return;
     reasons_add(
         reasons, "runs_disagree",
-        "this run and the %zu before it of this cell by this program on this machine have medians "
-        "from %.6g to %.6g ms, a standard deviation of %.3g %% where one run known to +-%g %% "
-        "allows %.2g %%: the run's own interval holds for the state that the machine was in",
+        "this run and the last %zu runs of the same cell and program on this machine have medians "
+        "from %.6g to %.6g ms, a standard deviation of %.3g %%; runs precise to +-%g %% allow "
+        "%.2g %%: this run's interval holds only for the state that the machine was in",
         history->runs.count - 1, history->least, history->most, history->runs.spread_percent.value,
         history->limit_percent, 100 * allowed_sd(history->limit_percent));
 }

@@ -135,7 +135,7 @@ enum status interval_of_quantile_by(const double *samples, const double *sorted,
         quantile.two_sided = (struct measure_interval){true, value_at(sorted, count, n, low),
                                                        value_at(sorted, count, n, high)};
     if (interval_upper_rank(n, q, confidence, time.freedom, &high))
-        quantile.upper = (struct measure_figure){true, value_at(sorted, count, n, high)};
+        quantile.upper = (struct measure_value){true, value_at(sorted, count, n, high)};
     *ret_quantile = quantile;
     return STATUS_OK;
 }
@@ -168,7 +168,7 @@ struct measure_ratio interval_of_ratio(double first, struct measure_interval fir
     if (!(first > 0) || !(second > 0))
         return ratio;
     double change = log(second / first);
-    ratio.percent = (struct measure_figure){true, percent_of_log(change)};
+    ratio.percent = (struct measure_value){true, percent_of_log(change)};
     if (!first_95.is_known || !second_95.is_known || first_95.low <= 0 || second_95.low <= 0)
         return ratio;
     double down = hypot(log(second / second_95.low), log(first_95.high / first));

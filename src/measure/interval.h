@@ -1,6 +1,6 @@
-/* measure/interval.h - how far an estimate may be from the truth, for samples that resemble their
- * neighbours. Pure. Samples are in time order. What the intervals cover, and where they do not,
- * is in docs/metrics.md; bench/statistics_study.c measures it.
+/* measure/interval.h - confidence intervals for autocorrelated samples. Pure. Samples are in time
+ * order. docs/metrics.md defines them; docs/studies.md shows what they cover, and where they fail
+ * (bench/statistics_study.c).
  */
 #ifndef MEASURE_INTERVAL_H
 #define MEASURE_INTERVAL_H
@@ -13,8 +13,8 @@
 #define INTERVAL_BATCHES_MIN 10
 #define INTERVAL_BATCHES_MAX 1000
 
-/* The value, when n is large enough for it. */
-struct measure_figure {
+/* A value, known if n is large enough for it. */
+struct measure_value {
     bool is_known;
     double value;
 };
@@ -42,9 +42,9 @@ bool interval_upper_rank(double effective_count, double q, double confidence, do
 
 struct interval_quantile {
     double value;                      /* median, or nearest rank */
-    double effective_count;            /* of independent samples, for this quantile */
+    double effective_count;            /* effective sample size for this quantile */
     struct measure_interval two_sided; /* the interval at `confidence` */
-    struct measure_figure upper;       /* x_q is not over it, with `confidence`: one-sided */
+    struct measure_value upper;        /* x_q is not over it, with `confidence`: one-sided */
 };
 
 /* Quantile q of `samples` with its interval and bound. `sorted` are the same samples in ascending
@@ -58,21 +58,21 @@ MUST_CHECK enum status interval_of_quantile(const double *samples, const double 
 MUST_CHECK enum status interval_of_median(const double *samples, size_t count, double confidence,
                                           struct interval_quantile *ret_median, struct err *err);
 
-/* What one measurement of a cell came to. */
+/* The result of one measurement of a cell. */
 struct measure_reading {
     double median;                     /* 0: not known */
     struct measure_interval median_95; /* by the samples within it */
 };
 
-/* How much larger the second of two independent figures is, in %. */
+/* How much larger the second of two independent values is, in %. */
 struct measure_ratio {
-    struct measure_figure percent;      /* 100 (second / first - 1) */
-    struct measure_interval percent_95; /* known where both figures' own intervals are */
+    struct measure_value percent;       /* 100 (second / first - 1) */
+    struct measure_interval percent_95; /* known if both values' own intervals are */
 };
 
-/* The ratio of two positive figures, its interval by square-and-add from theirs on the logarithms
+/* The ratio of two positive values, its interval by square-and-add from theirs on the logarithms
  * (Zou and Donner, "Construction of confidence limits about effect measures", 2008). Not known
- * where a figure is not over 0. */
+ * where a value is not over 0. */
 struct measure_ratio interval_of_ratio(double first, struct measure_interval first_95,
                                        double second, struct measure_interval second_95);
 /* Is the whole interval over limit_percent, or under -limit_percent? */
@@ -87,11 +87,11 @@ struct interval_mean {
     struct measure_interval two_sided;
 };
 
-/* Mean by batch means: batches long beside the autocorrelation time t (10 (t - 1 / t) samples,
- * which leaves an AR(1) series 5 % of variance too little), at least INTERVAL_BATCHES_MIN of them,
- * Student's t with one degree of freedom less than batches. Samples that do not fill the last batch
- * are left out of the batches (from the front), not of the mean. Not known where ten batches are
- * shorter than a quarter of that. count >= 1. STATUS_NOMEM only. */
+/* Mean by batch means: batches long compared with the autocorrelation time t (10 (t - 1 / t)
+ * samples, which leaves an AR(1) series 5 % of variance too little), at least INTERVAL_BATCHES_MIN
+ * of them, Student's t with one degree of freedom less than batches. Samples that do not fill the
+ * last batch are left out of the batches (from the front), not of the mean. Not known where ten
+ * batches are shorter than a quarter of that. count >= 1. STATUS_NOMEM only. */
 MUST_CHECK enum status interval_of_mean(const double *samples, size_t count, double confidence,
                                         struct interval_mean *ret_mean, struct err *err);
 

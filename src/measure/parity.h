@@ -45,7 +45,7 @@ void parity_add(struct parity_sums *sums, const float *values, const float *refe
  *   weights:    max over elements of |a - b| / |b|: they are read, not computed
  *   parameters: |a - b| / |b| in the Euclidean norm: AdamW turns the rounding noise of a gradient
  * near zero into a step of any size, so single elements say nothing all others: max |a - b| / max
- * |b|, both over the whole tensor Where b is zero throughout: max |a - b| / `scale_max`, the
+ * |b|, both over the whole tensor. Where b is zero throughout: max |a - b| / `scale_max`, the
  * largest |b| of all tensors of the kind. Infinite when a value is not finite, or when there is no
  * scale at all and the two differ. */
 double parity_error(const struct parity_sums *sums, enum parity_kind kind, double scale_max);

@@ -250,8 +250,9 @@ static void add_warmup_reason(struct measure_state *state, const struct steady_l
     num_format_duration(state->warmup_ns, total);
     if (look->window == 0) {
         reasons_add(&state->reasons, "warmup_not_steady",
-                    "warm-up was capped after %" PRIu64 " steps, %s: too few or too uneven to see "
-                    "whether the step time had settled",
+                    "warm-up was capped after %" PRIu64
+                    " steps, %s: the samples are too few or too "
+                    "uneven to tell whether the step time is steady",
                     state->warmup_steps_done, total);
         return;
     }
@@ -261,8 +262,8 @@ static void add_warmup_reason(struct measure_state *state, const struct steady_l
     num_format_duration((uint64_t)look->before, before);
     reasons_add(&state->reasons, "warmup_not_steady",
                 "warm-up was capped after %" PRIu64 " steps, %s: the median of its last %zu "
-                "samples was %s, of the %zu before %s (%+.2g %%; accepted %.2g %%), trend %+.1f "
-                "standard deviations (accepted %g)",
+                "samples was %s, that of the %zu before %s (%+.2g %%; the limit is %.2g %%), with "
+                "a trend of %+.1f standard deviations (the limit is %g)",
                 state->warmup_steps_done, total, look->window / 2, last, look->window / 2, before,
                 100 * (look->last / look->before - 1), 100 * look->accepted / look->before,
                 look->trend_z, STEADY_TREND_Z);
@@ -336,17 +337,16 @@ static void add_target_reason(struct measure_state *state, const struct look *lo
     double target = state->policy.target_ci_percent;
     if (!look->has_interval) {
         reasons_add(&state->reasons, "target_ci_not_met",
-                    "%zu samples in %s, worth %.3g independent ones, are too few for a 95 %% "
+                    "%zu samples in %s (effective sample size %.3g) are too few for a 95 %% "
                     "interval of the median (target +-%g %%)",
                     state->steady.count, measured, look->effective_count, target);
         return;
     }
-    reasons_add(
-        &state->reasons, "target_ci_not_met",
-        "after %zu samples in %s, worth %.3g independent ones, the median is %.6g ms, 95 %% "
-        "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
-        state->steady.count, measured, look->effective_count, look->median_ns / 1e6,
-        look->low_ns / 1e6, look->high_ns / 1e6, look->ci_percent, target);
+    reasons_add(&state->reasons, "target_ci_not_met",
+                "after %zu samples in %s (effective sample size %.3g) the median is %.6g ms, 95 %% "
+                "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
+                state->steady.count, measured, look->effective_count, look->median_ns / 1e6,
+                look->low_ns / 1e6, look->high_ns / 1e6, look->ci_percent, target);
 }
 
 /* Few samples do not show how much they resemble their neighbours: then only an interval well
@@ -413,8 +413,7 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         add_target_reason(state, &look);
     if (is_capped && count < policy->samples_min)
         reasons_add(&state->reasons, "samples_min_not_reached",
-                    "%zu samples where at least %" PRIu32 " are asked for", count,
-                    policy->samples_min);
+                    "%zu samples; at least %" PRIu32 " are required", count, policy->samples_min);
     if (is_capped || is_met)
         state->phase = MEASURE_DONE;
     return STATUS_OK;

@@ -8,7 +8,7 @@
  *  - the measured time is at least time_min_ns,
  *  - the 95 % interval of the median (interval.h) is within target_ci_percent of the median on both
  *    sides, as it was at the look before, and
- *  - the samples are worth at least MEASURE_EFFECTIVE_MIN independent ones, and samples_min; the
+ *  - the effective sample size is at least MEASURE_EFFECTIVE_MIN, and samples_min; the
  *    latter alone is enough where the interval is within half the target.
  * Looks are at predeclared n only: samples_min, then each 1.25 times the last, rounded up.
  * Measuring also ends when time_max_ns has passed or MEASURE_SAMPLES_MAX samples are there (then
@@ -20,7 +20,7 @@
  * among them) lie within MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
  *
  * Blocks: as many steps as fit into block_target_ns; when synced per step, into more where what is
- * spent beside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
+ * spent outside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
  * them, up to MEASURE_BLOCK_NS_MAX and an eighth of steps_exact.
  *
  * Reason codes: warmup_not_steady, target_ci_not_met, samples_min_not_reached.
@@ -36,8 +36,8 @@
 #include "base/status.h"
 #include "spec/verdict.h"
 
-/* Raised when the same policy comes to mean other figures: what was measured before is then not
- * taken for the same (--resume). 2: intervals by the effective number of samples. */
+/* Raised when the same policy gives different results: earlier measurements then do not count as
+ * the same (--resume). 2: intervals by the effective number of samples. */
 #define MEASURE_METHOD         2
 #define MEASURE_STEADY_PERCENT 5.0
 #define MEASURE_EFFECTIVE_MIN  20.0
@@ -90,11 +90,11 @@ struct measure_state {
     uint64_t first_step_ns; /* of the warm-up's (or else the run's) first step */
     uint64_t steady_steps_done;
     uint64_t steady_ns;   /* sum of the blocks' windows */
-    uint64_t overhead_ns; /* beside the windows of so many blocks; of both phases */
+    uint64_t overhead_ns; /* outside the windows of so many blocks; of both phases */
     uint64_t overhead_blocks_count;
     size_t next_look;       /* the n at which the interval is looked at next */
     double ci_percent;      /* wider side of the interval at the last look; infinite before one */
-    double effective_count; /* independent samples that the last look's were worth; 0 before one */
+    double effective_count; /* effective sample size at the last look; 0 before one */
     bool is_warmup_steady;  /* auto: its end was detected, not capped */
     struct reasons reasons; /* unmet conditions, in the order found */
 };
@@ -107,7 +107,7 @@ struct measure_order measure_next(const struct measure_state *state);
 MUST_CHECK enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
                                          uint64_t window_ns, const uint64_t *step_ns,
                                          struct err *err);
-/* What was spent on the last block beside its window, its batches and its losses. */
+/* Time of the last block outside its window, its batches and its losses. */
 void measure_add_overhead(struct measure_state *state, uint64_t overhead_ns);
 /* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
  * until a step has been seen. */

@@ -18,7 +18,7 @@
 
 double series_mean(const double *values, size_t count)
 {
-    /* Relative to the first: no digits are lost when the spread is tiny beside the mean. */
+    /* Relative to the first: no digits are lost when the spread is tiny compared with the mean. */
     double sum = 0;
     for (size_t i = 0; i < count; i++)
         sum += values[i] - values[0];
@@ -216,7 +216,7 @@ static bool add_pairs(const double *centered, size_t count, const double *sums, 
 static void finish_time(double time, size_t window, size_t count, struct series_time *ret_time)
 {
     double n = (double)count;
-    /* Ten samples cannot be worth less than one. */
+    /* The effective sample size of ten samples is at least one. */
     time = fmin(fmax(time, 1), n);
     /* Only the part over 1 was estimated. */
     double excess = 1 - 1 / (time * time);

@@ -22,7 +22,7 @@ struct series_time {
     double effective_count; /* count / time */
 };
 
-/* No digits are lost when the spread is tiny beside the mean. count >= 1. */
+/* No digits are lost when the spread is tiny compared with the mean. count >= 1. */
 double series_mean(const double *values, size_t count);
 /* Autocorrelation at lag 1; 0 for a series without spread or of fewer than two. */
 double series_lag1(const double *values, size_t count);

@@ -7,7 +7,7 @@
  *    So strict a test says no to a third of steady windows; the next block is then looked at.
  * A trend that is too small to matter is no obstacle: the rule is also met where the medians'
  * difference and twice its standard error together are within STEADY_CHANGE_SURE_PERCENT.
- * It was chosen beside the rules of fio, pyperf and MSER-5 by simulation and on recorded series:
+ * It was compared with the rules of fio, pyperf and MSER-5 by simulation and on recorded series:
  * docs/metrics.md, bench/study_warmup.c.
  */
 #ifndef MEASURE_STEADY_H

@@ -9,11 +9,11 @@
 
 #define CONFIDENCE 0.95
 
-/* Welford's recurrence: no cancellation when the spread is tiny beside the mean. */
-static struct measure_figure sample_stddev(const double *samples, size_t count)
+/* Welford's recurrence: no cancellation when the spread is tiny compared with the mean. */
+static struct measure_value sample_stddev(const double *samples, size_t count)
 {
     if (count < 2)
-        return (struct measure_figure){0};
+        return (struct measure_value){0};
     double mean = 0;
     double squares = 0;
     for (size_t i = 0; i < count; i++) {
@@ -21,13 +21,13 @@ static struct measure_figure sample_stddev(const double *samples, size_t count)
         mean += difference / (double)(i + 1);
         squares += difference * (samples[i] - mean);
     }
-    return (struct measure_figure){true, sqrt(squares / (double)(count - 1))};
+    return (struct measure_value){true, sqrt(squares / (double)(count - 1))};
 }
 
 /* The quantile and its bound from above. */
 static enum status add_tail(const double *samples, const double *sorted, size_t count, double rho,
-                            double q, struct measure_figure *ret_value,
-                            struct measure_figure *ret_upper, struct err *err)
+                            double q, struct measure_value *ret_value,
+                            struct measure_value *ret_upper, struct err *err)
 {
     if (count < quantile_samples_min(q, CONFIDENCE))
         return STATUS_OK;
@@ -36,7 +36,7 @@ static enum status add_tail(const double *samples, const double *sorted, size_t 
         interval_of_quantile_by(samples, sorted, count, rho, q, CONFIDENCE, &found, err);
     if (status != STATUS_OK)
         return status;
-    *ret_value = (struct measure_figure){true, found.value};
+    *ret_value = (struct measure_value){true, found.value};
     *ret_upper = found.upper;
     return STATUS_OK;
 }
@@ -63,8 +63,8 @@ static enum status add_intervals(const double *samples, const double *sorted, si
     summary->mean_95 = mean.two_sided;
     const struct {
         double q;
-        struct measure_figure *value;
-        struct measure_figure *upper;
+        struct measure_value *value;
+        struct measure_value *upper;
     } tails[] = {{0.9, &summary->p90_ns, &summary->p90_upper_95_ns},
                  {0.95, &summary->p95_ns, &summary->p95_upper_95_ns},
                  {0.99, &summary->p99_ns, &summary->p99_upper_95_ns},

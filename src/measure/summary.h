@@ -1,4 +1,5 @@
-/* measure/summary.h - samples to figures. Pure. Formulas and sources: docs/metrics.md. */
+/* measure/summary.h - from samples to summary statistics. Pure. Formulas and sources:
+ * docs/metrics.md. */
 #ifndef MEASURE_SUMMARY_H
 #define MEASURE_SUMMARY_H
 
@@ -21,23 +22,23 @@ struct measure_summary {
     double mean_ns; /* window / steps, so that mean and tokens_per_second say the same */
     double min_ns;
     double max_ns;
-    struct measure_figure stddev_ns; /* n >= 2 */
+    struct measure_value stddev_ns; /* n >= 2 */
     double median_ns;
     struct measure_interval median_95; /* order statistics among effective_count, needs 6 of them */
-    double effective_count;          /* independent samples that these are worth, for the median */
-    double samples_mean_ns;          /* of the samples; mean_ns where a sample is a step */
-    struct measure_interval mean_95; /* batch means, about samples_mean_ns */
-    double lag1;                     /* autocorrelation of neighbouring samples */
-    struct measure_figure p90_ns;    /* n >= 29 */
-    struct measure_figure p95_ns;    /* n >= 59 */
-    struct measure_figure p99_ns;    /* n >= 299 */
-    struct measure_figure p999_ns;   /* n >= 2995 */
+    double effective_count;            /* effective sample size for the median */
+    double samples_mean_ns;            /* of the samples; mean_ns where a sample is a step */
+    struct measure_interval mean_95;   /* batch means, about samples_mean_ns */
+    double lag1;                       /* autocorrelation of neighbouring samples */
+    struct measure_value p90_ns;       /* n >= 29 */
+    struct measure_value p95_ns;       /* n >= 59 */
+    struct measure_value p99_ns;       /* n >= 299 */
+    struct measure_value p999_ns;      /* n >= 2995 */
     /* One-sided: the quantile is not over this, with 95 %; needs as many independent samples. */
-    struct measure_figure p90_upper_95_ns;
-    struct measure_figure p95_upper_95_ns;
-    struct measure_figure p99_upper_95_ns;
-    struct measure_figure p999_upper_95_ns;
-    struct outliers outliers; /* labelled; every figure above is of all samples */
+    struct measure_value p90_upper_95_ns;
+    struct measure_value p95_upper_95_ns;
+    struct measure_value p99_upper_95_ns;
+    struct measure_value p999_upper_95_ns;
+    struct outliers outliers; /* labelled; every value above is of all samples */
 };
 
 /* `samples`: ns per step, in time order; not changed. samples_count >= 1. STATUS_NOMEM only. */

@@ -34,8 +34,8 @@ struct trials trials_of(const struct measure_reading *readings, size_t count)
     trials.location_95 =
         (struct measure_interval){true, first * exp(mean - half), first * exp(mean + half)};
     trials.log_sd = sqrt(variance);
-    trials.spread_percent = (struct measure_figure){true, 100 * sqrt(expm1(variance))};
-    trials.range_percent = (struct measure_figure){true, 100 * (most / least - 1)};
+    trials.spread_percent = (struct measure_value){true, 100 * sqrt(expm1(variance))};
+    trials.range_percent = (struct measure_value){true, 100 * (most / least - 1)};
     return trials;
 }
 

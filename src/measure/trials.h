@@ -13,16 +13,16 @@
 struct trials {
     size_t count;
     /* Geometric mean of the medians. Not their median: that has no interval from order statistics
-     * below six trials, and an interval has to be one of the figure that it stands beside. */
+     * below six trials, and an interval has to belong to the value that it is shown with. */
     double location;
     /* exp(mean of the logarithms +- t_(k-1) s / sqrt(k)), s their standard deviation; two trials
      * or more. Assumes nothing but trials whose logarithms are about normal and independent. */
     struct measure_interval location_95;
     /* 100 sqrt(exp(s^2) - 1): the standard deviation between trials in % (the geometric
      * coefficient of variation, as a log-normal has it); two trials or more. */
-    struct measure_figure spread_percent;
-    double log_sd;                       /* s itself; 0 of one trial */
-    struct measure_figure range_percent; /* slowest over fastest, less 1; two trials or more */
+    struct measure_value spread_percent;
+    double log_sd;                      /* s itself; 0 of one trial */
+    struct measure_value range_percent; /* slowest over fastest, less 1; two trials or more */
 };
 
 /* `count` >= 1 trials, every median known. */

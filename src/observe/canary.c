@@ -15,17 +15,17 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     (void)state;
     /* It has no verdict on itself. */
     if (seen->summary != NULL && facts->first_reading == NULL)
-        sentinel_add_reason(&facts->change, &found);
+        canary_add_reason(&facts->change, &found);
     judgement_add_all(judgement, VERDICT_UNSTEADY, &found);
 }
 
 /* Of the canary's own record: this median from the first. */
-static struct sentinel_change own_change(const struct canary_facts *facts,
-                                         const struct record *record)
+static struct canary_change own_change(const struct canary_facts *facts,
+                                       const struct record *record)
 {
     struct measure_reading newest = {0};
     (void)reading_of_record(record, &newest);
-    return sentinel_compare(facts->first_reading, &newest, facts->change.limit_percent);
+    return canary_compare(facts->first_reading, &newest, facts->change.limit_percent);
 }
 
 static const enum fact_id fields[] = {FACT_SENTINEL_CHANGE_PERCENT, FACT_SENTINEL_CHANGE_LOW,
@@ -35,7 +35,7 @@ static void put(const void *state, const struct observed *seen, struct record *r
 {
     const struct canary_facts *facts = seen->options->canary;
     bool is_own = facts->first_reading != NULL;
-    struct sentinel_change change = is_own ? own_change(facts, record) : facts->change;
+    struct canary_change change = is_own ? own_change(facts, record) : facts->change;
     (void)state;
     if (!change.ratio.percent.is_known) {
         for (size_t i = 0; i < ARRAY_COUNT(fields); i++)

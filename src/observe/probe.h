@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "client/client.h"
-#include "measure/sentinel.h"
+#include "measure/canary.h"
 #include "measure/summary.h"
 #include "result/record.h"
 #include "spec/cell.h"
@@ -19,8 +19,8 @@
 
 /* What the sweep's canary cell says. */
 struct canary_facts {
-    struct sentinel_change change; /* of its newest measurement from its first */
-    const char *unknown_reason;    /* a word; NULL: the change is known. Borrowed */
+    struct canary_change change; /* of its newest measurement from its first */
+    const char *unknown_reason;  /* a word; NULL: the change is known. Borrowed */
     /* This trial is the canary itself, whose first measurement was this; NULL: it is another cell.
      * Borrowed. */
     const struct measure_reading *first_reading;

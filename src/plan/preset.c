@@ -71,7 +71,7 @@ static enum status read_preset(const char *text, size_t text_bytes, const char *
     json_t *object = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, &error);
     if (object == NULL)
         return ERR(err, STATUS_INVALID, "model '%s', line %d: %s", what, error.line, error.text);
-    (void)json_object_del(object, "summary"); /* for people; not a figure of the model */
+    (void)json_object_del(object, "summary"); /* for people; not a setting of the model */
 
     struct model_spec spec = {0};
     struct err why = {0};

@@ -316,7 +316,7 @@ static void read_step_ns(struct fields *fields, struct proto_block *block)
     const json_t *array = get(fields, "step_ns");
     if (block->sync == PROTO_SYNC_BLOCK) {
         if (array != NULL)
-            fail(fields, "step_ns", "has no place in a block that is synced as a whole");
+            fail(fields, "step_ns", "must be left out of a block with \"sync\": \"block\"");
         return;
     }
     if (json_array_size(array) != block->steps_count) {

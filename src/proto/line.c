@@ -56,7 +56,7 @@ static enum status wait_readable(const struct line_reader *reader, uint64_t dead
         if (wake_fd >= 0 && polled[1].revents != 0)
             return ERR(err, STATUS_INTERRUPTED, "a signal came while waiting for a line");
         if (deadline_ns != 0 && clock_now_ns() >= deadline_ns)
-            return ERR(err, STATUS_TIMEOUT, "no whole line before the deadline");
+            return ERR(err, STATUS_TIMEOUT, "no complete line before the deadline");
     }
 }
 

@@ -59,7 +59,7 @@ struct proto_worker_hello {
     char engine[PROTO_WORD_BYTES];
     char engine_version[PROTO_WORD_BYTES];
     int64_t pid;
-    bool is_synthetic; /* its figures are made up */
+    bool is_synthetic; /* its results are made up */
 };
 
 /* Bytes by part; total is given, not summed, and is what the process grows by. All 0 = unknown. */
@@ -109,7 +109,7 @@ struct proto_run {
     enum proto_sync sync;
 };
 
-/* What a block says beside its steps. proto_observation_init() makes all of it unknown. */
+/* What a block reports besides its steps. proto_observation_init() makes all of it unknown. */
 struct proto_observation {
 #define BLOCK(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire, fold) \
     PROTO_MEMBER_##wire(key)
@@ -128,7 +128,7 @@ struct proto_block {
     struct proto_observation observation;
 };
 
-/* memory: bytes now. Process figures are absolute, of the worker. */
+/* memory: bytes now. Process values are absolute, of the worker. */
 struct proto_memory {
     struct proto_memory_parts parts;
 #define MEMORY(id, name, type, unit, group, better, meaning, null_when, reasons, key, wire) \

@@ -115,8 +115,8 @@ static enum parser_outcome judge_without_schema(struct parser *parser,
         if (values[id].kind == SCAN_ABSENT) {
             parser_set_why(
                 parser,
-                "it has no 'schema', so it is no record of tokmark's; nor has it '%s', as "
-                "the published scripts' records have",
+                "it has no 'schema', so it is not a record of tokmark; nor does it have '%s', as "
+                "records of the published scripts do",
                 fact_of(id)->name);
             return PARSER_FOREIGN;
         }
@@ -133,7 +133,7 @@ static enum parser_outcome judge_schema(struct parser *parser, const struct scan
         return judge_without_schema(parser, values);
     if (schema->kind != SCAN_NUMBER || !scan_take_u64(schema, &number, &is_over) ||
         (number == 0 && !is_over)) {
-        parser_set_why(parser, "its schema is none of a record of tokmark's");
+        parser_set_why(parser, "its schema is not that of a tokmark record");
         return PARSER_FOREIGN;
     }
     if (is_over || number > RECORD_SCHEMA_VERSION) {

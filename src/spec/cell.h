@@ -102,7 +102,7 @@ struct cell_options {
     enum cell_moe moe;
     enum cell_compile compile;
     enum cell_source source;
-    bool keeps_defaults; /* nobody named a preset: a package found has its own figures */
+    bool keeps_defaults; /* nobody named a preset: a package found keeps its own settings */
     bool trusts_code;    /* code that lies in a transformers folder may run */
     char settings_json[CELL_PATH_BYTES]; /* JSON object of strings: settings of the model's own
                                           * configuration; "" = none */

@@ -171,7 +171,7 @@ enum status model_spec_read(const json_t *object, struct model_spec *spec, struc
         } else {
             status = ERR(err, STATUS_INVALID, "model: %s must be a %s", key,
                          is_number                   ? "number"
-                         : field->type == FIELD_BOOL ? "truth value"
+                         : field->type == FIELD_BOOL ? "boolean"
                                                      : "word");
         }
         if (status != STATUS_OK)

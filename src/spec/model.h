@@ -1,4 +1,4 @@
-/* spec/model.h - what a transformer is: the figures of a preset, and everything that follows from
+/* spec/model.h - what a transformer is: the settings of a preset, and everything that follows from
  * them (tensor names and shapes, parameter counts, floating-point work).
  *
  * One description serves every engine and every preset: `superintelligence` (RMSNorm, rotary,

@@ -34,8 +34,8 @@ bool verdict_parse(const char *text, enum verdict *ret_verdict);
 /* A finished outcome is not measured again by --resume: ok, unsteady, invalid, unsupported, oom.
  * The others (timeout, crashed, protocol_error, interrupted) say nothing final about the cell. */
 bool verdict_is_finished(enum verdict verdict);
-/* May the cell come to another verdict when it is only measured again? So where what decided was
- * the machine at that moment: others on it, heat, memory that others held. Then a verdict that is
+/* May measuring again give another verdict? Yes if the machine at that moment decided: CPU
+ * contention, thermal throttling, memory that others held. Then a verdict that is
  * finished otherwise is not. */
 bool verdict_may_pass(const char *deciding_code);
 
@@ -43,7 +43,7 @@ bool verdict_may_pass(const char *deciding_code);
 #define REASON_TEXT_BYTES 512
 #define REASONS_MAX       16
 
-/* code: stable snake_case word ("memory_does_not_fit"); text: for people, with the figures. */
+/* code: stable snake_case word ("memory_does_not_fit"); text: for people, with numbers. */
 struct reason {
     char code[REASON_CODE_BYTES];
     char text[REASON_TEXT_BYTES];

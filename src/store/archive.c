@@ -292,7 +292,8 @@ static enum status plain_name(const char *dir, char name[FILE_PATH_BYTES], struc
             return ERR(err, STATUS_LIMIT, "path too long: %.80s...", dir);
     }
     if (strcmp(name, "/") == 0)
-        return ERR(err, STATUS_INVALID, "cannot archive '/': there is no place beside it");
+        return ERR(err, STATUS_INVALID,
+                   "cannot archive '/': there is no folder to put the archive into");
     return STATUS_OK;
 }
 

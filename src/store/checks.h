@@ -27,7 +27,7 @@ enum checks_finding { CHECKS_NONE, CHECKS_PASSED, CHECKS_REFERENCE, CHECKS_FAILE
 
 #define CHECKS_RUN_BYTES 64
 
-/* What the newest line of `dir` that fits and came to a comparison says, and in which run it was
+/* What the newest line of `dir` that fits and has a comparison says, and in which run it was
  * made. A folder without checks is CHECKS_NONE; lines that are none of ours are passed over. */
 MUST_CHECK enum status checks_find(const char *dir, const struct checks_wanted *wanted,
                                    enum checks_finding *ret_finding,

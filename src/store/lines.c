@@ -80,9 +80,9 @@ static const char *advice(int error)
 {
     switch (error) {
     case ENOSPC:
-    case EDQUOT: return "; free some space, then go on with --resume";
-    case EFBIG: return "; raise the file size limit (ulimit -f), then go on with --resume";
-    default: return "; mend that, then go on with --resume";
+    case EDQUOT: return "; free some space, then continue with --resume";
+    case EFBIG: return "; raise the file size limit (ulimit -f), then continue with --resume";
+    default: return "; fix that, then continue with --resume";
     }
 }
 

@@ -2,8 +2,8 @@
  *
  *   DIR/bench_results.jsonl   the truth: one record a line, one write(2) each, O_APPEND
  *   DIR/bench_results.csv     made from it
- *   DIR/sentinel.jsonl        records of a sweep's sentinel, apart from the results
- *   DIR/samples/<cell_id>.<trial>.jsonl   raw samples, a line a block; of a sentinel
+ *   DIR/sentinel.jsonl        records of the canary cell, apart from the results
+ *   DIR/samples/<cell_id>.<trial>.jsonl   raw samples, a line a block; of a canary cell
  *                                         <cell_id>.sentinel.<trial>.jsonl
  *   DIR/logs/<cell_id>.log    workers' stderr
  *   DIR/.tokmark.lock         flock'd by the writer, holds its pid
@@ -70,8 +70,8 @@ bool store_median_of(const struct record *record, struct store_median *ret_media
 bool store_find_median(const struct store *store, const char *cell_id, const char *policy_id,
                        uint64_t trial, const char *environment_id, struct store_median *ret_median);
 
-/* Until it is called with false: what is appended, records and samples, is a sentinel's. Its
- * records go to sentinel.jsonl with the same care, and count for nothing else here. */
+/* Until it is called with false, appended records and samples belong to the canary cell. Its
+ * records go to sentinel.jsonl with the same guarantees, and count for nothing else here. */
 void store_set_sentinel(struct store *store, bool is_sentinel);
 
 /* Appends one line, with or without its '\n',

@@ -338,10 +338,10 @@ def test_shards_that_are_missing_are_never_made_up(tmp_path):
     assert "git lfs pull" in refused(tmp_path)[1]
     parts[1].unlink()
     kind, text = refused(tmp_path)
-    assert kind == "model" and "of which 1 are not beside it" in text and parts[1].name in text
+    assert kind == "model" and "of which 1 are not in its folder" in text and parts[1].name in text
     for part in parts:
         part.unlink(missing_ok=True)
-    assert f"of which {len(parts)} are not beside it" in refused(tmp_path)[1]
+    assert f"of which {len(parts)} are not in its folder" in refused(tmp_path)[1]
 
 
 def changed(folder, change):

@@ -76,7 +76,7 @@ Test(data_weights_index, files_that_are_not_there_are_counted_and_named)
         put("x.json", "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"three.safetensors\"}}");
     cr_assert_eq(weights_index_hash(index, id, &err), STATUS_INVALID);
     cr_assert_not_null(
-        strstr(err.text, "names 2 files of weights, of which 1 are not beside it: 'three."));
+        strstr(err.text, "names 2 files of weights, of which 1 are not in its folder: 'three."));
 }
 
 Test(data_weights_index, what_is_no_index)
@@ -85,8 +85,9 @@ Test(data_weights_index, what_is_no_index)
         {"{\"weight_map\":", "is not JSON"},
         {"[]", "has no weight_map"},
         {"{\"weight_map\":{}}", "has no weight_map"},
-        {"{\"weight_map\":{\"a\":3}}", "is no name of a file beside it"},
-        {"{\"weight_map\":{\"a\":\"../one.safetensors\"}}", "is no name of a file beside it"},
+        {"{\"weight_map\":{\"a\":3}}", "is not a file name in the same folder"},
+        {"{\"weight_map\":{\"a\":\"../one.safetensors\"}}",
+         "is not a file name in the same folder"},
     };
     put_both();
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

@@ -22,7 +22,7 @@ static struct cell sandbox_cell(const char *model, enum cell_mode mode)
     return cell;
 }
 
-struct figures {
+struct results {
     uint64_t ns[STEPS];
     double loss_first;
     double loss_last;
@@ -32,44 +32,44 @@ struct figures {
     struct proto_ready ready;
 };
 
-static struct figures *run(const struct cell *cell)
+static struct results *run(const struct cell *cell)
 {
-    struct figures *figures = calloc(1, sizeof(*figures));
+    struct results *results = calloc(1, sizeof(*results));
     struct err err = {0};
     void *context = NULL;
     cr_assert_eq(sandbox_engine.supports(cell, &err), STATUS_OK);
-    cr_assert_eq(sandbox_engine.open(cell, &context, &figures->ready, &err), STATUS_OK);
+    cr_assert_eq(sandbox_engine.open(cell, &context, &results->ready, &err), STATUS_OK);
     for (int i = 0; i < STEPS; i++) {
         cr_assert_eq(sandbox_engine.run_step(context, &err), STATUS_OK);
-        figures->ns[i] = sandbox_engine.synthetic_step_ns(context);
-        figures->observation = (struct proto_observation){.loss = NAN, .grad_norm = NAN};
-        sandbox_engine.observe(context, &figures->observation);
+        results->ns[i] = sandbox_engine.synthetic_step_ns(context);
+        results->observation = (struct proto_observation){.loss = NAN, .grad_norm = NAN};
+        sandbox_engine.observe(context, &results->observation);
         if (i == 0)
-            figures->loss_first = figures->observation.loss;
+            results->loss_first = results->observation.loss;
     }
-    figures->loss_last = figures->observation.loss;
-    figures->grad_norm = figures->observation.grad_norm;
-    sandbox_engine.memory(context, &figures->memory);
+    results->loss_last = results->observation.loss;
+    results->grad_norm = results->observation.grad_norm;
+    sandbox_engine.memory(context, &results->memory);
     sandbox_engine.close(context);
-    return figures;
+    return results;
 }
 
 static double median_ns(const struct cell *cell)
 {
-    struct figures *figures = run(cell);
+    struct results *results = run(cell);
     double values[STEPS];
     for (int i = 0; i < STEPS; i++)
-        values[i] = (double)figures->ns[i];
+        values[i] = (double)results->ns[i];
     quantile_sort(values, STEPS);
-    free(figures);
+    free(results);
     return quantile_median(values, STEPS);
 }
 
 Test(engines_sandbox, equal_cells_give_equal_figures)
 {
     struct cell cell = sandbox_cell("superintelligence", CELL_MODE_TRAIN);
-    struct figures *a = run(&cell);
-    struct figures *b = run(&cell);
+    struct results *a = run(&cell);
+    struct results *b = run(&cell);
     cr_assert_eq(memcmp(a->ns, b->ns, sizeof(a->ns)), 0);
     cr_assert_eq(a->loss_last, b->loss_last);
     cr_assert_eq(a->grad_norm, b->grad_norm);
@@ -80,9 +80,9 @@ Test(engines_sandbox, equal_cells_give_equal_figures)
 Test(engines_sandbox, another_seed_or_cell_gives_other_noise)
 {
     struct cell cell = sandbox_cell("superintelligence", CELL_MODE_TRAIN);
-    struct figures *a = run(&cell);
+    struct results *a = run(&cell);
     cell.seed = 2;
-    struct figures *b = run(&cell);
+    struct results *b = run(&cell);
     int equal = 0;
     for (int i = 0; i < STEPS; i++)
         equal += a->ns[i] == b->ns[i];
@@ -101,12 +101,12 @@ Test(engines_sandbox, another_seed_or_cell_gives_other_noise)
 Test(engines_sandbox, noise_is_small_and_the_start_is_slow)
 {
     struct cell cell = sandbox_cell("superintelligence-tiny", CELL_MODE_INFER);
-    struct figures *figures = run(&cell);
+    struct results *results = run(&cell);
     double median = median_ns(&cell);
-    cr_assert_gt((double)figures->ns[0], 4 * median);
+    cr_assert_gt((double)results->ns[0], 4 * median);
     for (int i = 20; i < STEPS; i++)
-        cr_assert(fabs((double)figures->ns[i] / median - 1) < 0.2, "step %d", i);
-    free(figures);
+        cr_assert(fabs((double)results->ns[i] / median - 1) < 0.2, "step %d", i);
+    free(results);
 }
 
 Test(engines_sandbox, times_are_in_a_plausible_order)
@@ -159,30 +159,30 @@ Test(engines_sandbox, the_step_time_is_the_documented_formula)
 Test(engines_sandbox, losses_fall_in_training_and_stay_in_inference)
 {
     struct cell cell = sandbox_cell("superintelligence-tiny", CELL_MODE_TRAIN);
-    struct figures *figures = run(&cell);
-    cr_assert_float_eq(figures->loss_first, log(8192), 0.1);
-    cr_assert_lt(figures->loss_last, 0.8 * figures->loss_first);
-    cr_assert_gt(figures->loss_last, 1);
-    cr_assert_gt(figures->grad_norm, 0);
-    cr_assert(figures->observation.has_nonfinite);
-    cr_assert_eq(figures->observation.nonfinite, 0);
-    free(figures);
+    struct results *results = run(&cell);
+    cr_assert_float_eq(results->loss_first, log(8192), 0.1);
+    cr_assert_lt(results->loss_last, 0.8 * results->loss_first);
+    cr_assert_gt(results->loss_last, 1);
+    cr_assert_gt(results->grad_norm, 0);
+    cr_assert(results->observation.has_nonfinite);
+    cr_assert_eq(results->observation.nonfinite, 0);
+    free(results);
     cell.mode = CELL_MODE_INFER;
-    figures = run(&cell);
-    cr_assert_float_eq(figures->loss_last, log(8192), 0.1);
-    cr_assert(isnan(figures->grad_norm));
-    free(figures);
+    results = run(&cell);
+    cr_assert_float_eq(results->loss_last, log(8192), 0.1);
+    cr_assert(isnan(results->grad_norm));
+    free(results);
     cell.mode = CELL_MODE_DECODE;
-    figures = run(&cell);
-    cr_assert(isnan(figures->loss_last), "no target, no loss");
-    free(figures);
+    results = run(&cell);
+    cr_assert(isnan(results->loss_last), "no target, no loss");
+    free(results);
 }
 
 Test(engines_sandbox, experts_share_every_token)
 {
     struct cell cell = sandbox_cell("superintelligence-tiny", CELL_MODE_TRAIN);
-    struct figures *figures = run(&cell);
-    const struct proto_observation *observation = &figures->observation;
+    struct results *results = run(&cell);
+    const struct proto_observation *observation = &results->observation;
     cr_assert_eq(observation->experts_count, 8);
     uint64_t sum = 0;
     for (int i = 0; i < 8; i++) {
@@ -190,18 +190,18 @@ Test(engines_sandbox, experts_share_every_token)
         sum += observation->expert_tokens[i];
     }
     cr_assert_eq(sum, 8ull * 512 * 4 * 2 * STEPS, "tokens x layers x top 2 x steps");
-    free(figures);
+    free(results);
     cell = sandbox_cell("gpt2-124m", CELL_MODE_TRAIN);
-    figures = run(&cell);
-    cr_assert_eq(figures->observation.experts_count, 0);
-    free(figures);
+    results = run(&cell);
+    cr_assert_eq(results->observation.experts_count, 0);
+    free(results);
 }
 
 Test(engines_sandbox, memory_is_arithmetic_on_parameters_and_tokens)
 {
     struct cell cell = sandbox_cell("superintelligence", CELL_MODE_TRAIN);
-    struct figures *figures = run(&cell);
-    const struct proto_memory_parts *parts = &figures->memory.parts;
+    struct results *results = run(&cell);
+    const struct proto_memory_parts *parts = &results->memory.parts;
     uint64_t weights = 4 * model_params_total(&cell.model);
     cr_assert(parts->is_known);
     cr_assert_eq(parts->weights_bytes, weights);
@@ -209,16 +209,16 @@ Test(engines_sandbox, memory_is_arithmetic_on_parameters_and_tokens)
     cr_assert_eq(parts->optimizer_bytes, 2 * weights);
     cr_assert_eq(parts->kv_cache_bytes, 0);
     cr_assert_gt(parts->total_bytes, 4 * weights);
-    cr_assert_eq(figures->ready.memory_predicted.total_bytes, parts->total_bytes);
-    cr_assert_leq(figures->memory.allocated_bytes, figures->memory.peak_bytes);
-    cr_assert_leq(figures->memory.peak_bytes, figures->memory.reserved_bytes);
-    free(figures);
+    cr_assert_eq(results->ready.memory_predicted.total_bytes, parts->total_bytes);
+    cr_assert_leq(results->memory.allocated_bytes, results->memory.peak_bytes);
+    cr_assert_leq(results->memory.peak_bytes, results->memory.reserved_bytes);
+    free(results);
     cell = sandbox_cell("gpt2-124m", CELL_MODE_DECODE);
-    figures = run(&cell);
-    cr_assert_eq(figures->memory.parts.gradients_bytes, 0);
+    results = run(&cell);
+    cr_assert_eq(results->memory.parts.gradients_bytes, 0);
     /* keys and values: 2 x 12 layers x 8 rows x 512 positions x 768, in bf16 */
-    cr_assert_eq(figures->memory.parts.kv_cache_bytes, 2ull * 12 * 8 * 512 * 768 * 2);
-    free(figures);
+    cr_assert_eq(results->memory.parts.kv_cache_bytes, 2ull * 12 * 8 * 512 * 768 * 2);
+    free(results);
 }
 
 /* The worker refuses cells by predict()'s memory; of this engine's it would take none. */
@@ -239,11 +239,11 @@ Test(engines_sandbox, every_mode_precision_and_device_works)
         struct cell cell = sandbox_cell("superintelligence-tiny", (enum cell_mode)(i % 3));
         cell.precision = (enum cell_precision)(i / 3 % CELL_PRECISION_COUNT);
         (void)snprintf(cell.device, sizeof(cell.device), "%s", devices[i / 18]);
-        struct figures *figures = run(&cell);
-        cr_assert_gt(figures->ns[STEPS - 1], 1000);
-        cr_assert_gt(strlen(figures->ready.dtype_compute), 0);
-        cr_assert_eq(figures->ready.tf32, cell.precision == CELL_PRECISION_TF32);
-        free(figures);
+        struct results *results = run(&cell);
+        cr_assert_gt(results->ns[STEPS - 1], 1000);
+        cr_assert_gt(strlen(results->ready.dtype_compute), 0);
+        cr_assert_eq(results->ready.tf32, cell.precision == CELL_PRECISION_TF32);
+        free(results);
     }
 }
 
@@ -252,8 +252,8 @@ Test(engines_sandbox, absurd_sizes_do_not_overflow)
     struct cell cell = sandbox_cell("superintelligence", CELL_MODE_TRAIN);
     cell.batch_size = UINT32_MAX;
     cell.seq_len = 1 << 24;
-    struct figures *figures = run(&cell);
+    struct results *results = run(&cell);
     for (int i = 0; i < STEPS; i++)
-        cr_assert_gt(figures->ns[i], 0);
-    free(figures);
+        cr_assert_gt(results->ns[i], 0);
+    free(results);
 }

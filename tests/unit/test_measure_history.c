@@ -52,7 +52,7 @@ Test(measure_history, the_reason_has_the_figures)
     cr_expect_str_eq(reasons.items[0].code, "runs_disagree");
     cr_expect(strstr(reasons.items[0].text, "53.5 to 62.25 ms") != NULL, "%s",
               reasons.items[0].text);
-    cr_expect(strstr(reasons.items[0].text, "the 2 before it") != NULL);
+    cr_expect(strstr(reasons.items[0].text, "the last 2 runs") != NULL);
     struct reasons none = {0};
     struct history one = history_of(runs, 1, 1);
     history_add_reason(&one, &none);

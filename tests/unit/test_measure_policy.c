@@ -322,7 +322,7 @@ Test(measure_policy, correlated_samples_are_not_taken_at_their_number)
     policy.target_ci_percent = 0.01;
     drive = drive_run(&policy, step_sticky);
     cr_assert_str_eq(drive->state.reasons.items[0].code, "target_ci_not_met");
-    cr_assert(strstr(drive->state.reasons.items[0].text, "independent") != NULL);
+    cr_assert(strstr(drive->state.reasons.items[0].text, "effective") != NULL);
     drive_free(drive);
 }
 

@@ -15,7 +15,7 @@ static void assert_near(double got, double wanted, const char *what, size_t coun
 }
 
 /* A reference of -1: not known at this n. */
-static void assert_figure(struct measure_figure got, double wanted, const char *what, size_t count)
+static void assert_figure(struct measure_value got, double wanted, const char *what, size_t count)
 {
     cr_assert_eq(got.is_known, wanted >= 0, "%s at n %zu", what, count);
     if (got.is_known)
@@ -38,9 +38,9 @@ static void assert_row(const json_t *row, const struct measure_summary *summary)
     assert_near(summary->max_ns, number(row, "max"), "max", n);
     assert_near(summary->median_ns, number(row, "median"), "median", n);
     assert_figure(summary->stddev_ns, number(row, "stddev"), "stddev", n);
-    assert_figure((struct measure_figure){interval.is_known, interval.low}, number(row, "low"),
+    assert_figure((struct measure_value){interval.is_known, interval.low}, number(row, "low"),
                   "low", n);
-    assert_figure((struct measure_figure){interval.is_known, interval.high}, number(row, "high"),
+    assert_figure((struct measure_value){interval.is_known, interval.high}, number(row, "high"),
                   "high", n);
     assert_figure(summary->p90_ns, number(row, "p90"), "p90", n);
     assert_figure(summary->p95_ns, number(row, "p95"), "p95", n);
@@ -53,9 +53,9 @@ static void assert_row(const json_t *row, const struct measure_summary *summary)
     interval = summary->mean_95;
     assert_near(summary->effective_count, number(row, "effective"), "effective n", n);
     assert_near(summary->samples_mean_ns, number(row, "mean"), "mean", n);
-    assert_figure((struct measure_figure){interval.is_known, interval.low}, number(row, "mean_low"),
+    assert_figure((struct measure_value){interval.is_known, interval.low}, number(row, "mean_low"),
                   "mean's low", n);
-    assert_figure((struct measure_figure){interval.is_known, interval.high},
+    assert_figure((struct measure_value){interval.is_known, interval.high},
                   number(row, "mean_high"), "mean's high", n);
 }
 

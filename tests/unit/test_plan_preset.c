@@ -166,7 +166,7 @@ Test(plan_preset, files_are_read_strictly)
         {"\"dim\": 768", "\"dim\": -1", "nearest"},
         {"\"dim\": 768", "\"dim\": 1e400", "line"},
         {"\"layer\"", "\"rmsnorm\"", "did you mean"},
-        {"\"is_head_tied\": true", "\"is_head_tied\": 1", "truth"},
+        {"\"is_head_tied\": true", "\"is_head_tied\": 1", "boolean"},
         {"}", "", "line"},
         {"}", "} x", "line"},
     };

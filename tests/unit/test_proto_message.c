@@ -154,7 +154,7 @@ Test(proto_message, what_breaks_a_rule_is_refused_with_the_rule)
         {"{\"type\":\"block\",\"steps\":1,\"sync\":\"step\",\"window_ns\":9,\"step_ns\":[10]}",
          "more than `window_ns`"},
         {"{\"type\":\"block\",\"steps\":1,\"sync\":\"block\",\"window_ns\":9,\"step_ns\":[1]}",
-         "no place"},
+         "must be left out"},
         {"{\"type\":\"block\",\"steps\":1,\"sync\":\"both\",\"window_ns\":9}", "'sync' must be"},
         {"{\"type\":\"block\",\"steps\":1,\"sync\":\"block\"}", "'window_ns' is missing"},
         {"{\"type\":\"block\",\"steps\":1,\"sync\":\"block\",\"window_ns\":1000000000000001}",

@@ -39,7 +39,7 @@ Test(spec_hint, reasons_are_written_with_their_hint)
     json_writer_init(&writer, &out);
     reasons_write(&reasons, &writer);
     cr_assert_str_eq(out.data, "[{\"code\":\"dominated\",\"text\":\"too big\","
-                               "\"cure\":\"--try-all runs it all the same\"},"
+                               "\"cure\":\"--try-all runs it anyway\"},"
                                "{\"code\":\"no_such_code\",\"text\":\"who knows\"}]");
     cr_assert_null(hint_of("no_such_code"));
     buf_release(&out);

@@ -93,7 +93,7 @@ static void null_observe(void *context, struct proto_observation *ret_observatio
     (void)ret_observation;
 }
 
-/* Bytes held now, by part. The worker adds the process's own figures. */
+/* Bytes held now, by part. The worker adds the process's own values. */
 static void null_memory(void *context, struct proto_memory *ret_memory)
 {
     (void)context;

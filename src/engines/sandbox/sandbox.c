@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "spec/device.h"
 
-/* Streams of one cell's key, so that no figure's noise is another's. */
+/* Streams of one cell's key, so that no value shares its noise with another. */
 enum stream { STREAM_TIME, STREAM_STALL, STREAM_LOSS, STREAM_NORM, STREAM_EXPERTS };
 
 struct sandbox_context {
@@ -152,7 +152,7 @@ static enum status sandbox_supports(const struct cell *cell, struct err *ret_why
 }
 
 /* Memory stays unknown here: the process takes none of it, so no cell may be refused for it. The
- * synthetic figures are in open()'s answer. */
+ * synthetic results are in open()'s answer. */
 static enum status sandbox_predict(const struct cell *cell, struct engine_prediction *ret,
                                    struct err *err)
 {
@@ -197,7 +197,7 @@ static enum status sandbox_open(const struct cell *cell, void **ret_context,
     (void)snprintf(ret_ready->backend, sizeof(ret_ready->backend), "synthetic");
     (void)snprintf(ret_ready->tokens_data, sizeof(ret_ready->tokens_data), "none");
     (void)snprintf(ret_ready->notes, sizeof(ret_ready->notes),
-                   "synthetic figures: nothing was run");
+                   "synthetic results: nothing was run");
     *ret_context = sandbox;
     return STATUS_OK;
 }
@@ -283,7 +283,7 @@ static void sandbox_close(void *context)
 
 const struct engine_ops sandbox_engine = {
     .name = "sandbox",
-    .summary = "made-up figures from the cell and its seed; runs nothing",
+    .summary = "made-up results from the cell and its seed; runs nothing",
     .version = "1",
     .supports = sandbox_supports,
     .predict = sandbox_predict,

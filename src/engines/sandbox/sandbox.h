@@ -1,7 +1,7 @@
-/* engines/sandbox/sandbox.h - synthetic figures, for trying out commands, reports and consumers
+/* engines/sandbox/sandbox.h - synthetic results, for trying out commands, reports and consumers
  * without a model, a device or any time.
  *
- * Every figure follows from the cell and its seed: the same cell gives the same records on any
+ * Every result follows from the cell and its seed: the same cell gives the same records on any
  * machine. A step takes, before noise,
  *   operations / rate(device, precision) + bytes moved / bandwidth(device) + a fixed overhead,
  * with operations by model_forward_flops() (three times that for train). Nothing sleeps and nothing

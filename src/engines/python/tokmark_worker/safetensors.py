@@ -37,8 +37,8 @@ _SINGLE_NAME = "model.safetensors"
 
 class MappedFile:
     """A mapped file, or the files that an index names; data are views of the mapping, read from disk
-    when touched. `path`: a safetensors file, an index ("weight_map" of names to files beside it), or
-    a folder that holds either under its usual name."""
+    when touched. `path`: a safetensors file, an index ("weight_map" of names to files in its
+    folder), or a folder that holds either under its usual name."""
 
     def __init__(self, path):
         self.path = _find(path)
@@ -115,7 +115,7 @@ def read_index(path):
         by_file = {}
         for name, file in index["weight_map"].items():
             if os.path.basename(file) != file or file in ("", ".", ".."):
-                raise ValueError(f"'{file}' is no name of a file beside it")
+                raise ValueError(f"'{file}' is not a file name in the same folder")
             by_file.setdefault(file, []).append(name)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         what = describe_other(data[:_START_BYTES], path)
@@ -127,13 +127,13 @@ def read_index(path):
 
 
 def require_shards(path, files):
-    """Every file that an index names must be beside it."""
+    """Every file that an index names must be in the same folder."""
     folder = os.path.dirname(path)
     missing = [name for name in files if not os.path.exists(os.path.join(folder, name))]
     if missing:
         raise model_error(
             f"'{path}' names {len(list(files))} files of weights, of which {len(missing)} are not "
-            f"beside it: {listed(missing)}; complete the download"
+            f"in its folder: {listed(missing)}; complete the download"
         )
 
 

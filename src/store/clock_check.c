@@ -1,4 +1,4 @@
-#include "store/pace.h"
+#include "store/clock_check.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -38,13 +38,13 @@ static enum status visit_line(void *context, const char *line, size_t line_bytes
     const char *machine_id = json_string_value(json_object_get(object, "machine_id"));
     if (schema != NULL && strcmp(schema, SCHEMA) == 0 && machine_id != NULL &&
         hash_id_is_same(machine_id, search->machine_id) && take_ns(object, "clock_ns", &seen_ns))
-        (void)pace_improve(&search->best_ns, seen_ns);
+        (void)clock_check_improve(&search->best_ns, seen_ns);
     json_decref(object);
     return STATUS_OK;
 }
 
-enum status pace_read(const char *path, const char machine_id[HASH_ID_BYTES], uint64_t *ret_best_ns,
-                      struct err *err)
+enum status clock_check_read(const char *path, const char machine_id[HASH_ID_BYTES],
+                             uint64_t *ret_best_ns, struct err *err)
 {
     struct search search = {.machine_id = machine_id};
     enum status status = journal_scan(path, LINE_BYTES_MAX, visit_line, &search, err);
@@ -53,7 +53,7 @@ enum status pace_read(const char *path, const char machine_id[HASH_ID_BYTES], ui
     return status;
 }
 
-bool pace_improve(uint64_t *best_ns, uint64_t seen_ns)
+bool clock_check_improve(uint64_t *best_ns, uint64_t seen_ns)
 {
     if (seen_ns == 0 || (*best_ns != 0 && seen_ns >= *best_ns))
         return false;
@@ -62,11 +62,11 @@ bool pace_improve(uint64_t *best_ns, uint64_t seen_ns)
     return is_worth;
 }
 
-enum status pace_append(const char *dir, const char machine_id[HASH_ID_BYTES], uint64_t best_ns,
-                        struct err *err)
+enum status clock_check_append(const char *dir, const char machine_id[HASH_ID_BYTES],
+                               uint64_t best_ns, struct err *err)
 {
     struct journal journal;
-    enum status status = journal_open_patiently(dir, PACE_NAME, &journal, err);
+    enum status status = journal_open_patiently(dir, CLOCK_CHECK_NAME, &journal, err);
     if (status != STATUS_OK)
         return status;
     char at[CLOCK_STAMP_BYTES];
@@ -82,7 +82,7 @@ enum status pace_append(const char *dir, const char machine_id[HASH_ID_BYTES], u
     json_field_u64(&writer, "clock_ns", best_ns);
     json_end_object(&writer);
     buf_append_char(&line, '\n');
-    status = line.failed ? ERR(err, STATUS_NOMEM, "no memory for a line of %s", PACE_NAME)
+    status = line.failed ? ERR(err, STATUS_NOMEM, "no memory for a line of %s", CLOCK_CHECK_NAME)
                          : journal_append(&journal, line.data, line.length_bytes, err);
     buf_release(&line);
     journal_close(&journal);
