@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "cli/signals.h"
-#include "client/preflight.h"
 #include "telemetry/environment.h"
 
 void ab_bench_note(struct ab_bench *bench, const char *format, ...)
@@ -40,18 +39,11 @@ static struct measure_policy side_policy(const struct ab_setup *setup, const str
 static struct client_options side_options(struct ab_bench *bench, enum pair_name name)
 {
     const struct ab_side *side = &bench->setup->sides[name];
-    const struct run_options *options = &side->options.run;
-    return (struct client_options){
-        .launch_prefix = options->launch,
-        .self_path = side->binary[0] != '\0' ? side->binary : bench->self_path,
-        .python = options->python,
-        .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
-        .memory_limit_bytes = options->memory_limit_bytes,
-        .interrupt = signals_interrupt(),
-        .wake_fd = bench->wake_fd,
-        .events = &bench->events,
-    };
+    struct client_options client = context_client(&bench->context, &side->options.run);
+    if (side->binary[0] != '\0')
+        client.self_path = side->binary;
+    client.events = &bench->events;
+    return client;
 }
 
 /* The interpreter is chosen in the current folder, whatever folder the worker then starts in: a
@@ -76,15 +68,14 @@ static enum status probe_side(struct ab_bench *bench, enum pair_name name, struc
 {
     const struct ab_side *side = &bench->setup->sides[name];
     struct buf *json = &bench->interpreters[name];
-    if (side->run.ops == NULL || side->run.ops->become == NULL)
-        return STATUS_OK;
     struct err cause = {0};
-    enum status status =
-        preflight_require(&bench->clients[name], side->run.ops->name, json, &cause);
+    enum status status = context_preflight(&bench->clients[name], side->run.ops, json, &cause);
     if (status != STATUS_OK)
         return ERR(err, status, "side %s: %s", pair_title(name), cause.text);
+    if (json->length_bytes == 0)
+        return STATUS_OK;
     if (name == PAIR_A)
-        status = environment_add(&bench->environment, "worker", json->data, err);
+        status = environment_add(&bench->context.environment, "worker", json->data, err);
     if (status == STATUS_OK && side->rev.commit[0] != '\0')
         status = keep_python(bench, name, err);
     return status;
@@ -134,25 +125,19 @@ enum status ab_bench_open(struct ab_bench *bench, const struct invocation *call,
                           struct ab_setup *setup, const char *purpose, size_t comparisons_total,
                           struct err *err)
 {
-    *bench = (struct ab_bench){.call = call, .setup = setup, .purpose = purpose, .wake_fd = -1};
-    buf_init(&bench->environment, ENVIRONMENT_BYTES_MAX);
-    buf_init(&bench->command, COMMAND_BYTES_MAX);
+    *bench = (struct ab_bench){.call = call, .setup = setup, .purpose = purpose};
     for (int i = 0; i < PAIR_SIDES; i++)
         buf_init(&bench->interpreters[i], ENVIRONMENT_BYTES_MAX);
     ab_progress_init(&bench->progress, setup->options.run.is_quiet, comparisons_total);
     bench->events = ab_progress_events(&bench->progress);
-    command_write_words(call, &bench->command);
-    run_id_make(bench->run_id);
-    enum status status = environment_write(&bench->environment, err);
+    enum status status = context_open(&bench->context, call, err);
     if (status == STATUS_OK)
-        status = file_self(bench->self_path, err);
-    if (status == STATUS_OK)
-        status = signals_open(&bench->wake_fd, err);
+        status = context_listen(&bench->context, err);
     if (status == STATUS_OK)
         status = open_sides(bench, err);
     if (status != STATUS_OK)
         return status;
-    environment_fingerprint(bench->environment.data, bench->environment_id);
+    context_identify(&bench->context);
     status = open_folder(bench, err);
     for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
         status = check_out(bench, (enum pair_name)i, err);
@@ -170,9 +155,7 @@ void ab_bench_close(struct ab_bench *bench)
     }
     if (bench->is_open)
         journal_close(&bench->journal);
-    signals_close();
-    buf_release(&bench->environment);
-    buf_release(&bench->command);
+    context_close(&bench->context);
 }
 
 /* --- one comparison --- */
@@ -182,7 +165,7 @@ static enum status log_path(const struct ab_bench *bench, enum pair_name name, s
 {
     char file_name[128];
     char folder[FILE_PATH_BYTES];
-    (void)snprintf(file_name, sizeof(file_name), "ab-%s.%zu.%s.log", bench->run_id, number,
+    (void)snprintf(file_name, sizeof(file_name), "ab-%s.%zu.%s.log", bench->context.run_id, number,
                    pair_key(name));
     enum status status = file_join(bench->setup->out, "logs", folder, err);
     return status == STATUS_OK ? file_join(folder, file_name, path, err) : status;
@@ -204,10 +187,10 @@ static enum status store_line(struct ab_bench *bench, const struct ab_row *row, 
     const struct ab_facts facts = {
         .setup = bench->setup,
         .purpose = bench->purpose,
-        .run_id = bench->run_id,
-        .environment_id = bench->environment_id,
-        .environment_json = bench->environment.data,
-        .command_json = bench->command.failed ? "null" : bench->command.data,
+        .run_id = bench->context.run_id,
+        .environment_id = bench->context.environment_id,
+        .environment_json = bench->context.environment.data,
+        .command_json = context_command(&bench->context),
         .interpreter_json = {bench->interpreters[PAIR_A].length_bytes > 0
                                  ? bench->interpreters[PAIR_A].data
                                  : NULL,
@@ -239,7 +222,7 @@ static enum status compare(struct ab_bench *bench, struct ab_row *row, struct er
         .clients = {&bench->clients[PAIR_A], &bench->clients[PAIR_B]},
         .policies = {side_policy(bench->setup, &bench->setup->sides[PAIR_A]),
                      side_policy(bench->setup, &bench->setup->sides[PAIR_B])},
-        .run_id = bench->run_id,
+        .run_id = bench->context.run_id,
         .contention_limit_percent = (double)options->run.foreign_load,
         .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
         .threshold = log1p(row->threshold_percent / 100),
@@ -263,8 +246,8 @@ enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row 
     for (int i = 0; i < PAIR_SIDES; i++)
         row->cells[i] = &bench->setup->sides[i].run.plan.cells[pair];
     bench->compared_count++;
-    (void)snprintf(row->samples_name, sizeof(row->samples_name), "ab-%s.%zu.jsonl", bench->run_id,
-                   bench->compared_count);
+    (void)snprintf(row->samples_name, sizeof(row->samples_name), "ab-%s.%zu.jsonl",
+                   bench->context.run_id, bench->compared_count);
     buf_init(&text, AB_PROGRESS_TEXT_BYTES - 1);
     ab_report_describe(row, &text);
     ab_progress_begin(&bench->progress, bench->compared_count, text.data);
@@ -283,8 +266,5 @@ enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row 
 enum exit_code ab_bench_fail(struct ab_bench *bench, enum status status, const struct err *err)
 {
     ab_progress_clear(&bench->progress);
-    command_complain(bench->call, "%s", err->text[0] != '\0' ? err->text : status_text(status));
-    /* As in a run: an engine that is not there is nothing measured, not a failure of the disk. */
-    bool is_missing = !bench->is_open && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT);
-    return is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
+    return context_fail(&bench->context, bench->is_open, status, err);
 }

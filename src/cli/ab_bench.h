@@ -3,23 +3,18 @@
 #ifndef CLI_AB_BENCH_H
 #define CLI_AB_BENCH_H
 
+#include "cli/context.h"
 #include "cli/render/ab_progress.h"
 #include "cli/render/ab_report.h"
-#include "cli/run_id.h"
 #include "store/journal.h"
 
 struct ab_bench {
     const struct invocation *call;
-    struct ab_setup *setup; /* borrowed */
-    const char *purpose;    /* "ab", "noise" */
-    struct buf environment; /* of side A */
-    struct buf command;
+    struct ab_setup *setup;              /* borrowed */
+    const char *purpose;                 /* "ab", "noise" */
+    struct context context;              /* its environment is that of side A */
     struct buf interpreters[PAIR_SIDES]; /* JSON; empty = no engine in Python */
     char pythons[PAIR_SIDES][FILE_PATH_BYTES];
-    char environment_id[HASH_ID_BYTES];
-    char run_id[RUN_ID_BYTES];
-    char self_path[FILE_PATH_BYTES];
-    int wake_fd;
     bool is_open;
     struct journal journal;
     struct client_options clients[PAIR_SIDES];

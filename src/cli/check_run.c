@@ -9,10 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/context.h"
 #include "cli/render/check_report.h"
-#include "cli/run_id.h"
 #include "cli/signals.h"
-#include "client/preflight.h"
 #include "data/check_files.h"
 #include "data/tokens.h"
 #include "engines/engine.h"
@@ -26,14 +25,9 @@
 struct check {
     const struct invocation *call;
     struct check_setup *setup;
-    struct buf environment;
-    struct buf command;
-    char environment_id[HASH_ID_BYTES];
-    char run_id[RUN_ID_BYTES];
-    char self_path[FILE_PATH_BYTES];
+    struct context context;
     char folder[FILE_PATH_BYTES]; /* of the files compared; "" = not made yet */
     char inputs_path[FILE_PATH_BYTES];
-    int wake_fd;
     bool is_open;
     struct journal journal;
     struct check_row *rows; /* owned: ROWS_MAX */
@@ -124,19 +118,11 @@ static enum status make_files(struct check *check, struct err *err)
 static struct client_options client_options(const struct check *check,
                                             const struct check_side *side)
 {
-    const struct check_options *options = &check->setup->options;
     const struct engine_ops *ops = engine_find(side->engine);
-    bool is_python = ops != NULL && ops->become != NULL;
-    return (struct client_options){
-        .launch_prefix = options->launch,
-        .self_path = check->self_path,
-        .python = is_python ? options->python : NULL,
-        .phase_timeout_ns = options->timeout_ns,
-        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
-        .memory_limit_bytes = options->memory_limit_bytes,
-        .interrupt = signals_interrupt(),
-        .wake_fd = check->wake_fd,
-    };
+    struct client_options client = context_client(&check->context, &check->setup->options.run);
+    if (ops == NULL || ops->become == NULL)
+        client.python = NULL;
+    return client;
 }
 
 /* An engine in Python whose interpreter or packages are not there is told at once, as in a run. */
@@ -145,13 +131,10 @@ static enum status probe_engines(const struct check *check, struct err *err)
     enum status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < check->setup->sides_count; i++) {
         const struct check_side *side = &check->setup->sides[i];
-        const struct engine_ops *ops = engine_find(side->engine);
-        if (ops == NULL || ops->become == NULL)
-            continue;
         const struct client_options client = client_options(check, side);
         struct buf json;
         buf_init(&json, ENVIRONMENT_BYTES_MAX);
-        status = preflight_require(&client, ops->name, &json, err);
+        status = context_preflight(&client, engine_find(side->engine), &json, err);
         buf_release(&json);
     }
     return status;
@@ -159,22 +142,16 @@ static enum status probe_engines(const struct check *check, struct err *err)
 
 static enum status prepare(struct check *check, struct err *err)
 {
-    buf_init(&check->environment, ENVIRONMENT_BYTES_MAX);
-    buf_init(&check->command, COMMAND_BYTES_MAX);
-    command_write_words(check->call, &check->command);
-    run_id_make(check->run_id);
     check->rows = calloc(ROWS_MAX, sizeof(*check->rows));
     if (check->rows == NULL)
         return ERR(err, STATUS_NOMEM, "out of memory");
-    enum status status = environment_write(&check->environment, err);
+    enum status status = context_open(&check->context, check->call, err);
     if (status != STATUS_OK)
         return status;
-    environment_fingerprint(check->environment.data, check->environment_id);
-    status = file_self(check->self_path, err);
+    context_identify(&check->context);
+    status = probe_engines(check, err);
     if (status == STATUS_OK)
-        status = probe_engines(check, err);
-    if (status == STATUS_OK)
-        status = signals_open(&check->wake_fd, err);
+        status = context_listen(&check->context, err);
     if (status == STATUS_OK)
         status = journal_open(check->setup->out, JOURNAL_CHECKS, &check->journal, err);
     check->is_open = status == STATUS_OK;
@@ -232,7 +209,7 @@ static enum status places_make(const struct check *check, const struct check_row
                                   .output_path = ret->output_path,
                                   .steps_path = train_steps > 0 ? ret->steps_path : NULL,
                                   .log_path = ret->log_path,
-                                  .run_id = check->run_id,
+                                  .run_id = check->context.run_id,
                                   .train_steps = train_steps};
     return status;
 }
@@ -249,7 +226,7 @@ static enum status run_worker(const struct check *check, struct check_row *row,
                               const struct check_job *job, struct err *err)
 {
     const struct client_options client = client_options(check, row->side);
-    if (!check->setup->options.is_quiet)
+    if (!check->setup->options.run.is_quiet)
         command_complain(check->call, "%.200s %s", row->side->engine,
                          cell_precision_name(row->precision));
     return check_run_worker(job, &client, &row->run, err);
@@ -295,9 +272,9 @@ static enum status store_row(struct check *check, const struct check_row *row, s
 {
     const struct check_facts facts = {
         .setup = check->setup,
-        .run_id = check->run_id,
-        .environment_id = check->environment_id,
-        .command_json = check->command.failed ? "null" : check->command.data,
+        .run_id = check->context.run_id,
+        .environment_id = check->context.environment_id,
+        .command_json = context_command(&check->context),
     };
     struct buf line;
     buf_init(&line, CHECK_REPORT_BYTES_MAX);
@@ -389,11 +366,13 @@ static enum exit_code exit_code_of(const struct check *check)
         compared_count += row->is_compared;
         has_failed |= row->verdict != VERDICT_OK && row->verdict != VERDICT_UNSUPPORTED;
     }
-    if (*signals_interrupt() != 0)
-        return (enum exit_code)(128 + signals_number());
-    if (has_failed)
-        return EXIT_CODE_GATE_FAILED;
-    return compared_count > 0 ? EXIT_CODE_OK : EXIT_CODE_NOTHING;
+    const struct context_outcome outcome = {
+        .has_result = compared_count > 0,
+        .is_all_well = true,
+        .has_failed_gate = has_failed,
+        .is_interrupted = *signals_interrupt() != 0,
+    };
+    return context_exit_code(&outcome);
 }
 
 static void print_results(const struct check *check)
@@ -413,31 +392,25 @@ static void release(struct check *check)
         remove_folder(check);
     if (check->is_open)
         journal_close(&check->journal);
-    signals_close();
     free(check->rows);
-    buf_release(&check->environment);
-    buf_release(&check->command);
+    context_close(&check->context);
 }
 
 enum exit_code check_run_all(const struct invocation *call, struct check_setup *setup)
 {
     struct err err = {0};
-    struct check check = {.call = call, .setup = setup, .wake_fd = -1};
+    struct check check = {.call = call, .setup = setup, .context.call = call};
     enum status status = prepare(&check, &err);
-    if (status == STATUS_OK && check.journal.torn_bytes > 0 && !setup->options.is_quiet)
+    if (status == STATUS_OK && check.journal.torn_bytes > 0 && !setup->options.run.is_quiet)
         command_complain(call, "repaired %s: cut a torn last line of %zu bytes", setup->out,
                          check.journal.torn_bytes);
     if (status == STATUS_OK)
         status = run_sides(&check, &err);
     if (check.rows_count > 0)
         print_results(&check);
-    /* As in a run: an engine that is not there is nothing measured, not a failure of the disk. */
-    bool is_missing = !check.is_open && (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT);
-    enum exit_code code = is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
-    if (status == STATUS_OK)
-        code = exit_code_of(&check);
-    else
-        command_complain(call, "%s", err.text[0] != '\0' ? err.text : status_text(status));
+    enum exit_code code = status == STATUS_OK
+                              ? exit_code_of(&check)
+                              : context_fail(&check.context, check.is_open, status, &err);
     release(&check);
     return code;
 }

@@ -107,9 +107,10 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     const char *device = value_for(setup, &options->devices, side->engine);
     run.engine = side->engine;
     run.model = options->model;
-    run.settings = options->settings;
+    run.settings = options->run.settings;
+    run.seed = options->run.seed;
+    run.threads = options->run.threads;
     run.weights = value_for(setup, &options->weights, side->engine);
-    run.seed = options->seed;
     run.device = device != NULL ? device : "cpu";
     status = check_as_run("device", "device", run.device, err);
     run.modes = (struct option_picks){.values = {options->mode}, .count = 1};
@@ -123,7 +124,6 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     (void)snprintf(number, sizeof(number), "%" PRIu64, options->batch_size);
     if (status == STATUS_OK)
         status = plan_axis_add(&run.batch_sizes, number, UINT32_MAX, err);
-    run.threads = options->threads;
     run.out = options->out;
     struct run_setup made = {0};
     if (status == STATUS_OK)
@@ -150,10 +150,6 @@ enum status check_setup_make(const struct check_options *options, struct check_s
     if (options->train_steps > 0 && options->mode != CELL_MODE_TRAIN)
         return ERR(err, STATUS_INVALID, "--train-steps needs --mode train");
     enum status status = take_engines(setup, err);
-    if (status == STATUS_OK && options->launch != NULL)
-        status = check_as_run("launch", "launch", options->launch, err);
-    for (size_t i = 0; status == STATUS_OK && i < options->settings.count; i++)
-        status = check_as_run("set", "set", options->settings.items[i], err);
     for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
         status = take_cell(setup, &setup->sides[i], err);
     return status;

@@ -6,30 +6,24 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/run_options.h"
 #include "spec/cell.h"
 
 #define CHECK_SIDES_MAX      8
 #define CHECK_PRECISIONS_MAX OPTION_PICKS_MAX
 
 struct check_options {
+    struct run_options run;      /* first: the flags that are those of `run` */
     struct option_texts engines; /* each one engine, or several between commas */
     const char *model;
-    struct option_texts settings; /* key=value */
-    struct option_texts weights;  /* FILE, or ENGINE=FILE */
-    uint64_t seed;
-    const char *python;          /* NULL = the engine chooses */
+    struct option_texts weights; /* FILE, or ENGINE=FILE */
     struct option_texts devices; /* DEVICE, or ENGINE=DEVICE */
     struct option_picks precisions;
     uint64_t mode; /* enum cell_mode */
     uint64_t seq_len, batch_size;
     uint64_t train_steps;
-    uint64_t threads; /* 0 = the engine decides */
-    uint64_t timeout_ns;
-    uint64_t memory_limit_bytes; /* 0 = by what is available */
-    const char *launch;          /* NULL = none */
     const char *out;
     bool is_kept; /* the files that were compared */
-    bool is_quiet;
 };
 
 /* One engine. */

@@ -117,8 +117,8 @@ static void find_floor(struct ab_bench *bench, size_t pair, struct ab_floor *flo
         ab_bench_note(bench, "%zu lines of %s are no entries; they are skipped",
                       book.bad_lines_count, path);
     for (int i = 0; i < PAIR_SIDES; i++)
-        take_floor(&book, bench->environment_id, &bench->setup->sides[i].run.plan.cells[pair],
-                   floor);
+        take_floor(&book, bench->context.environment_id,
+                   &bench->setup->sides[i].run.plan.cells[pair], floor);
     noise_book_release(&book);
 }
 
@@ -152,13 +152,13 @@ static enum exit_code judge(const struct ab_setup *setup, const struct ab_row *r
         has_slower |= rows[i].result.outcome == COMPARE_SLOWER;
         has_undecided |= rows[i].result.outcome == COMPARE_UNDECIDED;
     }
-    if (*signals_interrupt() != 0)
-        return (enum exit_code)(128 + signals_number());
-    if (compared_count == 0)
-        return EXIT_CODE_NOTHING;
-    if (setup->options.is_gated && has_slower)
-        return EXIT_CODE_GATE_FAILED;
-    return has_undecided ? EXIT_CODE_SOME_NOT_OK : EXIT_CODE_OK;
+    const struct context_outcome outcome = {
+        .has_result = compared_count > 0,
+        .is_all_well = !has_undecided,
+        .has_failed_gate = setup->options.is_gated && has_slower,
+        .is_interrupted = *signals_interrupt() != 0,
+    };
+    return context_exit_code(&outcome);
 }
 
 static void print_results(struct ab_bench *bench, const struct ab_row *rows, size_t count)

@@ -8,9 +8,9 @@
 #include "base/json_dump.h"
 #include "base/num.h"
 #include "cli/command.h"
+#include "cli/context.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
-#include "client/preflight.h"
 #include "drive/open_once.h"
 #include "proto/fields.h"
 #include "telemetry/environment.h"
@@ -29,8 +29,8 @@ struct explain {
     const struct invocation *call;
     const struct explain_options *options;
     struct run_setup setup;
+    struct context context;
     struct client_options client;
-    char self_path[FILE_PATH_BYTES];
     struct buf out;
     size_t opened_count;
     size_t failed_count;
@@ -233,12 +233,9 @@ static enum status explain_cells(struct explain *explain, struct err *err)
 
 static enum status require_engine(const struct explain *explain, struct err *err)
 {
-    const struct engine_ops *ops = explain->setup.ops;
-    if (ops == NULL || ops->become == NULL)
-        return STATUS_OK;
     struct buf json;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
-    enum status status = preflight_require(&explain->client, ops->name, &json, err);
+    enum status status = context_preflight(&explain->client, explain->setup.ops, &json, err);
     buf_release(&json);
     return status;
 }
@@ -246,38 +243,25 @@ static enum status require_engine(const struct explain *explain, struct err *err
 static enum exit_code explain_all(struct explain *explain)
 {
     struct err err = {0};
-    const struct run_options *run = &explain->options->run;
-    enum status status = file_self(explain->self_path, &err);
-    explain->client = (struct client_options){
-        .launch_prefix = run->launch,
-        .self_path = explain->self_path,
-        .python = run->python,
-        .phase_timeout_ns = run->timeout_ns,
-        .kill_grace_ns = CLIENT_KILL_GRACE_NS,
-        .memory_limit_bytes = run->memory_limit_bytes,
-        .interrupt = signals_interrupt(),
-        .wake_fd = -1,
-    };
+    struct context *context = &explain->context;
+    enum status status = context_open(context, explain->call, &err);
     if (status == STATUS_OK)
-        status = signals_open(&explain->client.wake_fd, &err);
+        status = context_listen(context, &err);
+    explain->client = context_client(context, &explain->options->run);
     if (status == STATUS_OK)
         status = require_engine(explain, &err);
-    bool is_missing = status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT;
+    bool has_begun = status == STATUS_OK;
     if (status == STATUS_OK)
         status = explain_cells(explain, &err);
-    bool is_interrupted = *signals_interrupt() != 0;
-    int signal_number = signals_number();
-    signals_close();
-    if (status != STATUS_OK) {
-        command_complain(explain->call, "%s", err.text);
-        return is_missing ? EXIT_CODE_NOTHING : EXIT_CODE_IO;
-    }
+    if (status != STATUS_OK)
+        return context_fail(context, has_begun, status, &err);
+    const struct context_outcome outcome = {
+        .has_result = explain->opened_count > 0 || explain->failed_count == 0,
+        .is_all_well = explain->failed_count == 0,
+        .is_interrupted = *signals_interrupt() != 0,
+    };
     enum exit_code code = command_print(explain->call, &explain->out);
-    if (code != EXIT_CODE_OK || is_interrupted)
-        return is_interrupted ? (enum exit_code)(128 + signal_number) : code;
-    if (explain->failed_count > 0)
-        return explain->opened_count > 0 ? EXIT_CODE_SOME_NOT_OK : EXIT_CODE_NOTHING;
-    return EXIT_CODE_OK;
+    return code != EXIT_CODE_OK && !outcome.is_interrupted ? code : context_exit_code(&outcome);
 }
 
 static enum exit_code run_explain(const struct invocation *call)
@@ -299,6 +283,7 @@ static enum exit_code run_explain(const struct invocation *call)
         command_complain(call, "%s", err.text);
         code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     }
+    context_close(&explain.context);
     buf_release(&explain.out);
     run_setup_release(&explain.setup);
     return code;

@@ -152,7 +152,7 @@ static enum status store_finding(struct ab_bench *bench, size_t pair, struct fin
         return STATUS_OK;
     clock_stamp(entry->at);
     (void)snprintf(entry->version, sizeof(entry->version), "%s", version_text());
-    memcpy(entry->environment_id, bench->environment_id, sizeof(entry->environment_id));
+    memcpy(entry->environment_id, bench->context.environment_id, sizeof(entry->environment_id));
     noise_entry_take_cell(entry, &bench->setup->sides[PAIR_A].run.plan.cells[pair]);
     double floor = noise_floor(entry->log_ratios, entry->repeats_count, PAIR_CONFIDENCE);
     entry->floor_percent = 100 * expm1(floor);
@@ -186,11 +186,12 @@ static enum exit_code judge(const struct ab_setup *setup, const struct finding *
     size_t stored_count = 0;
     for (size_t i = 0; i < setup->pairs_count; i++)
         stored_count += findings[i].entry.at[0] != '\0';
-    if (*signals_interrupt() != 0)
-        return (enum exit_code)(128 + signals_number());
-    if (stored_count == 0)
-        return EXIT_CODE_NOTHING;
-    return stored_count < setup->pairs_count ? EXIT_CODE_SOME_NOT_OK : EXIT_CODE_OK;
+    const struct context_outcome outcome = {
+        .has_result = stored_count > 0,
+        .is_all_well = stored_count == setup->pairs_count,
+        .is_interrupted = *signals_interrupt() != 0,
+    };
+    return context_exit_code(&outcome);
 }
 
 static enum status measure_all(struct ab_bench *bench, struct finding *findings, struct buf *out,

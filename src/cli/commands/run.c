@@ -11,12 +11,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
+#include "cli/context.h"
 #include "cli/render/dry_run.h"
-#include "cli/run_id.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
-#include "client/preflight.h"
 #include "telemetry/environment.h"
 
 /* Bounds the memory that is taken to know which program this is. */
@@ -26,12 +25,7 @@
 struct run {
     const struct invocation *call;
     struct run_setup setup;
-    struct buf environment;
-    struct buf command;
-    char environment_id[HASH_ID_BYTES];
-    char run_id[RUN_ID_BYTES];
-    char self_path[FILE_PATH_BYTES];
-    int wake_fd;
+    struct context context;
     struct store *store;
     struct progress progress;
     struct table table;
@@ -79,13 +73,6 @@ static void note(struct run *run, const char *format, ...)
     command_complain(run->call, "%s", text);
 }
 
-static enum exit_code fail(struct run *run, const struct err *err)
-{
-    progress_clear(&run->progress);
-    command_complain(run->call, "%s", err->text[0] != '\0' ? err->text : status_text(err->status));
-    return EXIT_CODE_IO;
-}
-
 static enum status open_store(struct run *run, struct err *err)
 {
     struct store_facts facts = {0};
@@ -113,21 +100,12 @@ static enum status open_store(struct run *run, struct err *err)
  * measurement. An engine that is not there is told at once, not cell by cell. */
 static enum status probe_engine(struct run *run, struct err *err)
 {
-    const struct run_options *options = &run->setup.options;
-    const struct engine_ops *ops = run->setup.ops;
-    if (ops == NULL || ops->become == NULL)
-        return STATUS_OK;
-    const struct client_options client = {
-        .launch_prefix = options->launch,
-        .self_path = run->self_path,
-        .python = options->python,
-        .phase_timeout_ns = options->timeout_ns,
-    };
+    const struct client_options client = context_client(&run->context, &run->setup.options);
     struct buf json;
     buf_init(&json, ENVIRONMENT_BYTES_MAX);
-    enum status status = preflight_require(&client, ops->name, &json, err);
-    if (status == STATUS_OK)
-        status = environment_add(&run->environment, "worker", json.data, err);
+    enum status status = context_preflight(&client, run->setup.ops, &json, err);
+    if (status == STATUS_OK && json.length_bytes > 0)
+        status = environment_add(&run->context.environment, "worker", json.data, err);
     buf_release(&json);
     return status;
 }
@@ -153,27 +131,21 @@ static void look_up_known(struct run *run)
         note(run, "earlier runs are not looked at: %s", why.text);
         wants_history = false; /* a program that may run need not be readable */
     }
-    if (known_init(&run->known, options->pace != 0, wants_history, run->environment.data, &why) !=
-        STATUS_OK)
+    if (known_init(&run->known, options->pace != 0, wants_history, run->context.environment.data,
+                   &why) != STATUS_OK)
         note(run, "what earlier runs say of this machine is not known: %s", why.text);
 }
 
 static enum status prepare(struct run *run, struct err *err)
 {
-    buf_init(&run->environment, ENVIRONMENT_BYTES_MAX);
-    buf_init(&run->command, COMMAND_BYTES_MAX);
-    command_write_words(run->call, &run->command);
-    run_id_make(run->run_id);
-    enum status status = environment_write(&run->environment, err);
-    if (status == STATUS_OK)
-        status = file_self(run->self_path, err);
+    enum status status = context_open(&run->context, run->call, err);
     if (status == STATUS_OK)
         status = probe_engine(run, err);
     if (status != STATUS_OK)
         return status;
-    environment_fingerprint(run->environment.data, run->environment_id);
+    context_identify(&run->context);
     look_up_known(run);
-    status = signals_open(&run->wake_fd, err);
+    status = context_listen(&run->context, err);
     if (status == STATUS_OK)
         status = open_store(run, err);
     return status;
@@ -200,7 +172,7 @@ static struct observe_options observe_options(const struct run *run)
         .history = run->known.has_history ? &run->known.history : NULL,
         .history_limit_percent = target_percent(&run->setup),
         .program_id = run->program_id,
-        .environment_id = run->environment_id,
+        .environment_id = run->context.environment_id,
         .results_dir = run->setup.out,
     };
 }
@@ -210,29 +182,19 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
     const struct run_options *options = &run->setup.options;
     struct event_listener listener = progress_listener(&run->progress);
     struct trial_options trial = {
-        .client =
-            {
-                .launch_prefix = options->launch,
-                .self_path = run->self_path,
-                .python = options->python,
-                .phase_timeout_ns = options->timeout_ns,
-                .kill_grace_ns = CLIENT_KILL_GRACE_NS,
-                .memory_limit_bytes = options->memory_limit_bytes,
-                .interrupt = signals_interrupt(),
-                .wake_fd = run->wake_fd,
-                .events = &listener,
-            },
+        .client = context_client(&run->context, options),
         .policy = run->setup.policy,
         .drift_limit_percent = drift_limit_percent(&run->setup),
         .observe = observe_options(run),
         .origin =
             {
-                .run_id = run->run_id,
-                .command_json = run->command.failed ? "null" : run->command.data,
-                .environment_json = run->environment.data,
-                .environment_id = run->environment_id,
+                .run_id = run->context.run_id,
+                .command_json = context_command(&run->context),
+                .environment_json = run->context.environment.data,
+                .environment_id = run->context.environment_id,
             },
     };
+    trial.client.events = &listener;
     run->sweep = (struct sweep){.setup = &run->setup,
                                 .options = &trial,
                                 .store = run->store,
@@ -282,25 +244,33 @@ static void print_results(struct run *run)
     (void)command_print(run->call, &out);
 }
 
+static enum exit_code fail(struct run *run, enum status status, const struct err *err)
+{
+    progress_clear(&run->progress);
+    return context_fail(&run->context, run->store != NULL, status, err);
+}
+
 static enum exit_code archive(struct run *run)
 {
     char path[FILE_PATH_BYTES];
     struct err err = {0};
-    if (store_archive(run->setup.out, path, sizeof(path), &err) != STATUS_OK)
-        return fail(run, &err);
+    enum status status = store_archive(run->setup.out, path, sizeof(path), &err);
+    if (status != STATUS_OK)
+        return fail(run, status, &err);
     printf("%s\n", path);
     return EXIT_CODE_OK;
 }
 
 static enum exit_code judge(const struct sweep *sweep)
 {
-    if (sweep->is_interrupted)
-        return (enum exit_code)(128 + signals_number());
-    if (sweep->measured_count == sweep->ok_count)
-        return EXIT_CODE_OK;
+    bool is_all_well = sweep->measured_count == sweep->ok_count;
     /* What --resume skipped was measured before. */
-    return sweep->figures_count + sweep->skipped_count > 0 ? EXIT_CODE_SOME_NOT_OK
-                                                           : EXIT_CODE_NOTHING;
+    const struct context_outcome outcome = {
+        .has_result = is_all_well || sweep->figures_count + sweep->skipped_count > 0,
+        .is_all_well = is_all_well,
+        .is_interrupted = sweep->is_interrupted,
+    };
+    return context_exit_code(&outcome);
 }
 
 static enum exit_code run_sweep(struct run *run)
@@ -317,13 +287,8 @@ static enum exit_code run_sweep(struct run *run)
         note(run, "what this run says of the machine is not kept: %s", run->known.err.text);
     if (run->store != NULL)
         print_results(run);
-    if (status != STATUS_OK && run->store == NULL &&
-        (status == STATUS_NOT_FOUND || status == STATUS_TIMEOUT)) {
-        (void)fail(run, &err);
-        return EXIT_CODE_NOTHING;
-    }
     if (status != STATUS_OK)
-        return fail(run, &err);
+        return fail(run, status, &err);
     enum exit_code code = judge(&run->sweep);
     if (run->sweep.is_interrupted)
         note(run, "interrupted by signal %d%s", signals_number(),
@@ -346,10 +311,8 @@ static void release(struct run *run)
     table_release(&run->table);
     sentinel_release(&run->sweep.sentinel);
     store_close(run->store);
-    signals_close();
     known_release(&run->known);
-    buf_release(&run->environment);
-    buf_release(&run->command);
+    context_close(&run->context);
     run_setup_release(&run->setup);
 }
 
@@ -362,7 +325,7 @@ enum exit_code run_command(const struct invocation *call)
         return code;
     struct options_table table = command_options(call->command, call->program);
     struct err err = {0};
-    struct run run = {.call = call, .wake_fd = -1};
+    struct run run = {.call = call};
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
