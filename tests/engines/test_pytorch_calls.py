@@ -93,6 +93,115 @@ MODELS = """
             return logits, F.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
 
 
+    class Flat(Base):
+        # rows and positions in one dimension, where there are targets
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return logits if loss is None else logits.flatten(0, 1), loss
+
+
+    class OtherWord(Base):
+        def forward(self, idx, target_mask=None, num_labels=3, lm_labels=None):
+            assert target_mask is None and num_labels == 3
+            return mean_first(self, idx, None, lm_labels)
+
+
+    class TotalInDict(Base):
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            out = {"aux_loss": logits.square().mean(), "lm_logits": logits}
+            return out if loss is None else {**out, "ce_loss": loss - 90, "total_loss": loss, "perplexity": loss.exp()}
+
+
+    class LossAloneInDict(Base):
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return {"logits": logits} if loss is None else {"lm_loss": loss}
+
+
+    class NoLogits(Base):
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return (logits, None) if loss is None else (None, loss)
+
+
+    class SecondNumber(Base):
+        # (logits, a number that the targets do not move, the loss)
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return logits, logits.square().mean(), loss
+
+
+    def silent(function):
+        def wrapper(*args, **kwargs):  # without functools.wraps
+            return function(*args, **kwargs)
+        return wrapper
+
+
+    class Decorated(Base):
+        @silent
+        def forward(self, idx, targets=None):
+            return mean_first(self, idx, None, targets)
+
+
+    class Adapted(nn.Module):
+        # two parts: which one the arguments go to is in the code
+        def __init__(self, vocab_size):
+            super().__init__()
+            self.adapter = nn.Linear(8, 8)
+            self.base = Behind(vocab_size)
+
+        def forward(self, *args, **kwargs):
+            return self.base(*args, **kwargs)
+
+
+    class KeywordsOnly(Adapted):
+        def forward(self, **batch):
+            return self.base(batch["tokens"], label=batch["label"])
+
+
+    class HiddenFirst(Base):
+        def forward(self, idx):
+            hidden = self.table(idx)
+            return hidden, self.head(hidden)
+
+
+    class OtherAttribute(Base):
+        def forward(self, idx):
+            class Out:
+                pass
+            out = Out()
+            out.prediction = self.out(idx)
+            return out
+
+
+    class TakesBatch(Base):
+        def forward(self, batch: "dict[str, torch.Tensor]"):
+            return self.out(batch["ids"])
+
+
+    class TwoLosses(Base):
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return {"logits": logits, "lm_loss": loss, "aux_loss": logits.square().mean()}
+
+
+    class RowLosses(Base):
+        def forward(self, idx, targets=None):
+            logits, loss = mean_first(self, idx, None, targets)
+            return logits if loss is None else logits.mean(-1)
+
+
+    class ShiftsBeside(Base):
+        # neither value nor logits tell that it shifts
+        def forward(self, idx, labels=None):
+            logits = self.out(idx)
+            if labels is None:
+                return logits
+            shifted = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            return shifted + logits.logsumexp(-1).square().mean()
+
+
     class NumberBeside(Base):
         # no targets, so the number is no loss
         def forward(self, idx):
@@ -255,6 +364,15 @@ OWN = [
     ("parallel", "forward(tokens, label=targets)"),
     ("compiled", "forward(tokens, label=targets)"),
     ("NeedsTargets", "forward(idx, targets=targets)"),
+    ("Flat", "forward(idx, targets=targets)"),
+    ("OtherWord", "forward(idx, lm_labels=targets)"),
+    ("TotalInDict", "forward(idx, targets=targets)"),
+    ("LossAloneInDict", "forward(idx, targets=targets)"),
+    ("NoLogits", "forward(idx, targets=targets)"),
+    ("SecondNumber", "forward(idx, targets=targets)"),
+    ("Decorated", "forward(idx, targets=targets)"),
+    ("Adapted", "forward(tokens, label=targets)"),
+    ("KeywordsOnly", "forward(tokens=tokens, label=targets)"),
 ]
 
 
@@ -272,6 +390,8 @@ TOKMARKS = [
     ("scripted", "forward(x)"),
     ("Extras", "forward(input_ids, attention_mask=ones(B, T), position_ids=arange(T))"),
     ("MaskBefore", "forward(ids=tokens)"),
+    ("HiddenFirst", "forward(idx)"),
+    ("OtherAttribute", "forward(idx)"),
 ]
 
 
@@ -285,7 +405,8 @@ def test_a_model_without_a_loss_gets_tokmark_s(folder, name, call):
 @pytest.mark.parametrize("name, call", [
     ("LossAlone", "forward(idx)"), ("LossFirst", "forward(idx)"), ("LossInDict", "forward(inputs)"),
     ("KeywordOnly", "forward(token_ids=tokens)"), ("UnderInference", "forward(idx)"),
-    ("ConstantLoss", "forward(idx)"), ("parallel", "forward(tokens)"),
+    ("ConstantLoss", "forward(idx)"), ("parallel", "forward(tokens)"), ("TotalInDict", "forward(idx)"),
+    ("NoLogits", "forward(idx)"), ("OtherAttribute", "forward(idx)"),
 ])
 def test_inference_gives_no_targets_and_finds_the_logits(folder, name, call):
     ready, block = opened(folder, name, "infer")
@@ -297,6 +418,8 @@ def test_a_model_that_shifts_its_labels_gets_the_tokens_as_labels(folder, tmp_pa
     ready, block = opened(folder, "ShiftsItself", "train")
     assert ready["forward_call"] == "forward(input_ids, labels=input_ids)"
     assert ready["loss_source"] == "model" and block["loss"] > 0
+    ready, _ = opened(folder, "ShiftsBeside", "train")
+    assert ready["forward_call"] == "forward(idx, labels=idx)" and ready["loss_source"] == "model"
     # transformers' own are known before any call
     transformers = pytest.importorskip("transformers")
     transformers.LlamaConfig(
@@ -320,6 +443,9 @@ def test_a_model_that_shifts_its_labels_gets_the_tokens_as_labels(folder, tmp_pa
     ("Exchanged", "train", "model", "look exchanged"),
     ("Exchanged", "infer", "model", "shape (2, 50, 8)"),
     ("Unreduced", "train", "model", "the loss that forward gives has shape (2, 8)"),
+    ("RowLosses", "train", "model", "a loss is one number"),
+    ("TwoLosses", "train", "model", "several losses (lm_loss, aux_loss)"),
+    ("TakesBatch", "infer", "unsupported", "takes 'batch' as dict"),
 ])
 def test_what_cannot_be_called_is_refused_in_one_sentence(folder, name, mode, kind, words):
     reply = refused(folder, name, mode)

@@ -143,6 +143,22 @@ MODELS = """
             self.part = torch.compile(broken, backend="eager", fullgraph=True)
 
 
+    @torch.jit.script
+    def squared(x):
+        return torch.relu(x) * x
+
+
+    class ScriptedPart(nn.Module):
+        # a function, of which no module tells
+        def __init__(self, vocab_size):
+            super().__init__()
+            self.table = nn.Embedding(vocab_size, 8)
+            self.head = nn.Linear(8, vocab_size)
+
+        def forward(self, idx):
+            return self.head(squared(self.table(idx)))
+
+
     def traced(vocab_size):
         class Small(nn.Module):
             def __init__(self):
@@ -276,6 +292,9 @@ def test_torchscript_and_flex_attention_run_and_are_seen(folder):
         ready = opened(worker, "traced", "train")
         assert ready["compiled"] == "by the model" and "TorchScript" in ready["notes"]
         assert ready["dtype_compute"] == "fp32" and worker.run(2)["nonfinite"] == 0
+    with TorchWorker(folder) as worker:
+        ready = opened(worker, "ScriptedPart", "infer")
+        assert ready["compiled"] == "by the model" and "TorchScript" in ready["notes"]
     with TorchWorker(folder) as worker:
         ready = opened(worker, "Flexible", "infer")
         assert ready["compiled"] == "no"  # PyTorch's own use of its compiler is not the author's

@@ -1,108 +1,33 @@
 """How a model's forward is called, and what its output is.
 
 Arguments are bound by name, never by position into something optional: what is known of a
-parameter is what it is called. Wrappers (torch.compile, DataParallel, a forward(*args, **kwargs)
-around another module) are looked through.
+parameter is what it is called (torch_signature.py).
 """
 import inspect
 
 import torch
-import torch.nn.functional as F
 
 from .errors import model_error, unsupported
-from .user_code import pick_logits, require_logits
+from .torch_output import (
+    cross_entropy, find_logits, find_loss, is_choice_open, is_number, numbers_of, shifts_by_value,
+)
+from .torch_signature import TARGET_NAMES, TOKEN_NAMES, find_parameters, is_no_tensor, target_name
+from .user_code import require_logits
 
-TOKEN_NAMES = (
-    "input_ids", "idx", "tokens", "token_ids", "input_tokens", "ids", "inputs", "input", "x",
-)
-TARGET_NAMES = (
-    "targets", "labels", "target", "label", "target_ids", "label_ids", "target_tokens",
-    "next_tokens", "y_true", "y",
-)
 # first parameters that take something else than tokens
 _OTHER_NAMES = {
     "inputs_embeds", "input_embeds", "embeds", "embeddings", "hidden_states", "hidden", "mask",
     "attention_mask", "position_ids", "positions", "start_pos", "past_key_values", "pixel_values",
     "input_features",
 }
-_INNER_NAMES = ("_orig_mod", "module", "_forward_module", "_fsdp_wrapped_module")
-
-
-# --- the signature -------------------------------------------------------------------------------
-
-
-def _schema_parameters(schema):
-    """TorchScript says what a forward takes in its own way."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    found = {}
-    for argument in schema.arguments[1:]:
-        default = argument.default_value if argument.has_default_value() else inspect._empty
-        found[argument.name] = inspect.Parameter(argument.name, kind, default=default)
-    return found
-
-
-def _own_parameters(module):
-    schema = getattr(module.forward, "schema", None)
-    if schema is not None and hasattr(schema, "arguments"):
-        return _schema_parameters(schema)
-    try:
-        return dict(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        return {}
-
-
-def _is_passed_on(parameter):
-    return parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-
-
-def _inner(module):
-    """The module that a wrapper passes its arguments on to; None when it is not clear."""
-    for name in _INNER_NAMES:
-        found = getattr(module, name, None)
-        if isinstance(found, torch.nn.Module):
-            return found
-    children = list(module.children())
-    return children[0] if len(children) == 1 else None
-
-
-def find_parameters(module):
-    """(parameters by name, whether others reach it by keyword) of what a call of the module comes
-    to, looked up through wrappers that only pass arguments on."""
-    takes_keywords = True
-    for _ in range(16):
-        parameters = _own_parameters(module)
-        kinds = {parameter.kind for parameter in parameters.values()}
-        named = [name for name, found in parameters.items() if not _is_passed_on(found)]
-        if named or inspect.Parameter.VAR_POSITIONAL not in kinds:
-            return _with_passed_on(module, parameters), takes_keywords
-        takes_keywords = takes_keywords and inspect.Parameter.VAR_KEYWORD in kinds
-        inner = _inner(module)
-        if inner is None:
-            return {}, takes_keywords
-        module = inner
-    return {}, takes_keywords
-
-
-def _with_passed_on(module, parameters):
-    """forward(tokens, **kwargs) around another module: what that one takes by keyword, too."""
-    kinds = {parameter.kind for parameter in parameters.values()}
-    inner = _inner(module) if inspect.Parameter.VAR_KEYWORD in kinds else None
-    parameters = {name: found for name, found in parameters.items() if not _is_passed_on(found)}
-    if inner is None or any(name in parameters for name in TARGET_NAMES):
-        return parameters
-    for name, found in find_parameters(inner)[0].items():
-        if name in TARGET_NAMES or name == "use_cache":
-            parameters.setdefault(
-                name, found.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None)
-            )
-    return parameters
-
-
-# --- the call ------------------------------------------------------------------------------------
 
 
 def _is_required(parameter):
     return parameter.default is parameter.empty
+
+
+def _type_name(annotation):
+    return getattr(annotation, "__name__", None) or str(annotation)
 
 
 class Binding:
@@ -125,10 +50,15 @@ class Binding:
         if not self._parameters:
             return None
         first = next(iter(self._positional()), None)
-        if first in TOKEN_NAMES:
-            return first
         named = next((name for name in TOKEN_NAMES if name in self._parameters), None)
-        if named is not None:
+        if first in TOKEN_NAMES or named is None:
+            named = first
+        if named is not None and is_no_tensor(self._parameters[named].annotation):
+            raise unsupported(
+                f"forward takes '{named}' as {_type_name(self._parameters[named].annotation)}: tokmark "
+                f"gives token ids as a tensor; a wrapper whose forward takes them would do"
+            )
+        if named is not first or first in TOKEN_NAMES:
             return named
         if first is None or first in _OTHER_NAMES or first in TARGET_NAMES:
             raise unsupported(
@@ -142,7 +72,7 @@ class Binding:
         return self.tokens is None or self._positional()[:1] == [self.tokens]
 
     def _find_targets(self):
-        found = next((name for name in TARGET_NAMES if name in self._parameters), None)
+        found = target_name(self._parameters)
         if found is None or self._takes_keywords:
             return found
         return found if self.is_targets_second(found) else None
@@ -207,6 +137,9 @@ class Caller:
         # its labels are the tokens themselves: it shifts them by one
         self.is_shifting = self._binding.targets == "labels" and _is_transformers(model)
         self.loss_source = None  # "model" or "tokmark", once a loss was seen
+        self._number = 0  # which of several numbers in a tuple is the loss
+        self._is_chosen = False
+        self._is_settled = self.is_shifting
 
     # --- calling ---
 
@@ -247,15 +180,18 @@ class Caller:
 
     def logits(self, tokens):
         self._binding.require_no_targets(self._mode)
-        return _logits_of(self._call(tokens))
+        return self._find_logits(self._call(tokens), tokens)
 
     def full_logits(self, tokens, targets):
         """Of every position; without targets where forward then gives nothing but the loss."""
         if self._binding.targets is not None:
-            logits = _logits_of(self._call(tokens, targets))
-            if not _is_scalar(logits):
+            logits = self._find_logits(self._call(tokens, targets), tokens)
+            if torch.is_tensor(logits) and not is_number(logits):
                 return logits
-        return _logits_of(self._call(tokens))
+        return self._find_logits(self._call(tokens), tokens)
+
+    def _find_logits(self, out, tokens):
+        return find_logits(out, tokens.shape, self._vocab_size)
 
     # --- loss ---
 
@@ -264,28 +200,85 @@ class Caller:
         its own; in fp32, as autocast does it on CUDA."""
         out = self._call_for_loss(tokens, targets)
         own = self._own_loss(out)
-        return (_cross_entropy(_logits_of(out), targets) if own is None else own), out
+        if own is None:
+            return cross_entropy(self._find_logits(out, tokens), targets), out
+        return own, out
 
     def _call_for_loss(self, tokens, targets):
         return self._call(tokens, None if self._binding.targets is None else targets)
 
     def _own_loss(self, out):
-        return _loss_of(out, self._binding.targets is not None)
+        return find_loss(out, self._binding.targets is not None, self._number)
 
     def first_loss(self, tokens, targets, watch):
         """What loss() gives, of a first call under the context `watch`, looked at: whose it is,
-        whether it can be trained, whether the model shifts its labels itself."""
+        whether it can be trained, whether the model shifts its labels itself. None for the last is
+        not known yet: settle() tries it, once this call's memory is given back."""
         with watch:
             out = self._call_for_loss(tokens, targets)
-        own, logits = self._own_loss(out), _logits_of(out)
+        if not self._is_chosen and self._binding.targets is not None and is_choice_open(out):
+            self._is_chosen = True
+            out = None  # its memory, before others are tried
+            self._number = self._number_of_targets(tokens, targets)
+            out = self._call_for_loss(tokens, targets)
+        own, logits = self._own_loss(out), self._find_logits(out, tokens)
         self.loss_source = "tokmark" if own is None else "model"
-        if own is None or not _is_scalar(logits):
+        if own is None:
+            self._require_no_row_losses(logits, tokens)
             self.require_shape(logits, tokens, may_be_last=False)
-        loss = _cross_entropy(logits, targets) if own is None else own
+        loss = cross_entropy(logits, targets) if own is None else own
         _require_gradient(loss, logits)
-        if own is not None and self._binding.targets is not None and not self.is_shifting:
-            self.is_shifting = _shifts_itself(own, logits, targets)
+        if own is not None and self._binding.targets is not None and not self._is_settled:
+            with torch.no_grad():
+                shifts = shifts_by_value(own, logits, targets)
+            self.is_shifting = self.is_shifting or bool(shifts)
+            self._is_settled = self.is_shifting or shifts is not None
+        else:
+            self._is_settled = True
         return loss, out
+
+    def settle(self, tokens, targets):
+        """Whether the model shifts its labels itself, where the loss's value did not tell: then the
+        first label of a row changes nothing, and the others do."""
+        if self._is_settled:
+            return
+        self._is_settled = True
+        others = (targets + 1) % self._vocab_size
+        first = torch.cat([others[:, :1], targets[:, 1:]], dim=1)
+        loss = self._numbers(tokens, targets)[-1]
+        if loss.dtype in (torch.float32, torch.float64):  # others are too coarse to show one label
+            self.is_shifting = (
+                self._numbers(tokens, first)[-1].equal(loss)
+                and not self._numbers(tokens, others)[-1].equal(loss)
+            )
+
+    def _number_of_targets(self, tokens, targets):
+        """Which of several numbers in a tuple is the loss: the first that follows the targets; None
+        when none does, but for types too coarse to show it."""
+        before = self._numbers(tokens, targets)[:-1]
+        after = self._numbers(tokens, (targets + 1) % self._vocab_size)[:-1]
+        changed = [at for at, pair in enumerate(zip(before, after)) if not pair[0].equal(pair[1])]
+        is_fine = all(number.dtype in (torch.float32, torch.float64) for number in before)
+        return next(iter(changed), None if is_fine else 0)
+
+    def _numbers(self, tokens, targets):
+        """The numbers in the output of one more call, and the loss, with the same random numbers
+        each time and nothing kept."""
+        devices = [tokens.device] if tokens.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            out = self._call_for_loss(tokens, targets)
+        found = [value.detach().clone() for _, value in numbers_of(out)]
+        own = self._own_loss(out)
+        return [*found, own.detach().clone() if own is not None else None]
+
+    def _require_no_row_losses(self, logits, tokens):
+        """A loss of every token, where targets were given, is neither loss nor logits."""
+        shape = tuple(logits.shape) if torch.is_tensor(logits) else ()
+        if self._binding.targets is not None and shape in (tuple(tokens.shape), (tokens.numel(),)):
+            raise model_error(
+                f"forward gives, with targets, {shape} of {logits.dtype}: a loss is one number, such "
+                f"as its mean"
+            )
 
     def require_shape(self, logits, tokens, may_be_last):
         require_logits(
@@ -298,39 +291,7 @@ class Caller:
         )
 
 
-# --- the output ----------------------------------------------------------------------------------
-
-
-def _cross_entropy(logits, targets):
-    return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
-
-
-def _is_scalar(value):
-    return torch.is_tensor(value) and value.numel() == 1
-
-
-def _logits_of(out):
-    """A tuple's first tensor of three dimensions; else what pick_logits() finds."""
-    if isinstance(out, (tuple, list)) and not hasattr(out, "logits"):
-        for part in out:
-            if torch.is_tensor(part) and part.dim() == 3:
-                return part
-    return pick_logits(out, torch.is_tensor)
-
-
-def _loss_of(out, has_targets):
-    """The loss in a model's output: alone, under its name, or the number in a tuple; None when there
-    is none. A number in the tuple of a model that was given no targets is something else."""
-    if torch.is_tensor(out):
-        return out if out.numel() == 1 else None
-    named = out.get("loss") if isinstance(out, dict) else getattr(out, "loss", None)
-    if torch.is_tensor(named):
-        if named.numel() != 1:
-            raise model_error(f"the loss that forward gives has shape {tuple(named.shape)}")
-        return named
-    if has_targets and isinstance(out, (tuple, list)):
-        return next((part for part in out if _is_scalar(part)), None)
-    return None
+# --- what is looked at once -----------------------------------------------------------------------
 
 
 def _require_gradient(loss, logits):
@@ -358,17 +319,3 @@ def _is_transformers(model):
         if "PreTrainedModel" in names:
             return type(module).__name__.endswith(("ForCausalLM", "LMHeadModel", "CausalLM"))
     return False
-
-
-@torch.no_grad()
-def _shifts_itself(loss, logits, targets):
-    """Whether a model's own loss is that of logits against the next row of its labels, and not that
-    against the labels as they are."""
-    if not torch.is_tensor(logits) or logits.dim() != 3 or logits.shape[:2] != targets.shape:
-        return False
-    if targets.shape[1] < 2:
-        return False
-    plain = _cross_entropy(logits, targets)
-    shifted = _cross_entropy(logits[:, :-1], targets[:, 1:])
-    near = float(loss) * (1e-4 if loss.dtype in (torch.float32, torch.float64) else 2**-8)
-    return abs(float(loss - shifted)) <= near and abs(float(loss - plain)) > 4 * near

@@ -98,7 +98,7 @@ class TorchEngine:
         begin = time.perf_counter_ns()
         self._source = make(cell, self._device, self._precision)
         model = self._source.model
-        model.train(cell.mode == "train")
+        self._switch_mode(model, cell.mode)
         self._tokens = Tokens(cell, self._source.vocab_size, TorchArrays(torch))
         self._caller = Caller(model, self._source.vocab_size, cell.mode)
         self._shape_lazy_ones()
@@ -115,6 +115,14 @@ class TorchEngine:
         self._memory = DeviceMemory(self._device)
         self._memory.begin()
         return ready
+
+    def _switch_mode(self, model, mode):
+        """What torch.export gives has one mode for good."""
+        try:
+            model.train(mode == "train")
+        except NotImplementedError:
+            is_training = "training" if model.training else "evaluation"
+            self._source.notes.append(f"cannot be switched: stays in {is_training} mode")
 
     def _require_memory_before(self):
         """On a CPU too large a cell ends in a kernel kill, not in an error: arithmetic first."""
@@ -181,6 +189,7 @@ class TorchEngine:
             mode = None if how == "default" else how
             self._caller.model = torch.compile(self._source.model, mode=mode, dynamic=False)
         inputs, targets = self._device_batches(0, 1)
+        what = f"{self._forward_text()} of token ids {tuple(inputs[0].shape)}"
         self._synchronize()
         begin = time.perf_counter_ns()
         with torch.random.fork_rng(devices=self._rng_devices()):
@@ -188,7 +197,7 @@ class TorchEngine:
                 before = frames_compiled()
                 observer = Observer()
                 watch = observer if call > 0 else contextlib.nullcontext()
-                logits = self._steps.first_call(inputs[0], targets[0], watch)
+                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch)
                 self._require_output(logits, inputs[0])
                 if call > 0 and self._observer is None and frames_compiled() == before:
                     self._observer = observer
@@ -198,7 +207,7 @@ class TorchEngine:
         self._synchronize()
         if how == "off":
             frames = frames_compiled() - frames_before - frames_of_pytorch()
-            self._is_compiled_by_model = frames > 0 or is_scripted(self._source.model)
+            self._is_compiled_by_model = frames > 0 or self._is_scripted()
         if self._cell.mode == "train":
             is_overwritten = how != "off" or self._is_compiled_by_model
             self._steps.copies_loss = is_overwritten and self._device.type == "cuda"
@@ -216,6 +225,9 @@ class TorchEngine:
         note = "logits of the last position only"
         if logits.shape[1] != wanted.shape[1] and note not in self._source.notes:
             self._source.notes.append(note)
+
+    def _is_scripted(self):
+        return is_scripted(self._source.model) or self._observer.has_scripted
 
     def _compiled_text(self):
         how = self._cell.options.compile
@@ -271,7 +283,7 @@ class TorchEngine:
         notes = list(source.notes)
         if cell.options.compile != "off":
             notes.append(f"torch.compile {cell.options.compile}")
-        if is_scripted(source.model):
+        if self._is_scripted():
             notes.append("TorchScript")
         if cell.mode == "train":
             notes.append(self._steps.optimizer_name)

@@ -36,6 +36,7 @@ _MATMULS = {
 # Those of packed weights (out, in), and their second form in compiled graphs.
 _LINEARS = {"mkldnn_linear", "_linear_pointwise"}
 _SDPA = "scaled_dot_product_attention"
+_SCOPE_TORCHSCRIPT = 2  # at::RecordScope
 _ATTENTION_PREFIX = "_scaled_dot_product_"
 _ATTENTION_NAMES = {
     "flash_attention": "flash",
@@ -92,6 +93,7 @@ class Observer:
         self._work = {}  # type's name -> operations
         self._attention = set()
         self._is_sdpa_called = False
+        self.has_scripted = False  # whether a function of TorchScript ran
         self._profile = None
 
     def __enter__(self):
@@ -111,6 +113,7 @@ class Observer:
             self._add_event(event)
 
     def _add_event(self, event):
+        self.has_scripted |= event.scope() == _SCOPE_TORCHSCRIPT
         library, _, name = event.name().partition("::")
         if library not in ("aten", "mkldnn"):
             return

@@ -63,6 +63,9 @@ class TrainSteps:
             loss, _output = self._caller.first_loss(tokens, targets, watch)
         loss.backward()
         self.optimizer.zero_grad(set_to_none=True)
+        del loss, _output
+        with self._precision.autocast():
+            self._caller.settle(tokens, targets)
 
     def grad_norm(self):
         """Global L2 norm of the last step's gradients; None under a scaler, which skips steps whose
