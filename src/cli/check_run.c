@@ -241,7 +241,7 @@ static enum status judge(const struct check *check, const struct check_row *refe
     if (reference->run.verdict != VERDICT_OK) {
         row->verdict = VERDICT_UNSUPPORTED;
         reasons_add(&row->reasons, "no_reference",
-                    "%.200s fp32, which it would be held against, is %s", reference->side->engine,
+                    "%.200s fp32, which it would be compared with, is %s", reference->side->engine,
                     verdict_name(reference->run.verdict));
         return STATUS_OK;
     }
@@ -286,7 +286,7 @@ static enum status store_row(struct check *check, const struct check_row *row, s
     return status;
 }
 
-/* `reference`: the row that this one is held against; NULL for one that is a reference itself. */
+/* `reference`: the row that this one is compared with; NULL for a reference. */
 static enum status run_row(struct check *check, const struct check_side *side,
                            enum cell_precision precision, const struct check_row *reference,
                            struct check_row **ret_row, struct err *err)

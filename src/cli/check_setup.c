@@ -67,7 +67,7 @@ static enum status take_engines(struct check_setup *setup, struct err *err)
                    setup->options.precisions.values[0] != CELL_PRECISION_FP32;
     if (setup->sides_count == 1 && !has_low)
         return ERR(err, STATUS_INVALID,
-                   "one engine in fp32 has nothing to be held against; name a second one, or "
+                   "one engine in fp32 has nothing to be compared with; name a second one, or "
                    "another --precision");
     return STATUS_OK;
 }

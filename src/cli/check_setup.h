@@ -34,7 +34,7 @@ struct check_side {
 
 struct check_setup {
     struct check_options options;
-    struct check_side sides[CHECK_SIDES_MAX]; /* the first is what the others are held against */
+    struct check_side sides[CHECK_SIDES_MAX]; /* the others are compared with the first */
     size_t sides_count;
     char out[FILE_PATH_BYTES]; /* without a slash at the end */
 };

@@ -14,9 +14,9 @@
     X(GATE_FAILED, 1, "a gate failed: `check` found engines that differ, `ab` a SLOWER side") \
     X(USAGE, 2, "the command line is wrong; nothing was started or written")                  \
     X(SOME_NOT_OK, 3, "finished, but some cells are not ok; the table says why")              \
-    X(NOTHING, 4, "nothing was measured: no cell produced a figure")                          \
+    X(NOTHING, 4, "nothing was measured: no cell gave a result")                              \
     X(IO, 5, "the harness itself failed: reading, writing, lock, memory")                     \
-    X(INTERRUPTED, 130, "interrupted (128 + signal); what is whole was written")
+    X(INTERRUPTED, 130, "interrupted (128 + signal); completed results were saved")
 
 enum exit_code {
 #define X(name, code, text) EXIT_CODE_##name = (code),

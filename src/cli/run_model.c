@@ -8,7 +8,7 @@
 #include "plan/preset.h"
 
 /* What a model of a user's own is told where it asks for a vocabulary or a length and --set does
- * not say: the figures of a published model, not ours. */
+ * not say: the values of a published model, not ours. */
 #define FALLBACK_PRESET "gpt2-124m"
 #define PACKAGE         "superintelligence" /* the published package, and presets that it can be */
 
@@ -80,7 +80,7 @@ static enum status take_preset(const struct run_options *options, const struct e
         const char *setting = options->settings.items[i];
         char key[MODEL_NAME_BYTES];
         const char *value = split_setting(setting, key);
-        /* A package's own figures are not the preset's: only the worker can tell what fits. */
+        /* A package's own settings are not the preset's: only the worker can tell what fits. */
         bool is_workers = has_own_settings(options, ops) &&
                           (cell->options.keeps_defaults || !model_spec_has(key));
         if (!is_workers) {
@@ -96,7 +96,7 @@ static enum status take_preset(const struct run_options *options, const struct e
                    cause.text);
     if (!takes_own_models(ops))
         return STATUS_OK;
-    /* All of them, also those that the figures hold already: a package may be found instead. */
+    /* All of them, also those that the settings hold already: a package may be found instead. */
     return put_settings(options->settings.items, options->settings.count, cell, err);
 }
 

@@ -240,8 +240,9 @@ static const struct option run_rows[] = {
      .group = GROUP_WHAT,
      .check = check_setting,
      .help = "another value for the model: --set layers_count=2 dropout=0; for a model of your own "
-             "a parameter, a field of its configuration, or a part of one: text.dim=64. Commas are "
-             "the value's own"},
+             "a parameter, a field of its configuration, or of a nested one: text.dim=64. Commas "
+             "belong "
+             "to the value"},
     {.name = "moe",
      .type = OPTION_CHOICE,
      TARGET(moe),
@@ -266,13 +267,12 @@ static const struct option run_rows[] = {
      .def = "auto",
      .choices = source_choices,
      .group = GROUP_WHAT,
-     .help = "pytorch: auto takes a superintelligence package of yours where one is found, builtin "
-             "always ours"},
+     .help = "pytorch: auto uses your superintelligence package if found, builtin never"},
     {.name = "trust-remote-code",
      .type = OPTION_FLAG,
      TARGET(trusts_code),
      .group = GROUP_WHAT,
-     .help = "pytorch, --model hf:DIR: run the model's own code that lies in DIR"},
+     .help = "pytorch, --model hf:DIR: run the model's own code in DIR"},
     {.name = "python",
      .type = OPTION_TEXT,
      TARGET(python),
@@ -296,7 +296,7 @@ static const struct option run_rows[] = {
      .def = "synthetic",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
-     .help = "tokens to work on: a file, or synthetic for uniform random ones"},
+     .help = "tokens to use: a file, or synthetic for uniform random ones"},
     {.name = "data-format",
      .type = OPTION_CHOICE,
      TARGET(data_format),
@@ -304,8 +304,9 @@ static const struct option run_rows[] = {
      .def = "auto",
      .choices = data_format_choices,
      .group = GROUP_WHAT,
-     .help = "how the file is read; auto knows llm.c's header, takes other .bin files as uint16, "
-             "the rest as text with one token a byte"},
+     .help =
+         "how the file is read; auto recognises llm.c's header, reads other .bin files as uint16, "
+         "and the rest as text with one token per byte"},
     {.name = "seed",
      .type = OPTION_NUMBER,
      TARGET(seed),
@@ -313,7 +314,7 @@ static const struct option run_rows[] = {
      .def = "0",
      .max = INT64_MAX,
      .group = GROUP_WHAT,
-     .help = "of weights, tokens and dropout"},
+     .help = "seed of weights, tokens and dropout"},
 
     {.name = "device",
      .type = OPTION_TEXT,
@@ -344,7 +345,7 @@ static const struct option run_rows[] = {
      .choices = precision_choices,
      .aliases = run_precision_aliases,
      .group = GROUP_SWEEP,
-     .help = "of the computation; float32, bfloat16, half and the like are other words for these"},
+     .help = "of the computation; float32, bfloat16, half and similar names also work"},
     {.name = "mode",
      .type = OPTION_CHOICES,
      TARGET(modes),
@@ -354,7 +355,7 @@ static const struct option run_rows[] = {
      .aliases = run_mode_aliases,
      .group = GROUP_SWEEP,
      .help = "train: forward, loss, backward, optimizer; infer: forward, also called prefill; "
-             "decode: one token a step, also called generate"},
+             "decode: one token per step, also called generate"},
     {.name = "seq",
      .type = OPTION_AXIS,
      TARGET(seq_lens),
@@ -379,7 +380,7 @@ static const struct option run_rows[] = {
      .min = 1,
      .max = 1000000000,
      .group = GROUP_LONG,
-     .help = "measure exactly N steps, instead of --target-ci and --max-time"},
+     .help = "measure exactly N steps; replaces --target-ci and --max-time"},
     {.name = "target-ci",
      .type = OPTION_REAL,
      TARGET(target_ci_percent),
@@ -388,14 +389,15 @@ static const struct option run_rows[] = {
      .min = 1,
      .max = 5000,
      .group = GROUP_LONG,
-     .help = "measure until the 95 % interval of the median is within PCT percent of it"},
+     .help =
+         "measure until the 95 % confidence interval of the median is within PCT percent of it"},
     {.name = "max-time",
      .type = OPTION_DURATION,
      TARGET(max_time_ns),
      .arg = "TIME",
      .def = "30s",
      .group = GROUP_LONG,
-     .help = "but no longer than this per cell, without warm-up; 30s, 2m, 1h, 250ms"},
+     .help = "the longest measurement per cell, without warm-up; 30s, 2m, 1h, 250ms"},
     {.name = "warmup",
      .type = OPTION_NUMBER,
      TARGET(warmup),
@@ -414,7 +416,7 @@ static const struct option run_rows[] = {
      .max = 1000,
      .group = GROUP_LONG,
      .help = "times to measure each cell, in a fresh process; with 2 or more the order of cells is "
-             "shuffled anew for each trial, by --seed"},
+             "shuffled for each trial, by --seed"},
     {.name = "sentinel",
      .type = OPTION_REAL,
      TARGET(sentinel_minutes),
@@ -424,8 +426,8 @@ static const struct option run_rows[] = {
      .max = 14400000,
      .choices = off_choices,
      .group = GROUP_LONG,
-     .help = "measure the sweep's first good cell again every MIN minutes, 10 s at most, to see "
-             "whether the machine has changed"},
+     .help = "canary cell: measure the first good cell again every MIN minutes, to see whether the "
+             "machine has changed"},
     {.name = "sync",
      .type = OPTION_CHOICE,
      TARGET(sync),
@@ -454,8 +456,9 @@ static const struct option run_rows[] = {
      .max = 100,
      .choices = off_choices,
      .group = GROUP_LIMITS,
-     .help = "invalid on a CPU when others use more than this of the time of the processors it "
-             "may use; off takes any"},
+     .help =
+         "CPU contention: a cell on the CPU is invalid if others use more than this share of the "
+         "CPU time available to it; off accepts any"},
     {.name = "pace",
      .type = OPTION_CHOICE,
      TARGET(pace),
@@ -464,8 +467,7 @@ static const struct option run_rows[] = {
      .choices = switch_choices,
      .group = GROUP_LIMITS,
      .help =
-         "unsteady on a CPU when the machine's clock is slower than it has been before; off does "
-         "not look"},
+         "clock check: a cell on the CPU is unsteady if its clock is slower than in earlier runs"},
     {.name = "history",
      .type = OPTION_CHOICE,
      TARGET(history),
@@ -473,8 +475,8 @@ static const struct option run_rows[] = {
      .def = "on",
      .choices = switch_choices,
      .group = GROUP_LIMITS,
-     .help = "unsteady on a CPU when earlier runs of the cell on this machine disagree; off "
-             "neither looks nor keeps"},
+     .help = "a cell on the CPU is unsteady if it disagrees with earlier runs on this machine; off "
+             "neither compares nor keeps runs"},
     {.name = "drift",
      .type = OPTION_NUMBER,
      TARGET(drift),
@@ -484,15 +486,16 @@ static const struct option run_rows[] = {
      .max = 1000,
      .choices = drift_choices,
      .group = GROUP_LIMITS,
-     .help = "unsteady when the samples' halves are surely further apart than this; auto is "
-             "--target-ci, or 1; off does not judge drift and correlation"},
+     .help =
+         "a cell is unsteady if the two halves of its samples certainly differ by more than this; "
+         "auto is --target-ci, or 1; off checks neither drift nor correlation"},
     {.name = "timeout",
      .type = OPTION_DURATION,
      TARGET(timeout_ns),
      .arg = "TIME",
      .def = "10m",
      .group = GROUP_LIMITS,
-     .help = "longest start, opening, or block of steps before a cell is ended as timeout"},
+     .help = "longest start, opening or block of steps; a cell that takes longer ends as timeout"},
     {.name = "memory-limit",
      .type = OPTION_BYTES,
      TARGET(memory_limit_bytes),
@@ -500,14 +503,15 @@ static const struct option run_rows[] = {
      .def = "auto",
      .choices = run_auto_choices,
      .group = GROUP_LIMITS,
-     .help = "end a worker that grows past this; 512M, 2GB, 20GiB, by 1024s; auto keeps a reserve "
-             "free"},
+     .help = "stop a worker that grows past this; 512M, 2GB, 20GiB, in units of 1024; auto keeps a "
+             "reserve free"},
     {.name = "try-all",
      .type = OPTION_FLAG,
      TARGET(tries_all),
      .group = GROUP_LIMITS,
-     .help = "run every cell; else one that needs at least as much memory as one that did not fit "
-             "is recorded as oom without being run"},
+     .help =
+         "run every cell; without it, a cell that needs at least as much memory as one that did "
+         "not fit is recorded as oom without being run"},
     {.name = "launch",
      .type = OPTION_TEXT,
      TARGET(launch),
@@ -528,23 +532,23 @@ static const struct option run_rows[] = {
      .type = OPTION_FLAG,
      TARGET(can_resume),
      .group = GROUP_OUTPUT,
-     .help = "leave out cells that DIR already holds a finished record of"},
+     .help = "skip cells that already have a finished record in DIR"},
     {.name = "zip",
      .type = OPTION_FLAG,
      TARGET(wants_zip),
      .group = GROUP_OUTPUT,
-     .help = "also make DIR.zip beside the folder"},
+     .help = "also make DIR.zip next to the folder"},
     {.name = "sandbox",
      .type = OPTION_FLAG,
      TARGET(is_sandbox),
      .group = GROUP_OUTPUT,
-     .help = "made-up figures instead of measured ones, marked synthetic: to try out what reads "
-             "the files"},
+     .help = "made-up results instead of measured ones, marked synthetic: to try out programs that "
+             "read the files"},
     {.name = "dry-run",
      .type = OPTION_FLAG,
      TARGET(is_dry_run),
      .group = GROUP_OUTPUT,
-     .help = "print the cells, their memory and time; start and write nothing"},
+     .help = "print the cells with their memory and time; start and write nothing"},
     {.name = "progress",
      .type = OPTION_CHOICE,
      TARGET(progress),
@@ -575,13 +579,14 @@ const struct command command_run = {
     .summary = "Measures a sweep of cells and appends one record per cell to DIR.",
     .description =
         "A cell is one combination of precision, sequence length, batch size and mode of one model "
-        "on one engine and device. Each is measured in a worker process of its own, so that a cell "
-        "that runs out of memory, hangs or crashes costs that cell only and is recorded as what it "
-        "was. Nothing is ever replaced by something else: what cannot be done is an error or an "
-        "'unsupported' record, with the reason.\n\n"
+        "on one engine and device. Each cell runs in its own worker process. If it runs out of "
+        "memory, hangs or crashes, that is recorded and the sweep goes on. Nothing is ever "
+        "replaced "
+        "by something else: a cell that cannot run is an error or an 'unsupported' record, with "
+        "the reason.\n\n"
         "Results go to stdout and to DIR, progress to stderr. SIGUSR1 prints a status line. The "
         "first Ctrl-C ends the block, writes the record and stops; the second stops at once.\n\n"
-        "Of a flag given twice the last one counts; a list flag given twice adds. '--' ends the "
+        "If a flag is given twice, the last one counts; list flags add up. '--' ends the "
         "flags; --flag=VALUE gives a value that begins with '-'.",
     .examples = "--dry-run\n"
                 "--seq 128 512 2048 --batch 4 8 --mode train infer decode\n"

@@ -74,11 +74,11 @@ static void report_step(struct sentinel *sentinel, const struct measure_reading 
         canary_compare(&sentinel->newest, reading, sentinel->change.limit_percent);
     if (step.is_beyond) {
         struct buf *out = &sentinel->report;
-        buf_append_text(out, "The machine changed: the time of the sentinel (");
+        buf_append_text(out, "The machine changed: the step time of the canary cell (");
         append_cell(sentinel->cell, out);
         buf_appendf(out,
                     ") changed by %+.3g %% (95 %% interval %+.3g to %+.3g %%) from one measurement "
-                    "to the next.\nMeasured between them, so of either state:\n",
+                    "to the next.\nMeasured in between, so they may belong to either state:\n",
                     step.ratio.percent.value, step.ratio.percent_95.low,
                     step.ratio.percent_95.high);
         buf_append(out, sentinel->since.data, sentinel->since.length_bytes);

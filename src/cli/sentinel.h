@@ -1,5 +1,5 @@
-/* cli/sentinel.h - the one cell that a long sweep measures again and again, to see whether the
- * machine is still what it was. What it means is decided in measure/canary.h.
+/* cli/sentinel.h - the canary cell: the one cell that a long sweep measures repeatedly, to see
+ * whether the machine has changed. measure/canary.h decides that.
  */
 #ifndef CLI_SENTINEL_H
 #define CLI_SENTINEL_H
@@ -37,7 +37,7 @@ void sentinel_release(struct sentinel *sentinel);
 /* Why `change` is not known: a word; NULL when it is. */
 const char *sentinel_why_unknown(const struct sentinel *sentinel);
 
-/* A trial of the sweep is done: the first with figures makes its cell the sentinel. */
+/* A trial of the sweep is done: the first with results makes its cell the canary. */
 void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const struct record *record,
                    const struct measure_policy *policy);
 

@@ -230,7 +230,7 @@ def test_checks_go_into_the_archive(call):
 @pytest.mark.parametrize("line, wanted", [
     ("", "--engines native,pytorch"),
     ("--engines", "--engines needs a value"),
-    ("--engines native", "nothing to be held against"),
+    ("--engines native", "nothing to be compared with"),
     ("--engines native,native", "twice"),
     ("--engines native pytorhc", "'pytorch'"),
     ("--engines native,", "there are native, "),

@@ -1,4 +1,4 @@
-"""--sandbox: the published command lines, made-up figures, the same on every call."""
+"""--sandbox: the published command lines, made-up results, the same on every call."""
 import csv
 import io
 import json

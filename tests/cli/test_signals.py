@@ -1,4 +1,4 @@
-"""Signals: the first ends the block and keeps what is whole, the second ends everything at once."""
+"""Signals: the first ends the block and keeps completed results, the second ends everything at once."""
 import json
 import os
 import signal

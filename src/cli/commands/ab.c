@@ -23,7 +23,7 @@ static const struct option ab_rows[] = {
      .arg = "FLAGS",
      .takes_flags = true,
      .group = GROUP_SIDES,
-     .help = "side A: flags laid over the common ones, as one word: '--engine native'; also "
+     .help = "side A: flags added to the common ones, as one word: '--engine native'; also "
              "--binary PATH (another tokmark program) and --rev REV (a git revision of the "
              "current folder)"},
     {.name = "b",
@@ -69,7 +69,7 @@ static const struct option ab_rows[] = {
      .arg = "TIME",
      .def = "60s",
      .group = GROUP_CERTAIN,
-     .help = "but no longer than this per comparison, without warm-up"},
+     .help = "the longest measurement per comparison, without warm-up"},
     {.name = "gate",
      .type = OPTION_FLAG,
      TARGET(is_gated),
@@ -258,15 +258,15 @@ static enum exit_code run_ab(const struct invocation *call)
 
 const struct command command_ab = {
     .name = "ab",
-    .summary = "Compares two sides in one run: two workers alive at once, their blocks in turns.",
+    .summary = "Compares two sides in one run: two workers alive at once, with interleaved blocks.",
     .description =
         "The sides may differ in anything: engine, options, interpreter, program, git revision, "
         "even the work; cells are paired in order. Rounds of four blocks, A B B A and then B A A "
         "B, each give one ratio, and the ratios' median has an exact interval. B is FASTER or "
-        "SLOWER when all of the interval is beyond the threshold, SAME when all of it is within, "
+        "SLOWER if the whole interval is beyond the threshold, SAME if all of it is within, "
         "and UNDECIDED otherwise (docs/ab.md).\n\n"
-        "0 says that every comparison is decided, 1 with --gate that a B is SLOWER, 3 that one is "
-        "UNDECIDED or failed, 4 that nothing was compared. Each is one line of "
+        "Exit code 0: every comparison is decided. 1, with --gate: a B is SLOWER. 3: one is "
+        "UNDECIDED or failed. 4: nothing was compared. Each comparison is one line of "
         "DIR/ab_results.jsonl.",
     .examples = "--a '--engine native' --b '--engine pytorch' --mode infer\n"
                 "--engine pytorch --b '--compile default' --mode train\n"

@@ -27,7 +27,7 @@ static const struct option check_rows[] = {
      .arg = "NAME",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
-     .help = "the first is what the others are held against: native,pytorch; also exec:COMMAND, "
+     .help = "the others are compared with the first: native,pytorch; also exec:COMMAND, "
              "which goes on to the end of its word"},
     {.name = "precision",
      .type = OPTION_CHOICES,
@@ -141,13 +141,12 @@ const struct command command_check = {
     .summary = "Compares engines' numbers on equal weights and tokens.",
     .description =
         "Every engine computes one batch of one preset from the same weights, without dropout. The "
-        "engine named first is the reference in fp32; a lower precision is held against the same "
+        "engine named first is the reference in fp32; a lower precision is compared with the same "
         "engine's fp32. Logits, loss, every gradient, and the weights that an engine has really "
-        "loaded, are compared tensor by tensor; docs/check.md states the measure and the "
-        "tolerances. What an engine cannot do is 'unsupported', which is no failure.\n\n"
-        "0 says that all that was compared is within tolerance, 1 that something is not or that a "
-        "worker failed, 4 that nothing could be compared. The outcome is appended to "
-        "DIR/checks.jsonl.",
+        "loaded, are compared tensor by tensor; docs/check.md has the error measure and the "
+        "tolerances. What an engine does not support is 'unsupported', which is no failure.\n\n"
+        "Exit code 0: everything compared is within tolerance. 1: something is not, or a worker "
+        "failed. 4: nothing could be compared. The outcome is appended to DIR/checks.jsonl.",
     .examples = "--engines native,pytorch\n"
                 "--engines native pytorch --precision fp32 bf16 --train-steps 3\n"
                 "--engines pytorch --precision bf16\n"

@@ -13,7 +13,7 @@ static const struct option models_rows[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct models_options, is_json),
      .group = "Output",
-     .help = "one line of JSON a preset, with every figure"},
+     .help = "one line of JSON per preset, with all settings"},
     COMMAND_HELP_ROW,
 };
 

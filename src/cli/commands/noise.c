@@ -42,7 +42,7 @@ static const struct option noise_rows[] = {
      .arg = "TIME",
      .def = "60s",
      .group = GROUP_NOISE,
-     .help = "but no longer than this per comparison, without warm-up"},
+     .help = "the longest measurement per comparison, without warm-up"},
     {.name = "list",
      .type = OPTION_FLAG,
      TARGET(wants_list),
@@ -113,7 +113,7 @@ static enum exit_code print_list(const struct invocation *call)
 /* What is known of one cell after its repeats. */
 struct finding {
     struct noise_entry entry; /* stored when it has repeats */
-    size_t failed_count;      /* comparisons without a figure */
+    size_t failed_count;      /* comparisons without a result */
     bool is_interrupted;
 };
 
@@ -171,7 +171,7 @@ static void append_finding(const struct ab_bench *bench, size_t pair, const stru
         row.cells[i] = &bench->setup->sides[i].run.plan.cells[pair];
     ab_report_describe(&row, out);
     if (entry->at[0] == '\0') {
-        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparisons gave a figure\n",
+        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparisons gave a result\n",
                     entry->repeats_count, bench->setup->options.repeats);
         return;
     }
@@ -274,14 +274,14 @@ static enum exit_code run_noise(const struct invocation *call)
 
 const struct command command_noise = {
     .name = "noise",
-    .summary = "Measures how far this machine brings two equal sides apart; `ab` goes by it.",
+    .summary = "Measures this machine's noise floor for `ab`: the difference of two equal sides.",
     .description =
-        "Every cell is compared with itself, as `tokmark ab` does it, --repeats times with two "
-        "fresh workers each. The noise floor is what one more such comparison stays within with 95 "
-        "% (docs/metrics.md). It is stored for this environment in noise.jsonl in the user's data "
-        "folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark); from then on `tokmark ab` takes "
-        "no difference below it for one, in this cell and, where a cell has none of its own, in "
-        "those of its kind: the same engine, device, mode and precision.",
+        "Compares every cell with itself, as `tokmark ab` does, --repeats times with two fresh "
+        "workers each. One more such comparison stays within the noise floor with 95 % probability "
+        "(docs/metrics.md). The floor is stored for this environment in noise.jsonl in the user's "
+        "data folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark). From then on `tokmark ab` "
+        "reports no smaller difference for this cell. It also uses the floor for cells of the same "
+        "kind (engine, device, mode and precision) that have none of their own.",
     .examples = "--mode train infer\n"
                 "--engine pytorch --mode infer --seq 512 --repeats 10\n"
                 "--list",

@@ -69,14 +69,14 @@ static void put_origin(struct json_writer *writer, const struct ab_facts *facts,
     put_text_or_null(writer, "rev_commit", side->rev.commit);
 }
 
-static void put_figures(struct json_writer *writer, const struct pair_side_result *side)
+static void put_results(struct json_writer *writer, const struct pair_side_result *side)
 {
-    bool has_figure = side->blocks_count > 0;
-    bool has_interval = has_figure && side->median.two_sided.is_known;
+    bool has_result = side->blocks_count > 0;
+    bool has_interval = has_result && side->median.two_sided.is_known;
     json_field_u64(writer, "warmup_steps", side->warmup_steps_count);
     json_field_u64(writer, "samples", side->steps_count);
     json_field_u64(writer, "blocks", side->blocks_count);
-    put_or_null(writer, "ms_p50", has_figure, to_ms(side->median.value));
+    put_or_null(writer, "ms_p50", has_result, to_ms(side->median.value));
     put_or_null(writer, "ms_p50_low", has_interval, to_ms(side->median.two_sided.low));
     put_or_null(writer, "ms_p50_high", has_interval, to_ms(side->median.two_sided.high));
 }
@@ -107,7 +107,7 @@ static void put_side(struct json_writer *writer, const struct ab_facts *facts,
     put_text_or_null(writer, "dtype_compute", side->ready.dtype_compute);
     put_text_or_null(writer, "dtype_accumulate", side->ready.dtype_accumulate);
     put_text_or_null(writer, "backend", side->ready.backend);
-    put_figures(writer, side);
+    put_results(writer, side);
     put_text_or_null(writer, "verdict", side->was_started ? verdict_name(side->verdict) : "");
     json_put_key(writer, "reasons");
     reasons_write(&side->reasons, writer);

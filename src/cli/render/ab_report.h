@@ -1,4 +1,4 @@
-/* cli/render/ab_report.h - what a comparison came to: as a line of ab_results.jsonl and as rows of
+/* cli/render/ab_report.h - the result of a comparison: as a line of ab_results.jsonl and as rows of
  * the table (docs/ab.md). */
 #ifndef CLI_RENDER_AB_REPORT_H
 #define CLI_RENDER_AB_REPORT_H

@@ -1,4 +1,4 @@
-/* cli/render/check_report.h - what one engine in one precision came to, as a line of checks.jsonl
+/* cli/render/check_report.h - the result of one engine in one precision, as a line of checks.jsonl
  * and as rows of the table. */
 #ifndef CLI_RENDER_CHECK_REPORT_H
 #define CLI_RENDER_CHECK_REPORT_H

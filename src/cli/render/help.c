@@ -177,7 +177,7 @@ void help_overview(struct buf *out)
     }
     buf_append_text(out, "\nFirst steps:\n"
                          "  tokmark run --dry-run        what would be measured; starts nothing\n"
-                         "  tokmark run                  a first figure, in a minute or two\n"
+                         "  tokmark run                  first results, in a minute or two\n"
                          "  tokmark run --help           every flag of a run\n"
                          "  tokmark help COMMAND         the same for any command\n");
     append_exit_codes(out);

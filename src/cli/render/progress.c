@@ -40,7 +40,7 @@ static void append_cell(const struct progress *progress, struct buf *out)
 {
     const struct cell *cell = progress->cell;
     if (progress->is_sentinel)
-        buf_append_text(out, "[sentinel] ");
+        buf_append_text(out, "[canary] ");
     else
         buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1,
                     progress->cells_total);
@@ -50,7 +50,7 @@ static void append_cell(const struct progress *progress, struct buf *out)
         buf_appendf(out, " trial %" PRIu32, progress->trial);
 }
 
-/* Cells to come at the pace of those measured; before there is one, at that of the present one.
+/* Cells to come at the speed of those measured; before there is one, at that of the present one.
  * 0 = unknown. */
 static uint64_t sweep_remaining_ns(const struct progress *progress)
 {
@@ -64,7 +64,7 @@ static uint64_t sweep_remaining_ns(const struct progress *progress)
     return progress->remaining_ns + (to_come - 1) * pace_ns;
 }
 
-static void append_figures(const struct progress *progress, struct buf *out)
+static void append_results(const struct progress *progress, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     if (progress->samples_count > 0) {
@@ -93,7 +93,7 @@ void progress_describe(const struct progress *progress, struct buf *out)
     }
     append_cell(progress, out);
     buf_appendf(out, ": %s", phase_text(progress->phase));
-    append_figures(progress, out);
+    append_results(progress, out);
 }
 
 static size_t terminal_columns(void)

@@ -41,7 +41,7 @@ struct progress {
 
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total);
 struct event_listener progress_listener(struct progress *progress);
-/* What starts and ends until it is called with false is a sentinel: told, not counted. */
+/* Until it is called with false, whatever starts and ends is the canary: shown, not counted. */
 void progress_set_sentinel(struct progress *progress, bool is_sentinel);
 /* A cell that --resume found finished. */
 void progress_skip(struct progress *progress);

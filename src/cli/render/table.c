@@ -100,7 +100,7 @@ static void append_reasons(const struct record *record, struct buf *out)
             out->data[i] = ' ';
 }
 
-static double figure(const struct record *record, enum fact_id field)
+static double value_of(const struct record *record, enum fact_id field)
 {
     return record_is_null(record, field) ? NAN : record_double(record, field);
 }
@@ -129,10 +129,10 @@ static struct trials read_trials(const struct record *record)
         return (struct trials){0};
     return (struct trials){
         .count = (size_t)record_u64(record, FACT_TRIALS_COUNT),
-        .location = figure(record, FACT_TRIALS_MS),
-        .location_95 = {true, figure(record, FACT_TRIALS_MS_LOW),
-                        figure(record, FACT_TRIALS_MS_HIGH)},
-        .spread_percent = {true, figure(record, FACT_TRIALS_SPREAD_PERCENT)},
+        .location = value_of(record, FACT_TRIALS_MS),
+        .location_95 = {true, value_of(record, FACT_TRIALS_MS_LOW),
+                        value_of(record, FACT_TRIALS_MS_HIGH)},
+        .spread_percent = {true, value_of(record, FACT_TRIALS_SPREAD_PERCENT)},
     };
 }
 
@@ -168,12 +168,12 @@ enum status table_add(struct table *table, size_t place, const struct record *re
         .batch_size = record_u64(record, FACT_BATCH_SIZE),
         .trial = record_u64(record, FACT_TRIAL),
         .is_synthetic = record_bool(record, FACT_SYNTHETIC),
-        .ms_p50 = figure(record, FACT_MS_P50),
-        .ms_low = figure(record, FACT_MS_P50_LOW),
-        .ms_high = figure(record, FACT_MS_P50_HIGH),
-        .tokens_per_second = figure(record, FACT_TOKENS_PER_SEC),
-        .peak_mib = figure(record, FACT_PEAK_MEM_MB),
-        .loss = figure(record, FACT_LOSS_LAST),
+        .ms_p50 = value_of(record, FACT_MS_P50),
+        .ms_low = value_of(record, FACT_MS_P50_LOW),
+        .ms_high = value_of(record, FACT_MS_P50_HIGH),
+        .tokens_per_second = value_of(record, FACT_TOKENS_PER_SEC),
+        .peak_mib = value_of(record, FACT_PEAK_MEM_MB),
+        .loss = value_of(record, FACT_LOSS_LAST),
     };
     copy_word(record, FACT_FRAMEWORK, row.framework, sizeof(row.framework));
     copy_word(record, FACT_MODEL, row.model, sizeof(row.model));
@@ -199,7 +199,7 @@ enum status table_add(struct table *table, size_t place, const struct record *re
     return STATUS_OK;
 }
 
-/* Four figures that count, more only where the whole part has them. */
+/* Four significant digits, more only if the integer part has more. */
 static int decimals_for(double value)
 {
     double size = fabs(value);
@@ -414,7 +414,7 @@ static void join_verdicts(const struct table_row *rows, size_t count, struct tab
     }
 }
 
-/* One row of the rows of a cell: what the last trial with figures knows of all of them. */
+/* One row of the rows of a cell: what the last trial with results knows of all of them. */
 static struct table_row merge_rows(const struct table_row *rows, size_t count)
 {
     struct table_row merged = rows[0];
@@ -530,7 +530,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
     for (size_t i = 0; i < table->rows_count; i++)
         is_synthetic |= table->rows[i].is_synthetic;
     if (is_synthetic)
-        buf_append_text(out, "SYNTHETIC: these figures are made up; nothing was measured.\n\n");
+        buf_append_text(out, "SYNTHETIC: these results are made up; nothing was measured.\n\n");
     struct table by_cell = {0};
     if (table->is_by_cell)
         merge_trials(table, &by_cell);
