@@ -8,7 +8,7 @@ import torch
 
 import pytorch_worker  # noqa: F401  (puts the worker's package on the path)
 from tokmark_worker import protocol
-from tokmark_worker.errors import describe_error, model_error
+from tokmark_worker.errors import DESCRIBED_BYTES_MAX, describe_error, model_error
 from tokmark_worker.user_code import call_user
 
 # A user's module; `thrown` runs one of its functions.
@@ -163,10 +163,29 @@ def test_one_line_of_the_first_paragraph(error, text):
 def test_long_messages_are_cut_line_by_line():
     names = [", ".join(f"{part}.{i}" for i in range(9000)) for part in ("missing", "unexpected")]
     text = describe_error(RuntimeError(f"It failed:\n{names[0]}\n{names[1]}\nat the end"))
-    assert len(text.encode()) < protocol.ERROR_BYTES_MAX - 200
+    assert len(text.encode()) <= DESCRIBED_BYTES_MAX
     assert "missing.0," in text and "unexpected.0," in text and text.endswith("at the end")
     assert text.count(" more") == 2
-    assert len(describe_error(RuntimeError("y" * 5_000_000)).encode()) < 800
+    assert len(describe_error(RuntimeError("y" * 5_000_000)).encode()) <= DESCRIBED_BYTES_MAX
+
+
+def raised_in_a_file_with_a_long_name(mine):
+    exec(compile("def fails():\n    raise type('Long' * 200, (ValueError,), {})('z' * 900)", "/m" * 400 + ".py", "exec"), vars(mine))
+    try:
+        mine.fails()
+    except ValueError as error:
+        raise RuntimeError("w" * 900) from error
+
+
+def test_the_place_is_there_however_long_the_message_is(mine):
+    """A record's reason is cut at its end, which is where the place stands."""
+    def fails():
+        exec(compile("raise ValueError('long ' * 500)", "/home/me/model.py", "exec"))
+
+    assert thrown(fails).endswith(" (/home/me/model.py:1)")
+    text = thrown(raised_in_a_file_with_a_long_name, mine)
+    assert text.endswith(".py:2 in fails)") and ", caused by Long" in text
+    assert len(f"opening the model: {text}".encode()) <= protocol.TEXT_BYTES_MAX
 
 
 def test_what_is_clear_already_is_passed_on():

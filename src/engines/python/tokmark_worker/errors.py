@@ -31,7 +31,9 @@ def model_error(text):
 
 # --- what an exception says ---------------------------------------------------------------------
 
-SENTENCE_BYTES_MAX = 720  # the host takes 1023 bytes with what was being done and where
+# A record's reason has 511 bytes, of which some say what was being done. The place comes last, so
+# that the sentence is what gives way.
+DESCRIBED_BYTES_MAX = 460
 _PLACE_BYTES_MAX = 160
 _MESSAGE_CHARS_MAX = 1 << 20  # of which anything is looked at
 # Packages whose frames are no user's: an error is raised there, seldom made there.
@@ -51,7 +53,7 @@ def describe_error(error):
     advice, stack traces and links after it; long lines of it are shortened one by one, so that a long
     list does not hide what follows. The place is the deepest frame in the user's own files, also of a
     frame that a tracing compiler only quotes; none where there is none. A cause (`raise A from B`) is
-    said after it. For every framework and every kind of exception, at most about 900 bytes.
+    said after it. For every framework and every kind of exception, at most DESCRIBED_BYTES_MAX bytes.
     """
     error, group = _of_group(error)
     if isinstance(error, SyntaxError):
@@ -59,13 +61,12 @@ def describe_error(error):
     chain = _causes(error)
     frame = next((found for one in reversed(chain) if (found := _user_frame(one))), None)
     said = [one for one in chain if not _is_trace_only(one)] or [error]
-    text = _named(said[0], frame)
-    if len(said) > 1:
-        cause = _named(said[-1], frame)
-        if _sentence(said[-1]) not in text:
-            room = SENTENCE_BYTES_MAX // 2
-            text = f"{_cut(text, room)}, caused by {_cut(cause, room)}"
     place = f" ({_place(*frame)})" if frame else ""
+    room = DESCRIBED_BYTES_MAX - len((group + place).encode())
+    text = _named(said[0], frame, room)
+    if len(said) > 1 and _sentence(said[-1], room) not in text:
+        half = (room - len(", caused by ")) // 2
+        text = f"{_cut(text, half)}, caused by {_named(said[-1], frame, half)}"
     return group + text + place
 
 
@@ -105,7 +106,7 @@ def _message(error):
         return f"(its message cannot be made: {type(second).__name__})"
 
 
-def _sentence(error):
+def _sentence(error, bytes_max):
     """The part of a message that names the fault, in one line; empty where there is no message."""
     before, embedded, after = _message(error).strip().partition(_TRACEBACK)
     text = before
@@ -114,14 +115,14 @@ def _sentence(error):
         text = f"{before.rstrip().removesuffix('Original').rstrip()} {' '.join(rest[:1])}"
     lines = []
     for line in text.splitlines():
-        line = " ".join(_printable(line).split())
+        line = _OWN_TRACE.sub("", " ".join(_printable(line).split()))
         if line.startswith(_ENDS):
             break
         if line or (lines and lines[-1].endswith(":")):  # a title stands before its paragraph
             lines += [line] if line else []
         elif lines:
             break
-    return _cut(" ".join(_fitted(lines, SENTENCE_BYTES_MAX - len(lines))), SENTENCE_BYTES_MAX)
+    return _cut(" ".join(_fitted(lines, bytes_max - len(lines))), bytes_max)
 
 
 def _fitted(lines, bytes_max):
@@ -153,8 +154,9 @@ def _cut(text, bytes_max):
     return f"{items} and {more} more" if more > 3 else f"{part}..."
 
 
-def _named(error, frame):
-    name, sentence = type(error).__name__, _sentence(error)
+def _named(error, frame, bytes_max):
+    name = _cut(type(error).__name__, bytes_max // 2)
+    sentence = _sentence(error, bytes_max - len(name.encode()) - 2)
     if not sentence and frame is not None:  # a bare assert: its line says what did not hold
         sentence = _cut(linecache.getline(frame[0], frame[1]).strip(), 200)
     if not sentence or sentence.startswith(f"{name}:"):
@@ -164,10 +166,11 @@ def _named(error, frame):
 
 def _describe_syntax(error):
     """The place is in the exception, not in its traceback."""
-    text = f"{type(error).__name__}: {_cut(_printable(str(error.msg)), SENTENCE_BYTES_MAX)}"
-    if not error.filename or not error.lineno:
-        return text
-    return f"{text} ({_place(error.filename, error.lineno, '')})"
+    place = ""
+    if error.filename and error.lineno:
+        place = f" ({_place(error.filename, error.lineno, '')})"
+    text = f"{type(error).__name__}: {_printable(str(error.msg))}"
+    return _cut(text, DESCRIBED_BYTES_MAX - len(place.encode())) + place
 
 
 def _rank(file):
@@ -213,6 +216,10 @@ def _place(file, line, name):
 
 
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + "/"
+# JAX names the function that was traced: where it is ours, no author knows it.
+_OWN_TRACE = re.compile(
+    rf"The error occurred while tracing the function \S+ at {re.escape(_OWN_FOLDER)}\S+ for \w+\. ?"
+)
 _STDLIB_FOLDERS = tuple(
     sysconfig.get_path(name).rstrip("/") + "/" for name in ("stdlib", "platstdlib")
 )
