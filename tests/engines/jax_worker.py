@@ -55,22 +55,52 @@ class JaxWorker(Worker):
         return super().open(model, mode, seq_len, batch_size, **changes)
 
 
-def refusal(model, folder=None, mode="infer", **changes):
-    """The error that this cell is answered with; here, without the start of a worker for each."""
-    import jax
-    from tokmark_worker.cell import read_cell
-    from tokmark_worker.errors import WorkerError
-    from tokmark_worker.jax_engine import JaxEngine
+class JaxHere:
+    """A cell in the tests' own process, for many small models: what one compiled serves the next.
 
-    message = open_message("jax", model, mode, **{"seq_len": 8, "batch_size": 2, **changes})
-    before = os.getcwd()
-    matmul = jax.config.jax_default_matmul_precision
-    os.chdir(folder or before)
-    try:
-        JaxEngine().open(read_cell(message))
-    except WorkerError as error:
-        return vars(error)
-    finally:
-        os.chdir(before)
-        jax.config.update("jax_default_matmul_precision", matmul)
+    Folder, module path and jax.config are as before afterwards; modules stay imported.
+    """
+
+    def __init__(self, folder=None):
+        self._folder = folder or Path.cwd()
+
+    def __enter__(self):
+        import jax
+        from tokmark_worker.jax_engine import JaxEngine
+
+        self._before = os.getcwd(), sys.path[:], dict(jax.config.values)
+        os.chdir(self._folder)
+        self._engine = JaxEngine()
+        return self
+
+    def __exit__(self, *_):
+        import jax
+
+        self._engine.close()
+        folder, sys.path[:], settings = self._before
+        os.chdir(folder)
+        for name, value in jax.config.values.items():
+            if value is not settings[name]:
+                jax.config.update(name, settings[name])
+
+    def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
+        from tokmark_worker.cell import read_cell
+
+        message = open_message("jax", model, mode, seq_len, batch_size, **changes)
+        ready = self._engine.open(read_cell(message))
+        return {key: value for key, value in ready.items() if value is not None}
+
+    def run(self, steps, sync="step"):
+        return self._engine.run_block(steps, sync)
+
+
+def refusal(model, folder=None, mode="infer", **changes):
+    """The error that this cell is answered with."""
+    from tokmark_worker.errors import WorkerError
+
+    with JaxHere(folder) as here:
+        try:
+            here.open(model, mode, **{"seq_len": 8, **changes})
+        except WorkerError as error:
+            return vars(error)
     raise AssertionError("the cell was opened")

@@ -215,6 +215,13 @@ def test_what_a_cpu_cannot_do_is_unsupported_and_says_what_it_can():
         assert reply["kind"] == "unsupported" and words in reply["text"], reply
 
 
+def test_platforms_that_hide_a_device_are_named():
+    """JAX_PLATFORMS=cpu is this process's."""
+    for name, first in (("gpu", "cuda"), ("tpu:1", "tpu")):
+        text = refusal(TINY, device=name)["text"]
+        assert f"JAX_PLATFORMS=cpu lets it look for cpu only; unset it, or set it to {first}" in text
+
+
 def test_ready_says_which_model_tokens_and_costs(tmp_path):
     data = tmp_path / "data.txt"
     data.write_bytes(bytes(range(100)))

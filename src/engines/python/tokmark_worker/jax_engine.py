@@ -97,7 +97,22 @@ def _accelerators(name, kind):
     except RuntimeError:
         known = set()
     nearest = "gpu" if "gpu" in known else "tpu" if "tpu" in known else "cpu"
-    raise unsupported(f"device {name}: JAX {jax.__version__} sees none; the nearest is {nearest}")
+    raise unsupported(
+        f"device {name}: JAX {jax.__version__} sees none{_hidden(kind)}; the nearest is {nearest}"
+    )
+
+
+def _hidden(kind):
+    """That JAX was told not to look for such a device, if it was."""
+    platforms = jax.config.jax_platforms or ""
+    allowed = platforms.split(",")
+    wanted = _KINDS[kind] if kind == "tpu" else ("gpu", *_KINDS[kind])
+    if not platforms or any(one in allowed for one in wanted):
+        return ""
+    return (
+        f": JAX_PLATFORMS={platforms} lets it look for {' and '.join(allowed)} only; unset it, or "
+        f"set it to {_KINDS[kind][0]}"
+    )
 
 
 def _platform(device):

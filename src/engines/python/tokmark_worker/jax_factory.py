@@ -29,7 +29,9 @@ from .jax_kinds import (
     switches,
     take_apart,
 )
+from .made_config import TYPE_ARGUMENTS
 from .model_config import arguments, spec_key, vocabulary_of_config
+from .protocol import Verbatim
 from .setting_text import value_of
 from .user_code import call_user, find_target
 
@@ -293,7 +295,7 @@ class _Maker:
         config, chosen = call.report(made if hasattr(made, "__dict__") else None)
         if is_of(made, "flax.linen"):  # every module has these fields
             config = {name: one for name, one in config.items() if name not in ("parent", "name")}
-        self._config = {**(self._config or {}), **(config or {})} or None
+        self._config = Verbatim({**(self._config or {}), **(config or {})}) or None
         self._chosen = ", ".join(filter(None, (self._chosen, chosen))) or None
         return made
 

@@ -215,13 +215,14 @@ def _factory(cell, device, precision, key):
     sample = jnp.zeros((cell.batch_size, cell.seq_len), jnp.int32)
     chosen = choose_loss(found, model, params, state, sample, key, cell.mode)
     notes = [f"{parts.kind} model", *parts.notes, *chosen.notes]
-    vocab_size = found.vocab_size
-    if vocab_size is None:
-        vocab_size = call_user(
-            cell.model_ref, _vocabulary_of, model, params, state, sample, cell.model.vocab_size
-        )
     is_train = cell.mode == "train"
     given = model.given(state, sample, key if is_train else None, is_train, chosen.targets(sample))
+    vocab_size, choices = found.vocab_size, found.chosen
+    if vocab_size is None:
+        vocab_size = call_user(cell.model_ref, _logits_width, model, params, state, given)
+    if vocab_size is None:  # a loss alone says nothing of it
+        vocab_size = cell.model.vocab_size
+        choices = ", ".join(filter(None, (choices, f"vocab_size {vocab_size} (of the tokens)")))
     return Source(
         apply=model.apply,
         params=params,
@@ -230,7 +231,7 @@ def _factory(cell, device, precision, key):
         vocab_size=vocab_size,
         notes=notes,
         config=found.config,
-        chosen=found.chosen,
+        chosen=choices,
         loss=chosen.function,
         names=leaves.names,
         settings=settings,
@@ -243,12 +244,16 @@ def _factory(cell, device, precision, key):
     )
 
 
-def _vocabulary_of(model, params, state, sample, default):
-    """Of a model that says none: as wide as its logits are."""
-    out = jax.eval_shape(lambda *args: logits_of(model.apply(*args, None, False)[0]),
-                         params, state, sample)
-    is_known = is_array(out) and len(out.shape) == 3
-    return out.shape[-1] if is_known else default
+def _logits_width(model, params, state, given):
+    """The vocabulary of a model that says none; None where there are no logits."""
+    found = []
+
+    def run(params, state):
+        found.append(logits_of(model.run(params, state, given)[0]))
+
+    jax.eval_shape(run, params, state)
+    logits = found[0]
+    return logits.shape[-1] if is_array(logits) and len(logits.shape) == 3 else None
 
 
 def make(cell, device, precision, key):

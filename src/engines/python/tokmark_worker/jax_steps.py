@@ -111,6 +111,7 @@ class Steps:
         def forward(params, state, tokens, key):
             if has_loss:
                 return source.loss(params, state, tokens, tokens, key, True)[0]
+            key = key if is_train else None  # as a step has it
             logits = logits_of(source.apply(params, state, tokens, key, is_train)[0])
             require_logits(
                 logits, is_array, is_floating, tokens.shape, source.vocab_size, not is_train

@@ -10,8 +10,10 @@ from .errors import model_error
 from .protocol import Verbatim
 
 DEFAULT, SET, PRESET, TOKMARK, FILE = "default", "--set", "preset", "tokmark", "file"
+PRECISION = "--precision"
 CONFIG_BYTES_MAX = 64 * 1024
 CHOSEN_CHARACTERS_MAX = 200
+TYPE_ARGUMENTS = ("dtype", "param_dtype")  # of a constructor; --precision decides
 _TEXT_CHARACTERS_MAX = 100
 _WHOLE_MAX = 1 << 63
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # another in each process
@@ -41,7 +43,8 @@ class Filled:
             self.defaults[name] = default
 
     def take_offered(self, name, value):
-        self.values[name], self.origins[name] = value, TOKMARK
+        origin = PRECISION if name in TYPE_ARGUMENTS else TOKMARK
+        self.values[name], self.origins[name] = value, origin
         self.offered.add(name)
         if name in self.missing:
             self.missing.remove(name)
@@ -81,10 +84,12 @@ class Arguments:
         if self.config is not None:
             self._add_config(report, model)
         for slot in self.slots:
-            if slot.name in self.filled.offered:
-                continue
             given = self.filled.values.get(slot.name, slot.default)
             origin = self.filled.origins.get(slot.name, DEFAULT)
+            if origin == PRECISION:
+                report.add(slot.name, getattr(given, "__name__", given), origin)
+            if slot.name in self.filled.offered:
+                continue
             self._add_argument(report, model, slot.name, given, origin)
         known = {slot.name for slot in self.slots}
         for name, value in self.filled.values.items():  # keywords passed on
