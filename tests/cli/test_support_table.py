@@ -1,20 +1,25 @@
-"""docs/models.md says what works; every row names the test that shows it."""
+"""docs/models.md and docs/jax.md say what works; every row names the test that shows it."""
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def rows():
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    section = text[text.index("## Your own models: what works") :]
+def rows(name="models.md", title="Your own models: what works"):
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    section = text[text.index(f"## {title}") :].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [line for line in lines if not line.endswith("| test |") and not line.startswith("| ---")]
 
 
-def test_every_row_of_the_support_table_names_a_test_that_there_is():
-    found = rows()
-    assert len(found) > 25
+@pytest.mark.parametrize(
+    "table, least", [((), 25), (("jax.md", "Which forms run"), 15)], ids=["pytorch", "jax"]
+)
+def test_every_row_of_the_support_table_names_a_test_that_there_is(table, least):
+    found = rows(*table)
+    assert len(found) > least
     for row in found:
         cell = row.strip("|").split("|")[-1].strip()
         match = re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", cell)
