@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
@@ -58,8 +59,11 @@ class JaxWorker(Worker):
 class JaxHere:
     """A cell in the tests' own process, for many small models: what one compiled serves the next.
 
-    Folder, module path and jax.config are as before afterwards; modules stay imported.
+    Folder, module path and jax.config are as before afterwards. A folder's modules stay imported
+    until another folder's turn: two tests may call theirs the same.
     """
+
+    _modules_of = None  # the folder
 
     def __init__(self, folder=None):
         self._folder = folder or Path.cwd()
@@ -70,8 +74,21 @@ class JaxHere:
 
         self._before = os.getcwd(), sys.path[:], dict(jax.config.values)
         os.chdir(self._folder)
+        self._forget_modules()
         self._engine = JaxEngine()
         return self
+
+    def _forget_modules(self):
+        before = JaxHere._modules_of
+        if before != self._folder and before not in (None, REPOSITORY):
+            for name, module in list(sys.modules.items()):
+                spec = getattr(module, "__spec__", None)
+                if not isinstance(spec, ModuleSpec):
+                    continue
+                places = [spec.origin, *(spec.submodule_search_locations or ())]
+                if any(place and Path(place).is_relative_to(before) for place in places):
+                    del sys.modules[name]
+        JaxHere._modules_of = self._folder
 
     def __exit__(self, *_):
         import jax
@@ -92,6 +109,9 @@ class JaxHere:
 
     def run(self, steps, sync="step"):
         return self._engine.run_block(steps, sync)
+
+    def check(self, inputs, output, train_steps=0):
+        return self._engine.check(str(inputs), str(output), train_steps)
 
 
 def refusal(model, folder=None, mode="infer", **changes):

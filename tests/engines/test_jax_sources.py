@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jax_worker import MOE, REPOSITORY, JaxWorker, refusal
+from jax_worker import MOE, REPOSITORY, JaxHere, JaxWorker, refusal
 from worker_client import WorkerError
 
 SPEC = {**MOE, "name": "superintelligence-tiny", "max_seq_len": 8}
@@ -185,6 +185,21 @@ def test_weights_travel_into_a_function_and_out(tmp_path):
         worker.check(inputs, output)
     wanted = table[tokens.long()] @ table.flip(0).T
     assert torch.allclose(load_file(output)["logits"], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_by_the_names_of_flax_s_variables(tmp_path):
+    """"params." stands before all of them; what is in the state is the model's own."""
+    write(tmp_path, "mine/models.py", FORMS)
+    table, weights = torch.ones(211, 16), tmp_path / "w"
+    given = {"params.table": table, "params.tied": table, "params.steps": torch.zeros(3)}
+    save_file({name: tensor.clone() for name, tensor in given.items()}, weights)
+    with JaxHere(tmp_path) as here:
+        ready = here.open(SPEC, "infer", 8, model_ref="mine.models:as_tuple", weights_path=str(weights))
+    assert "weights by other prefixes: params.table is table" in ready["notes"]
+    assert "not read from the weights: 'steps'" in ready["notes"]
+    save_file({"table": table, "tied": table.clone(), "head": table.clone()}, weights)
+    text = refused(tmp_path, model_ref="mine.models:as_tuple", weights_path=str(weights))["text"]
+    assert "1 tensors that the model has not: 'head'" in text
 
 
 # --- hostile ones ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jax_worker import GELU, MOE, PYTHON_SOURCES, SPECS, JaxWorker, command, refusal
+from jax_worker import GELU, MOE, PYTHON_SOURCES, SPECS, JaxHere, JaxWorker, command, refusal
 from pytorch_worker import TorchWorker
 from reference_model import loss_of
 from test_pytorch_model import distance, reference_of, reference_run
@@ -155,10 +155,26 @@ def test_weights_are_read_by_name_and_shape(tmp_path):
     save_file(state, path)
     text = refusal(PLAIN, weights_path=str(path))["text"]
     assert "tensor 'norm.weight' has shape (47,)" in text
+    save_file({**state, "norm.weight": torch.ones(48), "norm.scale": torch.ones(48)}, path)
+    assert "1 tensors that the model has not: 'norm.scale'" in refusal(PLAIN, weights_path=str(path))["text"]
     del state["norm.weight"]
     save_file(state, path)
     reply = refusal(PLAIN, weights_path=str(path))
     assert reply["kind"] == "model" and "no tensor 'norm.weight'" in reply["text"]
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod."])
+def test_weights_of_a_wrapped_model_are_the_same_weights(prefix, tmp_path):
+    case = Case({**PLAIN, "max_seq_len": 40}, tmp_path)
+    path = tmp_path / "wrapped.safetensors"
+    save_file({prefix + name: tensor for name, tensor in load_file(case.weights).items()}, path)
+    wanted = tmp_path / "wanted"
+    for weights, output in ((case.weights, wanted), (path, case.output)):
+        with JaxHere() as here:
+            ready = here.open(case.spec, "infer", 8, weights_path=str(weights))
+            here.check(case.inputs, output)
+    assert f"weights by other prefixes: {prefix}" in ready["notes"]
+    assert torch.equal(load_file(wanted)["logits"], load_file(case.output)["logits"])
 
 
 # --- what really ran -----------------------------------------------------------------------------

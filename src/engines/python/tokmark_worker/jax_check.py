@@ -9,28 +9,33 @@ from . import jax_tensors
 from .check_inputs import read_inputs
 from .jax_call import is_array, is_floating, logits_of, loss_of
 from .jax_steps import make_optimizer
+from .safetensors import listed
 from .user_code import require_logits
+from .weight_names import match_names
 
 
 def load_weights(path, source, precision, device):
-    """Parameters from a file's tensors, by name. Every one of the model must be there with its
-    shape; more are no error."""
+    """(parameters from a file's tensors by name, notes on how names were read). Every one of the
+    model must be there with its shape; tensors that the model has not are an error. What is in a
+    user's state is made by the model, and not read."""
     from . import jax_model
 
     file = jax_tensors.SafetensorsFile(path)
+    wanted = {name: [name] for name in source.weight_names()}
+    found, kept, notes = match_names(file.path, file.names(), wanted, source.state_names)
+    if kept:
+        notes.append(f"not read from the weights: {listed(kept, 3)}")
+
+    def read(name, shape):
+        return file.weight(found[name], shape, name)
 
     def put(array, dtype=precision.param_dtype):
         return jax.device_put(np.asarray(array).astype(dtype), device)
 
     if source.model is not None:
-        return jax_model.stacked(source.model.spec, file.weight, put)
-    leaves = [
-        put(file.weight(name, leaf.shape), leaf.dtype)
-        for name, leaf in source.named(source.params)
-    ]
-    return jax.tree_util.tree_unflatten(
-        jax.tree_util.tree_structure(source.params), leaves
-    )
+        return jax_model.stacked(source.model.spec, read, put), notes
+    leaves = [put(read(name, leaf.shape), leaf.dtype) for name, leaf in source.named(source.params)]
+    return leaves, notes
 
 
 def _as_whole(array):

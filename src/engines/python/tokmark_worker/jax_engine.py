@@ -205,7 +205,9 @@ class JaxEngine:
         begin = time.perf_counter_ns()
         source, cell = self._source, self._cell
         if cell.weights_path:
-            params = load_weights(cell.weights_path, source, self._precision, self._device)
+            given = cell.weights_path, source, self._precision, self._device
+            params, notes = load_weights(*given)
+            source.notes += notes
             state = () if source.make is not None else source.state
         elif source.make is not None:
             params, state = source.make()

@@ -46,8 +46,15 @@ class Source:
     chosen: str = None  # what nobody gave and tokmark had to choose
     loss: object = None
     names: list = None  # of a user's params
+    state_names: list = dataclasses.field(default_factory=list)  # of a user's state
     settings: Settings = None
     fields: dict = dataclasses.field(default_factory=dict)  # of `ready`, beside the engine's
+
+    def weight_names(self):
+        if self.model is None:
+            return self.names
+        published = jax_model.stacked_names(self.model.spec).values()
+        return [name for _, names in published for name in names]
 
     def named(self, tree):
         """(name, array) of a tree like params."""
@@ -139,7 +146,7 @@ class _Leaves:
     def __init__(self, parts):
         found, self._treedef = jax.tree_util.tree_flatten_with_path(parts.tree)
         self._kinds = []  # "param", "fixed" or None, a leaf each
-        self.params, self.fixed, self._others, self.names = [], [], [], []
+        self.params, self.fixed, self._others, self.names, self.fixed_names = [], [], [], [], []
         for path, leaf in found:
             kind = self._kind(parts, path, leaf)
             self._kinds.append(kind)
@@ -148,6 +155,7 @@ class _Leaves:
                 self.names.append(path_name(path))
             elif kind == "fixed":
                 self.fixed.append(leaf)
+                self.fixed_names.append(path_name(path))
             else:
                 self._others.append(leaf)
 
@@ -234,6 +242,7 @@ def _factory(cell, device, precision, key):
         chosen=choices,
         loss=chosen.function,
         names=leaves.names,
+        state_names=[*leaves.fixed_names, *map(path_name, _paths(parts.state))],
         settings=settings,
         fields={
             "forward_call": parts.call.text(given) + parts.call_note,
@@ -242,6 +251,10 @@ def _factory(cell, device, precision, key):
             "dtype_buffers": types.buffers_text((own, leaves.fixed)),
         },
     )
+
+
+def _paths(tree):
+    return [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
 def _logits_width(model, params, state, given):

@@ -28,12 +28,12 @@ class SafetensorsFile(safetensors.MappedFile):
         dtype, shape, data = self.typed_entry(name, _DTYPES)
         return np.frombuffer(data, dtype=dtype).reshape(shape)
 
-    def weight(self, name, wanted):
-        """A floating-point tensor in the shape `wanted`, which it must fit."""
+    def weight(self, name, wanted, own_name):
+        """A floating-point tensor in the shape `wanted` of the model's `own_name`, which it must fit."""
         given = self.tensor(name)
         if not jnp.issubdtype(given.dtype, jnp.floating):
             raise model_error(f"'{self.path}': tensor '{name}' is {given.dtype}")
-        shape = safetensors.fitting_shape(self.path, name, given.shape, wanted)
+        shape = safetensors.fitting_shape(self.path, own_name, given.shape, wanted)
         if not wanted:
             return given.reshape(wanted)
         return given.reshape(shape)[: wanted[0]].reshape(wanted)

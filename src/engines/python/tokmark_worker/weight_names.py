@@ -8,8 +8,8 @@ from .safetensors import listed
 # What torch.compile, fully sharded and checkpointed modules put into a name, anywhere.
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 # What stands before all names: of DataParallel, of a module in a script's own class or a
-# transformers model with a head.
-_LEADING = ("module.", "model.")
+# transformers model with a head, of Flax's variables.
+_LEADING = ("module.", "model.", "params.")
 # Tables that older checkpoints carry and a model makes itself.
 _MADE_ANYWAY = re.compile(r"(inv_freq|attn\.(masked_)?bias|num_batches_tracked|position_ids)$")
 
