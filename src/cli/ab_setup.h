@@ -48,6 +48,29 @@ struct ab_setup {
     char out[FILE_PATH_BYTES]; /* without a slash at the end */
 };
 
+/* Rows that `ab` and `noise` share, each under a heading of its own. */
+#define AB_ROW_ROUNDS(heading)                                                                     \
+    {                                                                                              \
+        .name = "rounds", .type = OPTION_NUMBER, .offset = offsetof(struct ab_options, rounds),    \
+        .arg = "N", .min = 1, .max = PAIR_ROUNDS_MAX, .group = (heading),                          \
+        .help =                                                                                    \
+            "exactly N rounds of four blocks in each start, instead of as many as precision needs" \
+    }
+
+#define AB_ROW_MAX_TIME(heading)                                                              \
+    {                                                                                         \
+        .name = "max-time", .type = OPTION_DURATION,                                          \
+        .offset = offsetof(struct ab_options, max_time_ns), .arg = "TIME", .def = "60s",      \
+        .group = (heading), .help = "the longest measurement per comparison, without warm-up" \
+    }
+
+#define AB_ROW_OUT(heading)                                                                 \
+    {                                                                                       \
+        .name = "out", .type = OPTION_TEXT, .offset = offsetof(struct ab_options, run.out), \
+        .arg = "DIR", .def = "_bench", .max = 3800, .group = (heading),                     \
+        .help = "folder of ab_results.jsonl, samples/ and logs/; appended to"               \
+    }
+
 /* Names of run's flags that both commands take, for `struct command`. */
 extern const char *const ab_common_names[];
 /* The flags within --a and --b, for their tests and help. */

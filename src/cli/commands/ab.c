@@ -43,15 +43,7 @@ static const struct option ab_rows[] = {
      .group = GROUP_CERTAIN,
      .help = "smallest difference that matters; the machine's noise floor, where `tokmark noise` "
              "has stored one, is the least"},
-    {.name = "rounds",
-     .type = OPTION_NUMBER,
-     TARGET(rounds),
-     .arg = "N",
-     .min = 1,
-     .max = PAIR_ROUNDS_MAX,
-     .group = GROUP_CERTAIN,
-     .help =
-         "exactly N rounds of four blocks in each start, instead of as many as precision needs"},
+    AB_ROW_ROUNDS(GROUP_CERTAIN),
     {.name = "starts",
      .type = OPTION_NUMBER,
      TARGET(starts),
@@ -63,26 +55,13 @@ static const struct option ab_rows[] = {
      .help =
          "fresh workers on both sides N times at least, as two processes of one program differ; "
          "with 1 that difference counts as the sides'"},
-    {.name = "max-time",
-     .type = OPTION_DURATION,
-     TARGET(max_time_ns),
-     .arg = "TIME",
-     .def = "60s",
-     .group = GROUP_CERTAIN,
-     .help = "the longest measurement per comparison, without warm-up"},
+    AB_ROW_MAX_TIME(GROUP_CERTAIN),
     {.name = "gate",
      .type = OPTION_FLAG,
      TARGET(is_gated),
      .group = GROUP_RESULT,
      .help = "exit with 1 when any B is SLOWER"},
-    {.name = "out",
-     .type = OPTION_TEXT,
-     TARGET(run.out),
-     .arg = "DIR",
-     .def = "_bench",
-     .max = 3800,
-     .group = GROUP_RESULT,
-     .help = "folder of ab_results.jsonl, samples/ and logs/; appended to"},
+    AB_ROW_OUT(GROUP_RESULT),
 };
 
 /* --- the noise floor --- */
