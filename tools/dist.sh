@@ -18,7 +18,7 @@ cp benchmarks/*.py benchmarks/README.md "$stage/benchmarks/"
 build-dist/tokmark man >"$stage/share/man/man1/tokmark.1"
 build-dist/tokmark completion bash >"$stage/share/bash-completion/completions/tokmark"
 cp -r README.md CHANGELOG.md LICENSE docs examples "$stage/share/doc/tokmark/"
-for package in libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev; do
+for package in libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev; do
     [ ! -r "/usr/share/doc/$package/copyright" ] ||
         cp "/usr/share/doc/$package/copyright" "$stage/share/doc/tokmark/third_party/$package"
 done

@@ -72,6 +72,7 @@ COMMANDS = {
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
     "build/tokmark registry merge --into metrics.jsonl _bench": Reads(),
+    "build/tokmark registry bridge --into metrics.yaml": Run(),
     "build/tokmark run --help": Run(),
     # benchmarks/README.md
     "python benchmarks/bench_pytorch.py --device cuda:0 --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 400": Dry(is_gpu=True),
@@ -126,6 +127,8 @@ COMMANDS = {
     "tokmark cat _bench.zip --where mode=train --where verdict=ok --format csv": Reads(),
     "tokmark cat _bench --fields started_at,verdict,ms_p50 --follow": Reads(),
     "tokmark registry merge --into metrics.jsonl _bench": Reads(),
+    "tokmark registry bridge --into metrics.yaml": Run(),
+    "tokmark registry bridge _bench --into metrics.yaml --value --metric tokens_per_sec ms_p50": Reads(),
     "tokmark registry merge --into metrics.jsonl _bench _bench.zip --include unsteady": Reads(),
     # under the published names
     "bench_pytorch --dry-run": Run(),
