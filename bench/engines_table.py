@@ -6,7 +6,7 @@
     python3 bench/engines_table.py --read FILE.jsonl...                 of records that are there; measures nothing
 
 The engines take turns, a whole `tokmark run` each, for --rounds rounds, so that a machine that slows down or is shared
-hits them alike. A row's figure is the median over rounds of the cell's median step; behind it the lowest low end
+hits them alike. A row's value is the median over rounds of the cell's median step; behind it the lowest low end
 and the highest high end of the rounds' 95 % intervals. tokens/s is of that median. Nothing is left out: a cell that an
 engine could not do has its verdict in the row. All records are in --out.
 """
@@ -63,7 +63,7 @@ def cell_of(record):
     return record["mode"], record["precision"], record["seq_len"], record["batch_size"]
 
 
-def figures(records):
+def summary(records):
     """(milliseconds, interval, tokens/s, peak MiB), or None without any measured round."""
     measured = [r for r in records if r["ms_p50"] is not None and r["verdict"] in ("ok", "unsteady")]
     if not measured:
@@ -89,7 +89,7 @@ def print_table(by_row, title):
     print("| mode | seq | batch | engine | rounds | ms/step | 95 % interval | tokens/s | peak MiB | verdicts |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for (mode, _, seq, batch, way), rows in sorted(by_row.items(), key=lambda item: order(item[0])):
-        ms, interval, rate, peak = figures(rows) or (None, "-", None, None)
+        ms, interval, rate, peak = summary(rows) or (None, "-", None, None)
         verdicts = ", ".join(sorted({r["verdict"] for r in rows}))
         print(f"| {mode} | {seq} | {batch} | {way} | {len(rows)} | {text(ms, ',.4g')} | {interval} | {text(rate, ',.0f')} | "
               f"{text(peak, ',.0f')} | {verdicts} |")
@@ -147,7 +147,7 @@ def main():
             new = run(options, way, records)
             run.seen += new
             add(by_row, new, way)
-    print_table(by_row, f"{options.model}, {options.device}, {options.precision}; rounds in turns")
+    print_table(by_row, f"{options.model}, {options.device}, {options.precision}; interleaved rounds")
     return 0 if by_row else 4
 
 

@@ -1,8 +1,8 @@
-/* bench/gemm_bench.c - speed of the native engine's matrix product, beside a peer library.
+/* bench/gemm_bench.c - speed of the native engine's matmul, compared with a peer library.
  *
  *   gemm_bench [--rows M] [--threads N] [--repeats R] [--backend NAME] [--peer dnnl|openblas]
  *
- * For every weight shape of the models and each of the three products of a linear layer it prints
+ * For every weight shape of the models and each of the three matmuls of a linear layer it prints
  * the median, least and greatest GFLOP/s over interleaved repeats (ours, peer, ours, ...), the
  * share of the measured multiply-add peak of the same threads, and the ratio to the peer. Weights
  * rotate through a set larger than the caches, as the layers of a model do. Before each timed call
@@ -36,8 +36,8 @@ struct shape {
 static const struct shape shapes[] = {{256, 768},  {256, 1024}, {1024, 256},
                                       {256, 8192}, {768, 3072}, {1024, 4096}};
 
-enum product { PRODUCT_FORWARD, PRODUCT_INPUT_GRADIENT, PRODUCT_WEIGHT_GRADIENT, PRODUCT_COUNT };
-static const char *const product_names[] = {"y=x*W'", "dx=dy*W", "dW=dy'*x"};
+enum matmul { MATMUL_FORWARD, MATMUL_INPUT_GRADIENT, MATMUL_WEIGHT_GRADIENT, MATMUL_COUNT };
+static const char *const matmul_names[] = {"y=x*W'", "dx=dy*W", "dW=dy'*x"};
 
 typedef int dnnl_sgemm_function(char, char, long, long, long, float, const float *, long,
                                 const float *, long, float, float *, long);
@@ -212,27 +212,27 @@ static float *new_floats(size_t count)
 }
 
 static struct call make_call(const struct buffers *buffers, const struct shape *shape, size_t rows,
-                             enum product product, size_t turn)
+                             enum matmul matmul, size_t turn)
 {
     size_t size = shape->in * shape->out;
     float *w = buffers->weights + turn % (buffers->weights_floats / size) * size;
-    switch (product) {
-    case PRODUCT_FORWARD:
+    switch (matmul) {
+    case MATMUL_FORWARD:
         return (struct call){.m = rows,
                              .n = shape->out,
                              .k = shape->in,
                              .a = {buffers->x, shape->in, false},
                              .b = {w, shape->in, true},
                              .c = buffers->y};
-    case PRODUCT_INPUT_GRADIENT:
+    case MATMUL_INPUT_GRADIENT:
         return (struct call){.m = rows,
                              .n = shape->in,
                              .k = shape->out,
                              .a = {buffers->y, shape->out, false},
                              .b = {w, shape->in, false},
                              .c = buffers->x};
-    case PRODUCT_WEIGHT_GRADIENT:
-    case PRODUCT_COUNT:
+    case MATMUL_WEIGHT_GRADIENT:
+    case MATMUL_COUNT:
     default:
         return (struct call){.m = shape->out,
                              .n = shape->in,
@@ -267,9 +267,9 @@ static void run_call(const struct options *options, int side, struct pool *pool,
         peer_call(&options->peer, call);
 }
 
-static void bench_product(const struct options *options, struct pool *pool,
-                          const struct buffers *buffers, const struct shape *shape,
-                          enum product product, double peak)
+static void bench_matmul(const struct options *options, struct pool *pool,
+                         const struct buffers *buffers, const struct shape *shape,
+                         enum matmul matmul, double peak)
 {
     double ours[REPEATS_MAX];
     double theirs[REPEATS_MAX];
@@ -279,9 +279,9 @@ static void bench_product(const struct options *options, struct pool *pool,
         for (int side = 0; side < (options->peer.name != NULL ? 2 : 1); side++) {
             if (options->peer.name != NULL)
                 (void)usleep(PAUSE_US);
-            struct call warm = make_call(buffers, shape, options->rows, product, turn++);
+            struct call warm = make_call(buffers, shape, options->rows, matmul, turn++);
             run_call(options, side, pool, buffers, &warm);
-            struct call call = make_call(buffers, shape, options->rows, product, turn++);
+            struct call call = make_call(buffers, shape, options->rows, matmul, turn++);
             uint64_t begin_ns = clock_now_ns();
             run_call(options, side, pool, buffers, &call);
             double rate = flops / (double)(clock_now_ns() - begin_ns);
@@ -292,7 +292,7 @@ static void bench_product(const struct options *options, struct pool *pool,
     size_t count = (size_t)options->repeats;
     double middle = median(ours, count);
     printf("%2u %-9s %5zu %5zu  %6.1f (%6.1f-%6.1f)", pool_threads_count(pool),
-           product_names[product], shape->in, shape->out, middle, ours[0], ours[count - 1]);
+           matmul_names[matmul], shape->in, shape->out, middle, ours[0], ours[count - 1]);
     if (peak > 0.0)
         printf(" %4.0f%%", 100.0 * middle / peak);
     if (options->peer.name != NULL) {
@@ -320,10 +320,10 @@ static void bench_threads(const struct options *options, unsigned threads_count)
     double peak = measure_peak(pool, options->backend);
     printf("# %s, %u thread(s), %zu rows; measured multiply-add peak %.1f GFLOP/s\n",
            options->backend->name, threads_count, (size_t)options->rows, peak);
-    printf("# threads product in out  GFLOP/s median (least-greatest) share of peak\n");
-    for (int product = 0; product < PRODUCT_COUNT; product++)
+    printf("# threads matmul in out  GFLOP/s median (least-greatest) share of peak\n");
+    for (int matmul = 0; matmul < MATMUL_COUNT; matmul++)
         for (size_t i = 0; i < ARRAY_COUNT(shapes); i++)
-            bench_product(options, pool, &buffers, &shapes[i], (enum product)product, peak);
+            bench_matmul(options, pool, &buffers, &shapes[i], (enum matmul)matmul, peak);
     free(buffers.x);
     free(buffers.y);
     free(buffers.weights);

@@ -5,7 +5,7 @@
 #   bench/gpu_machine.sh compiled a model whose layers their author compiled, the worker beside a bare loop
 #   bench/gpu_machine.sh peak     training's peak of memory beside a bare loop's
 #   bench/gpu_machine.sh jax jaxbare   the same for JAX: a sweep of the 971 M model; the worker beside a bare loop
-#   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, in turns
+#   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, interleaved
 #   bench/gpu_machine.sh answer   time to answer: 2000 steps beside stopping by precision
 #   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
 set -u

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the harness itself costs: the null engine's figures, whose steps do nothing.
+"""What the harness itself costs: the null engine's results, whose steps do nothing.
 
 usage: bench/harness_overhead.py [--binary build/tokmark] [--repeats 7]
 

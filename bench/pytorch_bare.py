@@ -273,7 +273,7 @@ class WorkerSide:
         self.process.wait(60)
 
 
-# --- two sides in turns ---------------------------------------------------------------------------
+# --- two sides, interleaved ---------------------------------------------------------------------------
 
 
 def compare(what, sides, names, options):

@@ -66,7 +66,7 @@ _Noreturn void assert_failed(const char *condition, const char *file, int line);
             assert_failed(#condition, __FILE__, __LINE__); \
     } while (0)
 
-/* A place that correct code never comes to; `why` says what would have had to be wrong. */
+/* A place that correct code never reaches; `why` says what would have had to be wrong. */
 #define UNREACHABLE(why)   assert_failed((why), __FILE__, __LINE__)
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))

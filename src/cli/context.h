@@ -49,7 +49,7 @@ MUST_CHECK enum status context_preflight(const struct client_options *client,
                                          const struct engine_ops *ops, struct buf *ret_json,
                                          struct err *err);
 
-/* What a call came to. */
+/* The outcome of a call. */
 struct context_outcome {
     bool has_result;      /* anything was measured, compared or found to be there */
     bool is_all_well;     /* everything that was asked for */

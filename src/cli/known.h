@@ -1,5 +1,5 @@
-/* cli/known.h - what earlier runs have left in the user's data folder: the machine's fastest pace
- * (store/clock_check.h) and what cells came to (store/history.h). Neither reading nor writing it
+/* cli/known.h - what earlier runs have left in the user's data folder: the machine's best clock
+ * check (store/clock_check.h) and cells' medians (store/history.h). Neither reading nor writing it
  * stops a run. */
 #ifndef CLI_KNOWN_H
 #define CLI_KNOWN_H

@@ -167,7 +167,7 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
     if (status != STATUS_OK)
         return status;
     count(sweep, record);
-    /* Made-up figures need not outlive a power cut. */
+    /* Made-up results need not outlive a power cut. */
     bool is_durable = !record_bool(record, FACT_SYNTHETIC);
     status = store_append(sweep->store, record, is_durable, err);
     if (status != STATUS_OK) {

@@ -97,7 +97,7 @@ static bool contradicts_compute(enum cell_precision precision, const struct prot
     struct seen seen = types_in(ready->dtype_compute, ready->dtype_kept, asked_width);
     if (seen.first == NULL)
         return seen.has_kept;
-    /* Engines name tf32 products by their operands' type, and the switch apart. */
+    /* Engines name tf32 matmuls by their operands' type, and the switch apart. */
     bool is_tf32 = precision == CELL_PRECISION_TF32 && ready->has_tf32 && ready->tf32 &&
                    is_first(&seen, "fp32");
     if (!is_tf32 && !is_first(&seen, asked))
@@ -124,7 +124,7 @@ bool provenance_contradicts(enum cell_precision precision, const struct proto_re
     if (!is_compute && !contradicts_param(precision, ready))
         return false;
     (void)snprintf(ret_text, REASON_TEXT_BYTES, "%s was asked for, and the worker's %s are %s",
-                   cell_precision_name(precision), is_compute ? "products" : "parameters",
+                   cell_precision_name(precision), is_compute ? "matmuls" : "parameters",
                    is_compute ? ready->dtype_compute : ready->dtype_param);
     return true;
 }

@@ -9,7 +9,7 @@
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
-/* True, with a sentence, where they contradict: products that mostly run in another type than the
+/* True, with a sentence, where they contradict: matmuls that mostly run in another type than the
  * one asked for, or in part in a narrower one; parameters narrower than fp32 for fp32 and tf32, or
  * other than bf16 for bf16-pure. bf16 and fp16 leave parameters open: they are fp32 as a rule.
  * Types of dtype_kept are their author's choice: wider ones are left out, narrower ones too where

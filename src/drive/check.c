@@ -31,13 +31,13 @@ static bool converse(struct client *client, const struct check_job *job)
            (job->steps_path == NULL || ask_check(client, job, job->train_steps, job->steps_path));
 }
 
-/* Made-up figures must not pass for computed ones, and another model or precision is not the one
+/* Made-up results must not pass for computed ones, and another model or precision is not the one
  * asked for. */
 static void judge_worker(struct client *client)
 {
     if (client->hello.is_synthetic)
         session_end(&client->session, VERDICT_UNSUPPORTED, "synthetic",
-                    "the worker says that its figures are made up");
+                    "the worker says that its results are made up");
     else
         client_end_if_faulty(client);
 }

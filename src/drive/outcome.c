@@ -107,7 +107,7 @@ static const char *why_missing(const struct trial *trial)
                                                   : verdict_name(trial->judgement.verdict);
 }
 
-/* "NAME-sandbox", whoever made the figures up. */
+/* "NAME-sandbox", whoever made the results up. */
 static void put_framework(const struct trial *trial, struct record *record)
 {
     const char *name =
@@ -162,12 +162,12 @@ static void put_identity(const struct trial *trial, struct record *record)
     set_json(record, FACT_COMMAND, options->origin.command_json, "not_given");
 }
 
-static void set_ms(struct record *record, enum fact_id field, const struct measure_value *figure)
+static void set_ms(struct record *record, enum fact_id field, const struct measure_value *value)
 {
-    set_double(record, field, figure->is_known, figure->value / 1e6, "too_few_samples");
+    set_double(record, field, value->is_known, value->value / 1e6, "too_few_samples");
 }
 
-/* What the samples say of themselves, beside the figures that stand first. */
+/* Sample statistics, besides the published results. */
 static void put_spread(const struct measure_summary *summary, struct record *record)
 {
     const char *few = "too_few_samples";
@@ -320,7 +320,7 @@ static void put_harness(const struct trial *trial, struct record *record)
                100 * (double)trial->waiting_cpu_ns / (double)window_ns, missing);
 }
 
-/* Only where the figures are the model's: a user's own is known by its parameters alone. */
+/* Only where the settings are the model's: a user's own is known by its parameters alone. */
 static void put_spec(const struct cell *cell, bool is_known, struct record *record)
 {
     static const char why_not[] = "model_of_its_own";

@@ -1,4 +1,4 @@
-/* drive/outcome.h - what a trial came to know, for trial.c, judge.c and the record made of it. */
+/* drive/outcome.h - what a trial found out, for trial.c, judge.c and the record made of it. */
 #ifndef DRIVE_OUTCOME_H
 #define DRIVE_OUTCOME_H
 

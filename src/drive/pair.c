@@ -124,7 +124,7 @@ static bool run_round(struct pair *pair, struct round *round)
             return false;
         round->counts[name]++;
         pair->lead_in_steps_count++;
-        if (!(block->figure_ns > 0)) {
+        if (!(block->time_ns > 0)) {
             reasons_add(&pair->reasons, "zero_duration",
                         "a block of %s took no time by its worker's clock", pair_title(name));
             return false;
@@ -148,8 +148,8 @@ static enum status reserve_round(struct pair *pair, struct err *err)
         return STATUS_OK;
     size_t capacity = pair->capacity == 0 ? 64 : 2 * pair->capacity;
     if (!grow(&pair->log_ratios, capacity) ||
-        !grow(&pair->figures[PAIR_A], BLOCKS_PER_SIDE * capacity) ||
-        !grow(&pair->figures[PAIR_B], BLOCKS_PER_SIDE * capacity))
+        !grow(&pair->times[PAIR_A], BLOCKS_PER_SIDE * capacity) ||
+        !grow(&pair->times[PAIR_B], BLOCKS_PER_SIDE * capacity))
         return ERR(err, STATUS_NOMEM, "no memory for %zu rounds", capacity);
     pair->capacity = capacity;
     return STATUS_OK;
@@ -163,7 +163,7 @@ static void put_steps(struct json_writer *writer, const struct pair_block *block
     json_end_array(writer);
 }
 
-/* Two blocks of one side: their figures, and every step while there is room for them. */
+/* Two blocks of one side: their times, and every step while there is room for them. */
 static void put_side(struct json_writer *writer, enum pair_name name,
                      const struct pair_block blocks[BLOCKS_PER_SIDE], bool has_steps)
 {
@@ -172,7 +172,7 @@ static void put_side(struct json_writer *writer, enum pair_name name,
     json_put_key(writer, "block_ns");
     json_begin_array(writer);
     for (int i = 0; i < BLOCKS_PER_SIDE; i++)
-        json_put_double(writer, blocks[i].figure_ns);
+        json_put_double(writer, blocks[i].time_ns);
     json_end_array(writer);
     json_put_key(writer, "window_ns");
     json_begin_array(writer);
@@ -229,8 +229,7 @@ static enum status take_round(struct pair *pair, const struct round *round, stru
 {
     const struct pair_block *a = round->blocks[PAIR_A];
     const struct pair_block *b = round->blocks[PAIR_B];
-    double log_ratio =
-        compare_round(a[0].figure_ns, a[1].figure_ns, b[0].figure_ns, b[1].figure_ns);
+    double log_ratio = compare_round(a[0].time_ns, a[1].time_ns, b[0].time_ns, b[1].time_ns);
     enum status status = reserve_round(pair, err);
     if (status == STATUS_OK)
         status = write_round(pair, round, log_ratio, err);
@@ -239,7 +238,7 @@ static enum status take_round(struct pair *pair, const struct round *round, stru
     size_t first = BLOCKS_PER_SIDE * pair->rounds_count;
     for (int side = 0; side < PAIR_SIDES; side++)
         for (size_t i = 0; i < BLOCKS_PER_SIDE; i++)
-            pair->figures[side][first + i] = round->blocks[side][i].figure_ns;
+            pair->times[side][first + i] = round->blocks[side][i].time_ns;
     pair->log_ratios[pair->rounds_count++] = log_ratio;
     return STATUS_OK;
 }
@@ -440,7 +439,7 @@ static void pair_free(struct pair *pair)
 {
     for (int i = 0; i < PAIR_SIDES; i++) {
         pair_side_release(&pair->sides[i]);
-        free(pair->figures[i]);
+        free(pair->times[i]);
     }
     free(pair->log_ratios);
     free(pair);

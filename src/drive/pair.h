@@ -1,7 +1,7 @@
 /* drive/pair.h - one comparison: two workers alive at once, their blocks interleaved, until it
  * is certain enough which is faster (measure/compare.h, docs/ab.md).
  *
- *   start and open A, then B;  warm-up in turns, the same number of steps on both;
+ *   start and open A, then B;  interleaved warm-up, the same number of steps on both;
  *   rounds of four blocks, A B B A and then B A A B, each of a lead-in step that is not counted and
  *   the same number of counted steps; looks at predeclared numbers of rounds;
  *   all of it again with fresh workers, for several starts: two processes of one program differ.
@@ -64,8 +64,8 @@ struct pair_side_result {
     struct proto_ready ready;
     uint64_t warmup_steps_count;     /* of the first start */
     uint64_t steps_count;            /* counted */
-    size_t blocks_count;             /* counted; with figures */
-    struct interval_quantile median; /* of the blocks' figures, ns; when blocks_count > 0 */
+    size_t blocks_count;             /* counted; with results */
+    struct interval_quantile median; /* of the blocks' times, ns; when blocks_count > 0 */
     char log_tail[SESSION_TAIL_BYTES + 1];
 };
 
@@ -73,7 +73,7 @@ struct pair_result {
     struct pair_side_result sides[PAIR_SIDES];
     char started_at[CLOCK_STAMP_BYTES];
     uint64_t total_ns, measured_ns;
-    uint32_t steps_per_block;         /* 0 = it never came to blocks */
+    uint32_t steps_per_block;         /* 0 = no block ran */
     uint64_t lead_in_steps_count;     /* dropped */
     struct compare_result comparison; /* of whole rounds, with several starts between them; valid
                                          when rounds_count > 0 */

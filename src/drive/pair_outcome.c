@@ -31,7 +31,7 @@ static enum status take_side(const struct pair *pair, enum pair_name name, bool 
         session_log_tail(&client->session, ret->log_tail);
     if (ret->blocks_count == 0)
         return STATUS_OK;
-    return interval_of_median(pair->figures[name], ret->blocks_count, PAIR_CONFIDENCE, &ret->median,
+    return interval_of_median(pair->times[name], ret->blocks_count, PAIR_CONFIDENCE, &ret->median,
                               err);
 }
 

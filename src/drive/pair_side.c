@@ -113,7 +113,7 @@ static void take_steps(const struct proto_block *block, struct pair_block *ret_b
     uint64_t first_ns = block->step_ns[0];
     memmove(block->step_ns, block->step_ns + 1, count * sizeof(block->step_ns[0]));
     *ret_block = (struct pair_block){
-        .figure_ns = median_ns(block->step_ns, count),
+        .time_ns = median_ns(block->step_ns, count),
         .window_ns = block->window_ns > first_ns ? block->window_ns - first_ns : 0,
         .step_ns = block->step_ns,
         .steps_count = count,
@@ -130,7 +130,7 @@ bool pair_side_run(struct pair_side *side, uint32_t steps_count, struct pair_blo
     if (!ask_block(side, is_per_block ? steps_count : steps_count + 1, true, &block))
         return false;
     if (is_per_block)
-        *ret_block = (struct pair_block){.figure_ns = (double)block.window_ns / steps_count,
+        *ret_block = (struct pair_block){.time_ns = (double)block.window_ns / steps_count,
                                          .window_ns = block.window_ns,
                                          .steps_count = steps_count};
     else

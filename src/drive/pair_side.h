@@ -19,8 +19,8 @@ struct pair_side {
 
 /* One counted block. */
 struct pair_block {
-    double figure_ns;   /* what stands for the block: the median of its steps; synced per block its
-                           mean step */
+    double time_ns;     /* what stands for the block: the median of its steps; synced per block its
+                             mean step */
     uint64_t window_ns; /* without the lead-in step */
     uint64_t *step_ns;  /* steps_count of them, owned; NULL when synced per block */
     uint32_t steps_count;

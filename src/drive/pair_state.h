@@ -1,5 +1,5 @@
 /* drive/pair_state.h - a comparison under way, for pair.c, which runs it, and pair_outcome.c, which
- * says what it came to. */
+ * computes its outcome. */
 #ifndef DRIVE_PAIR_STATE_H
 #define DRIVE_PAIR_STATE_H
 
@@ -12,8 +12,8 @@ struct pair {
     const struct pair_plan *plan;
     struct pair_side sides[PAIR_SIDES];
     uint32_t steps_per_block;
-    double *log_ratios;          /* owned, like the next two: `capacity` rounds */
-    double *figures[PAIR_SIDES]; /* two a round */
+    double *log_ratios;        /* owned, like the next two: `capacity` rounds */
+    double *times[PAIR_SIDES]; /* two a round */
     size_t rounds_count, capacity;
     uint64_t lead_in_steps_count;
     uint64_t raw_steps_count;
@@ -29,7 +29,7 @@ struct pair {
     size_t next_look;
     bool has_look;
     struct compare_result last_look;
-    bool is_complete;                         /* it came to its own end */
+    bool is_complete;                         /* it ended by itself */
     struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
     struct reasons reasons;
 };

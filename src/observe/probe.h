@@ -56,7 +56,7 @@ struct probe {
     const enum fact_id *fields; /* its own */
     size_t fields_count;
     /* Each may be NULL. While the worker is idle: before its first block, before the first measured
-     * one, after the last. `is_complete`: the policy came to its own end. */
+     * one, after the last. `is_complete`: measuring ended by the policy. */
     void (*before_first)(void *state, const struct observed *seen);
     void (*before_measured)(void *state, const struct observed *seen);
     void (*after_measured)(void *state, const struct observed *seen, bool is_complete);

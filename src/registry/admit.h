@@ -24,7 +24,7 @@ enum admit_kind {
 
 const char *admit_word(enum admit_kind kind);
 
-/* Made-up figures, and records of these verdicts, are of a kind; false: it is of none. Sandbox
+/* Made-up results, and records of these verdicts, are of a kind; false: it is of none. Sandbox
  * comes first. */
 bool admit_find_kind(const struct reader_item *item, enum admit_kind *ret_kind);
 

@@ -157,7 +157,7 @@ static void set_time(zip_fileinfo *entry, time_t modified)
     entry->tmz_date.tm_year = (uInt)(utc.tm_year + 1900);
 }
 
-/* Copies what the file held when it was opened, so that one that grows meanwhile comes to an end.
+/* Copies what the file held when it was opened, so that a growing file does not go on forever.
  */
 static enum status copy_content(zipFile zip, int fd, uint64_t left, const char *path,
                                 struct err *err)

@@ -38,7 +38,7 @@ bool clock_check_is_slow(uint64_t best_ns, uint64_t seen_ns, const char *when, c
     (void)snprintf(
         ret_text, text_bytes,
         "%s measuring, a fixed chain of multiplications took %.3g ms; on this machine it "
-        "has taken %.3g ms: it runs at %.0f %% of that pace",
+        "has taken %.3g ms: it runs at %.0f %% of that clock rate",
         when, (double)seen_ns / 1e6, (double)best_ns / 1e6,
         100 * (double)best_ns / (double)seen_ns);
     return true;

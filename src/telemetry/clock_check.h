@@ -14,7 +14,7 @@
  * that one disturbance says nothing. Some 4 ms in all. It feels the clock, not caches or memory. */
 uint64_t clock_check_measure(void);
 
-/* How much longer than the best is still the usual pace. */
+/* How much longer than the best is still the usual clock rate. */
 #define CLOCK_CHECK_LIMIT_PERCENT 8.0
 
 /* True, with a sentence, when `seen_ns` is beyond that. What is not known (0) is not slow. `when`

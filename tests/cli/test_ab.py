@@ -1,4 +1,4 @@
-"""`tokmark ab`: two live workers in turns, through the whole program."""
+"""`tokmark ab`: two live workers, interleaved, through the whole program."""
 import json
 import math
 import os
@@ -134,7 +134,7 @@ def test_blocks_are_interleaved_and_counterbalanced(call):
     order = "".join("A" if pid == a else "B" for pid, _ in runs)
     warmup = len(order) - 12
     assert order[warmup:] == "ABBA" + "BAAB" + "ABBA"
-    # the same warm-up on both sides, in turns; then blocks of 4 steps and a lead-in
+    # the same warm-up on both sides, interleaved; then blocks of 4 steps and a lead-in
     assert order[:warmup] == "AB" * (warmup // 2)
     assert sum(steps for pid, steps in runs[:warmup] if pid == a) == line["a"]["warmup_steps"] == 3
     assert line["b"]["warmup_steps"] == 3
@@ -220,7 +220,7 @@ def test_starts_go_on_until_it_is_precise_or_the_time_is_over(call):
 
 @pytest.mark.parametrize("is_b", [False, True])
 def test_a_side_that_fails_in_a_later_start(call, is_b, tmp_path):
-    """The third worker of that side dies in its rounds; the first starts' figures stay."""
+    """The third worker of that side dies in its rounds; the first starts' results stay."""
     count = tmp_path / "count"
     script = tmp_path / "dies.sh"
     script.write_text(f"""#!/bin/sh

@@ -1,4 +1,4 @@
-"""--resume: finished cells are left out, everything that changes a figure is measured again."""
+"""--resume: finished cells are left out, everything that changes a result is measured again."""
 import json
 import os
 import signal

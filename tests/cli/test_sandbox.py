@@ -33,11 +33,11 @@ def test_two_calls_make_the_same_files(call):
 
 
 def test_another_seed_makes_other_figures(call):
-    figures = []
+    results = []
     for seed in ("0", "1"):
         call(*SMALL, "--out", seed, "--seed", seed, name="bench_pytorch", code=0)
-        figures.append([record["ms_per_step"] for record in call.records(seed)])
-    assert figures[0] != figures[1]
+        results.append([record["ms_per_step"] for record in call.records(seed)])
+    assert results[0] != results[1]
 
 
 def test_the_published_fields_come_first_and_in_order(call):

@@ -1,4 +1,4 @@
-"""What spoils figures that were measured well: others on the processors, failed checks."""
+"""What makes good measurements wrong: CPU contention, failed checks."""
 import collections
 import json
 import math
@@ -35,7 +35,7 @@ def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
     (told,) = [reason["text"] for reason in call.records("10")[0]["reasons"]]
     assert "of the 1 processors" in told and "10 % is allowed" in told
     ids = {call.records(out)[0]["policy_id"] for out in ("10", "off")}
-    assert len(ids) == 1, "it changes no figure"
+    assert len(ids) == 1, "it changes no result"
 
 
 def pace_lines(folder):
@@ -60,12 +60,12 @@ def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_unsteady(call, tmp
     assert (record["verdict"], reasons(record)) == ("unsteady", ["machine_slow"])
     expected = 100 * line["clock_ns"] / (record["pace_ms"] * 1e6)
     assert record["pace_percent"] == pytest.approx(expected) and record["pace_percent"] < 50
-    assert "pace.jsonl" in done.stdout, "the cure"
+    assert "pace.jsonl" in done.stdout, "the hint"
     # off: neither looked at nor judged
     call(*run[:-1], "off", env=env, code=0)
     record = call.records()[-1]
     assert record["pace_ms"] is None and record["null_reasons"]["pace_ms"] == "off"
-    assert record["policy_id"] == first["policy_id"], "it changes no figure"
+    assert record["policy_id"] == first["policy_id"], "it changes no result"
 
 
 def test_a_pace_that_cannot_be_kept_stops_no_run(call, tmp_path):
@@ -107,13 +107,13 @@ def test_runs_that_disagree_with_earlier_ones_are_unsteady(call, tmp_path):
     assert record["history_spread_percent"] == pytest.approx(100 * math.sqrt(math.expm1(statistics.variance(logs))))
     assert record["history_range_percent"] == pytest.approx(100 * (max(runs) / min(runs) - 1))
     assert record["history_ms_low"] < record["history_ms"] < record["history_ms_high"]
-    assert "history.jsonl" in done.stdout, "the cure"
+    assert "history.jsonl" in done.stdout, "the hint"
     # off: neither looked at nor kept
     kept = history_file(tmp_path / "data").read_text()
     call(*HISTORY_RUN, "--history", "off", env=env, code=0)
     record = call.records()[-1]
     assert record["history_id"] is None and record["null_reasons"]["history_id"] == "off"
-    assert record["policy_id"] == first["policy_id"], "it changes no figure"
+    assert record["policy_id"] == first["policy_id"], "it changes no result"
     assert history_file(tmp_path / "data").read_text() == kept
 
 

@@ -5,7 +5,7 @@
 #include "engines/native/gemm.h"
 
 /* Floats of logits that exist at once, and the bounds on their rows: large enough for an efficient
- * product, small beside the weights. */
+ * matmul, small compared with the weights. */
 #define LOGITS_FLOATS   ((size_t)16 << 20)
 #define LOGITS_ROWS_MIN 128
 #define LOGITS_ROWS_MAX 1024

@@ -20,8 +20,8 @@ _Static_assert(THREAD_BYTES % GEMM_WORKSPACE_ALIGNMENT == 0,
                "slices of the workspace stay aligned");
 _Static_assert(FEW_ROWS_K *GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
 
-/* One product, and how it is spread over threads. */
-struct product {
+/* One matmul, and how it is spread over threads. */
+struct matmul {
     const struct gemm_backend *backend;
     size_t m, n, k;
     float alpha, beta;
@@ -93,7 +93,7 @@ static size_t part_begin(size_t length, size_t unit, size_t parts, size_t index)
 #define ROWS_AHEAD  ((size_t)4)
 #define LINE_FLOATS ((size_t)16)
 
-static void pack_a(const struct product *p, float *block, size_t i, size_t rows, size_t k,
+static void pack_a(const struct matmul *p, float *block, size_t i, size_t rows, size_t k,
                    size_t k_count)
 {
     if (!p->a.is_transposed) {
@@ -118,7 +118,7 @@ static void pack_a(const struct product *p, float *block, size_t i, size_t rows,
     }
 }
 
-static void pack_b(const struct product *p, float *panels, size_t j, size_t columns, size_t k,
+static void pack_b(const struct matmul *p, float *panels, size_t j, size_t columns, size_t k,
                    size_t k_count)
 {
     size_t nr = p->backend->nr;
@@ -142,7 +142,7 @@ static void pack_b(const struct product *p, float *panels, size_t j, size_t colu
 /* --- many rows: packed blocks ----------------------------------------------------------------- */
 
 /* Tiles of one packed block of A against one packed block of B. */
-static void multiply_blocks(const struct product *p, const float *a, const float *b, size_t i,
+static void multiply_blocks(const struct matmul *p, const float *a, const float *b, size_t i,
                             size_t rows, size_t j, size_t columns, size_t k_count, float beta)
 {
     const struct gemm_backend *backend = p->backend;
@@ -165,7 +165,7 @@ static void multiply_blocks(const struct product *p, const float *a, const float
     }
 }
 
-static void multiply_packed(const struct product *p, size_t i_begin, size_t i_end, size_t j_begin,
+static void multiply_packed(const struct matmul *p, size_t i_begin, size_t i_end, size_t j_begin,
                             size_t j_end, float *workspace)
 {
     const struct gemm_backend *backend = p->backend;
@@ -191,7 +191,7 @@ static void multiply_packed(const struct product *p, size_t i_begin, size_t i_en
 
 /* --- few rows: B streamed once, as it lies ---------------------------------------------------- */
 
-static void multiply_streamed(const struct product *p, size_t j_begin, size_t j_end,
+static void multiply_streamed(const struct matmul *p, size_t j_begin, size_t j_end,
                               float *workspace)
 {
     size_t k_most = p->a.is_transposed ? size_min(FEW_ROWS_K, p->k) : p->k;
@@ -220,14 +220,14 @@ static void multiply_streamed(const struct product *p, size_t j_begin, size_t j_
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-static bool is_streamed(const struct product *p)
+static bool is_streamed(const struct matmul *p)
 {
     return p->m <= (p->b.is_transposed ? GEMM_DOT_ROWS : GEMM_AXPY_ROWS);
 }
 
 static void multiply_part(void *context, unsigned thread_index, size_t begin, size_t end)
 {
-    const struct product *p = context;
+    const struct matmul *p = context;
     float *workspace = (float *)(void *)(p->workspace + thread_index * THREAD_BYTES);
     for (size_t part = begin; part < end; part++) {
         size_t row = part / p->column_parts;
@@ -247,7 +247,7 @@ static void multiply_part(void *context, unsigned thread_index, size_t begin, si
 
 /* A thread packs the rows of A and the columns of B that it multiplies, so a part costs its area
  * and, less, its two sides: the cheapest grid of parts_count parts. */
-static void choose_grid(struct product *p, size_t parts_count)
+static void choose_grid(struct matmul *p, size_t parts_count)
 {
     p->row_parts = 1;
     p->column_parts = parts_count;
@@ -270,7 +270,7 @@ static void choose_grid(struct product *p, size_t parts_count)
     }
 }
 
-static void scale_c(const struct product *p)
+static void scale_c(const struct matmul *p)
 {
     for (size_t i = 0; i < p->m; i++)
         for (size_t j = 0; j < p->n; j++) {
@@ -283,33 +283,33 @@ void gemm_with(const struct gemm_backend *backend, struct pool *pool, size_t m, 
                float alpha, struct gemm_operand a, struct gemm_operand b, float beta, float *c,
                size_t c_stride, void *workspace)
 {
-    struct product product = {.backend = backend,
-                              .m = m,
-                              .n = n,
-                              .k = k,
-                              .alpha = alpha,
-                              .beta = beta,
-                              .a = a,
-                              .b = b,
-                              .c = c,
-                              .c_stride = c_stride,
-                              .workspace = workspace};
+    struct matmul matmul = {.backend = backend,
+                            .m = m,
+                            .n = n,
+                            .k = k,
+                            .alpha = alpha,
+                            .beta = beta,
+                            .a = a,
+                            .b = b,
+                            .c = c,
+                            .c_stride = c_stride,
+                            .workspace = workspace};
     ASSERT((uintptr_t)workspace % GEMM_WORKSPACE_ALIGNMENT == 0);
     if (m == 0 || n == 0)
         return;
     if (k == 0) {
-        scale_c(&product);
+        scale_c(&matmul);
         return;
     }
     double worth = (double)m * (double)n * (double)k / MULTIPLY_ADDS_PER_THREAD_MIN;
     size_t parts_count = pool == NULL ? 1 : pool_threads_count(pool);
     if (worth < (double)parts_count)
         parts_count = worth < 1.0 ? 1 : (size_t)worth;
-    choose_grid(&product, parts_count);
+    choose_grid(&matmul, parts_count);
     if (parts_count == 1)
-        multiply_part(&product, 0, 0, 1);
+        multiply_part(&matmul, 0, 0, 1);
     else
-        pool_run(pool, parts_count, 1, multiply_part, &product);
+        pool_run(pool, parts_count, 1, multiply_part, &matmul);
 }
 
 void gemm(struct pool *pool, float alpha, struct gemm_factor a, struct gemm_factor b, float beta,

@@ -4,7 +4,7 @@
  *   out = sum over chosen e of g_e (w3_e dropout(silu(w1_e x) * (w2_e x)) + b3_e)
  *
  * Tokens are sorted by expert (a counting sort: exactly N K rows), each expert works on its rows
- * with dense products, and every token gathers its K results. Gate gradients go through the softmax
+ * with dense matmuls, and every token gathers its K results. Gate gradients go through the softmax
  * of the chosen K alone.
  */
 #ifndef ENGINES_NATIVE_MOE_H

@@ -80,7 +80,7 @@ static double flops_per_thread(void)
     return strcmp(backend, "avx2") == 0 ? FLOPS_AVX2 : FLOPS_PORTABLE;
 }
 
-/* What the products take at a likely speed, or what reading (and for train updating) the weights
+/* What the matmuls take at a likely speed, or what reading (and for train updating) the weights
  * takes: they overlap little. */
 static double estimate_ns(const struct cell *cell, const struct proto_memory_parts *parts,
                           double flops)

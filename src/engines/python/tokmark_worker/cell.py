@@ -69,7 +69,7 @@ def _distance(a, b):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The figures of a model; the same fields as struct model_spec."""
+    """The settings of a model; the same fields as struct model_spec."""
 
     name: str = ""
     vocab_size: int = 0
@@ -261,7 +261,7 @@ def _read_model(_key, value, _limit):
 
 
 def model_problem(spec):
-    """What is wrong with a model's figures; None when nothing is."""
+    """What is wrong with a model's settings; None if nothing is."""
     sizes = ("vocab_size", "max_seq_len", "dim", "layers_count", "heads_count", "ffn_hidden")
     if any(getattr(spec, key) < (2 if key == "vocab_size" else 1) for key in sizes):
         return f"{', '.join(sizes)} must be given"

@@ -258,7 +258,7 @@ class JaxEngine:
         }
 
     def _compute_name(self, program):
-        """As traced; and where XLA has made other products of it, as those."""
+        """As traced; and where XLA has made other matmuls of it, as those."""
         traced = program.provenance.compute_name()
         made = program.executable.types
         if traced in ("bf16", "fp16") and made and traced not in made:

@@ -250,7 +250,7 @@ class _Maker:
     # --- making ----------------------------------------------------------------------------------
 
     def _offered(self, function, is_train):
-        """What a factory gets beside the figures, made only where it is asked for."""
+        """What a factory gets besides the settings, made only if it is asked for."""
         parameters = parameters_of(function)
         given = self._context.given(is_train)
         offered = {}

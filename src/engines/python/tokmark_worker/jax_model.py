@@ -1,7 +1,7 @@
 """Our own JAX implementation of the architecture of DESIGN section 7, in plain jax.numpy.
 
 Parameters are a flat dict under the published names, but for the experts of a layer, which lie in
-one array a tensor (`layers.N.moe.experts.w1.weight` (E, H, D)): products over all of them need no
+one array a tensor (`layers.N.moe.experts.w1.weight` (E, H, D)): matmuls over all of them need no
 copy, and a step has an eighth of the arguments. published() and stacked() translate. Shapes: B
 rows, T tokens, D dim, H heads of size S.
 """
@@ -73,7 +73,7 @@ def _uniform(key, shape, dtype, bound):
 
 
 def init(spec, key, dtype):
-    """The published initialisation: Xavier-uniform products, embedding N(0, 0.02). A program a
+    """The published initialisation: Xavier-uniform matmuls, embedding N(0, 0.02). A program a
     shape, not one for all: that would take longer to compile than the model's step."""
     params = {}
     for index, (name, (shape, _)) in enumerate(stacked_names(spec).items()):
@@ -160,7 +160,7 @@ def _causal(first, queries_count, keys_count):
 class Model:
     """forward() and decode() are pure functions of the parameters.
 
-    compute_dtype is what products and the residual stream run in; parameters are cast where they
+    compute_dtype is what matmuls and the residual stream run in; parameters are cast where they
     are used. experts_way: published, tiles or ranks. attention: xla, or cudnn.
     """
 

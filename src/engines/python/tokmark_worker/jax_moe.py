@@ -11,7 +11,7 @@ tiles   Tokens sorted by expert are laid out in tiles of M rows, every expert's 
         experts' alone. For CPUs, where a copy of the weights per tile costs little beside it.
 ranks   Experts are put in order of how many tokens they have: the n-th fullest of them cannot have
         more than k N / n, so that each can work on a slice of fixed size. With 8 experts, 2 of
-        them chosen, that is 55 % of every expert's work, in large products, without a loop and
+        them chosen, that is 55 % of every expert's work, in large matmuls, without a loop and
         without the host waiting for a count; a step costs the same however uneven the gate is.
         For accelerators.
 
@@ -117,7 +117,7 @@ def _gather_back_backward(order, grad):
 _gather_back.defvjp(_gather_back_forward, _gather_back_backward)
 
 
-# --- products ------------------------------------------------------------------------------------
+# --- matmuls -------------------------------------------------------------------------------------
 
 
 def _dot(a, b, a_dim, b_dim, out_type=None):
@@ -305,7 +305,7 @@ def _by_rank(part, fullest, rank):
 
 def _by_rank_backward(rank, grad):
     """The gradient ends here as an array of its own. Without the barrier XLA puts the choice among
-    the ranks' products into the optimizer's update of every layer, where it costs an H200 100 of
+    the ranks' matmuls into the optimizer's update of every layer, where it costs an H200 100 of
     148 ms (superintelligence-1b, 8 x 512, bf16; jax 0.11)."""
     return lax.optimization_barrier(grad[rank]), None, None
 

@@ -1,9 +1,9 @@
-"""What a precision means in JAX, and which types a program's products really run in.
+"""What a precision means in JAX, and which types a program's matmuls really run in.
 
-fp32       parameters and products fp32, matmul precision highest
+fp32       parameters and matmuls fp32, matmul precision highest
 tf32       the same with matmul precision tensorfloat32 (CUDA)
-bf16       fp32 parameters, cast to bf16 where they are used: products and activations bf16
-bf16-pure  parameters, products, gradients and optimizer state bf16
+bf16       fp32 parameters, cast to bf16 where they are used: matmuls and activations bf16
+bf16-pure  parameters, matmuls, gradients and optimizer state bf16
 fp16       as bf16 with fp16, and a gradient scaler when training (CUDA)
 """
 import re
@@ -41,7 +41,7 @@ class Precision:
         casts = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
         self.compute_dtype = casts.get(name, self.param_dtype)
         self.has_scaler = name == "fp16" and mode == "train"
-        # the precisions that have no fp32 products keep JAX's own default
+        # the precisions that have no fp32 matmuls keep JAX's own default
         self.matmul = {"fp32": "highest", "tf32": "tensorfloat32"}.get(name)
 
     def _check(self, mode):
@@ -80,7 +80,7 @@ def _elements(shape):
 
 
 def _operations(eqn):
-    """Multiplications of one product."""
+    """Multiplications of one matmul."""
     left, right = (var.aval.shape for var in eqn.invars[:2])
     out = _elements(eqn.outvars[0].aval.shape)
     if eqn.primitive.name == "dot_general":
@@ -95,8 +95,8 @@ def _operations(eqn):
 _PRODUCTS = ("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general")
 
 
-def products(jaxpr, times=1):
-    """(type of the operands, precision, multiplications) of every product of a program."""
+def matmuls(jaxpr, times=1):
+    """(type of the operands, precision, multiplications) of every matmul of a program."""
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name in _PRODUCTS:
@@ -107,7 +107,7 @@ def products(jaxpr, times=1):
         length = eqn.params.get("length", 1) if name == "scan" else 1
         for value in eqn.params.values():
             for inner in _inner(value):
-                yield from products(inner, times * length)
+                yield from matmuls(inner, times * length)
 
 
 def _is_highest(precision):
@@ -117,12 +117,12 @@ def _is_highest(precision):
 
 
 class Provenance:
-    """Of a traced program on a platform: which types its products have, by work."""
+    """Of a traced program on a platform: which types its matmuls have, by work."""
 
     def __init__(self, jaxpr, platform):
         self._work = {}
         self.tf32 = False
-        for types, precision, work in products(jaxpr):
+        for types, precision, work in matmuls(jaxpr):
             if types == "fp32" and platform == "cuda" and not _is_highest(precision):
                 types = "tf32"
                 self.tf32 = True
@@ -169,6 +169,6 @@ class Executable:
             self.types[kind] = self.types.get(kind, 0) + 1
 
     def text(self):
-        """"fp32" or "bf16+fp32", most first; None when no product was found."""
+        """"fp32" or "bf16+fp32", most first; None when no matmul was found."""
         known = [kind for kind in self.types if kind]
         return "+".join(sorted(known, key=lambda kind: -self.types[kind])) or None

@@ -137,7 +137,7 @@ class Steps:
 
 
 def _product_platform(device):
-    """What fp32 products may be on it: only CUDA has TF32."""
+    """What fp32 matmuls may be on it: only CUDA has TF32."""
     kind = getattr(device.client, "platform_version", "").lower()
     if device.platform == "gpu":
         return "rocm" if "rocm" in kind else "cuda"

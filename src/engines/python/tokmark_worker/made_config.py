@@ -33,9 +33,9 @@ class Filled:
     defaults: dict = dataclasses.field(default_factory=dict)  # of what tokmark chose instead
     missing: list = dataclasses.field(default_factory=list)
     rest: dict = dataclasses.field(default_factory=dict)  # overrides that had no place
-    offered: set = dataclasses.field(default_factory=set)  # given by an engine, no figure
+    offered: set = dataclasses.field(default_factory=set)  # given by an engine, not a setting
     same_names: dict = dataclasses.field(default_factory=dict)  # of a --set: all names it has
-    is_guessed: bool = False  # every figure under every name: what is not read does not count
+    is_guessed: bool = False  # every setting under every name: unread ones do not count
 
     def put(self, name, value, origin, default=None):
         self.values[name], self.origins[name] = value, origin
@@ -196,7 +196,7 @@ def values_of(config):
 
 
 def report_values(values, origins, default_origin=DEFAULT):
-    """The same report for figures that are known by name."""
+    """The same report for settings that are known by name."""
     report = Report()
     for name, value in values.items():
         report.add(name, value, origins.get(name, default_origin))

@@ -1,4 +1,4 @@
-"""A model's figures under the names that other people give them: configurations filled, and the
+"""A model's settings under the names that other people give them: configurations filled, and the
 arguments of a user's factory found in its signature. No framework is named here.
 
 Whose value counts: `--set` first, then a preset that was named, then the author's own default.
@@ -19,7 +19,7 @@ from .setting_text import EMPTY, guess, value_of
 from .user_code import call_parameters, call_user
 
 # What dataclasses call the fields of a model, compared in lower case and without underscores. A
-# name in two rows belongs to the first whose figure has no other home.
+# name in two rows belongs to the first whose setting has no other home.
 ALIASES = {
     "vocab_size": "vocab_size n_vocab vocab num_embeddings vocabulary_size",
     "max_seq_len": "max_seq_len max_seq_length max_sequence_length max_len max_length seq_len "
@@ -142,7 +142,7 @@ def _is_dataclass_type(kind):
 
 
 def match_names(names):
-    """{name: spec key} of those that people use for a figure."""
+    """{name: spec key} of those that people use for a setting."""
     matched = {name: spec_key(name) for name in names if spec_key(name) is not None}
     if "dim" not in matched.values():
         # `hidden_dim` is the model's own width where no other name is, and the experts' is there
@@ -161,7 +161,7 @@ def _is_short(value, seq_len):
 
 
 def rule_preset(spec):
-    """A preset that was named gives every figure it has."""
+    """A preset that was named gives every setting it has."""
     return lambda slot, key: None if key is None else (getattr(spec, key), PRESET)
 
 
@@ -193,7 +193,7 @@ def rule_config(spec):
 
 
 def _rule_arguments(spec):
-    """A factory's own parameters: of the figures only a vocabulary and a length are chosen."""
+    """A factory's own parameters: of the settings only a vocabulary and a length are chosen."""
     inner = rule_config(spec)
     return lambda slot, key: inner(slot, key) if key in ("vocab_size", "max_seq_len") else None
 
@@ -272,7 +272,7 @@ def make_config(config_class, overrides, rule, base=None, takes_rest=False):
     filled, rest = _fill(slots, overrides, rule, owner)
     if filled.missing:
         raise model_error(
-            f"{owner} has fields without a default that no preset's figure fits: "
+            f"{owner} has fields without a default that no preset's setting fits: "
             f"{', '.join(filled.missing)}; give them with --set NAME=VALUE"
         )
     is_dataclass = dataclasses.is_dataclass(config_class)
@@ -357,7 +357,7 @@ def _unknown_setting(owner, key, config, slots):
 
 
 def builtin_spec(cell):
-    """The cell's figures with --set on top."""
+    """The cell's settings with --set on top."""
     spec = cell.model
     for key, text in cell.options.set.items():
         try:
@@ -407,7 +407,7 @@ def _config_class(function, slot):
 
 
 class Figures(types.SimpleNamespace):
-    """Every figure under every name people use, where no class says which it wants. Knows which
+    """Every setting under every name people use, if no class says which it wants. Knows which
     were read, so that only those are said to have been chosen."""
 
     __slots__ = ("_names_read",)
@@ -487,7 +487,7 @@ def _take_config(function, slot, spec, overrides):
 
 def arguments(cell, function, ref, offered=None):
     """What a factory's signature asks for, as Arguments. `offered`: what an engine gives beside the
-    figures, by name."""
+    settings, by name."""
     offered = offered or {}
     try:
         slots, takes_more = slots_of(function)

@@ -1,5 +1,5 @@
 """Bytes in use on a whole NVIDIA device, whoever holds them: NVML by ctypes; None where there is
-none. The allocator's own figures do not see the driver's context, libraries or other processes."""
+none. The allocator's own counts do not see the driver's context, libraries or other processes."""
 import ctypes
 
 

@@ -135,7 +135,7 @@ class TorchEngine:
             if source == "builtin":
                 spec = builtin_spec(self._cell)
             count = spec.params_total()
-            self._require_memory(count, bytes_least(count, *self._memory_figures(spec.vocab_size)))
+            self._require_memory(count, bytes_least(count, *self._memory_sizes(spec.vocab_size)))
 
     def _require_memory_after(self):
         """The same with what the model turned out to have. Its weights are made: their pages are
@@ -143,11 +143,11 @@ class TorchEngine:
         if self._device.type == "cpu":
             params = list(self._source.model.parameters())
             trained = sum(param.numel() for param in params if param.requires_grad)
-            figures = self._memory_figures(self._source.vocab_size)
+            sizes = self._memory_sizes(self._source.vocab_size)
             count = sum(param.numel() for param in params)
-            self._require_memory(count, bytes_to_come(trained, *figures))
+            self._require_memory(count, bytes_to_come(trained, *sizes))
 
-    def _memory_figures(self, vocab_size):
+    def _memory_sizes(self, vocab_size):
         types = [NAMES[self._precision.param_dtype], NAMES[self._precision.compute_dtype]]
         return [self._cell, vocab_size, *types]
 

@@ -1,4 +1,4 @@
-"""Our own PyTorch implementation of the architecture of DESIGN section 7, over a model's figures.
+"""Our own PyTorch implementation of the architecture of DESIGN section 7, over a model's settings.
 
 Parameter names are the published ones, so that a state_dict fits. Shapes: B rows, T tokens, D dim,
 H heads of size S.
@@ -161,7 +161,7 @@ class Transformer(nn.Module):
         return self.lm_head(x)
 
     def new_cache(self, rows_count, positions_count):
-        """Per layer (keys, values), zero, in the type that products run in."""
+        """Per layer (keys, values), zero, in the type that matmuls run in."""
         spec = self.spec
         shape = (rows_count, spec.heads_count, positions_count, spec.head_dim)
         weight = self.token_embedding.weight
@@ -173,7 +173,7 @@ class Transformer(nn.Module):
         ]
 
     def set_compute_dtype(self, dtype):
-        """What products run in: autocast's type, or the parameters'."""
+        """What matmuls run in: autocast's type, or the parameters'."""
         device = self.token_embedding.weight.device
         self.compute_dtype = dtype
         if self.spec.rotary_dim > 0:

@@ -5,15 +5,15 @@ routed     each expert works on its own tokens only: N k rows of work instead of
 
 Routed has two ways, both without atomic additions:
 
-grouped  On CUDA in bf16 with torch's grouped matrix product. Tokens are laid out by expert and the
+grouped  On CUDA in bf16 with torch's grouped matmul. Tokens are laid out by expert and the
          group ends stay on the device, so that the host never waits: a host that asks for counts
-         stalls once a layer, which costs more than the products at usual sizes (the naive
+         stalls once a layer, which costs more than the matmuls at usual sizes (the naive
          dispatch measured slower than computing everything). Every expert's rows are padded to 8
          (16 bytes, what the kernel needs where groups lie along the inner dimension), every expert
-         has at least 8, and the last takes all that is left over: the product leaves rows behind
+         has at least 8, and the last takes all that is left over: the matmul leaves rows behind
          the last end unwritten, and 0 times such a NaN is a NaN. Padding rows repeat token 0; no
          result is read from them, so their gradients are zero.
-split    Elsewhere. Counts go to the host (on a CPU that is free; in fp32 on CUDA products take
+split    Elsewhere. Counts go to the host (on a CPU that is free; in fp32 on CUDA matmuls take
          far longer than the wait), and each expert works on a slice.
 """
 import torch
@@ -47,7 +47,7 @@ class Expert(nn.Module):
 
 
 class Moe(nn.Module):
-    """`form`: published or routed. `compute_dtype` is what products run in (autocast's type)."""
+    """`form`: published or routed. `compute_dtype` is what matmuls run in (autocast's type)."""
 
     def __init__(self, spec, form):
         super().__init__()
@@ -61,7 +61,7 @@ class Moe(nn.Module):
         )
 
     def allocate(self, device, dtype):
-        """Gives the experts' parameters one storage for each product, in the order of Stack, so
+        """Gives the experts' parameters one storage for each matmul, in the order of Stack, so
         that one kernel can cast all of them, and none is needed where there is nothing to cast."""
         for linears in (self._pairs("w1", "w2"), self._pairs("w3")):
             for name in ("weight", "bias"):
@@ -115,7 +115,7 @@ class Moe(nn.Module):
         source, place, ends, starts = grouped_layout(chosen, experts_count)
         rows = Dispatch.apply(flat.to(self.compute_dtype), source, place)
         at = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1)
-        # whose row it is, as a matrix: a product adds the biases, and sums their gradients
+        # whose row it is, as a matrix: a matmul adds the biases, and sums their gradients
         owner = ((at >= starts) & (at < ends)).to(self.compute_dtype)
         offsets = ends.to(torch.int32)
         up = self._product(rows, offsets, owner, self._pairs("w1", "w2"))

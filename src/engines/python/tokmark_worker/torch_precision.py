@@ -1,9 +1,9 @@
 """What a precision means in PyTorch.
 
-fp32       parameters and products fp32, TF32 off
-tf32       the same with TF32 products (CUDA)
+fp32       parameters and matmuls fp32, TF32 off
+tf32       the same with TF32 matmuls (CUDA)
 bf16       fp32 parameters under torch.autocast, as the published script does; on a CPU too
-bf16-pure  parameters, products, gradients and optimizer state bf16
+bf16-pure  parameters, matmuls, gradients and optimizer state bf16
 fp16       fp32 parameters under autocast, with a gradient scaler when training (CUDA)
 """
 import contextlib
@@ -82,8 +82,8 @@ class Precision:
         return torch.autocast(self._device.type, self.autocast_dtype)
 
     def accumulate_name(self):
-        """Documented, not observed: products sum in fp32; cuBLAS may sum the parts of a split
-        product in the output's type where that is allowed."""
+        """Documented, not observed: matmuls sum in fp32; cuBLAS may sum the parts of a split
+        matmul in the output's type where that is allowed."""
         if self._device.type != "cuda":
             return "fp32"
         matmul = torch.backends.cuda.matmul

@@ -1,7 +1,7 @@
 """Where a cell's model comes from.
 
 package   `superintelligence`, found from the working directory, its parents or the Python path,
-          used unchanged; a preset's figures fill its ModelConfig
+          used unchanged; a preset's settings fill its ModelConfig
 builtin   our own implementation of the same architecture
 factory   FILE.py:name or pkg.module:name, called with what its signature asks of (config, vocab_size, seq_len)
 hf        a local transformers folder, with or without weights
@@ -82,11 +82,11 @@ def _package(cell, package, device, precision):
 
 def _active_of_package(cell, config, names, model):
     """By the spec's arithmetic, where its total is what the model really has."""
-    figures = {key: getattr(config, name) for key, name in names.items()}
+    settings = {key: getattr(config, name) for key, name in names.items()}
     known = {item.name for item in dataclasses.fields(ModelSpec)}
     try:
         spec = dataclasses.replace(
-            cell.model, **{key: value for key, value in figures.items() if key in known}
+            cell.model, **{key: value for key, value in settings.items() if key in known}
         )
         counted = sum(param.numel() for param in model.parameters())
         return spec.params_active() if spec.params_total() == counted else None

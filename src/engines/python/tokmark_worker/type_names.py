@@ -1,4 +1,4 @@
-"""How the types that a program's products run in are said in a record."""
+"""How the types that a program's matmuls run in are named in a record."""
 
 
 def mixture_name(work):
