@@ -201,7 +201,7 @@ static void put_drift(const struct drift *drift, struct record *record)
                drift->slope_percent.value, few);
 }
 
-/* Figures of the measured blocks, also of those before an early end. */
+/* Results of the measured blocks, also of those before an early end. */
 static void put_measured(const struct trial *trial, struct record *record)
 {
     if (!trial->has_summary) {

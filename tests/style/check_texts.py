@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Texts as a test: links between documents lead somewhere.
+"""Texts as a test: links between documents lead somewhere, and texts use the words of the field.
 
 check_style.py runs it. Each rule is first tried on a text that is wrong (self_test).
 """
@@ -9,6 +9,25 @@ import re
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 # `docs/metrics.md, "Clock check"` in a comment or a text; quotes may be escaped as in C.
 QUOTED_SECTION = re.compile(r"(?<![\w/])((?:docs/)?\w+\.md), \\?\"([^\"\\\n]+)\\?\"")
+
+
+# Words that only this project ever used, each with the usual one. What is published keeps its name: flags, record
+# fields, reason codes, file names and the key `cure` of a reason are words in code, which no pattern here matches.
+PRIVATE_WORDS = (
+    (re.compile(r"\bfigures?\b", re.I), "result, value, setting"),
+    (re.compile(r"\bcures\b|\b(?:a|the|its|their|what would|would) cure\b", re.I), "hint"),
+    (re.compile(r"\b(?:the|a|sweep's) sentinel\b", re.I), "canary cell"),
+    (re.compile(r"\b(?:machine's|usual|fastest|that) pace\b", re.I), "clock check, clock rate"),
+    (re.compile(r"\b(?:held|hold|holds) (?:\w+ )?against\b", re.I), "compared with"),
+    (re.compile(r"\bwhat (?:it|a \w+|\w+s) (?:came|come|comes) to\b", re.I), "result, outcome"),
+    (re.compile(r"\bwhat is whole\b", re.I), "completed results"),
+    (re.compile(r"\bfor their heat\b", re.I), "thermally throttled"),
+    (re.compile(r"\bgrouped product|\bmatrix products?\b", re.I), "matmul"),
+    (re.compile(r"\bworkers? (?:\w+ )?in turns\b", re.I), "interleaved"),
+)
+WORDS_IN = re.compile(r"(?:src|docs|bench|tools|benchmarks|examples)/.*\.(?:c|h|def|py|sh|md)$|[A-Z]+\.md$")
+# The option `figures` of the protocol's `open`, as code.
+PUBLISHED = re.compile(r"`[^`]*`|\"figures\"|figures_names|options\.figures|\bfigures: str = _row")
 
 
 def without_code(text):
@@ -60,7 +79,19 @@ def check_sections(path, text, read, found):
                 found.append(f"{path}:{number}: {name} has no section \"{section}\"")
 
 
+def check_words(path, text, found):
+    if not WORDS_IN.match(path):
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        line = PUBLISHED.sub("", line)
+        for pattern, usual in PRIVATE_WORDS:
+            match = pattern.search(line)
+            if match:
+                found.append(f"{path}:{number}: '{match.group(0)}' is a word of ours; say {usual}")
+
+
 def check_texts(path, text, read, found):
+    check_words(path, text, found)
     check_links(path, text, read, found)
     check_sections(path, text, read, found)
 
@@ -72,6 +103,10 @@ def self_test():
         ("README.md", "see [a](docs/a.md#the-second-part)", "no such heading"),
         ("docs/b.md", "[a](a.md#no-heading)", "no such heading"),
         ("src/base/a.c", "/* docs/a.md, \"The other part\" */", "no section"),
+        ("src/base/a.c", "/* Made-up figures. */", "'figures' is a word of ours; say result"),
+        ("docs/b.md", "Gradients are held against PyTorch's.", "say compared with"),
+        ("README.md", "The sentinel is measured again.", "say canary cell"),
+        ("src/base/a.c", "    {\"interrupted; what is whole was written\"},", "say completed results"),
     ]
     for path, text, wanted in planted:
         found = []
@@ -83,6 +118,7 @@ def self_test():
     check_texts("docs/b.md", "[a](a.md#the-first-part-again) [b](../docs) [c](https://x.org/#y) `[d](e.md)`\n# Here\n[e](#here)\n",
                 files.get, clean)
     check_texts("src/base/a.c", "/* docs/a.md, \"The `first` part, again\" */", files.get, clean)
+    check_texts("docs/b.md", "`options.figures` and `cure`; `--sentinel`, `pace_ms`, sentinel.jsonl. A dot product.", files.get, clean)
     if clean:
         print(f"texts self-test: clean text was blamed: {clean}")
         return 1

@@ -12,7 +12,7 @@ DATA_FORMS = ("synthetic", "auto", "uint16", "uint32", "text")
 COMPILES = ("off", "default", "max-autotune")
 MOES = ("routed", "published")
 SOURCES = ("auto", "builtin")
-FIGURES = ("preset", "own")
+PACKAGE_DEFAULTS = ("preset", "own")
 TRUSTS = ("no", "yes")
 MEMORY_CHECKS = ("on", "off")
 _WORDS_SHOWN_MAX = 12
@@ -165,7 +165,7 @@ class Options:
     moe: str = _row("word", MOES, default="routed")
     compile: str = _row("word", COMPILES, default="off")
     source: str = _row("word", SOURCES, default="auto")  # builtin: our own model, never a package
-    figures: str = _row("word", FIGURES, default="preset")  # own: a package keeps its defaults
+    figures: str = _row("word", PACKAGE_DEFAULTS, default="preset")  # own: a package keeps its defaults
     trust_remote_code: str = _row("word", TRUSTS, default="no")  # of a transformers folder
     set: dict = _row("settings", 1024, default_factory=dict)
 

@@ -406,7 +406,7 @@ def _config_class(function, slot):
     return found[0] if len(found) == 1 else None
 
 
-class Figures(types.SimpleNamespace):
+class AnyNameConfig(types.SimpleNamespace):
     """Every setting under every name people use, if no class says which it wants. Knows which
     were read, so that only those are said to have been chosen."""
 
@@ -424,7 +424,7 @@ class Figures(types.SimpleNamespace):
         return super().__getattribute__(name)
 
 
-class FigureDict(dict):
+class AnyNameDict(dict):
     """The same for code that asks for a dict."""
 
     def __init__(self, values):
@@ -464,7 +464,7 @@ def _make_figures(slot, spec, overrides):
     filled = Filled(values=dict(values), origins=origins)
     filled.is_guessed = True
     filled.same_names = {key: _same_names(key) for key in overrides}
-    return (FigureDict(values) if is_dict else Figures(**values)), filled
+    return (AnyNameDict(values) if is_dict else AnyNameConfig(**values)), filled
 
 
 def _take_config(function, slot, spec, overrides):
@@ -523,7 +523,7 @@ def arguments(cell, function, ref, offered=None):
     names = {slot.name for slot in slots if slot.is_positional}
     call.kwargs = {name: value for name, value in filled.values.items() if name not in names}
     call.vocab_size = _vocabulary_of(call)
-    if isinstance(call.config, (Figures, FigureDict)):
+    if isinstance(call.config, (AnyNameConfig, AnyNameDict)):
         call.config._names_read.clear()  # from here on they are the model's own looks
     return call
 
