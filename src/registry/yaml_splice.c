@@ -24,7 +24,7 @@ enum status yaml_changes_init(const struct yaml_tree *tree, size_t entries_count
                                    .list = YAML_NONE,
                                    .splices_max = (entries_count + 1) * SPLICES_EACH};
     changes.of_node = calloc(tree->count + 1, sizeof(*changes.of_node));
-    changes.added = calloc(entries_count + 1, sizeof(*changes.added));
+    changes.added = calloc(entries_count + 1, sizeof(const struct entry *));
     changes.splices = calloc(changes.splices_max, sizeof(*changes.splices));
     buf_init(&changes.pieces, YAML_BYTES_MAX);
     if (changes.of_node == NULL || changes.added == NULL || changes.splices == NULL) {

@@ -46,7 +46,7 @@ static void edit(const struct buf *before, const char *key)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf before;
-    buf_init(&before, YAML_BYTES_MAX);
+    buf_init(&before, YAML_EDIT_BYTES_MAX);
     buf_append(&before, data, size);
     edit(&before, NULL);
     edit(&before, "metrics");
