@@ -419,7 +419,7 @@ static const struct option run_rows[] = {
              "shuffled for each trial, by --seed"},
     {.name = "sentinel",
      .type = OPTION_REAL,
-     TARGET(sentinel_minutes),
+     TARGET(canary_minutes),
      .arg = "MIN",
      .def = "15",
      .min = 1,

@@ -39,8 +39,8 @@ struct run_options {
     uint64_t max_time_ns;
     uint64_t warmup; /* or RUN_WARMUP_AUTO */
     uint64_t trials;
-    uint64_t sync;           /* enum proto_sync */
-    double sentinel_minutes; /* 0 = off */
+    uint64_t sync;         /* enum proto_sync */
+    double canary_minutes; /* 0 = off */
     /* limits */
     uint64_t threads; /* 0 = the engine decides */
     uint64_t timeout_ns;

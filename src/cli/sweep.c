@@ -131,7 +131,7 @@ static enum status take_record(struct sweep *sweep, size_t place, const struct r
 {
     const struct cell *cell = &sweep->setup->plan.cells[place];
     struct measure_reading reading;
-    sentinel_take(&sweep->sentinel, cell, record, &sweep->options->policy);
+    canary_take(&sweep->canary, cell, record, &sweep->options->policy);
     sweep->cells[place].has_fitted |= !record_is_null(record, FACT_MS_PER_STEP);
     known_take(sweep->known, record);
     enum status status = table_add(sweep->table, place, record, err);
@@ -154,8 +154,8 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
         .trials_count = sweep->cells[place].readings_count,
     };
     const struct canary_facts canary = {
-        .change = sweep->sentinel.change,
-        .unknown_reason = sentinel_why_unknown(&sweep->sentinel),
+        .change = sweep->canary.change,
+        .unknown_reason = canary_why_unknown(&sweep->canary),
     };
     struct trial_options options = *sweep->options;
     options.sweep = &facts;
@@ -196,14 +196,14 @@ static bool is_stopped(struct sweep *sweep)
     return sweep->is_interrupted;
 }
 
-static enum status check_sentinel(struct sweep *sweep, bool is_end, uint64_t position,
-                                  struct record **ret_lost, struct err *err)
+static enum status check_canary(struct sweep *sweep, bool is_end, uint64_t position,
+                                struct record **ret_lost, struct err *err)
 {
     if (is_stopped(sweep))
         return STATUS_OK;
-    return sentinel_check(&sweep->sentinel, is_end, position, sweep_is_shuffled(sweep->setup),
-                          sweep->options, sweep->store, sweep->progress, &sweep->is_interrupted,
-                          ret_lost, err);
+    return canary_check(&sweep->canary, is_end, position, sweep_is_shuffled(sweep->setup),
+                        sweep->options, sweep->store, sweep->progress, &sweep->is_interrupted,
+                        ret_lost, err);
 }
 
 static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct err *err)
@@ -221,7 +221,7 @@ static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct
                 progress_skip(sweep->progress);
                 continue;
             }
-            enum status status = check_sentinel(sweep, false, position, ret_lost, err);
+            enum status status = check_canary(sweep, false, position, ret_lost, err);
             if (status == STATUS_OK && is_stopped(sweep))
                 return STATUS_OK;
             if (status == STATUS_OK)
@@ -230,7 +230,7 @@ static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct
                 return status;
         }
     }
-    return check_sentinel(sweep, true, position, ret_lost, err);
+    return check_canary(sweep, true, position, ret_lost, err);
 }
 
 enum status sweep_run(struct sweep *sweep, struct record **ret_lost, struct err *err)

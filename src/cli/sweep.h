@@ -2,11 +2,11 @@
 #ifndef CLI_SWEEP_H
 #define CLI_SWEEP_H
 
+#include "cli/canary.h"
 #include "cli/known.h"
 #include "cli/render/progress.h"
 #include "cli/render/table.h"
 #include "cli/run_setup.h"
-#include "cli/sentinel.h"
 #include "drive/trial.h"
 #include "store/store.h"
 
@@ -19,7 +19,7 @@ struct sweep {
     struct progress *progress;
     struct table *table;
     struct known *known;
-    struct sentinel sentinel; /* the caller's to release */
+    struct canary canary; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */
     uint64_t skipped_count;
     uint64_t measured_count;

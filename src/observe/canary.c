@@ -1,5 +1,5 @@
 /* observe/canary.c - has the machine changed since the sweep began? The sweep measures one cell,
- * its canary, again and again (cli/sentinel.c); this says what that means for the other cells. */
+ * its canary, again and again (cli/canary.c); this says what that means for the other cells. */
 #include "observe/list.h"
 #include "observe/readings.h"
 

@@ -28,8 +28,8 @@ struct store {
     struct lines_file jsonl;
     struct lines_file csv;
     struct lines_file samples; /* of the cell and trial that had the last line */
-    struct lines_file sentinel;
-    bool is_sentinel;
+    struct lines_file canary;
+    bool is_canary;
     struct store_index finished;
     size_t finished_count;
     bool is_dir_synced;
@@ -182,7 +182,7 @@ enum status store_open(const char *dir, struct store **ret_store, struct store_f
     struct store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to open '%s'", dir);
-    store->lock_fd = store->jsonl.fd = store->csv.fd = store->samples.fd = store->sentinel.fd = -1;
+    store->lock_fd = store->jsonl.fd = store->csv.fd = store->samples.fd = store->canary.fd = -1;
     buf_init(&store->line, RECORD_LINE_BYTES_MAX);
     buf_init(&store->row, RECORD_ROW_BYTES_MAX);
     struct load load = {.store = store, .csv = {.fd = -1}};
@@ -205,7 +205,7 @@ void store_close(struct store *store)
     lines_close(&store->jsonl);
     lines_close(&store->csv);
     lines_close(&store->samples);
-    lines_close(&store->sentinel);
+    lines_close(&store->canary);
     lock_release(store->lock_fd);
     index_release(&store->finished);
     buf_release(&store->line);
@@ -260,9 +260,9 @@ static enum status format_lines(struct store *store, const struct record *record
     return STATUS_OK;
 }
 
-void store_set_sentinel(struct store *store, bool is_sentinel)
+void store_set_canary(struct store *store, bool is_canary)
 {
-    store->is_sentinel = is_sentinel;
+    store->is_canary = is_canary;
 }
 
 /* Opens a file and cuts off what was never a finished line. */
@@ -281,13 +281,13 @@ static enum status open_repaired(struct lines_file *file, const char *path, stru
 }
 
 /* The line that is formatted, to sentinel.jsonl. */
-static enum status append_sentinel(struct store *store, bool is_durable, struct err *err)
+static enum status append_canary(struct store *store, bool is_durable, struct err *err)
 {
-    struct lines_file *file = &store->sentinel;
+    struct lines_file *file = &store->canary;
     enum status status = STATUS_OK;
     if (file->fd < 0) {
         char path[FILE_PATH_BYTES];
-        status = file_join(store->dir, SENTINEL_NAME, path, err);
+        status = file_join(store->dir, CANARY_NAME, path, err);
         if (status == STATUS_OK)
             status = open_repaired(file, path, err);
         store->is_dir_synced = false; /* it has a new name */
@@ -308,8 +308,8 @@ enum status store_append(struct store *store, const struct record *record, bool 
                          struct err *err)
 {
     enum status status = format_lines(store, record, err);
-    if (status == STATUS_OK && store->is_sentinel)
-        return append_sentinel(store, is_durable, err);
+    if (status == STATUS_OK && store->is_canary)
+        return append_canary(store, is_durable, err);
     if (status == STATUS_OK)
         status = lines_append(&store->jsonl, store->line.data, store->line.length_bytes, err);
     if (status != STATUS_OK)
@@ -383,7 +383,7 @@ static enum status open_samples(struct store *store, const char *cell_id, uint64
     char name[STORE_CELL_ID_BYTES_MAX + 40];
     char path[FILE_PATH_BYTES];
     (void)snprintf(name, sizeof(name), "%s%s.%" PRIu64 ".jsonl", cell_id,
-                   store->is_sentinel ? ".sentinel" : "", trial);
+                   store->is_canary ? ".sentinel" : "", trial);
     enum status status = make_path(store, "samples", name, path, err);
     if (status != STATUS_OK ||
         (store->samples.fd >= 0 && strcmp(store->samples.path, path) == 0 && file_exists(path)))

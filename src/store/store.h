@@ -36,7 +36,7 @@
 #include "result/record.h"
 #include "store/index.h"
 
-#define SENTINEL_NAME "sentinel.jsonl"
+#define CANARY_NAME "sentinel.jsonl"
 
 struct store; /* opaque */
 
@@ -72,7 +72,7 @@ bool store_find_median(const struct store *store, const char *cell_id, const cha
 
 /* Until it is called with false, appended records and samples belong to the canary cell. Its
  * records go to sentinel.jsonl with the same guarantees, and count for nothing else here. */
-void store_set_sentinel(struct store *store, bool is_sentinel);
+void store_set_canary(struct store *store, bool is_canary);
 
 /* Appends one line, with or without its '\n',
  * {"run_id","phase":"warmup"|"steady","block","sync","window_ns","ns":[..]} to the cell's samples.

@@ -500,10 +500,10 @@ Test(store_store, a_sentinel_is_kept_apart)
     struct store_facts facts;
     struct store *store = sample_open(dir, &facts);
     sample_append(store, 0, "ok");
-    store_set_sentinel(store, true);
+    store_set_canary(store, true);
     sample_append(store, 1, "ok");
     cr_assert_eq(store_append_samples(store, "0123456789abcdef", 1, "{}", 2, NULL), STATUS_OK);
-    store_set_sentinel(store, false);
+    store_set_canary(store, false);
     sample_append(store, 2, "ok");
     cr_expect_eq(store_records_count(store), 2);
     cr_expect_eq(find_median(store, 1), -1);

@@ -201,8 +201,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                                 .progress = &run->progress,
                                 .table = &run->table,
                                 .known = &run->known};
-    sentinel_init(&run->sweep.sentinel,
-                  (uint64_t)(options->sentinel_minutes * 60 * (double)NS_PER_S));
+    canary_init(&run->sweep.canary, (uint64_t)(options->canary_minutes * 60 * (double)NS_PER_S));
     run->table.is_by_cell = sweep_is_shuffled(&run->setup);
     return sweep_run(&run->sweep, ret_lost, err);
 }
@@ -229,7 +228,7 @@ static void print_results(struct run *run)
     table_format(&run->table, is_colored(&run->setup.options), &out);
     if (run->table.rows_count > 0)
         buf_append_char(&out, '\n');
-    const struct buf *changes = &run->sweep.sentinel.report;
+    const struct buf *changes = &run->sweep.canary.report;
     if (changes->length_bytes > 0) {
         buf_append(&out, changes->data, changes->length_bytes);
         buf_append_char(&out, '\n');
@@ -239,8 +238,8 @@ static void print_results(struct run *run)
                     run->sweep.skipped_count, run->progress.cells_total);
     buf_appendf(&out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
                 run->setup.out);
-    if (run->sweep.sentinel.readings_count > 0)
-        buf_appendf(&out, "%s/" SENTINEL_NAME "\n", run->setup.out);
+    if (run->sweep.canary.readings_count > 0)
+        buf_appendf(&out, "%s/" CANARY_NAME "\n", run->setup.out);
     (void)command_print(run->call, &out);
 }
 
@@ -309,7 +308,7 @@ static enum exit_code print_dry_run(struct run *run)
 static void release(struct run *run)
 {
     table_release(&run->table);
-    sentinel_release(&run->sweep.sentinel);
+    canary_release(&run->sweep.canary);
     store_close(run->store);
     known_release(&run->known);
     context_close(&run->context);

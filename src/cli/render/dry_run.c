@@ -109,10 +109,10 @@ static void append_order(const struct run_setup *setup, struct buf *out)
 {
     size_t cells_count = setup->plan.cells_count;
     uint64_t trials = setup->options.trials;
-    if (setup->options.sentinel_minutes > 0)
+    if (setup->options.canary_minutes > 0)
         buf_appendf(out,
                     "Canary cell: the first cell that ends ok is measured again every %g minutes\n",
-                    setup->options.sentinel_minutes);
+                    setup->options.canary_minutes);
     if (!sweep_is_shuffled(setup))
         return;
     buf_appendf(out, "Order: shuffled for each trial, by seed %" PRIu64 "\n", setup->options.seed);

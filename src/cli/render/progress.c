@@ -39,14 +39,14 @@ static const char *phase_text(enum event_phase phase)
 static void append_cell(const struct progress *progress, struct buf *out)
 {
     const struct cell *cell = progress->cell;
-    if (progress->is_sentinel)
+    if (progress->is_canary)
         buf_append_text(out, "[canary] ");
     else
         buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1,
                     progress->cells_total);
     buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
-    if (progress->trial > 0 && !progress->is_sentinel)
+    if (progress->trial > 0 && !progress->is_canary)
         buf_appendf(out, " trial %" PRIu32, progress->trial);
 }
 
@@ -221,7 +221,7 @@ static void on_cell_finished(void *context, const struct record *record)
         buf_release(&line);
     }
     progress->cell = NULL;
-    if (!progress->is_sentinel) {
+    if (!progress->is_canary) {
         progress->cells_done++;
         progress->cells_measured++;
         progress->measured_ns += taken_ns;
@@ -242,9 +242,9 @@ struct event_listener progress_listener(struct progress *progress)
     };
 }
 
-void progress_set_sentinel(struct progress *progress, bool is_sentinel)
+void progress_set_canary(struct progress *progress, bool is_canary)
 {
-    progress->is_sentinel = is_sentinel;
+    progress->is_canary = is_canary;
 }
 
 void progress_skip(struct progress *progress)

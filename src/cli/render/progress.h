@@ -22,7 +22,7 @@ struct progress {
     uint64_t cells_done;  /* skipped ones too */
     uint64_t cells_measured;
     uint64_t measured_ns; /* wall time of those */
-    bool is_sentinel;     /* what is at work is none of the sweep's cells */
+    bool is_canary;       /* what is at work is none of the sweep's cells */
     /* the cell at work; NULL between cells */
     const struct cell *cell; /* borrowed: from cell_started to cell_finished */
     uint32_t trial;
@@ -42,7 +42,7 @@ struct progress {
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total);
 struct event_listener progress_listener(struct progress *progress);
 /* Until it is called with false, whatever starts and ends is the canary: shown, not counted. */
-void progress_set_sentinel(struct progress *progress, bool is_sentinel);
+void progress_set_canary(struct progress *progress, bool is_canary);
 /* A cell that --resume found finished. */
 void progress_skip(struct progress *progress);
 /* Takes the rewritten line off the screen, before anything else is written. */

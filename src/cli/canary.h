@@ -1,8 +1,8 @@
-/* cli/sentinel.h - the canary cell: the one cell that a long sweep measures repeatedly, to see
+/* cli/canary.h - the canary cell: the one cell that a long sweep measures repeatedly, to see
  * whether the machine has changed. measure/canary.h decides that.
  */
-#ifndef CLI_SENTINEL_H
-#define CLI_SENTINEL_H
+#ifndef CLI_CANARY_H
+#define CLI_CANARY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #include "spec/cell.h"
 #include "store/store.h"
 
-struct sentinel {
+struct canary {
     uint64_t interval_ns; /* 0 = there is none */
     const struct cell
         *cell; /* borrowed: of the plan, for the sweep's life; NULL = not chosen yet */
@@ -31,23 +31,23 @@ struct sentinel {
     struct buf report;     /* what was measured between two that differ; empty = nothing */
 };
 
-void sentinel_init(struct sentinel *sentinel, uint64_t interval_ns);
-void sentinel_release(struct sentinel *sentinel);
+void canary_init(struct canary *canary, uint64_t interval_ns);
+void canary_release(struct canary *canary);
 
 /* Why `change` is not known: a word; NULL when it is. */
-const char *sentinel_why_unknown(const struct sentinel *sentinel);
+const char *canary_why_unknown(const struct canary *canary);
 
 /* A trial of the sweep is done: the first with results makes its cell the canary. */
-void sentinel_take(struct sentinel *sentinel, const struct cell *cell, const struct record *record,
-                   const struct measure_policy *policy);
+void canary_take(struct canary *canary, const struct cell *cell, const struct record *record,
+                 const struct measure_policy *policy);
 
 /* Measures it again where that is due; at the sweep's end (`is_end`) where there were others since
  * the last of at least one. *ret_is_interrupted: a signal ended it. An error is the harness's own,
  * with the record that could not be written in *ret_lost. */
-MUST_CHECK enum status sentinel_check(struct sentinel *sentinel, bool is_end, uint64_t position,
-                                      bool is_shuffled, const struct trial_options *sweep_options,
-                                      struct store *store, struct progress *progress,
-                                      bool *ret_is_interrupted, struct record **ret_lost,
-                                      struct err *err);
+MUST_CHECK enum status canary_check(struct canary *canary, bool is_end, uint64_t position,
+                                    bool is_shuffled, const struct trial_options *sweep_options,
+                                    struct store *store, struct progress *progress,
+                                    bool *ret_is_interrupted, struct record **ret_lost,
+                                    struct err *err);
 
 #endif
