@@ -4,6 +4,7 @@
 
 #include "kill_at_call.h"
 #include "registry/merge.h"
+#include "registry/yaml_file.h"
 #include "result_record_sample.h"
 
 #define FOREIGN "# kept by hand\r\n{\"other\": [1,2 , 3]}\n\xff\xfe no text\n"
@@ -173,4 +174,34 @@ Test(registry_merge, merges_at_once_lose_nothing, .timeout = 120)
         cr_assert(lines == 3 && seen == 7, "round %u: %zu lines, %x", round, lines, seen);
         free(found);
     }
+}
+
+/* Runs in the child. */
+static void add_entry(void *context)
+{
+    char id[] = "new";
+    const struct entry entry = {.texts = {id}};
+    struct yaml_edit_counts counts;
+    struct buf diff;
+    buf_init(&diff, 10000);
+    _exit(yaml_file_edit(context, NULL, &entry, 1, false, &diff, &counts, NULL) == STATUS_OK ? 0
+                                                                                             : 3);
+}
+
+Test(registry_merge, a_bridge_killed_at_every_system_call_leaves_the_old_or_the_new, .timeout = 240)
+{
+    char path[FILE_PATH_BYTES];
+    bool is_whole_run = false;
+    unsigned stops = 0;
+    (void)scratch_path(path, dir, "registry.yaml");
+    for (; !is_whole_run; stops++) {
+        scratch_write_text(dir, "registry.yaml", "- id: old # kept\n");
+        is_whole_run = kill_at_call(stops, add_entry, path);
+        char *found = scratch_read(dir, "registry.yaml", NULL);
+        bool is_new = strcmp(found, "- id: old # kept\n- id: new\n") == 0;
+        cr_assert(is_new || (!is_whole_run && strcmp(found, "- id: old # kept\n") == 0),
+                  "stop %u: %s", stops, found);
+        free(found);
+    }
+    cr_assert(stops > 20, "%u stops are too few", stops);
 }
