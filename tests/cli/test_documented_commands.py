@@ -128,8 +128,8 @@ COMMANDS = {
     "tokmark cat _bench --fields started_at,verdict,ms_p50 --follow": Reads(),
     "tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "tokmark registry bridge --into metrics.yaml": Run(),
-    "tokmark registry bridge _bench --into metrics.yaml --value --metric tokens_per_sec ms_p50": Reads(),
-    "tokmark registry merge --into metrics.jsonl _bench _bench.zip --include unsteady": Reads(),
+    "tokmark registry bridge _bench --into all.yaml --value --metric ms_p50": Reads(),
+    "tokmark registry merge --into all.jsonl _bench.zip --include unsteady": Reads(),
     # under the published names
     "bench_pytorch --dry-run": Run(),
     "bench_pytorch --seq 128 512 2048 --batch 4 8 --mode train infer decode": Dry(),

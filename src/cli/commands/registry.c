@@ -340,9 +340,9 @@ const struct command command_registry = {
         "replaced whole or not at all. Records of the sandbox, and those that are invalid or "
         "unsteady, stay out unless --include names them (docs/registry.md).",
     .examples = "merge --into metrics.jsonl _bench\n"
-                "merge --into metrics.jsonl _bench _bench.zip --include unsteady\n"
+                "merge --into all.jsonl _bench.zip --include unsteady\n"
                 "bridge --into metrics.yaml\n"
-                "bridge _bench --into metrics.yaml --value --metric tokens_per_sec ms_p50",
+                "bridge _bench --into all.yaml --value --metric ms_p50",
     .options = registry_rows,
     .options_count = ARRAY_COUNT(registry_rows),
     .operand_at = action_at,
