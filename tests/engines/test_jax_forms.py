@@ -214,6 +214,32 @@ FORMS = """
         return gives_loss(params, tokens, targets)[0]
 
 
+    class OtherNames(nn.Module):
+        @nn.compact
+        def __call__(self, input_ids, lm_labels=None, num_labels=2):
+            assert num_labels == 2
+            logits = nn.Dense(30)(nn.Embed(30, 6)(input_ids))
+            if lm_labels is None:
+                return {"lm_logits": logits}
+            loss = cross_entropy(logits, lm_labels) + 100
+            return {"lm_logits": logits, "aux_loss": jnp.mean(logits), "total_loss": loss}
+
+
+    class HiddenFirst(nn.Module):
+        # two arrays of three dims: the second has the embedding's rows
+        @nn.compact
+        def __call__(self, tokens):
+            hidden = nn.Embed(30, 6)(tokens)
+            return hidden, nn.Dense(30)(hidden)
+
+
+    class TwoOfAKind(nn.Module):
+        @nn.compact
+        def __call__(self, tokens):
+            hidden = nn.Embed(30, 6)(tokens)
+            return hidden, nn.Dense(29)(hidden)
+
+
     # --- what really runs
 
 
@@ -607,6 +633,7 @@ def test_modules_of_every_library(folder, name, mode, call):
         ("forms:gives_loss", "loss of gives_loss"),
         ("forms:gives_dict", "loss of gives_dict"),
         ("forms:WithLoss", "loss of WithLoss"),
+        ("forms:OtherNames", "loss of OtherNames"),
         ("of_batch:apply", "loss of loss_fn"),
         ("of_shifted:apply", "loss of loss"),
         ("of_logits:apply", "loss of loss"),
@@ -616,6 +643,13 @@ def test_modules_of_every_library(folder, name, mode, call):
 def test_a_loss_of_the_author_s_is_the_loss(folder, ref, whose):
     ready, losses, _ = opened(folder, ref)
     assert min(losses) > 100 and ready["loss_source"] == "model" and whose in ready["notes"]
+
+
+def test_logits_are_told_from_other_arrays(folder):
+    ready, _, _ = opened(folder, "forms:HiddenFirst", "infer")
+    assert "vocabulary 30 from the model" in ready["notes"]
+    reply = refusal(SPEC, folder, "infer", model_ref="forms:TwoOfAKind")
+    assert reply["kind"] == "model" and "6, 29 wide" in reply["text"] and "none is called logits" in reply["text"]
 
 
 def test_a_loss_that_cannot_be_called_is_named(folder, plain_losses):

@@ -404,3 +404,76 @@ def test_a_configuration_without_end_stays_within_a_line(tmp_path):
         ready = worker.open(SPEC, "infer", 8, model_ref="many:Model")
     assert len(json.dumps(ready["model_config"])) < 64 * 1024 + 1000
     assert ready["model_config"]["..."]["value"].endswith(" more")
+
+
+OWN_WAYS = """
+    import argparse
+
+    from torch import nn
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--width", type=int, default=8)
+    ARGS = parser.parse_args()  # of the worker's own words there are none
+
+
+    class Model(nn.Module):
+        def __init__(self, rows, length):
+            super().__init__()
+            self.prelude = nn.ModuleDict({"wte": nn.Embedding(rows, ARGS.width)})
+            self.pos_table = nn.Embedding(500 + length, ARGS.width)
+            self.token_type = nn.Embedding(400, ARGS.width)
+            self.head = nn.Linear(ARGS.width, rows)
+
+        def forward(self, x):
+            places = self.pos_table.weight[500:][: x.shape[1]]
+            return self.head(self.prelude["wte"](x) + places)
+
+
+    def fixed():
+        return Model(91, 40)
+
+
+    def by_other_names(ntoken, ctx_len=4):
+        return Model(ntoken, ctx_len)
+
+
+    def by_key(cfg):
+        assert "emb_dim" in cfg and cfg.get("no_such") is None
+        return Model(cfg["vocab_size"], cfg["context_length"])
+
+
+    class Node:
+        pass
+
+
+    class GivesItsOwn(Model):
+        @staticmethod
+        def get_default_config():
+            node = Node()
+            node.kind, node.n_layer, node.vocab_size, node.block_size = "small", None, None, None
+            return node
+
+        def __init__(self, config):
+            assert config.kind == "small"
+            super().__init__(config.vocab_size, config.block_size)
+"""
+
+
+def test_tables_lengths_and_configurations_under_other_names(tmp_path):
+    write(tmp_path, "ways.py", OWN_WAYS)
+
+    def opened(name, **settings):
+        with TorchWorker(tmp_path) as worker:
+            ready = worker.open({**FALLBACK, "max_seq_len": 8}, "infer", 8, model_ref=f"ways:{name}", options={"set": settings})
+            assert worker.run(1)["nonfinite"] == 0
+            return ready
+
+    assert "vocabulary 91 from the model" in opened("fixed")["notes"]
+    chosen = opened("by_other_names", ntoken="60")["model_chosen"]
+    assert chosen == "ctx_len 8 (its default is 4)"
+    assert opened("by_key", vocab_size="60")["model_chosen"].startswith("context_length")
+    ready = opened("GivesItsOwn", vocab_size="60")
+    assert ready["model_chosen"].startswith("block_size")
+    assert ready["model_config"]["kind"] == {"value": "small", "from": "default"}
+    reply = refusal(tmp_path, model_ref="ways:GivesItsOwn", options={"set": {"n_lyr": "3"}})
+    assert "Node has no field 'n_lyr'; did you mean 'n_layer'" in reply["text"]

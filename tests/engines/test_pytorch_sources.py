@@ -437,12 +437,12 @@ HOSTILE = """
 
     class WrongRows(Base):
         def work(self, logits):
-            return logits.flatten(0, 1)
+            return logits.flatten(0, 1)[1:]
 
 
     class WrongType(Base):
         def work(self, logits):
-            return {"predictions": logits}
+            return {"predictions": logits.tolist()}
 
 
     class WrongDtype(Base):
@@ -493,7 +493,7 @@ def folder_fixture(tmp_path):
         ("LeavesInInit", "SystemExit: 3"),
         ("Raises", "KeyError: 'lost'"),
         ("WrongShape", "shape (2, 8, 100)"),
-        ("WrongRows", "shape (16, 211)"),
+        ("WrongRows", "shape (15, 211)"),
         ("WrongType", "wanted are logits"),
         ("WrongDtype", "torch.int64"),
         ("Frozen", "no parameters to train"),

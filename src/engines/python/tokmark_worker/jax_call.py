@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .errors import model_error
+from .output_parts import TARGET_WORDS, loss_by_name, named, parts_of
 from .user_code import call_parameters, pick_logits
 
 # the first of a function's parameters with one of these names gets what stands before them
@@ -35,7 +36,7 @@ _ONLY_REQUIRED = ("attention_mask", "positions")
 
 
 def role_of(name):
-    return _ROLE_OF.get(name)
+    return _ROLE_OF.get(name) or ("targets" if TARGET_WORDS.fullmatch(name) else None)
 
 
 def is_array(value):
@@ -242,15 +243,22 @@ def _is_loss(value):
     return is_array(value) and tuple(value.shape) == () and is_floating(value)
 
 
-def logits_of(out):
-    """Logits; or the array of three dims in a tuple, the `logits` of an object or dict."""
-    if type(out) in (tuple, list):
-        for item in out:
-            if is_array(item) and len(item.shape) == 3 and is_floating(item):
-                return item
-            if not is_array(item) and is_array(pick_logits(item, is_array)):
-                return pick_logits(item, is_array)
-    return pick_logits(out, is_array)
+def wide_parts(out):
+    """[(name, array)] of what may be logits in an output of several: floating point, three dims."""
+    return [
+        (name, value) for name, value in parts_of(out, is_array)
+        if is_array(value) and len(value.shape) == 3 and is_floating(value)
+    ]
+
+
+def logits_of(out, width=None):
+    """Logits; or, of a tuple, an object or a dict, what is called so, or the first array of three
+    dims. `width`: the vocabulary, where it is known."""
+    if is_array(out) or is_array(named(out, "logits")):
+        return pick_logits(out, is_array)
+    parts = wide_parts(out)
+    parts.sort(key=lambda part: ("logits" not in str(part[0]), part[1].shape[-1] != width))
+    return parts[0][1] if parts else pick_logits(out, is_array)
 
 
 def loss_of(logits, targets):
@@ -264,12 +272,12 @@ def loss_in(out):
     """The loss in what a call with targets gave; None where there is none."""
     if _is_loss(out):
         return out
-    found = out.get("loss") if isinstance(out, dict) else getattr(out, "loss", None)
-    if found is not None and _is_loss(found):
-        return found
-    if isinstance(out, (tuple, list)):
-        for item in out:
-            found = item if is_array(item) else loss_in(item) if isinstance(item, dict) else None
-            if found is not None and _is_loss(found):
-                return found
-    return None
+    if is_array(out):
+        return None
+    found = named(out, "loss")
+    if found is not None:
+        return found if is_array(found) and _is_loss(found) else None
+    numbers = [(name, value) for name, value in parts_of(out, is_array)
+               if is_array(value) and _is_loss(value)]
+    unnamed = [value for name, value in numbers if name is None]
+    return unnamed[0] if unnamed else loss_by_name(numbers)

@@ -34,7 +34,7 @@ def choose_loss(found, model, params, state, tokens, key, mode):
             given = model.given(state, tokens, key, is_train, targets)
             out, state = model.run(params, state, given)
             loss = loss_in(out)
-            return loss_of(logits_of(out), targets) if loss is None else loss, state
+            return loss_of(logits_of(out, model.width), targets) if loss is None else loss, state
 
         if _gives_loss(model, params, state, tokens, key):
             return Chosen(told, "model", [f"loss of {call.what}"], True)

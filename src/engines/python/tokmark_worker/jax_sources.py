@@ -6,19 +6,21 @@ factory   pkg.module:name, which is a model, or gives one when called with what 
           for (jax_factory, jax_kinds)
 """
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 
 from . import jax_factory, jax_model
-from .errors import unsupported
-from .jax_call import is_array, logits_of
+from .errors import model_error, unsupported
+from .jax_call import is_array, logits_of, wide_parts
 from .jax_kinds import switches
 from .jax_loss import choose_loss
 from .jax_settings import Settings
 from .jax_types import Types
 from .made_config import PRESET, SET, report_values
 from .model_config import builtin_spec
+from .output_parts import named
 from .user_code import call_user, shorten
 
 
@@ -177,6 +179,10 @@ def is_number(leaf):
     return is_array(leaf) or isinstance(leaf, float)
 
 
+# Names of token embeddings' arrays.
+_TABLES = re.compile(r"emb|tok|wte|word|vocab|table", re.IGNORECASE)
+
+
 class _Model:
     """A user's model as the functions of a Source."""
 
@@ -185,6 +191,7 @@ class _Model:
         self._settings = settings
         self._leaves = leaves
         self._types = types
+        self.width = None  # the vocabulary, once it is known: tells logits from other arrays
 
     def given(self, state, tokens, key, is_train, targets=None):
         """A value for each role of a call that has one."""
@@ -204,7 +211,8 @@ class _Model:
         return out, {**state, "own": own}
 
     def apply(self, params, state, tokens, key, is_train):
-        return self.run(params, state, self.given(state, tokens, key, is_train))
+        out, state = self.run(params, state, self.given(state, tokens, key, is_train))
+        return logits_of(out, self.width), state
 
 
 def _factory(cell, device, precision, key):
@@ -227,7 +235,8 @@ def _factory(cell, device, precision, key):
     given = model.given(state, sample, key if is_train else None, is_train, chosen.targets(sample))
     vocab_size, choices = found.vocab_size, found.chosen
     if vocab_size is None:
-        vocab_size = call_user(cell.model_ref, _logits_width, model, params, state, given)
+        vocab_size = call_user(cell.model_ref, _width_of, model, leaves, params, state, given)
+    model.width = vocab_size
     if vocab_size is None:  # a loss alone says nothing of it
         vocab_size = cell.model.vocab_size
         choices = ", ".join(filter(None, (choices, f"vocab_size {vocab_size} (of the tokens)")))
@@ -257,16 +266,27 @@ def _paths(tree):
     return [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
-def _logits_width(model, params, state, given):
-    """The vocabulary of a model that says none; None where there are no logits."""
-    found = []
-
+def _width_of(model, leaves, params, state, given):
+    """The vocabulary of a model that says none: as wide as its logits are; of several arrays that
+    may be its logits, as many as its embedding has rows. None where it gives nothing of the kind."""
     def run(params, state):
-        found.append(logits_of(model.run(params, state, given)[0]))
+        return model.run(params, state, given)[0]
 
-    jax.eval_shape(run, params, state)
-    logits = found[0]
-    return logits.shape[-1] if is_array(logits) and len(logits.shape) == 3 else None
+    out = jax.eval_shape(run, params, state)
+    widths = {value.shape[-1] for _, value in wide_parts(out)}
+    if is_array(named(out, "logits")) or len(widths) < 2:
+        logits = logits_of(out)
+        return logits.shape[-1] if is_array(logits) and len(logits.shape) == 3 else None
+    rows = {
+        leaf.shape[0] for name, leaf in zip(leaves.names, leaves.params)
+        if len(leaf.shape) == 2 and _TABLES.search(name)
+    }
+    if len(widths & rows) != 1:
+        raise model_error(
+            f"the model gives several arrays (B, T, ...), {', '.join(map(str, sorted(widths)))} wide, and "
+            f"none is called logits: tokmark cannot say which they are"
+        )
+    return (widths & rows).pop()
 
 
 def make(cell, device, precision, key):

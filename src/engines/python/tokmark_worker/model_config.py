@@ -21,9 +21,11 @@ from .user_code import call_parameters, call_user
 # What dataclasses call the fields of a model, compared in lower case and without underscores. A
 # name in two rows belongs to the first whose setting has no other home.
 ALIASES = {
-    "vocab_size": "vocab_size n_vocab vocab num_embeddings vocabulary_size",
+    "vocab_size": "vocab_size n_vocab vocab num_embeddings vocabulary_size num_tokens n_tokens ntoken "
+    "ntokens n_token num_vocab voc_size vocab_len vocabulary",
     "max_seq_len": "max_seq_len max_seq_length max_sequence_length max_len max_length seq_len "
-    "seq_length sequence_length block_size context_length context_len context_size n_ctx "
+    "seq_length sequence_length sequence_len seqlen max_seqlen maxlen max_sequence_len block_size "
+    "context_length context_len context_size context max_context_length ctx_len ctx_length n_ctx max_t "
     "n_positions max_positions max_position max_position_embeddings",
     "dim": "dim d_model n_embd hidden_size embed_dim embedding_dim emb_dim model_dim width",
     "layers_count": "layers_count n_layers num_layers n_layer layers num_hidden_layers depth",
@@ -176,13 +178,14 @@ def rule_published(spec):
     return rule
 
 
-def rule_config(spec):
-    """A configuration of a user's own: its defaults, and a length that the tokens fit in."""
+def rule_config(spec, opens=("vocab_size",)):
+    """A configuration of a user's own: its defaults, and a length that the tokens fit in. `opens`:
+    settings of which None is no value but one that is still to be given."""
 
     def rule(slot, key):
         is_short = key == "max_seq_len" and _is_short(slot.default, spec.max_seq_len)
         # a vocabulary of None or -1 is one that is still to be given
-        is_open = key == "vocab_size" and (
+        is_open = key in opens and (
             slot.default is None or (type(slot.default) is int and slot.default <= 0)
         )
         if is_short or is_open or (key is not None and slot.is_required):
@@ -372,7 +375,11 @@ def builtin_spec(cell):
     return spec
 
 
-_CONFIG_NAMES = ("config", "cfg", "conf", "model_config", "args")
+_CONFIG_NAMES = (
+    "config", "cfg", "conf", "model_config", "args", "hparams", "hps", "model_args", "configuration",
+)
+# What classes call the method that makes their own configuration.
+_DEFAULT_METHODS = ("get_default_config", "default_config", "get_default_cfg")
 _ANY_OBJECT = (EMPTY, typing.Any, object, types.SimpleNamespace)
 
 
@@ -423,6 +430,19 @@ class AnyNameConfig(types.SimpleNamespace):
                 read.add(name)
         return super().__getattribute__(name)
 
+    def __getitem__(self, name):
+        """As code has it that takes its configuration for a dict."""
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+    def __contains__(self, name):
+        return hasattr(self, name)
+
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
 
 class AnyNameDict(dict):
     """The same for code that asks for a dict."""
@@ -467,11 +487,24 @@ def _make_figures(slot, spec, overrides):
     return (AnyNameDict(values) if is_dict else AnyNameConfig(**values)), filled
 
 
+def _default_config(function):
+    """What a class gives as its own configuration (minGPT's get_default_config); None without one."""
+    for name in _DEFAULT_METHODS:
+        make = getattr(function, name, None)
+        if callable(make) and isinstance(function, type):
+            return call_user(f"{function.__name__}.{name}()", make)
+    return None
+
+
 def _take_config(function, slot, spec, overrides):
     """(configuration, Filled with what is left of the overrides); None: the default stays."""
     rule = rule_config(spec)
     config_class = _config_class(function, slot)
     if slot.is_required or (slot.default is None and config_class is not None):
+        own = _default_config(function) if config_class is None else None
+        if own is not None:
+            rule = rule_config(spec, ("vocab_size", "max_seq_len"))
+            return make_config(type(own), overrides, rule, base=own, takes_rest=True)
         if config_class is not None:
             return make_config(config_class, overrides, rule, takes_rest=True)
         return _make_figures(slot, spec, overrides)

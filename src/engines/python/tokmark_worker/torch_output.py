@@ -1,19 +1,12 @@
 """Logits and loss in whatever a model's forward gives: a tensor, a tuple, a dict, an object."""
-import dataclasses
-import re
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 
 from .errors import model_error
+from .output_parts import loss_by_name, named, parts_of
 from .user_code import pick_logits
-
-# What a model with several losses calls the one that is trained.
-_TOTAL_NAMES = ("total_loss", "loss_total", "combined_loss", "full_loss", "train_loss")
-_LOSS_WORDS = re.compile(r"loss|nll|objective|^ce$|cross_entropy", re.IGNORECASE)
-_PART_WORDS = re.compile(r"aux|balanc|router|^z_|_z_|reg|kl", re.IGNORECASE)  # beside a loss
-
 
 def cross_entropy(logits, targets):
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
@@ -23,39 +16,15 @@ def is_number(value):
     return torch.is_tensor(value) and value.numel() == 1
 
 
-def parts_of(out, depth=2):
-    """[(name, value)] of what an output holds, also inside an inner tuple or dict; the name is None
-    in a plain tuple."""
-    if torch.is_tensor(out) or out is None or depth == 0:
-        return []
-    if isinstance(out, Mapping):
-        items = list(out.items())
-    elif isinstance(out, (tuple, list)):
-        items = list(zip(getattr(out, "_fields", None) or [None] * len(out), out))
-    elif dataclasses.is_dataclass(out):
-        items = [(item.name, getattr(out, item.name, None)) for item in dataclasses.fields(out)]
-    else:
-        items = list(getattr(out, "__dict__", {}).items())
-    found = []
-    for name, value in items:
-        inner = [] if torch.is_tensor(value) else parts_of(value, depth - 1)
-        found += inner or [(name, value)]
-    return found
-
-
-def _named(out, name):
-    return out.get(name) if isinstance(out, Mapping) else getattr(out, name, None)
-
-
 # --- logits --------------------------------------------------------------------------------------
 
 
 def find_logits(out, tokens_shape, vocab_size):
     """(B, T, V), or (B, 1, V) of the last position, whatever the output holds beside; as it is where
     nothing in it has such a shape."""
-    logits = out if torch.is_tensor(out) else _named(out, "logits")
+    logits = out if torch.is_tensor(out) else named(out, "logits")
     if not torch.is_tensor(logits):
-        parts = parts_of(out)
+        parts = parts_of(out, torch.is_tensor)
         fitting = [part for part in parts if _fits(part[1], tokens_shape, vocab_size)]
         fitting.sort(key=lambda part: (
             "logits" not in str(part[0]).lower(), part[1].shape[-1] != vocab_size
@@ -91,7 +60,7 @@ def _in_rows(logits, tokens_shape, vocab_size):
 
 def numbers_of(out):
     """[(name, tensor)] of the numbers in an output."""
-    return [(name, value) for name, value in parts_of(out) if is_number(value)]
+    return [(name, value) for name, value in parts_of(out, torch.is_tensor) if is_number(value)]
 
 
 def is_choice_open(out):
@@ -106,26 +75,17 @@ def find_loss(out, has_targets, chosen=0):
     name from a model that was given no targets is something else."""
     if torch.is_tensor(out):
         return out if out.numel() == 1 else None
-    named = _named(out, "loss")
-    if torch.is_tensor(named):
-        if named.numel() != 1:
-            raise model_error(f"the loss that forward gives has shape {tuple(named.shape)}")
-        return named
+    own = named(out, "loss")
+    if torch.is_tensor(own):
+        if own.numel() != 1:
+            raise model_error(f"the loss that forward gives has shape {tuple(own.shape)}")
+        return own
     if not has_targets or (isinstance(out, Mapping) and "loss" in out) or hasattr(out, "loss"):
         return None  # a loss of None is none
     numbers = numbers_of(out)
     if all(name is None for name, _ in numbers):
         return numbers[chosen][1] if numbers and chosen is not None else None
-    losses = {str(name): value for name, value in numbers if _LOSS_WORDS.search(str(name))}
-    for name in _TOTAL_NAMES:
-        if name in losses:
-            return losses[name]
-    if len(losses) > 1:
-        raise model_error(
-            f"forward gives several losses ({', '.join(losses)}), and none is called loss or "
-            f"{_TOTAL_NAMES[0]}: tokmark cannot say which is to be trained"
-        )
-    return next((value for name, value in losses.items() if not _PART_WORDS.search(name)), None)
+    return loss_by_name(numbers)
 
 
 def shifts_by_value(loss, logits, targets):

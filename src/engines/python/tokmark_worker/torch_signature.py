@@ -3,12 +3,12 @@ parameters mean tokens and targets."""
 import collections.abc
 import dataclasses
 import inspect
-import re
 import typing
 
 import torch
 
 from .errors import unsupported
+from .output_parts import TARGET_WORDS
 
 TOKEN_NAMES = (
     "input_ids", "idx", "tokens", "token_ids", "input_tokens", "ids", "inputs", "input", "x",
@@ -16,12 +16,6 @@ TOKEN_NAMES = (
 TARGET_NAMES = (
     "targets", "labels", "target", "label", "target_ids", "label_ids", "target_tokens",
     "next_tokens", "y_true", "y",
-)
-# other ways to say the same: lm_labels, shifted_targets, target_seq, tgt
-_TARGET_WORDS = re.compile(
-    r"((causal_)?lm|next(_token)?|shift(ed)?|tokens?|text|output|train|true|gold|y)?_?"
-    r"(targets?|labels?|targs?|tgts?|trg|ground_truth|golds?|next_tokens?)"
-    r"(_ids?|_idx|_tokens?|_seq|_sequence)?"
 )
 _INNER_NAMES = ("_orig_mod", "module", "_forward_module", "_fsdp_wrapped_module")
 _WRAPPED_NAMES = ("base_model", "model")  # of wrappers that reach it by a method of theirs
@@ -38,7 +32,7 @@ def target_name(parameters):
     named = next((name for name in TARGET_NAMES if name in may_be), None)
     if named is not None or {"src", "source"} & set(parameters):
         return named
-    return next((name for name in may_be if _TARGET_WORDS.fullmatch(name.lower())), None)
+    return next((name for name in may_be if TARGET_WORDS.fullmatch(name)), None)
 
 
 def is_no_tensor(annotation):

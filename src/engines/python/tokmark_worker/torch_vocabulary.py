@@ -6,7 +6,10 @@ import torch
 from .errors import model_error
 
 # Tables that are looked up by something else than a token.
-_OTHER_TABLES = re.compile(r"pos|wpe|rel|type|segment|time|place|rotary", re.IGNORECASE)
+_OTHER_TABLES = re.compile(
+    r"(^|[._])(n_?)?(pos|wpe|rel(ative)?($|[._])|(token_?)?type|segment|time|place|rotary)"
+    r"|pos(ition)?_?emb|[a-z]Pos", re.IGNORECASE
+)
 _TOKEN_TABLES = re.compile(r"tok|wte|word|vocab|emb|lookup", re.IGNORECASE)
 
 

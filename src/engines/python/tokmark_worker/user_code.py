@@ -45,6 +45,7 @@ def import_module(name):
 def find_target(ref):
     """What a reference means: `pkg.module:name`, found from the working directory too;
     `FOLDER/pkg.module:name`, found from that folder; `FILE.py:name`, whatever the file is called."""
+    sys.argv[1:] = []  # the worker's own words are not for code that reads its command line
     place, colon, name = ref.rpartition(":")
     if not colon:
         raise model_error(f"'{ref}' is no pkg.module:factory and no FILE.py:NAME")
