@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/file.h"
 #include "client/client.h"
 #include "drive/check_output.h"
 
@@ -17,8 +18,14 @@ static bool ask_check(struct client *client, const struct check_job *job, uint32
                       const char *output_path)
 {
     struct proto_check request = {.train_steps = train_steps, .wants_weights = train_steps == 0};
-    (void)snprintf(request.inputs_path, sizeof(request.inputs_path), "%s", job->inputs_path);
-    (void)snprintf(request.output_path, sizeof(request.output_path), "%s", output_path);
+    struct err why = {0};
+    if (file_path_to_text(job->inputs_path, request.inputs_path, sizeof(request.inputs_path),
+                          &why) != STATUS_OK ||
+        file_path_to_text(output_path, request.output_path, sizeof(request.output_path), &why) !=
+            STATUS_OK) {
+        session_end(&client->session, VERDICT_CRASHED, "start_failed", "%s", why.text);
+        return false;
+    }
     return client_can_go_on(client) && client_check(client, &request);
 }
 
