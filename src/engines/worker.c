@@ -190,13 +190,15 @@ static void log_device(const struct engine_device *device)
                   device->available_bytes > 0 ? available : "unknown");
 }
 
-/* Answers `oom` and returns false when the cell cannot fit; unknown sizes let it try. */
+/* Answers `oom` and returns false when the cell cannot fit; unknown sizes let it try, and so does a
+ * caller who overrides the prediction. */
 static bool fits_in_memory(struct worker *worker, const struct engine_prediction *prediction)
 {
     const struct engine_device *device = &worker->device;
     uint64_t usable = 0;
     uint64_t needed = prediction->memory.total_bytes;
-    if (!prediction->memory.is_known || !usable_memory(worker, &usable) || needed <= usable)
+    if (worker->cell.skips_memory_check || !prediction->memory.is_known ||
+        !usable_memory(worker, &usable) || needed <= usable)
         return true;
     char needed_text[NUM_TEXT_BYTES];
     char usable_text[NUM_TEXT_BYTES];

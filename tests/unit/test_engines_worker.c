@@ -339,6 +339,17 @@ Test(engines_worker, a_cell_that_cannot_fit_is_refused_before_it_is_opened)
     stop(&peer, 0);
 }
 
+Test(engines_worker, a_prediction_of_memory_can_be_overridden)
+{
+    struct peer peer;
+    start(&peer, &huge_engine);
+    greet(&peer);
+    struct proto_host_message open = open_message(1);
+    open.as.open.skips_memory_check = true;
+    ask(&peer, &open, PROTO_READY);
+    stop(&peer, 0);
+}
+
 Test(engines_worker, a_device_has_its_own_memory)
 {
     struct peer peer;
