@@ -142,7 +142,7 @@ def test_shards_by_their_index_or_folder(tmp_path):
     assert loads(index) == [] and loads(tmp_path) == []
     (tmp_path / "two.safetensors").unlink()
     text = refused(tmp_path)
-    assert "names 2 files of weights, of which 1 are not beside it: 'two.safetensors'" in text
+    assert "names 2 files of weights, of which 1 are not in its folder: 'two.safetensors'" in text
     save_file({"x": torch.zeros(1)}, tmp_path / "two.safetensors")
     assert "says that two.safetensors has 'mix.weight', 'mix.bias', which it has not" in refused(index)
 
