@@ -199,3 +199,21 @@ bool ab_is_same_work(const struct cell *a, const struct cell *b)
            model_params_total(&a->model) == model_params_total(&b->model) && a->mode == b->mode &&
            a->seq_len == b->seq_len && a->batch_size == b->batch_size;
 }
+
+enum exit_code ab_setup_run(const struct invocation *call, const struct ab_options *options,
+                            const struct options_seen *seen, ab_action *dry_run, ab_action *measure)
+{
+    struct err err = {0};
+    struct ab_setup *setup = calloc(1, sizeof(*setup)); /* large: paths and flags of two sides */
+    enum status status = setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory")
+                                       : ab_setup_make(call->command, options, seen, setup, &err);
+    enum exit_code code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
+    if (status == STATUS_OK)
+        code = (options->run.is_dry_run ? dry_run : measure)(call, setup);
+    else
+        command_complain(call, "%s", err.text);
+    if (setup != NULL)
+        ab_setup_release(setup);
+    free(setup);
+    return code;
+}

@@ -84,6 +84,14 @@ MUST_CHECK enum status ab_setup_make(const struct command *command,
                                      struct err *err);
 void ab_setup_release(struct ab_setup *setup);
 
+/* What a command does with its set-up. */
+typedef enum exit_code ab_action(const struct invocation *call, struct ab_setup *setup);
+/* Makes the set-up, hands it to `dry_run` or `measure` as the flags say, and releases it. A wrong
+ * command line is told. */
+enum exit_code ab_setup_run(const struct invocation *call, const struct ab_options *options,
+                            const struct options_seen *seen, ab_action *dry_run,
+                            ab_action *measure);
+
 /* Is it the same work: the same model, mode and shape? */
 bool ab_is_same_work(const struct cell *a, const struct cell *b);
 

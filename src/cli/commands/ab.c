@@ -170,7 +170,7 @@ static enum exit_code compare_and_report(const struct invocation *call, struct a
     return code;
 }
 
-static enum exit_code print_dry_run(const struct invocation *call, const struct ab_setup *setup)
+static enum exit_code print_dry_run(const struct invocation *call, struct ab_setup *setup)
 {
     struct buf out;
     char limit[NUM_TEXT_BYTES];
@@ -217,22 +217,11 @@ static enum exit_code run_ab(const struct invocation *call)
     if (!command_parse(call, &options, &seen, &code))
         return code;
     struct err err = {0};
-    struct ab_setup *setup = calloc(1, sizeof(*setup)); /* large: paths and flags of two sides */
-    enum status status =
-        setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory") : check_sides(&options, &err);
-    if (status == STATUS_OK)
-        status = ab_setup_make(call->command, &options, &seen, setup, &err);
-    if (status == STATUS_OK) {
-        code =
-            options.run.is_dry_run ? print_dry_run(call, setup) : compare_and_report(call, setup);
-    } else {
+    if (check_sides(&options, &err) != STATUS_OK) {
         command_complain(call, "%s", err.text);
-        code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
+        return EXIT_CODE_USAGE;
     }
-    if (setup != NULL)
-        ab_setup_release(setup);
-    free(setup);
-    return code;
+    return ab_setup_run(call, &options, &seen, print_dry_run, compare_and_report);
 }
 
 const struct command command_ab = {

@@ -211,7 +211,7 @@ static enum exit_code measure(const struct invocation *call, struct ab_setup *se
     return code;
 }
 
-static enum exit_code print_dry_run(const struct invocation *call, const struct ab_setup *setup)
+static enum exit_code print_dry_run(const struct invocation *call, struct ab_setup *setup)
 {
     struct buf out;
     buf_init(&out, LIST_BYTES_MAX);
@@ -236,20 +236,7 @@ static enum exit_code run_noise(const struct invocation *call)
         return code;
     if (options.wants_list)
         return print_list(call);
-    struct err err = {0};
-    struct ab_setup *setup = calloc(1, sizeof(*setup));
-    enum status status = setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory")
-                                       : ab_setup_make(call->command, &options, &seen, setup, &err);
-    if (status == STATUS_OK) {
-        code = options.run.is_dry_run ? print_dry_run(call, setup) : measure(call, setup);
-    } else {
-        command_complain(call, "%s", err.text);
-        code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
-    }
-    if (setup != NULL)
-        ab_setup_release(setup);
-    free(setup);
-    return code;
+    return ab_setup_run(call, &options, &seen, print_dry_run, measure);
 }
 
 const struct command command_noise = {
