@@ -50,7 +50,7 @@ static void count(struct sweep *sweep, const struct record *record)
 static bool is_proof(const struct record *record)
 {
     return has_verdict(record, VERDICT_OOM) &&
-           !reasons_have(record_reasons(record), "host_memory_low");
+           !reasons_have(record_reasons(record, FACT_REASONS), "host_memory_low");
 }
 
 static const struct cell *find_smaller(const struct sweep *sweep, const struct cell *cell)

@@ -149,7 +149,8 @@ static void put_identity(const struct trial *trial, struct record *record)
     record_set_u64(record, FACT_TRIAL, trial->number);
     record_set_string(record, FACT_STARTED_AT, trial->started_at);
     record_set_string(record, FACT_VERDICT, verdict_name(trial->judgement.verdict));
-    record_set_reasons(record, &trial->judgement.reasons);
+    record_set_reasons(record, FACT_REASONS, &trial->judgement.reasons);
+    record_set_reasons(record, FACT_WARNINGS, &trial->judgement.warnings);
     set_bool(record, FACT_SYNTHETIC, trial->client.has_hello, is_synthetic(trial),
              "worker_not_started");
     set_text(record, FACT_ENGINE_VERSION,
@@ -208,6 +209,7 @@ static void put_measured(const struct trial *trial, struct record *record)
         static const enum fact_id fields[] = {FACT_STEPS,
                                               FACT_MS_PER_STEP,
                                               FACT_TOKENS_PER_SEC,
+                                              FACT_MEDIAN_TOKENS_PER_SEC,
                                               FACT_SAMPLES,
                                               FACT_MS_P50,
                                               FACT_MS_P50_LOW,
@@ -245,6 +247,9 @@ static void put_measured(const struct trial *trial, struct record *record)
     record_set_double(record, FACT_MS_PER_STEP,
                       (double)summary->window_ns / (double)summary->steps_count / 1e6);
     set_double(record, FACT_TOKENS_PER_SEC, has_window, summary->tokens_per_second,
+               "below_the_clock");
+    set_double(record, FACT_MEDIAN_TOKENS_PER_SEC, summary->median_ns > 0,
+               (double)cell_tokens_per_step(trial->cell) * 1e9 / summary->median_ns,
                "below_the_clock");
     record_set_u64(record, FACT_SAMPLES, summary->samples_count);
     record_set_double(record, FACT_MS_P50, summary->median_ns / 1e6);

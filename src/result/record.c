@@ -29,21 +29,23 @@ struct value {
     } plain;
 };
 
-/* FACT_REASONS, typed: read when it is asked for. */
+/* FACT_REASONS or FACT_WARNINGS, typed: read when it is asked for. */
 struct typed_reasons {
     bool is_read;
     struct reasons reasons;
 };
 
+enum { TYPED_REASONS, TYPED_WARNINGS, TYPED_COUNT };
+
 struct record {
     struct value values[FACTS_COUNT];
-    struct typed_reasons *typed; /* owned */
+    struct typed_reasons *typed; /* owned: TYPED_COUNT of them */
 };
 
 struct record *record_new(void)
 {
     struct record *record = calloc(1, sizeof(struct record));
-    struct typed_reasons *typed = calloc(1, sizeof(struct typed_reasons));
+    struct typed_reasons *typed = calloc(TYPED_COUNT, sizeof(struct typed_reasons));
     if (record == NULL || typed == NULL) {
         free(record);
         free(typed);
@@ -67,13 +69,18 @@ void record_free(struct record *record)
     free(record);
 }
 
+static struct typed_reasons *typed_of(const struct record *record, enum fact_id field)
+{
+    return &record->typed[field == FACT_WARNINGS ? TYPED_WARNINGS : TYPED_REASONS];
+}
+
 /* The field's value, emptied. */
 static struct value *empty(struct record *record, enum fact_id field)
 {
     ASSERT(field < FACTS_COUNT);
     struct value *value = &record->values[field];
-    if (field == FACT_REASONS)
-        record->typed->is_read = false;
+    if (field == FACT_REASONS || field == FACT_WARNINGS)
+        typed_of(record, field)->is_read = false;
     buf_reset(&value->text);
     value->is_set = value->is_memory_short = false;
     return value;
@@ -144,25 +151,27 @@ void record_set_json(struct record *record, enum fact_id field, const char *json
     json_decref(tree);
 }
 
-void record_set_reasons(struct record *record, const struct reasons *reasons)
+void record_set_reasons(struct record *record, enum fact_id field, const struct reasons *reasons)
 {
+    ASSERT(field == FACT_REASONS || field == FACT_WARNINGS);
     struct buf json;
     struct json_writer writer;
     buf_init(&json, RECORD_LINE_BYTES_MAX);
     json_writer_init(&writer, &json);
     reasons_write(reasons, &writer);
     if (json.failed)
-        record_set_null(record, FACT_REASONS, REASON_OUT_OF_MEMORY);
+        record_set_null(record, field, REASON_OUT_OF_MEMORY);
     else
-        record_set_json(record, FACT_REASONS, json.data);
+        record_set_json(record, field, json.data);
     buf_release(&json);
 }
 
-const struct reasons *record_reasons(const struct record *record)
+const struct reasons *record_reasons(const struct record *record, enum fact_id field)
 {
-    struct typed_reasons *typed = record->typed;
+    ASSERT(field == FACT_REASONS || field == FACT_WARNINGS);
+    struct typed_reasons *typed = typed_of(record, field);
     if (!typed->is_read) {
-        json_t *array = json_loads(record_string(record, FACT_REASONS), 0, NULL);
+        json_t *array = json_loads(record_string(record, field), 0, NULL);
         reasons_read(array, &typed->reasons);
         json_decref(array);
         typed->is_read = true;

@@ -39,8 +39,8 @@ void record_set_bool(struct record *record, enum fact_id field, bool value);
 /* `json`: one JSON value, stored compactly; text that is none, or nests more than JSON_DEPTH_MAX
  * deep, becomes null with reason "invalid_json", so that no caller can spoil a line. */
 void record_set_json(struct record *record, enum fact_id field, const char *json);
-/* The field `reasons`. */
-void record_set_reasons(struct record *record, const struct reasons *reasons);
+/* FACT_REASONS or FACT_WARNINGS. */
+void record_set_reasons(struct record *record, enum fact_id field, const struct reasons *reasons);
 /* `reason`: a snake_case word or a short sentence; copied. */
 void record_set_null(struct record *record, enum fact_id field, const char *reason);
 
@@ -54,9 +54,9 @@ uint64_t record_u64(const struct record *record, enum fact_id field);
 double record_double(const struct record *record, enum fact_id field);
 bool record_bool(const struct record *record, enum fact_id field);
 
-/* The field `reasons` as it was set or read; empty where it is null. Borrowed: until the field is
- * set again. Code goes by these, never by the field's text. */
-const struct reasons *record_reasons(const struct record *record);
+/* FACT_REASONS or FACT_WARNINGS as it was set or read; empty where it is null. Borrowed: until the
+ * field is set again. Code goes by these, never by the field's text. */
+const struct reasons *record_reasons(const struct record *record, enum fact_id field);
 
 /* One line with '\n'. JSON: every field in order, then `null_reasons`. CSV: RFC 4180, LF line ends,
  * numbers as in the JSON, null empty, JSON-typed fields as quoted compact JSON. */

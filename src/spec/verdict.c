@@ -44,36 +44,59 @@ bool verdict_may_pass(const char *deciding_code)
     return false;
 }
 
-void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
+static void add(struct reasons *reasons, const char *code, const char *format, va_list args)
 {
     if (reasons_have(reasons, code) || reasons->count == REASONS_MAX)
         return;
     struct reason *reason = &reasons->items[reasons->count++];
     (void)snprintf(reason->code, sizeof(reason->code), "%s", code);
+    (void)vsnprintf(reason->text, sizeof(reason->text), format, args);
+}
+
+void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(reason->text, sizeof(reason->text), format, args);
+    add(reasons, code, format, args);
     va_end(args);
+}
+
+static void add_all(struct reasons *reasons, const struct reasons *more)
+{
+    for (size_t i = 0; i < more->count; i++)
+        reasons_add(reasons, more->items[i].code, "%s", more->items[i].text);
 }
 
 void judgement_add(struct judgement *judgement, enum verdict verdict, const char *code,
                    const char *format, ...)
 {
-    char text[REASON_TEXT_BYTES];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
+    add(&judgement->reasons, code, format, args);
     va_end(args);
     if (judgement->verdict == VERDICT_OK)
         judgement->verdict = verdict;
-    reasons_add(&judgement->reasons, code, "%s", text);
 }
 
 void judgement_add_all(struct judgement *judgement, enum verdict verdict,
                        const struct reasons *reasons)
 {
-    for (size_t i = 0; i < reasons->count; i++)
-        judgement_add(judgement, verdict, reasons->items[i].code, "%s", reasons->items[i].text);
+    add_all(&judgement->reasons, reasons);
+    if (judgement->verdict == VERDICT_OK && reasons->count > 0)
+        judgement->verdict = verdict;
+}
+
+void judgement_warn(struct judgement *judgement, const char *code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(&judgement->warnings, code, format, args);
+    va_end(args);
+}
+
+void judgement_warn_all(struct judgement *judgement, const struct reasons *warnings)
+{
+    add_all(&judgement->warnings, warnings);
 }
 
 bool reasons_have(const struct reasons *reasons, const char *code)

@@ -57,10 +57,12 @@ struct reasons {
 /* The first REASONS_MAX are kept; a code already there is not added again. */
 void reasons_add(struct reasons *reasons, const char *code, const char *format, ...)
     PRINTF_LIKE(3, 4);
-/* A verdict with its reasons. The first verdict that is not OK stays. */
+/* A verdict with its reasons; the first verdict that is not OK stays. Warnings say what may have
+ * disturbed the result, or how well it is known, and never change the verdict. */
 struct judgement {
     enum verdict verdict;
     struct reasons reasons;
+    struct reasons warnings;
 };
 
 void judgement_add(struct judgement *judgement, enum verdict verdict, const char *code,
@@ -68,6 +70,10 @@ void judgement_add(struct judgement *judgement, enum verdict verdict, const char
 /* The same verdict for each. */
 void judgement_add_all(struct judgement *judgement, enum verdict verdict,
                        const struct reasons *reasons);
+
+void judgement_warn(struct judgement *judgement, const char *code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+void judgement_warn_all(struct judgement *judgement, const struct reasons *warnings);
 
 bool reasons_have(const struct reasons *reasons, const char *code);
 /* The first is the one that decided; "" where there is none. */

@@ -60,7 +60,8 @@ static enum status count_record(struct store *store, const struct record *record
 {
     enum verdict verdict;
     if (!verdict_parse(record_string(record, FACT_VERDICT), &verdict) ||
-        !verdict_is_finished(verdict) || verdict_may_pass(reasons_deciding(record_reasons(record))))
+        !verdict_is_finished(verdict) ||
+        verdict_may_pass(reasons_deciding(record_reasons(record, FACT_REASONS))))
         return STATUS_OK;
     struct store_median median = {NAN, NAN, NAN};
     (void)store_median_of(record, &median);

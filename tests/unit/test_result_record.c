@@ -311,3 +311,20 @@ Test(result_record, unknown_keys_are_ignored_and_missing_ones_not_recorded)
     cr_assert_str_eq(record_string(record, FACT_MS_P50), "", "of another type");
     parser_free(parser);
 }
+
+Test(result_record, reasons_and_warnings_are_two_typed_lists)
+{
+    struct record *record = record_new();
+    struct reasons reasons = {0};
+    struct reasons warnings = {0};
+    reasons_add(&reasons, "nonfinite_loss", "1 loss");
+    reasons_add(&warnings, "drift", "by 7 %%");
+    record_set_reasons(record, FACT_REASONS, &reasons);
+    record_set_reasons(record, FACT_WARNINGS, &warnings);
+    cr_expect_str_eq(record_reasons(record, FACT_REASONS)->items[0].code, "nonfinite_loss");
+    cr_expect_str_eq(record_reasons(record, FACT_WARNINGS)->items[0].text, "by 7 %");
+    record_set_null(record, FACT_WARNINGS, "verdict");
+    cr_expect_eq(record_reasons(record, FACT_WARNINGS)->count, 0);
+    cr_expect_eq(record_reasons(record, FACT_REASONS)->count, 1);
+    record_free(record);
+}

@@ -6,7 +6,7 @@
 
 void hints_add(struct hints *hints, const struct record *record)
 {
-    const struct reasons *reasons = record_reasons(record);
+    const struct reasons *reasons = record_reasons(record, FACT_REASONS);
     for (size_t i = 0; i < reasons->count; i++) {
         const char *hint = NULL;
         const char *known = NULL;

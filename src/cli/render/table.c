@@ -86,7 +86,7 @@ void table_release(struct table *table)
 static void append_reasons(const struct record *record, struct buf *out)
 {
     const char *verdict = record_string(record, FACT_VERDICT);
-    const struct reasons *reasons = record_reasons(record);
+    const struct reasons *reasons = record_reasons(record, FACT_REASONS);
     for (size_t i = 0; i < reasons->count; i++) {
         const struct reason *reason = &reasons->items[i];
         bool has_text = reason->text[0] != '\0';
