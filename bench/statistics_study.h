@@ -16,6 +16,7 @@ void study_warmup(const struct study_options *options);
 void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
 void study_starts(const struct study_options *options);
+void study_next_run(const struct study_options *options);
 void study_history(const struct study_options *options);
 
 #endif

@@ -393,6 +393,26 @@ def history_case(key, count, noise, limit):
             "most": medians.max(), "probability": probability}
 
 
+def next_run_case(key, count, noise, width, others):
+    """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight]."""
+    logs = numpy.log(numpy.exp(noise * series(key, count, 0)))
+    own = (width / special.ndtri(0.975)) ** 2
+    freedoms = [freedom * weight for _, freedom, weight in others]
+    prior = min(sum(freedoms), 4)
+    freedom = prior + count - 1
+    variance, quantile, between = own, special.ndtri(0.975), UNKNOWN
+    if freedom > 0:
+        pooled = numpy.average([variance for variance, _, _ in others], weights=freedoms) if others else 0
+        variance = (prior * pooled + ((logs - logs.mean()) ** 2).sum()) / freedom
+        # The geometric coefficient of variation, as the log-normal distribution has it.
+        shape = math.sqrt(max(0, variance - own))
+        between = 100 * stats.lognorm.std(shape) / stats.lognorm.mean(shape) if shape > 0 else 0
+        variance, quantile = max(variance, own), stats.t.ppf(0.975, freedom)
+    half = quantile * math.sqrt(variance * (1 + 1 / count))
+    return {"key": key, "count": count, "noise": noise, "width": width, "others": others, "between": between,
+            "low": math.exp(min(logs.mean() - half, logs.min())), "high": math.exp(max(logs.mean() + half, logs.max()))}
+
+
 def ratio_case(first, second):
     """Two figures, each (value, low, high), a low of 0 when it has no interval."""
     change = math.log(second[0] / first[0])
@@ -410,6 +430,11 @@ def cases():
     yield "trials", (
         trials_case(*row) for row in [(51, 1, 0.5), (52, 2, 0.01), (53, 2, 2.0), (54, 3, 0.1),
                                       (55, 5, 0.3), (56, 10, 0.05), (57, 40, 1.0)])
+    yield "next_run", (next_run_case(*row) for row in [
+        (71, 1, 0, 0.01, []), (72, 1, 0, 0.01, [[0.0004, 1, 1]]), (73, 1, 0, 0.05, [[0.0004, 8, 0.25]]),
+        (74, 2, 0.02, 0, []), (75, 2, 0.1, 0.01, []), (76, 2, 0.1, 0.01, [[0.01, 3, 1], [0.0001, 9, 0.25]]),
+        (77, 5, 0.05, 0.002, []), (78, 5, 0.05, 0.2, []), (79, 21, 0.3, 0.01, [[0.0001, 20, 1], [0.02, 2, 0.25]]),
+        (80, 21, 0.3, 0.01, [])])
     yield "history", (
         history_case(*row) for row in [(58, 1, 0.01, 1), (59, 2, 0.01, 1), (60, 2, 0.2, 1), (61, 3, 0.02, 1),
                                        (62, 5, 0.02, 2.5), (63, 11, 0.02, 1), (64, 11, 0.3, 10), (65, 11, 0.005, 5)])

@@ -1,0 +1,67 @@
+/* measure/next_run.h - within which bounds will another run's median lie? A run sees one state of
+ * its machine; what the next one sees differs by what runs differ, and by what the samples of both
+ * leave open. Pure. docs/metrics.md, "The next run", has the rule; docs/studies.md what it covers.
+ */
+#ifndef MEASURE_NEXT_RUN_H
+#define MEASURE_NEXT_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "measure/interval.h"
+
+/* So many runs count, this one and the newest before it. More would remember a machine as it was.
+ */
+#define NEXT_RUN_RUNS_MAX 21
+/* Other cells count for no more than so many further runs of this one. */
+#define NEXT_RUN_PRIOR_FREEDOM_MAX 4.0
+/* What a cell of the same device counts for, against one of the same kind. */
+#define NEXT_RUN_DEVICE_WEIGHT 0.25
+
+/* How far the runs of one other cell lie apart. */
+struct next_run_spread {
+    double variance; /* of the logarithms of its runs' medians (n - 1) */
+    double freedom;  /* n - 1 >= 1 */
+    double weight;   /* 1: of the same kind; less: of another */
+};
+
+/* What other cells let one expect: a variance as if from `freedom` + 1 runs; freedom 0: nothing. */
+struct next_run_prior {
+    double variance, freedom;
+};
+
+/* Their variances' mean, weighted by weight times freedom. */
+struct next_run_prior next_run_prior_of(const struct next_run_spread *spreads, size_t count);
+
+/* Runs of one thing to the spread between them; 2 runs or more, every median over 0. */
+struct next_run_spread next_run_spread_of(const struct measure_reading *runs, size_t count,
+                                          double weight);
+
+enum next_run_basis {
+    NEXT_RUN_UNKNOWN,  /* nothing says how well even this run is known */
+    NEXT_RUN_THIS_RUN, /* its own samples alone: as if machines were always the same */
+    NEXT_RUN_KIND,     /* what other cells have shown here */
+    NEXT_RUN_CELL,     /* its own earlier runs, too */
+    NEXT_RUN_TRIALS,   /* its own runs, all of this call */
+};
+
+struct next_run {
+    enum next_run_basis basis;
+    struct measure_interval interval; /* in the unit of the medians; holds all of the runs */
+    /* Standard deviation between runs in %, without what samples leave open; runs or kind. */
+    struct measure_value between_percent;
+    double log_sd;  /* of one run's median about the cell's own, all included */
+    double freedom; /* behind it; infinite for NEXT_RUN_THIS_RUN */
+};
+
+/* `runs`: in time order, 1 <= count, the last is this one; every median over 0. `are_trials`: all
+ * of this call. Student's prediction interval for one more median, about the runs' geometric mean,
+ * on the logarithms, and never without a run that was seen: a machine of two levels is not normal.
+ */
+struct next_run next_run_of(const struct measure_reading *runs, size_t count, bool are_trials,
+                            struct next_run_prior prior, double confidence);
+
+/* "trials", "cell", "kind", "this_run"; NULL for unknown. */
+const char *next_run_basis_name(enum next_run_basis basis);
+
+#endif

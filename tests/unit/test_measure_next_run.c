@@ -1,0 +1,166 @@
+#include "measure/next_run.h"
+#include "measure_golden.h"
+
+#define MOST        NEXT_RUN_RUNS_MAX
+#define OTHERS_MOST 4
+
+static struct next_run_prior golden_prior(const json_t *row)
+{
+    struct next_run_spread spreads[OTHERS_MOST];
+    const json_t *others = json_object_get(row, "others");
+    size_t count = json_array_size(others);
+    cr_assert_leq(count, OTHERS_MOST);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *other = json_array_get(others, i);
+        spreads[i] = (struct next_run_spread){json_number_value(json_array_get(other, 0)),
+                                              json_number_value(json_array_get(other, 1)),
+                                              json_number_value(json_array_get(other, 2))};
+    }
+    return next_run_prior_of(spreads, count);
+}
+
+Test(measure_next_run, intervals_agree_with_scipy)
+{
+    json_t *root = NULL;
+    const json_t *rows = golden_rows("next_run", 10, &root);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        struct measure_reading runs[MOST];
+        size_t count = golden_readings(row, MOST, runs);
+        double width = golden_number(row, "width");
+        for (size_t k = 0; k < count; k++)
+            runs[k].median_95 = (struct measure_interval){true, runs[k].median * exp(-width),
+                                                          runs[k].median * exp(width)};
+        struct next_run next = next_run_of(runs, count, false, golden_prior(row), 0.95);
+        cr_assert(next.interval.is_known);
+        golden_near(next.interval.low, golden_number(row, "low"), 0, "low");
+        golden_near(next.interval.high, golden_number(row, "high"), 0, "high");
+        double between = golden_number(row, "between");
+        cr_expect_eq(next.between_percent.is_known, between != GOLDEN_UNKNOWN);
+        if (next.between_percent.is_known)
+            cr_expect_float_eq(next.between_percent.value, between, 1e-9 * (1 + between),
+                               "row %zu: %.17g, reference %.17g", i, next.between_percent.value,
+                               between);
+    }
+    json_decref(root);
+}
+
+static struct measure_reading reading(double median, double width)
+{
+    return (struct measure_reading){median, {width > 0, median * exp(-width), median * exp(width)}};
+}
+
+Test(measure_next_run, what_it_rests_on)
+{
+    const struct next_run_prior none = {0};
+    const struct next_run_prior some = {0.0004, 2};
+    struct measure_reading runs[] = {reading(100, 0.01), reading(103, 0.01)};
+    struct measure_reading bare = {.median = 100};
+    struct {
+        struct next_run next;
+        const char *basis;
+    } cases[] = {
+        {next_run_of(&bare, 1, false, none, 0.95), NULL},
+        {next_run_of(&bare, 1, false, some, 0.95), "kind"},
+        {next_run_of(runs, 1, true, none, 0.95), "this_run"},
+        {next_run_of(runs, 1, true, some, 0.95), "kind"},
+        {next_run_of(runs, 2, false, some, 0.95), "cell"},
+        {next_run_of(runs, 2, true, none, 0.95), "trials"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        const char *basis = next_run_basis_name(cases[i].next.basis);
+        cr_expect_eq(cases[i].next.interval.is_known, cases[i].basis != NULL, "case %zu", i);
+        if (cases[i].basis == NULL)
+            cr_expect_null(basis);
+        else
+            cr_expect_str_eq(basis, cases[i].basis, "case %zu", i);
+    }
+    /* Alone it is its own interval, for a difference of two such runs. */
+    cr_expect_float_eq(log(cases[2].next.interval.high / 100), 0.01 * sqrt(2), 1e-12);
+    cr_expect_not(cases[2].next.between_percent.is_known);
+}
+
+Test(measure_next_run, every_run_that_was_seen_is_in_it)
+{
+    struct measure_reading runs[MOST];
+    for (size_t i = 0; i < MOST; i++)
+        runs[i] = reading(i == 3 ? 200 : 100, 0.001);
+    struct next_run next = next_run_of(runs, MOST, false, (struct next_run_prior){0}, 0.95);
+    cr_expect_eq(next.interval.high, 200, "Student's is %g", next.interval.high);
+    cr_expect_lt(next.interval.low, 100);
+}
+
+Test(measure_next_run, a_short_run_is_less_well_known)
+{
+    struct measure_reading runs[] = {reading(100, 0.01), reading(101, 0.01), reading(100, 0.01)};
+    const struct next_run_prior none = {0};
+    double usual = next_run_of(runs, 3, false, none, 0.95).interval.high;
+    runs[2] = reading(100, 0.3);
+    double short_one = next_run_of(runs, 3, false, none, 0.95).interval.high;
+    cr_expect_gt(short_one, usual * 1.3);
+}
+
+/* --- does the interval hold for the next run? --- */
+
+static double gauss(uint64_t key, uint64_t *counter)
+{
+    double radius = sqrt(-2 * log(1 - random_unit(random_at(key, (*counter)++))));
+    return radius * cos(2 * 3.14159265358979323846 * random_unit(random_at(key, (*counter)++)));
+}
+
+/* A machine whose runs differ: by a normal effect, a log-normal (skewed) one, or by two levels,
+ * 53 and 62 ms, each of which stays for the next run with `stay`. */
+struct machine {
+    double sd, skewed_sd, own_sd;
+    double stay; /* 0: one level */
+};
+
+#define RUNS_COUNT      24
+#define SEQUENCES_COUNT 1000
+
+/* % of runs 2 to 23 whose interval holds the median of the run after. */
+static double coverage(const struct machine *machine, uint64_t key)
+{
+    const struct next_run_prior none = {0};
+    uint64_t counter = 0;
+    size_t held = 0;
+    size_t count = 0;
+    for (size_t s = 0; s < SEQUENCES_COUNT; s++) {
+        struct measure_reading runs[RUNS_COUNT];
+        bool is_slow = gauss(key, &counter) > 0;
+        for (size_t i = 0; i < RUNS_COUNT; i++) {
+            if (random_unit(random_at(key, counter++)) >= machine->stay)
+                is_slow = gauss(key, &counter) > 0;
+            double state = machine->sd * gauss(key, &counter) +
+                           machine->skewed_sd * exp(gauss(key, &counter)) +
+                           machine->own_sd * gauss(key, &counter);
+            double level = machine->stay > 0 && is_slow ? 62 : 53;
+            runs[i] = reading(level * exp(state), 1.96 * machine->own_sd);
+        }
+        for (size_t i = 1; i + 1 < RUNS_COUNT; i++) {
+            size_t first = i + 1 > MOST ? i + 1 - MOST : 0;
+            struct next_run next = next_run_of(runs + first, i + 1 - first, false, none, 0.95);
+            double median = runs[i + 1].median;
+            held += next.interval.low <= median && median <= next.interval.high;
+            count++;
+        }
+    }
+    return 100 * (double)held / (double)count;
+}
+
+Test(measure_next_run, it_holds_the_next_run_in_93_to_97_of_100)
+{
+    static const struct machine machines[] = {
+        {.sd = 0.003, .own_sd = 0.003},
+        {.sd = 0.01, .own_sd = 0.003},
+        {.sd = 0.05, .own_sd = 0.002},
+        {.skewed_sd = 0.01, .own_sd = 0.003},
+        {.sd = 0.01, .own_sd = 0.003, .stay = 0.5},
+        {.sd = 0.01, .own_sd = 0.003, .stay = 0.8},
+        {.sd = 0.01, .own_sd = 0.003, .stay = 0.95},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
+        double percent = coverage(&machines[i], 1000 + i);
+        cr_expect(percent >= 93 && percent <= 97, "machine %zu: %.2f %%", i, percent);
+    }
+}
