@@ -109,15 +109,13 @@ void command_write_words(const struct invocation *call, struct buf *out)
 
 enum exit_code command_print(const struct invocation *call, struct buf *out)
 {
-    enum exit_code code = EXIT_CODE_OK;
-    if (out->failed) {
+    bool is_whole = !out->failed;
+    if (is_whole)
+        (void)fwrite(out->data, 1, out->length_bytes, stdout);
+    else
         command_complain(call, "out of memory");
-        code = EXIT_CODE_IO;
-    } else if (fwrite(out->data, 1, out->length_bytes, stdout) != out->length_bytes) {
-        code = EXIT_CODE_IO; /* main() says why, once, when it ends stdout */
-    }
     buf_release(out);
-    return code;
+    return is_whole ? EXIT_CODE_OK : EXIT_CODE_IO;
 }
 
 static bool check_operands(const struct invocation *call, const struct options_table *table,

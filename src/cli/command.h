@@ -16,7 +16,9 @@
     X(SOME_NOT_OK, 3, "finished, but some cells are not ok; the table says why")              \
     X(NOTHING, 4, "nothing was measured: no cell gave a result")                              \
     X(IO, 5, "the harness itself failed: reading, writing, lock, memory")                     \
-    X(INTERRUPTED, 130, "interrupted (128 + signal); completed results were saved")
+    X(HUNG_UP, 129, "stopped by SIGHUP: the terminal was closed; results so far are saved")   \
+    X(INTERRUPTED, 130, "stopped by SIGINT, Ctrl-C; results so far are saved")                \
+    X(TERMINATED, 143, "stopped by SIGTERM: kill, a time limit; results so far are saved")
 
 enum exit_code {
 #define X(name, code, text) EXIT_CODE_##name = (code),
@@ -102,7 +104,8 @@ void command_complain(const struct invocation *call, const char *format, ...) PR
 /* The whole command line as a JSON array, for records; room enough for it. */
 #define COMMAND_BYTES_MAX (256 * 1024)
 void command_write_words(const struct invocation *call, struct buf *out);
-/* Writes the buffer to stdout. */
+/* Writes the buffer to stdout. What could not be written is told, and makes the exit code, when
+ * main() ends stdout. */
 enum exit_code command_print(const struct invocation *call, struct buf *out);
 
 /* Finds and runs the command; the whole program but for the end of stdout. */

@@ -78,6 +78,16 @@ int signals_number(void)
     return (int)first_number;
 }
 
+const char *signals_name(void)
+{
+    switch (first_number) {
+    case SIGINT: return "SIGINT";
+    case SIGTERM: return "SIGTERM";
+    case SIGHUP: return "SIGHUP";
+    default: return "";
+    }
+}
+
 bool signals_take_status(void)
 {
     bool is_wanted = is_status_wanted != 0;

@@ -22,6 +22,8 @@ void signals_close(void);
 const volatile sig_atomic_t *signals_interrupt(void);
 /* The first such signal's number; 0 = none. */
 int signals_number(void);
+/* "SIGINT"; "" = none. */
+const char *signals_name(void);
 /* Was a status line asked for since the last call? */
 bool signals_take_status(void);
 

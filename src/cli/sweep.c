@@ -206,6 +206,25 @@ static enum status check_canary(struct sweep *sweep, bool is_end, uint64_t posit
                         ret_lost, err);
 }
 
+/* A trial of a cell, unless a finished record is there or the sweep is stopped. */
+static enum status take_turn(struct sweep *sweep, size_t place, uint32_t trial, uint64_t position,
+                             struct record **ret_lost, struct err *err)
+{
+    if (is_finished(sweep, &sweep->setup->plan.cells[place], trial)) {
+        sweep->skipped_count++;
+        progress_skip(sweep->progress);
+        return STATUS_OK;
+    }
+    enum status status = check_canary(sweep, false, position, ret_lost, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!is_stopped(sweep))
+        return run_trial(sweep, place, trial, position, ret_lost, err);
+    if (sweep->not_started_count++ == 0)
+        sweep->not_started_place = place;
+    return STATUS_OK;
+}
+
 static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct err *err)
 {
     const struct run_setup *setup = sweep->setup;
@@ -213,19 +232,7 @@ static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct
     for (uint32_t trial = 0; trial < setup->options.trials; trial++) {
         sweep_order(setup, trial, sweep->order);
         for (size_t i = 0; i < setup->plan.cells_count; i++, position++) {
-            if (is_stopped(sweep))
-                return STATUS_OK;
-            size_t place = sweep->order[i];
-            if (is_finished(sweep, &setup->plan.cells[place], trial)) {
-                sweep->skipped_count++;
-                progress_skip(sweep->progress);
-                continue;
-            }
-            enum status status = check_canary(sweep, false, position, ret_lost, err);
-            if (status == STATUS_OK && is_stopped(sweep))
-                return STATUS_OK;
-            if (status == STATUS_OK)
-                status = run_trial(sweep, place, trial, position, ret_lost, err);
+            enum status status = take_turn(sweep, sweep->order[i], trial, position, ret_lost, err);
             if (status != STATUS_OK)
                 return status;
         }

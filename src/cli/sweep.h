@@ -22,6 +22,8 @@ struct sweep {
     struct canary canary; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */
     uint64_t skipped_count;
+    uint64_t not_started_count; /* a signal cut it short before them */
+    size_t not_started_place;   /* the first of them, in the plan */
     uint64_t measured_count;
     uint64_t ok_count;
     uint64_t figures_count; /* have a duration, good or bad */

@@ -140,18 +140,10 @@ def test_a_full_disk_loses_no_record(call):
     assert lost["mode"] == "train"
 
 
-def test_stdout_that_is_full_is_exit_5(call):
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([TOKMARK, "models"], stdout=full, stderr=subprocess.PIPE, text=True,
-                              check=False)
-    assert done.returncode == 5
-    assert done.stderr.count("\n") == 1
-
-
 def test_closed_descriptors_do_not_become_files(call):
     command = " ".join([TOKMARK, *calm(NULL)]) + " <&- >&- 2>&-"
     done = subprocess.run(["sh", "-c", command], cwd=call.folder, check=False)
-    assert done.returncode == 0
+    assert done.returncode == 5, "the table is lost"
     assert len(call.records()) == 2
     csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
     assert len(csv) == 3 and csv[0].startswith("framework,device,")

@@ -1,6 +1,7 @@
 """Signals: the first ends the block and keeps completed results, the second ends everything at once."""
 import json
 import os
+import re
 import signal
 import time
 
@@ -33,8 +34,9 @@ def test_the_first_signal_keeps_what_is_whole(call, number):
     record, = call.records()
     assert record["verdict"] == "interrupted"
     assert record["steps"] > 0 and record["ms_per_step"] is not None
-    assert "interrupted" in stdout and "bench_results.jsonl" in stdout
-    assert "no archive" in stderr
+    assert "Interrupted: 1 of 2 cells not started, from infer fp32 seq 64 batch 4 on" in stdout
+    assert "bench_results.jsonl" in stdout
+    assert f"stopped by {number.name}; no archive" in stderr
     assert not (call.folder / "_bench.zip").exists()
     assert pids and not any(is_alive(pid) for pid in pids)
 
@@ -65,8 +67,22 @@ def test_an_interrupt_of_the_last_cell(call):
                          "--warmup", "0")
     await_samples(call, process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    stdout, _ = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "not started" not in stdout
+
+
+def test_cells_of_all_trials_that_were_not_started_are_counted(call):
+    """Those that --resume found finished are none of them."""
+    cells = ["run", "--engine", worker("--open-s 30"), "--mode", "infer", "--steps", "5", "--warmup", "0", "--seq", "32"]
+    call(*cells, code=0)
+    process = call.start(*cells, "64", "96", "--trials", "2", "--resume")
+    line = process.stderr.readline()
+    assert re.match(r"\[\d/6\] infer fp32 seq (64|96) batch 4: started", line), line
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    # of the first trial one is at work and one not, 32 is there; of the second none has begun
+    assert "Interrupted: 4 of 6 cells not started" in stdout and "Skipped 1 of 6" in stdout
 
 
 def test_interrupted_cells_are_measured_by_resume(call):

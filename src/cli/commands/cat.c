@@ -41,6 +41,7 @@ struct cat {
     struct condition conditions[OPTION_TEXTS_MAX];
     struct buf out;
     bool has_start; /* the fields' names are printed */
+    bool is_out_of_memory;
     size_t printed_count, records_count, notes_count;
     char first_note[2 * ERR_TEXT_BYTES];
 };
@@ -278,8 +279,9 @@ static bool flush(struct cat *cat)
 {
     bool is_written = !cat->out.failed && fwrite(cat->out.data, 1, cat->out.length_bytes, stdout) ==
                                               cat->out.length_bytes;
-    if (cat->out.failed)
+    if (cat->out.failed && !cat->is_out_of_memory)
         command_complain(cat->call, "out of memory");
+    cat->is_out_of_memory |= cat->out.failed;
     buf_reset(&cat->out);
     return is_written && (!cat->options.follows || fflush(stdout) == 0);
 }
@@ -379,16 +381,16 @@ static enum exit_code print(struct cat *cat, const struct options_seen *seen)
     for (size_t i = 0; status == STATUS_OK && is_read_on && i < seen->operands_count; i++)
         status = read_one(cat, seen->operands[i], &is_read_on, &err);
     if (!is_read_on)
-        return EXIT_CODE_IO;
+        return cat->is_out_of_memory ? EXIT_CODE_IO : EXIT_CODE_OK;
     if (status == STATUS_OK)
         append_end(cat);
-    bool is_written = flush(cat);
+    (void)flush(cat);
     if (status != STATUS_OK) {
         command_complain(cat->call, "%s", err.text);
         return EXIT_CODE_IO;
     }
     enum exit_code code = judge(cat);
-    return is_written ? code : EXIT_CODE_IO;
+    return cat->is_out_of_memory ? EXIT_CODE_IO : code;
 }
 
 static enum exit_code run_cat(const struct invocation *call)

@@ -220,6 +220,20 @@ static void print_lost(struct run *run, const struct record *record)
     (void)command_print(run->call, &line);
 }
 
+/* A table of what was measured must not look like the whole. */
+static void append_not_started(const struct run *run, struct buf *out)
+{
+    uint64_t count = run->sweep.not_started_count;
+    if (count == 0)
+        return;
+    const struct cell *first = &run->setup.plan.cells[run->sweep.not_started_place];
+    buf_appendf(out,
+                "Interrupted: %" PRIu64 " of %" PRIu64 " cells not started, from %s %s seq %" PRIu32
+                " batch %" PRIu32 " on; --resume measures them.\n",
+                count, run->progress.cells_total, cell_mode_name(first->mode),
+                cell_precision_name(first->precision), first->seq_len, first->batch_size);
+}
+
 static void print_results(struct run *run)
 {
     struct buf out;
@@ -236,6 +250,7 @@ static void print_results(struct run *run)
     if (run->sweep.skipped_count > 0)
         buf_appendf(&out, "Skipped %" PRIu64 " of %" PRIu64 " cells: finished records are there.\n",
                     run->sweep.skipped_count, run->progress.cells_total);
+    append_not_started(run, &out);
     buf_appendf(&out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
                 run->setup.out);
     if (run->sweep.canary.readings_count > 0)
@@ -290,7 +305,7 @@ static enum exit_code run_sweep(struct run *run)
         return fail(run, status, &err);
     enum exit_code code = judge(&run->sweep);
     if (run->sweep.is_interrupted)
-        note(run, "interrupted by signal %d%s", signals_number(),
+        note(run, "stopped by %s%s", signals_name(),
              run->setup.options.wants_zip ? "; no archive was made" : "");
     else if (run->setup.options.wants_zip && archive(run) != EXIT_CODE_OK)
         return EXIT_CODE_IO;
