@@ -90,6 +90,7 @@ struct compare_tally {
 /* Rounds until two looks in a row are precise, or to the cap. */
 static void study_pair(struct world *world, double effect, struct compare_tally *tally)
 {
+    const struct compare_limits limits = {log1p(THRESHOLD), 0};
     double rounds[ROUNDS_MAX];
     struct compare_result result = {0};
     size_t precise = 0;
@@ -99,7 +100,7 @@ static void study_pair(struct world *world, double effect, struct compare_tally 
         size_t end = look < ROUNDS_MAX ? look : ROUNDS_MAX;
         for (; count < end; count++)
             rounds[count] = next_round(world, count, effect);
-        if (compare_rounds(rounds, count, log1p(THRESHOLD), CONFIDENCE, &result, NULL) != STATUS_OK)
+        if (compare_rounds(rounds, count, &limits, CONFIDENCE, &result, NULL) != STATUS_OK)
             exit(1);
         precise = result.is_precise ? precise + 1 : 0;
     }
@@ -165,20 +166,21 @@ static void study_starts_of(struct study_random *random, const struct processes 
 {
     double starts[STARTS_MAX];
     size_t count = 0;
-    struct compare_result result = {.threshold = log1p(THRESHOLD)};
+    const struct compare_limits limits = {log1p(THRESHOLD), 0};
+    struct compare_result result = {0};
     double truth = log1p(effect);
     if (is_single) {
         double median = next_start(random, processes, effect);
         result.log_ratio_ci =
             (struct measure_interval){true, median - 1.96 * START_SD, median + 1.96 * START_SD};
-        result.outcome = compare_decide(result.log_ratio_ci, result.threshold);
+        result.outcome = compare_decide(result.log_ratio_ci, &limits);
         count = 1;
     }
     while (!is_single && count < STARTS_MAX && !result.is_precise) {
         size_t look = compare_start_look_after(STARTS_MIN, count);
         while (count < look && count < STARTS_MAX)
             starts[count++] = next_start(random, processes, effect);
-        compare_starts(starts, count, CONFIDENCE, &result);
+        compare_starts(starts, count, &limits, CONFIDENCE, &result);
     }
     tally->outcomes[result.outcome]++;
     tally->rounds_sum += (double)count;

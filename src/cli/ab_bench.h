@@ -30,8 +30,8 @@ MUST_CHECK enum status ab_bench_open(struct ab_bench *bench, const struct invoca
 /* Also removes checked-out revisions; what cannot be is told. */
 void ab_bench_close(struct ab_bench *bench);
 
-/* Compares pair `pair` of the setup by row->threshold_percent, and appends the line. The caller has
- * set that and row->floor. */
+/* Compares pair `pair` of the setup by row->threshold_percent and row->floor, which the caller has
+ * set, and appends the line. */
 MUST_CHECK enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row *row,
                                         struct err *err);
 

@@ -254,7 +254,7 @@ static enum status look(struct pair *pair, struct err *err)
 {
     enum status status =
         compare_rounds(pair->log_ratios + pair->first_round, rounds_of_start(pair),
-                       pair->plan->threshold, PAIR_CONFIDENCE, &pair->last_look, err);
+                       &pair->plan->limits, PAIR_CONFIDENCE, &pair->last_look, err);
     if (status != STATUS_OK)
         return status;
     pair->has_look = true;
@@ -360,8 +360,9 @@ static bool is_over(struct pair *pair)
         return true;
     bool is_look =
         pair->starts_count == compare_start_look_after(plan->starts_min, pair->starts_count - 1);
-    struct compare_result between = {.threshold = plan->threshold};
-    compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE, &between);
+    struct compare_result between = {0};
+    compare_starts(pair->start_log_ratios, pair->starts_count, &plan->limits, PAIR_CONFIDENCE,
+                   &between);
     if (is_look && between.is_precise)
         return true;
     if (pair->starts_count < PAIR_STARTS_MAX && pair->rounds_count < PAIR_ROUNDS_MAX &&

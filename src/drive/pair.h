@@ -47,11 +47,11 @@ struct pair_plan {
     const char *run_id;                               /* borrowed; NULL = none */
     double contention_limit_percent; /* of the processors' time by others; more decides nothing; 0 =
                                         any */
-    double threshold;                /* log ratio: of the decision, and how precise is precise */
-    uint32_t starts_min;             /* fresh workers so often, at least; 0 and 1: a single start */
-    uint64_t rounds_exact;           /* of each start; 0 = by precision */
-    uint64_t time_max_ns;            /* of measuring, all starts together; 0 = none */
-    struct lines_file *rounds_file;  /* borrowed: a line a round; NULL = none */
+    struct compare_limits limits;
+    uint32_t starts_min;            /* fresh workers so often, at least; 0 and 1: a single start */
+    uint64_t rounds_exact;          /* of each start; 0 = by precision */
+    uint64_t time_max_ns;           /* of measuring, all starts together; 0 = none */
+    struct lines_file *rounds_file; /* borrowed: a line a round; NULL = none */
     struct pair_listener listener;
 };
 

@@ -38,11 +38,19 @@ static enum status take_side(const struct pair *pair, enum pair_name name, bool 
 static void explain_undecided(const struct pair *pair, struct pair_result *result)
 {
     const struct compare_result *seen = &result->comparison;
-    double threshold_percent = 100 * expm1(pair->plan->threshold);
+    const struct compare_limits *limits = &pair->plan->limits;
+    double threshold_percent = 100 * expm1(limits->threshold);
     if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
         reasons_add(&result->reasons, "too_few_rounds",
                     "%zu rounds, worth %.3g independent ones, are too few for a 95 %% interval",
                     pair->rounds_count, seen->effective_count);
+    else if (pair->rounds_count > 0 && limits->floor > limits->threshold)
+        reasons_add(&result->reasons, "floor_above_threshold",
+                    "the noise floor of this machine, %.3g %%, is above the threshold, %.3g %%: "
+                    "only a difference beyond the floor is decided, and the 95 %% interval of the "
+                    "ratio is %+.3g %% to %+.3g %%",
+                    100 * expm1(limits->floor), threshold_percent,
+                    100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high));
     else if (pair->rounds_count > 0)
         reasons_add(&result->reasons, "straddles_threshold",
                     "the 95 %% interval of the ratio, %+.3g %% to %+.3g %%, is neither within "
@@ -105,11 +113,11 @@ enum status pair_outcome(const struct pair *pair, struct pair_result *result, st
     for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
         status = take_side(pair, (enum pair_name)i, result->is_interrupted, &result->sides[i], err);
     if (status == STATUS_OK && pair->rounds_count > 0)
-        status = compare_rounds(pair->log_ratios, pair->rounds_count, pair->plan->threshold,
+        status = compare_rounds(pair->log_ratios, pair->rounds_count, &pair->plan->limits,
                                 PAIR_CONFIDENCE, &result->comparison, err);
     if (status == STATUS_OK && pair_has_many_starts(pair) && pair->starts_count > 0)
-        compare_starts(pair->start_log_ratios, pair->starts_count, PAIR_CONFIDENCE,
-                       &result->comparison);
+        compare_starts(pair->start_log_ratios, pair->starts_count, &pair->plan->limits,
+                       PAIR_CONFIDENCE, &result->comparison);
     result->starts_count = pair->starts_count;
     memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
     if (status == STATUS_OK)

@@ -23,17 +23,18 @@ const char *compare_outcome_name(enum compare_outcome outcome)
     return "undecided";
 }
 
-enum compare_outcome compare_decide(struct measure_interval log_ratio, double threshold)
+enum compare_outcome compare_decide(struct measure_interval log_ratio,
+                                    const struct compare_limits *limits)
 {
+    double beyond = fmax(limits->threshold, limits->floor);
     if (!log_ratio.is_known)
         return COMPARE_UNDECIDED;
-    if (log_ratio.low >= -threshold && log_ratio.high <= threshold)
-        return COMPARE_SAME;
-    if (log_ratio.high < -threshold)
+    if (log_ratio.high < -beyond)
         return COMPARE_FASTER;
-    if (log_ratio.low > threshold)
+    if (log_ratio.low > beyond)
         return COMPARE_SLOWER;
-    return COMPARE_UNDECIDED;
+    bool is_within = log_ratio.low >= -limits->threshold && log_ratio.high <= limits->threshold;
+    return is_within && limits->floor <= limits->threshold ? COMPARE_SAME : COMPARE_UNDECIDED;
 }
 
 double compare_sign_test(const double *values, size_t count)
@@ -50,10 +51,11 @@ double compare_sign_test(const double *values, size_t count)
     return fmin(1, 2 * quantile_binomial_cdf(fewer, below + above, 0.5));
 }
 
-enum status compare_rounds(const double *log_ratios, size_t rounds_count, double threshold,
-                           double confidence, struct compare_result *ret_result, struct err *err)
+enum status compare_rounds(const double *log_ratios, size_t rounds_count,
+                           const struct compare_limits *limits, double confidence,
+                           struct compare_result *ret_result, struct err *err)
 {
-    ASSERT(rounds_count >= 1 && threshold >= 0);
+    ASSERT(rounds_count >= 1 && limits->threshold >= 0);
     struct interval_quantile median;
     enum status status = interval_of_median(log_ratios, rounds_count, confidence, &median, err);
     if (status != STATUS_OK)
@@ -65,9 +67,8 @@ enum status compare_rounds(const double *log_ratios, size_t rounds_count, double
         .log_ratio = median.value,
         .log_ratio_ci = interval,
         .sign_p = compare_sign_test(log_ratios, rounds_count),
-        .threshold = threshold,
-        .outcome = compare_decide(interval, threshold),
-        .is_precise = interval.is_known && interval.high - interval.low <= threshold,
+        .outcome = compare_decide(interval, limits),
+        .is_precise = interval.is_known && interval.high - interval.low <= limits->threshold,
     };
     return STATUS_OK;
 }
@@ -91,7 +92,8 @@ double compare_spread(const double *start_log_ratios, size_t starts_count)
     return sqrt(squares / (double)(starts_count - 1));
 }
 
-void compare_starts(const double *start_log_ratios, size_t starts_count, double confidence,
+void compare_starts(const double *start_log_ratios, size_t starts_count,
+                    const struct compare_limits *limits, double confidence,
                     struct compare_result *result)
 {
     ASSERT(starts_count >= 1);
@@ -105,8 +107,8 @@ void compare_starts(const double *start_log_ratios, size_t starts_count, double 
     }
     result->log_ratio = mean;
     result->log_ratio_ci = interval;
-    result->outcome = compare_decide(interval, result->threshold);
-    result->is_precise = interval.is_known && interval.high - interval.low <= result->threshold;
+    result->outcome = compare_decide(interval, limits);
+    result->is_precise = interval.is_known && interval.high - interval.low <= limits->threshold;
 }
 
 static size_t look_after(size_t first, size_t count)

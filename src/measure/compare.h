@@ -8,7 +8,9 @@
  *
  * The decision: SAME only when the whole interval is within +-threshold; FASTER or SLOWER only when
  * all of it is beyond; else UNDECIDED. With a true difference of at most the threshold, FASTER or
- * SLOWER is reported in at most (1 - confidence) / 2 of comparisons.
+ * SLOWER is reported in at most (1 - confidence) / 2 of comparisons. A noise floor above the
+ * threshold takes nothing from it: what is beyond the floor is decided, and the rest is UNDECIDED,
+ * never SAME.
  */
 #ifndef MEASURE_COMPARE_H
 #define MEASURE_COMPARE_H
@@ -21,6 +23,12 @@
 
 enum compare_outcome { COMPARE_UNDECIDED, COMPARE_SAME, COMPARE_FASTER, COMPARE_SLOWER };
 
+/* Log ratios (log1p(percent / 100)), >= 0. */
+struct compare_limits {
+    double threshold; /* the smallest difference that matters; and how precise is precise */
+    double floor;     /* what the machine's own noise makes of two equal sides; 0 = not known */
+};
+
 struct compare_result {
     size_t rounds_count;
     double effective_count;
@@ -28,7 +36,6 @@ struct compare_result {
     double log_ratio;
     struct measure_interval log_ratio_ci; /* needs an effective 6 rounds at 95 % */
     double sign_p;                        /* two-sided exact sign test of "no difference" */
-    double threshold;                     /* log ratio, >= 0 */
     enum compare_outcome outcome;         /* of B against A */
     bool is_precise; /* the interval is no wider than the threshold: enough to decide by */
 };
@@ -40,14 +47,14 @@ double compare_round(double a_first, double a_second, double b_first, double b_s
 /* "undecided", "same", "faster", "slower". */
 const char *compare_outcome_name(enum compare_outcome outcome);
 /* By an interval alone. */
-enum compare_outcome compare_decide(struct measure_interval log_ratio, double threshold);
+enum compare_outcome compare_decide(struct measure_interval log_ratio,
+                                    const struct compare_limits *limits);
 /* Two-sided: twice the smaller tail of a fair coin over the values that are not 0; at most 1. */
 double compare_sign_test(const double *values, size_t count);
 
-/* `log_ratios` in time order, rounds_count >= 1; `threshold` in log ratio (log1p(percent / 100)).
- * STATUS_NOMEM only. */
+/* `log_ratios` in time order, rounds_count >= 1. STATUS_NOMEM only. */
 MUST_CHECK enum status compare_rounds(const double *log_ratios, size_t rounds_count,
-                                      double threshold, double confidence,
+                                      const struct compare_limits *limits, double confidence,
                                       struct compare_result *ret_result, struct err *err);
 
 /* Several starts, each with fresh workers on both sides: `start_log_ratios` are the medians of
@@ -56,7 +63,8 @@ MUST_CHECK enum status compare_rounds(const double *log_ratios, size_t rounds_co
  * starts: their mean, and mean +- t(starts - 1) s / sqrt(starts), Student's, at `confidence`; no
  * interval of one start. Replaces ratio, interval, outcome and is_precise of `result`, which are
  * the rounds'. */
-void compare_starts(const double *start_log_ratios, size_t starts_count, double confidence,
+void compare_starts(const double *start_log_ratios, size_t starts_count,
+                    const struct compare_limits *limits, double confidence,
                     struct compare_result *result);
 /* Standard deviation between starts (n - 1), in log ratio; 0 for one. */
 double compare_spread(const double *start_log_ratios, size_t starts_count);

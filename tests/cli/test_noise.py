@@ -59,23 +59,30 @@ def test_fresh_workers_every_time(call):
     assert len(pids) == 6
 
 
-@pytest.mark.parametrize("floor, outcome, threshold", [(5, "same", 5), (0.5, "slower", 1)])
-def test_ab_goes_no_lower_than_the_floor(call, data, floor, outcome, threshold):
+@pytest.mark.parametrize("floor, step_ms, outcome, code", [
+    (27.8, 1.2, "undecided", 3), (27.8, 1, "undecided", 3), (27.8, 1.4, "slower", 1), (27.8, 0.5, "faster", 0),
+    (5, 1.2, "slower", 1), (5, 1, "same", 0)])
+def test_a_floor_never_disarms_the_gate(call, data, floor, step_ms, outcome, code):
+    """A gate at 5 %: the threshold stays what was asked for, and nothing under a floor above it passes for SAME."""
     write_floor(call, data, floor)
-    worker = side("--made-up")
-    call("ab", "--a", worker, "--b", "--batch 2 " + side("--made-up", "--step-ms 1.03"), *ONE_START, code=0)
+    sides = "--a", side("--made-up"), "--b", "--batch 2 " + side("--made-up", f"--step-ms {step_ms}")
+    done = call("ab", *sides, *ONE_START, "--threshold", "5", "--gate", code=code)
     line = results(call)[-1]
-    assert line["outcome"] == outcome and line["threshold_percent"] == pytest.approx(threshold)
-    assert line["noise_floor_percent"] == floor and line["threshold_asked_percent"] == 1
+    assert (line["outcome"], line["threshold_percent"], line["noise_floor_percent"]) == (outcome, 5, floor)
     assert line["noise_floor_from"] == "cell" and line["noise_floor_reason"] is None
+    is_above = floor > 5
+    assert ("noise floor, 27.8 %, is above the threshold, 5 %" in done.stderr) == is_above
+    assert [reason["code"] for reason in line["reasons"]] == (["floor_above_threshold"] if outcome == "undecided" else [])
+    if outcome == "undecided":
+        assert "27.8 %" in done.stdout and "5 %" in done.stdout
 
 
 def test_a_floor_of_the_same_kind_serves_another_cell(call, data):
     write_floor(call, data, 4, seq_len=999)
     worker = side("--made-up")
-    call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
+    call("ab", "--a", worker, "--b", worker, *ONE_START, code=3)
     line = results(call)[-1]
-    assert (line["noise_floor_percent"], line["noise_floor_from"]) == (4, "kind")
+    assert (line["noise_floor_percent"], line["noise_floor_from"], line["outcome"]) == (4, "kind", "undecided")
 
 
 @pytest.mark.parametrize("change", [{"environment_id": "0" * 16}, {"mode": "train"}, {"device": "cuda:0"},
@@ -94,7 +101,7 @@ def test_bad_lines_are_skipped_with_a_note(call, data):
     (data / "noise.jsonl").write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
                                        b"x" * 100000 + b"\n{\"torn")
     worker = side("--made-up")
-    done = call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
+    done = call("ab", "--a", worker, "--b", worker, *ONE_START, "--threshold", "4", code=0)
     assert results(call)[-1]["noise_floor_percent"] == 4
     assert "4 lines of" in done.stderr and "skipped" in done.stderr
     done = call("noise", "--list", code=0)

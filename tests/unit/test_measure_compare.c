@@ -1,6 +1,9 @@
 #include "measure/compare.h"
 #include "measure_golden.h"
 
+static const struct compare_limits coarse = {.threshold = 0.1};
+static const struct compare_limits fine = {.threshold = 0.01};
+
 Test(measure_compare, rounds_agree_with_scipy)
 {
     json_t *root = NULL;
@@ -13,7 +16,7 @@ Test(measure_compare, rounds_agree_with_scipy)
         for (size_t j = 0; j < n; j++)
             values[j] -= golden_number(row, "shift");
         struct compare_result result;
-        cr_assert_eq(compare_rounds(values, n, 0.1, 0.95, &result, NULL), STATUS_OK);
+        cr_assert_eq(compare_rounds(values, n, &coarse, 0.95, &result, NULL), STATUS_OK);
         cr_expect_eq(result.rounds_count, n);
         golden_near(result.log_ratio, golden_number(row, "median"), 0.1, "median");
         golden_near(result.effective_count, golden_number(row, "effective"), 0, "effective n");
@@ -23,7 +26,7 @@ Test(measure_compare, rounds_agree_with_scipy)
             golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
             golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
         }
-        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, 0.1));
+        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, &coarse));
         free(values);
     }
     json_decref(root);
@@ -39,8 +42,8 @@ Test(measure_compare, starts_agree_with_scipy)
         double *values = golden_series((uint64_t)golden_number(row, "key"), n, 0);
         for (size_t j = 0; j < n; j++)
             values[j] -= golden_number(row, "shift");
-        struct compare_result result = {.rounds_count = 77, .threshold = 0.1, .sign_p = 0.25};
-        compare_starts(values, n, 0.95, &result);
+        struct compare_result result = {.rounds_count = 77, .sign_p = 0.25};
+        compare_starts(values, n, &coarse, 0.95, &result);
         golden_near(result.log_ratio, golden_number(row, "mean"), 0.1, "mean");
         golden_near(compare_spread(values, n), golden_number(row, "spread"), 0, "spread");
         cr_expect_eq(result.log_ratio_ci.is_known, n > 1);
@@ -48,7 +51,7 @@ Test(measure_compare, starts_agree_with_scipy)
             golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
             golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
         }
-        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, 0.1));
+        cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, &coarse));
         cr_expect_eq(result.rounds_count, 77, "the rounds' own figures stay");
         free(values);
     }
@@ -60,11 +63,11 @@ Test(measure_compare, starts_that_differ_widely_decide_nothing)
     /* Each start certain of its own, and no two of the same: a mean of 2 % says nothing. */
     static const double apart[] = {0.05, -0.01, 0.04, 0.00, 0.02};
     static const double alike[] = {0.020, 0.021, 0.019, 0.020, 0.020};
-    struct compare_result result = {.threshold = 0.01};
-    compare_starts(apart, 5, 0.95, &result);
+    struct compare_result result = {0};
+    compare_starts(apart, 5, &fine, 0.95, &result);
     cr_expect_eq(result.outcome, COMPARE_UNDECIDED);
     cr_expect_not(result.is_precise);
-    compare_starts(alike, 5, 0.95, &result);
+    compare_starts(alike, 5, &fine, 0.95, &result);
     cr_expect_eq(result.outcome, COMPARE_SLOWER);
     cr_expect(result.is_precise);
 }
@@ -81,7 +84,7 @@ Test(measure_compare, looks_at_starts_are_few)
 
 static enum compare_outcome decide(double low, double high)
 {
-    return compare_decide((struct measure_interval){true, low, high}, 0.01);
+    return compare_decide((struct measure_interval){true, low, high}, &fine);
 }
 
 Test(measure_compare, decisions_by_hand)
@@ -94,11 +97,36 @@ Test(measure_compare, decisions_by_hand)
     cr_assert_eq(decide(0.011, 0.02), COMPARE_SLOWER);
     cr_assert_eq(decide(-0.02, -0.011), COMPARE_FASTER);
     cr_assert_eq(decide(0.01, 0.02), COMPARE_UNDECIDED, "beyond, not at, the threshold");
-    cr_assert_eq(compare_decide((struct measure_interval){0}, 0.01), COMPARE_UNDECIDED);
+    cr_assert_eq(compare_decide((struct measure_interval){0}, &fine), COMPARE_UNDECIDED);
     cr_assert_str_eq(compare_outcome_name(COMPARE_FASTER), "faster");
     cr_assert_str_eq(compare_outcome_name(COMPARE_SLOWER), "slower");
     cr_assert_str_eq(compare_outcome_name(COMPARE_SAME), "same");
     cr_assert_str_eq(compare_outcome_name(COMPARE_UNDECIDED), "undecided");
+}
+
+/* Under a floor of `floor`, threshold 0.05. */
+static enum compare_outcome decide_under(double floor, double low, double high)
+{
+    const struct compare_limits limits = {.threshold = 0.05, .floor = floor};
+    return compare_decide((struct measure_interval){true, low, high}, &limits);
+}
+
+Test(measure_compare, a_floor_above_the_threshold_disarms_nothing)
+{
+    /* 20 against 24 ms, gated at 5 %, under a floor of 27.8 %: +8.45 to +22.9 %. */
+    double floor = log(1.278);
+    cr_expect_eq(decide_under(floor, log(1.0845), log(1.229)), COMPARE_UNDECIDED, "never SAME");
+    cr_expect_eq(decide_under(floor, log(1.2), log(1.2)), COMPARE_UNDECIDED);
+    cr_expect_eq(decide_under(floor, -0.001, 0.001), COMPARE_UNDECIDED, "nor what looks alike");
+    cr_expect_eq(decide_under(floor, log(1.3), log(1.4)), COMPARE_SLOWER, "beyond the floor, too");
+    cr_expect_eq(decide_under(floor, log(0.6), log(0.7)), COMPARE_FASTER);
+    /* A floor that the threshold covers changes nothing. */
+    for (int i = 0; i < 2; i++) {
+        double covered = i == 0 ? 0 : 0.05;
+        cr_expect_eq(decide_under(covered, -0.04, 0.05), COMPARE_SAME);
+        cr_expect_eq(decide_under(covered, 0.051, 0.2), COMPARE_SLOWER);
+        cr_expect_eq(decide_under(covered, 0.04, 0.2), COMPARE_UNDECIDED);
+    }
 }
 
 Test(measure_compare, even_drift_cancels_in_a_round)
@@ -130,14 +158,14 @@ Test(measure_compare, a_true_difference_is_found_and_none_is_not)
     for (int percent = -3; percent <= 3; percent += 3) {
         for (size_t i = 0; i < 60; i++)
             rounds[i] = percent / 100.0 + 0.02 * (random_unit(random_at(11, i)) - 0.5);
-        cr_assert_eq(compare_rounds(rounds, 60, 0.01, 0.95, &result, NULL), STATUS_OK);
+        cr_assert_eq(compare_rounds(rounds, 60, &fine, 0.95, &result, NULL), STATUS_OK);
         cr_assert(result.is_precise);
         cr_assert_eq(result.outcome, percent < 0   ? COMPARE_FASTER
                                      : percent > 0 ? COMPARE_SLOWER
                                                    : COMPARE_SAME);
         cr_assert_eq(result.sign_p < 0.001, percent != 0);
     }
-    cr_assert_eq(compare_rounds(rounds, 3, 0.01, 0.95, &result, NULL), STATUS_OK);
+    cr_assert_eq(compare_rounds(rounds, 3, &fine, 0.95, &result, NULL), STATUS_OK);
     cr_assert_eq(result.outcome, COMPARE_UNDECIDED, "three rounds decide nothing");
 }
 

@@ -41,8 +41,8 @@ static const struct option ab_rows[] = {
      .min = 1,
      .max = 10000,
      .group = GROUP_CERTAIN,
-     .help = "smallest difference that matters; the machine's noise floor, where `tokmark noise` "
-             "has stored one, is the least"},
+     .help = "smallest difference that matters; under a noise floor above it, where `tokmark "
+             "noise` has stored one, only a difference beyond the floor is decided"},
     AB_ROW_ROUNDS(GROUP_CERTAIN),
     {.name = "starts",
      .type = OPTION_NUMBER,
@@ -112,7 +112,10 @@ static enum status compare_all(struct ab_bench *bench, struct ab_row *rows, size
         find_floor(bench, i, &row->floor);
         row->threshold_percent = options->threshold_percent;
         if (row->floor.is_known && row->floor.percent > row->threshold_percent)
-            row->threshold_percent = row->floor.percent;
+            ab_bench_note(bench,
+                          "the noise floor, %.3g %%, is above the threshold, %.3g %%: only a "
+                          "difference beyond the floor can be decided",
+                          row->floor.percent, row->threshold_percent);
         enum status status = ab_bench_compare(bench, i, row, err);
         if (status != STATUS_OK)
             return status;

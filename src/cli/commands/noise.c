@@ -247,8 +247,9 @@ const struct command command_noise = {
         "workers each. One more such comparison stays within the noise floor with 95 % probability "
         "(docs/metrics.md). The floor is stored for this environment in noise.jsonl in the user's "
         "data folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark). From then on `tokmark ab` "
-        "reports no smaller difference for this cell. It also uses the floor for cells of the same "
-        "kind (engine, device, mode and precision) that have none of their own.",
+        "takes no smaller difference for one of this cell, whatever its threshold. It also uses "
+        "the floor for cells of the same kind (engine, device, mode and precision) that have none "
+        "of their own.",
     .examples = "--mode train infer\n"
                 "--engine pytorch --mode infer --seq 512 --repeats 10\n"
                 "--list",

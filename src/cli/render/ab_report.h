@@ -33,7 +33,7 @@ struct ab_row {
     size_t pair; /* which of the setup's */
     const struct cell *cells[PAIR_SIDES];
     struct ab_floor floor;
-    double threshold_percent; /* in force */
+    double threshold_percent;
     struct pair_result result;
     char samples_name[64]; /* in DIR/samples */
 };
