@@ -51,7 +51,7 @@ void canary_take(struct canary *canary, const struct cell *cell, const struct re
         canary->others_count++;
         buf_append_text(&canary->since, "  ");
         append_cell(cell, &canary->since);
-        buf_appendf(&canary->since, " trial %" PRIu64 "\n", record_u64(record, FACT_TRIAL));
+        buf_appendf(&canary->since, " trial %" PRIu64 "\n", record_u64(record, FACT_TRIAL) + 1);
         return;
     }
     if (!reading_of_record(record, &reading))

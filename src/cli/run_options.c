@@ -1,28 +1,20 @@
 #include "cli/run_options.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "base/nearest.h"
-#include "base/num.h"
-#include "base/words.h"
 #include "cli/command.h"
 #include "cli/commands/run.h"
-#include "engines/engine.h"
-#include "plan/preset.h"
+#include "cli/run_words.h"
 #include "proto/message.h"
 #include "spec/cell.h"
 
-#define GROUP_WHAT       "What to run"
-#define GROUP_SWEEP      "Sweep: every combination is one cell; lists take several values"
-#define GROUP_LONG       "How long"
-#define GROUP_LIMITS     "Limits"
-#define GROUP_OUTPUT     "Output"
-#define GROUP_HELP       "Help"
+#define GROUP_WHAT     "What to run"
+#define GROUP_SWEEP    "Sweep: every combination is one cell; lists take several values"
+#define GROUP_LONG     "How long"
+#define GROUP_LIMITS   "Limits"
+#define GROUP_OUTPUT   "Output"
+#define GROUP_HELP     "Help"
 
-#define SEQ_LEN_MAX      1048576
-#define BATCH_SIZE_MAX   1048576
-#define DEVICE_INDEX_MAX 1023
+#define SEQ_LEN_MAX    1048576
+#define BATCH_SIZE_MAX 1048576
 
 const struct option_default run_defaults_bench_pytorch[] = {
     {"engine", "pytorch"},
@@ -115,97 +107,6 @@ static const struct option_choice drift_choices[] = {
     {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
 const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
-const char *run_engine_at(unsigned index)
-{
-    if (index < engine_list_count)
-        return engine_list[index]->name;
-    return index == engine_list_count ? "exec:" : NULL;
-}
-
-static enum status check_word(const char *what, const char *text,
-                              const char *(*word_at)(unsigned index), struct err *err)
-{
-    const char *words[OPTIONS_MAX];
-    size_t count = 0;
-    for (; count < ARRAY_COUNT(words) && word_at((unsigned)count) != NULL; count++) {
-        words[count] = word_at((unsigned)count);
-        if (strcmp(words[count], text) == 0)
-            return STATUS_OK;
-    }
-    struct nearest_hint hint;
-    return ERR(err, STATUS_INVALID, "unknown %s '%.80s'; %s", what, text,
-               nearest_hint(&hint, "", text, words, count));
-}
-
-/* Can it be split into words? */
-static enum status check_command(const char *text, struct err *err)
-{
-    struct words words;
-    words_init(&words);
-    enum status status = words_split(&words, text, err);
-    if (status == STATUS_OK && words.count == 0)
-        status = ERR(err, STATUS_INVALID, "'%s' has no words; try 'numactl -N 0'", text);
-    words_release(&words);
-    return status;
-}
-
-static enum status check_engine(const char *text, struct err *err)
-{
-    const size_t prefix = strlen("exec:");
-    if (strncmp(text, "exec:", prefix) != 0)
-        return check_word("engine", text, run_engine_at, err);
-    if (text[prefix + strspn(text + prefix, " \t")] == '\0')
-        return ERR(err, STATUS_INVALID, "'%s' has no command; try 'exec:./my_worker'", text);
-    return check_command(text + prefix, err);
-}
-
-const char *run_preset_at(unsigned index)
-{
-    return index < preset_count() ? preset_name(index) : NULL;
-}
-
-static const char *device_at(unsigned index)
-{
-    static const char *const words[] = {"cpu", "cuda", "cuda:0", "gpu", "tpu"};
-    return index < ARRAY_COUNT(words) ? words[index] : NULL;
-}
-
-static enum status check_device(const char *text, struct err *err)
-{
-    const char *colon = strncmp(text, "cuda:", 5) == 0 ? text + 4 : NULL;
-    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
-        return check_word("device", text, device_at, err);
-    struct err cause = {0};
-    uint64_t index = 0;
-    enum status status = num_parse_u64(colon + 1, 0, DEVICE_INDEX_MAX, &index, &cause);
-    if (status != STATUS_OK)
-        return ERR(err, status, "unknown device '%.80s': %s", text, cause.text);
-    /* "cuda:00" would be another cell than "cuda:0". */
-    if (colon[1] == '0' && colon[2] != '\0')
-        return ERR(err, STATUS_INVALID, "unknown device '%.80s'; did you mean 'cuda:%u'?", text,
-                   (unsigned)index);
-    return STATUS_OK;
-}
-
-static const char *platform_at(unsigned index)
-{
-    static const char *const words[] = {"cpu", "gpu", "cuda", "tpu"};
-    return index < ARRAY_COUNT(words) ? words[index] : NULL;
-}
-
-static enum status check_platform(const char *text, struct err *err)
-{
-    return check_word("platform", text, platform_at, err);
-}
-
-static enum status check_setting(const char *text, struct err *err)
-{
-    const char *equals = strchr(text, '=');
-    if (equals == NULL || equals == text || equals[1] == '\0')
-        return ERR(err, STATUS_INVALID, "'%.80s' is not KEY=VALUE; try 'layers_count=2'", text);
-    return STATUS_OK;
-}
-
 #define TARGET(member) .offset = offsetof(struct run_options, member)
 
 static const struct option run_rows[] = {
@@ -216,7 +117,7 @@ static const struct option run_rows[] = {
      .def = "native",
      .max = CELL_PATH_BYTES - 1,
      .group = GROUP_WHAT,
-     .check = check_engine,
+     .check = run_check_engine,
      .word_at = run_engine_at,
      .help = "what runs the model: one of `tokmark engines`, or exec:COMMAND for any program that "
              "speaks the worker protocol"},
@@ -238,7 +139,7 @@ static const struct option run_rows[] = {
      .arg = "KEY=VALUE",
      .max = MODEL_NAME_BYTES - 1,
      .group = GROUP_WHAT,
-     .check = check_setting,
+     .check = run_check_setting,
      .help = "another value for the model: --set layers_count=2 dropout=0; for a model of your own "
              "a parameter, a field of its configuration, or of a nested one: text.dim=64. Commas "
              "belong "
@@ -323,8 +224,8 @@ static const struct option run_rows[] = {
      .def = "cpu",
      .max = CELL_WORD_BYTES - 1,
      .group = GROUP_SWEEP,
-     .check = check_device,
-     .word_at = device_at,
+     .check = run_check_device,
+     .word_at = run_device_at,
      .help = "cpu, cuda:N or tpu; gpu is cuda:0"},
     {.name = "platform",
      .type = OPTION_TEXT,
@@ -334,8 +235,8 @@ static const struct option run_rows[] = {
      .max = CELL_WORD_BYTES - 1,
      .group = GROUP_SWEEP,
      .programs = PROGRAM_BENCH_JAX,
-     .check = check_platform,
-     .word_at = platform_at,
+     .check = run_check_platform,
+     .word_at = run_platform_at,
      .help = "the device, in JAX's words: cpu, gpu, cuda or tpu"},
     {.name = "precision",
      .type = OPTION_CHOICES,
@@ -390,7 +291,8 @@ static const struct option run_rows[] = {
      .max = 5000,
      .group = GROUP_LONG,
      .help =
-         "measure until the 95 % confidence interval of the median is within PCT percent of it"},
+         "measure until the 95 % confidence interval of the median is within PCT percent of it; if "
+         "given here and not reached, the cell is unsteady"},
     {.name = "max-time",
      .type = OPTION_DURATION,
      TARGET(max_time_ns),
@@ -457,7 +359,7 @@ static const struct option run_rows[] = {
      .choices = off_choices,
      .group = GROUP_LIMITS,
      .help =
-         "CPU contention: a cell on the CPU is invalid if others use more than this share of the "
+         "CPU contention: a cell on the CPU is unsteady if others use more than this share of the "
          "CPU time available to it; off accepts any"},
     {.name = "pace",
      .type = OPTION_CHOICE,
@@ -466,8 +368,7 @@ static const struct option run_rows[] = {
      .def = "on",
      .choices = switch_choices,
      .group = GROUP_LIMITS,
-     .help =
-         "clock check: a cell on the CPU is unsteady if its clock is slower than in earlier runs"},
+     .help = "clock check: warn of a CPU whose clock is slower than in earlier runs"},
     {.name = "history",
      .type = OPTION_CHOICE,
      TARGET(history),
@@ -475,8 +376,8 @@ static const struct option run_rows[] = {
      .def = "on",
      .choices = switch_choices,
      .group = GROUP_LIMITS,
-     .help = "a cell on the CPU is unsteady if it disagrees with earlier runs on this machine; off "
-             "neither compares nor keeps runs"},
+     .help = "warn if a cell on the CPU disagrees with earlier runs on this machine; off neither "
+             "compares nor keeps runs"},
     {.name = "drift",
      .type = OPTION_NUMBER,
      TARGET(drift),
@@ -487,8 +388,8 @@ static const struct option run_rows[] = {
      .choices = drift_choices,
      .group = GROUP_LIMITS,
      .help =
-         "a cell is unsteady if the two halves of its samples certainly differ by more than this; "
-         "auto is --target-ci, or 1; off checks neither drift nor correlation"},
+         "warn if the two halves of a cell's samples certainly differ by more than this; auto is "
+         "--target-ci, or 1; off does not look"},
     {.name = "timeout",
      .type = OPTION_DURATION,
      TARGET(timeout_ns),
@@ -517,7 +418,7 @@ static const struct option run_rows[] = {
      TARGET(launch),
      .arg = "PREFIX",
      .group = GROUP_LIMITS,
-     .check = check_command,
+     .check = run_check_command,
      .help = "words put before the worker's command: 'numactl -N 0', 'ssh box'"},
 
     {.name = "out",
@@ -544,6 +445,11 @@ static const struct option run_rows[] = {
      .group = GROUP_OUTPUT,
      .help = "made-up results instead of measured ones, marked synthetic: to try out programs that "
              "read the files"},
+    {.name = "strict",
+     .type = OPTION_FLAG,
+     TARGET(is_strict),
+     .group = GROUP_OUTPUT,
+     .help = "exit code 3 also for cells that are unsteady or have warnings"},
     {.name = "dry-run",
      .type = OPTION_FLAG,
      TARGET(is_dry_run),

@@ -61,14 +61,14 @@ struct run_options {
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
     bool is_quiet;
+    bool is_strict; /* warnings count for the exit code */
 };
 
-/* What other commands take too: every mode; "auto" for 0; presets by index, NULL past the last. */
+/* What other commands take too: every mode; "auto" for 0. */
 extern const struct option_choice run_mode_choices[];
 extern const struct option_choice run_mode_aliases[];
 extern const struct option_choice run_precision_aliases[];
 extern const struct option_choice run_auto_choices[];
-const char *run_preset_at(unsigned index);
 
 /* Published defaults, over those of `tokmark run`. */
 extern const struct option_default run_defaults_bench_pytorch[];

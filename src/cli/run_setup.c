@@ -206,6 +206,7 @@ static void take_policy(const struct run_options *options, const struct given *g
 {
     *policy = measure_policy_default();
     bool is_by_precision = is_given(given, "target-ci") || is_given(given, "max-time");
+    policy->is_target_asked = is_given(given, "target-ci");
     policy->steps_exact = is_by_precision ? 0 : options->steps;
     if (options->target_ci_percent > 0)
         policy->target_ci_percent = options->target_ci_percent;

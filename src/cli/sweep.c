@@ -36,9 +36,10 @@ static bool has_verdict(const struct record *record, enum verdict verdict)
 
 static void count(struct sweep *sweep, const struct record *record)
 {
+    bool is_ok = has_verdict(record, VERDICT_OK);
     sweep->measured_count++;
-    if (has_verdict(record, VERDICT_OK))
-        sweep->ok_count++;
+    sweep->valid_count += is_ok || has_verdict(record, VERDICT_UNSTEADY);
+    sweep->quiet_count += is_ok && record_reasons(record, FACT_WARNINGS)->count == 0;
     sweep->is_interrupted |= has_verdict(record, VERDICT_INTERRUPTED);
     if (!record_is_null(record, FACT_MS_PER_STEP))
         sweep->figures_count++;

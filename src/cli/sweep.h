@@ -25,7 +25,8 @@ struct sweep {
     uint64_t not_started_count; /* a signal cut it short before them */
     size_t not_started_place;   /* the first of them, in the plan */
     uint64_t measured_count;
-    uint64_t ok_count;
+    uint64_t valid_count;   /* ok or unsteady */
+    uint64_t quiet_count;   /* ok without a warning */
     uint64_t figures_count; /* have a duration, good or bad */
     bool is_interrupted;    /* a signal cut it short */
     /* sweep.c's own */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* How far a trial got: its session is closing by the time this is asked. */
 static const char *last_phase_name(const struct trial *trial)
@@ -40,7 +41,21 @@ static void judge_drift(struct trial *trial)
     struct drift drift = trial->drift;
     drift.has_drifted = drift.has_drifted && !is_below_clock(trial);
     drift_add_reasons(&drift, trial->summary.samples_count, &found);
-    judgement_add_all(&trial->judgement, VERDICT_UNSTEADY, &found);
+    judgement_warn_all(&trial->judgement, &found);
+}
+
+/* What the policy asks for and did not get decides only where the user asked for it. */
+static void judge_precision(struct trial *trial)
+{
+    const struct measure_policy *policy = &trial->measure.policy;
+    const struct reasons *unmet = &trial->measure.reasons;
+    for (size_t i = 0; i < unmet->count; i++) {
+        const struct reason *reason = &unmet->items[i];
+        if (policy->is_target_asked && strcmp(reason->code, MEASURE_TARGET_NOT_MET) == 0)
+            judgement_add(&trial->judgement, VERDICT_UNSTEADY, reason->code, "%s", reason->text);
+        else
+            judgement_warn(&trial->judgement, reason->code, "%s", reason->text);
+    }
 }
 
 void judge_trial(struct trial *trial)
@@ -54,8 +69,7 @@ void judge_trial(struct trial *trial)
     judge_interruption(trial);
     client_faults(&trial->client, &faults);
     judgement_add_all(judgement, VERDICT_INVALID, &faults);
-    observer_judge(&trial->observer, &seen, false, judgement);
-    judgement_add_all(judgement, VERDICT_UNSTEADY, &trial->measure.reasons);
+    observer_judge(&trial->observer, &seen, judgement);
+    judge_precision(trial);
     judge_drift(trial);
-    observer_judge(&trial->observer, &seen, true, judgement);
 }

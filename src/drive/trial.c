@@ -28,6 +28,9 @@ static void put_policy(struct json_writer *writer, const struct measure_policy *
     json_field_bool(writer, "is_sync_per_block", policy->is_sync_per_block);
     json_field_u64(writer, "block_target_ns", policy->block_target_ns);
     json_field_u64(writer, "block_steps_max", policy->block_steps_max);
+    /* Only where it is true: ids of other policies stay as they are. */
+    if (policy->is_target_asked)
+        json_field_bool(writer, "is_target_asked", true);
 }
 
 void trial_policy_id(const struct measure_policy *policy, const char *launch_prefix,
@@ -71,7 +74,7 @@ static enum status start_worker(struct trial *trial, struct store *store, struct
     char log_path[FILE_PATH_BYTES];
     char title[256];
     (void)snprintf(title, sizeof(title), "[tokmark: run %s, trial %" PRIu32 ", %s]\n",
-                   run_id != NULL ? run_id : "-", trial->number, trial->started_at);
+                   run_id != NULL ? run_id : "-", trial->number + 1, trial->started_at);
     enum status status = store_log_path(store, trial->cell_id, log_path, sizeof(log_path), err);
     if (status != STATUS_OK)
         return status;

@@ -19,6 +19,7 @@ bool canary_is_due(uint64_t now_ns, uint64_t last_ns, uint64_t interval_ns, uint
 struct measure_policy canary_policy(const struct measure_policy *policy, double step_ns)
 {
     struct measure_policy capped = *policy;
+    capped.is_target_asked = false; /* of the cells, not of so short a look */
     if (capped.time_max_ns > CANARY_TIME_MAX_NS)
         capped.time_max_ns = CANARY_TIME_MAX_NS;
     if (capped.time_min_ns > capped.time_max_ns)

@@ -336,13 +336,13 @@ static void add_target_reason(struct measure_state *state, const struct look *lo
     num_format_duration(state->steady_ns, measured);
     double target = state->policy.target_ci_percent;
     if (!look->has_interval) {
-        reasons_add(&state->reasons, "target_ci_not_met",
+        reasons_add(&state->reasons, MEASURE_TARGET_NOT_MET,
                     "%zu samples in %s (effective sample size %.3g) are too few for a 95 %% "
                     "interval of the median (target +-%g %%)",
                     state->steady.count, measured, look->effective_count, target);
         return;
     }
-    reasons_add(&state->reasons, "target_ci_not_met",
+    reasons_add(&state->reasons, MEASURE_TARGET_NOT_MET,
                 "after %zu samples in %s (effective sample size %.3g) the median is %.6g ms, 95 %% "
                 "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
                 state->steady.count, measured, look->effective_count, look->median_ns / 1e6,

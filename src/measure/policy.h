@@ -41,6 +41,7 @@
 #define MEASURE_METHOD         2
 #define MEASURE_STEADY_PERCENT 5.0
 #define MEASURE_EFFECTIVE_MIN  20.0
+#define MEASURE_TARGET_NOT_MET "target_ci_not_met" /* a reason's code */
 /* By precision no more samples are taken than this; steps_exact is the caller's to bound. */
 #define MEASURE_SAMPLES_MAX 1000000
 /* Half of what is promised: blocks that end early for a look are shorter than wished. */
@@ -51,6 +52,7 @@
 struct measure_policy {
     uint64_t steps_exact;     /* 0 = by precision */
     double target_ci_percent; /* half-width of the median's interval, both sides */
+    bool is_target_asked;     /* by the user: missing it is then a verdict, else a warning */
     uint64_t time_max_ns;     /* cap on measured time, without warm-up */
     uint64_t time_min_ns;
     uint32_t samples_min;

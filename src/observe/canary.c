@@ -16,7 +16,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     /* It has no verdict on itself. */
     if (seen->summary != NULL && facts->first_reading == NULL)
         canary_add_reason(&facts->change, &found);
-    judgement_add_all(judgement, VERDICT_UNSTEADY, &found);
+    judgement_warn_all(judgement, &found);
 }
 
 /* Of the canary's own record: this median from the first. */
@@ -54,6 +54,5 @@ const struct probe canary_probe = {
     .fields = fields,
     .fields_count = ARRAY_COUNT(fields),
     .judge = judge,
-    .is_judged_last = true,
     .put = put,
 };

@@ -32,7 +32,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
         return;
     if (clock_check_is_slow(best_ns, check->before_ns, "before", text, sizeof(text)) ||
         clock_check_is_slow(best_ns, check->after_ns, "after", text, sizeof(text)))
-        judgement_add(judgement, VERDICT_UNSTEADY, "machine_slow", "%s", text);
+        judgement_warn(judgement, "machine_slow", "%s", text);
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)

@@ -96,7 +96,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     char text[REASON_TEXT_BYTES];
     if (seen->summary != NULL && device_is_host(seen->client->cell->device) &&
         contention_is_over(state, seen->options->contention_limit_percent, text))
-        judgement_add(judgement, VERDICT_INVALID, "foreign_load", "%s", text);
+        judgement_add(judgement, VERDICT_UNSTEADY, "foreign_load", "%s", text);
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)

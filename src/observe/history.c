@@ -149,7 +149,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     (void)seen;
     if (runs->unknown_reason == NULL && !is_below_clock(&runs->history))
         history_add_reason(&runs->history, &found);
-    judgement_add_all(judgement, VERDICT_UNSTEADY, &found);
+    judgement_warn_all(judgement, &found);
 }
 
 /* The id, and what its runs come to. */
@@ -179,6 +179,5 @@ const struct probe history_probe = {
     .fields_count = ARRAY_COUNT(fields),
     .after_trial = after_trial,
     .judge = judge,
-    .is_judged_last = true,
     .put = put,
 };

@@ -57,12 +57,11 @@ enum status observer_after_trial(struct observer *observer, const struct observe
     return status;
 }
 
-void observer_judge(const struct observer *observer, const struct observed *seen, bool is_last,
+void observer_judge(const struct observer *observer, const struct observed *seen,
                     struct judgement *judgement)
 {
     for (size_t i = 0; i < probe_list_count; i++)
-        if (observer->states[i] != NULL && probe_list[i]->judge != NULL &&
-            probe_list[i]->is_judged_last == is_last)
+        if (observer->states[i] != NULL && probe_list[i]->judge != NULL)
             probe_list[i]->judge(observer->states[i], seen, judgement);
 }
 

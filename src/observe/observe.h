@@ -26,8 +26,7 @@ void observer_after_measured(struct observer *observer, const struct observed *s
                              bool is_complete);
 MUST_CHECK enum status observer_after_trial(struct observer *observer, const struct observed *seen,
                                             struct err *err);
-/* `is_last`: the probes that are judged last, or the others. */
-void observer_judge(const struct observer *observer, const struct observed *seen, bool is_last,
+void observer_judge(const struct observer *observer, const struct observed *seen,
                     struct judgement *judgement);
 void observer_put(const struct observer *observer, const struct observed *seen,
                   struct record *record);

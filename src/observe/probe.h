@@ -28,7 +28,7 @@ struct canary_facts {
 
 /* One part a probe. Pointers are borrowed: for the trial's life. */
 struct observe_options {
-    double contention_limit_percent;    /* of the cell's processors; more is `invalid`; 0 = any */
+    double contention_limit_percent;    /* of the cell's processors; more is `unsteady`; 0 = any */
     const uint64_t *clock_best_ns;      /* of this machine, 0 where unknown; NULL: off */
     const struct history_book *history; /* results of earlier runs; NULL: off */
     double history_limit_percent;       /* runs further apart differ */
@@ -63,8 +63,6 @@ struct probe {
     /* The worker has ended; files may be looked at. */
     enum status (*after_trial)(void *state, const struct observed *seen, struct err *err);
     void (*judge)(const void *state, const struct observed *seen, struct judgement *judgement);
-    /* Judged after what the samples say by themselves: it tells of other runs. */
-    bool is_judged_last;
     /* All of its fields. The record's median and verdict are there already. */
     void (*put)(const void *state, const struct observed *seen, struct record *record);
 };

@@ -32,10 +32,10 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     if (seen->summary == NULL || !device_is_host(seen->client->cell->device) ||
         !is_known(throttle) || throttle->after.count == throttle->before.count)
         return;
-    judgement_add(judgement, VERDICT_INVALID, "throttled",
-                  "processors were thermally throttled %" PRIu64
-                  " times while the cell was measured",
-                  throttle->after.count - throttle->before.count);
+    judgement_warn(judgement, "throttled",
+                   "processors were thermally throttled %" PRIu64
+                   " times while the cell was measured",
+                   throttle->after.count - throttle->before.count);
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)

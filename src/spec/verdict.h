@@ -35,8 +35,7 @@ bool verdict_parse(const char *text, enum verdict *ret_verdict);
  * The others (timeout, crashed, protocol_error, interrupted) say nothing final about the cell. */
 bool verdict_is_finished(enum verdict verdict);
 /* May measuring again give another verdict? Yes if the machine at that moment decided: CPU
- * contention, thermal throttling, memory that others held. Then a verdict that is
- * finished otherwise is not. */
+ * contention, memory that others held. Then a verdict that is finished otherwise is not. */
 bool verdict_may_pass(const char *deciding_code);
 
 #define REASON_CODE_BYTES 48

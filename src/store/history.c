@@ -104,7 +104,8 @@ bool history_run_of(const struct record *record, struct history_run *ret_run)
 {
     struct history_run run = {0};
     const char *id = record_string(record, FACT_HISTORY_ID);
-    if (!is_id(id) || !store_median_of(record, &run.median))
+    bool is_contended = reasons_have(record_reasons(record, FACT_REASONS), "foreign_load");
+    if (!is_id(id) || is_contended || !store_median_of(record, &run.median))
         return false;
     (void)snprintf(run.id, sizeof(run.id), "%s", id);
     *ret_run = run;

@@ -27,7 +27,7 @@ def canaries(call):
 
 
 def codes(record):
-    return [reason["code"] for reason in record["reasons"]]
+    return [warning["code"] for warning in record["warnings"]]
 
 
 def test_an_unchanged_machine(call):
@@ -54,24 +54,24 @@ def test_an_unchanged_machine(call):
     assert len(samples) == 3 and sum(".sentinel." in name for name in samples) == 2
 
 
-def test_a_changed_machine_makes_later_cells_unsteady(call):
-    done = call(*sweep(call, 100000, 100000, 110000), code=3)
+def test_later_cells_are_warned_of_a_changed_machine(call):
+    done = call(*sweep(call, 100000, 100000, 110000), code=0)
     first, second, third = call.records()
     assert first["verdict"] == second["verdict"] == "ok"
-    assert third["verdict"] == "unsteady" and codes(third) == ["machine_drift"]
+    assert third["verdict"] == "ok" and third["reasons"] == [] and codes(third) == ["machine_drift"]
     assert third["sentinel_change_percent"] == pytest.approx(10, abs=0.01)
     assert 9.5 < third["sentinel_change_low"] < 10 < third["sentinel_change_high"] < 10.5
     assert [record["verdict"] for record in canaries(call)] == ["ok", "ok"]
     assert [record["sentinel_change_percent"] for record in canaries(call)] == pytest.approx([10, 10], abs=0.01)
     text = done.stdout[done.stdout.index("The machine changed"):]
-    assert "infer fp32 seq 64 batch 4 trial 0" in text
+    assert "infer fp32 seq 64 batch 4 trial 1" in text
     assert "seq 96" not in text, "measured after the change, between two that agree"
 
 
 def test_every_step_of_a_change_lists_its_own_cells(call):
-    done = call(*sweep(call, 100000, 100000, 110000, 110000, 121000), code=3)
+    done = call(*sweep(call, 100000, 100000, 110000, 110000, 121000), code=0)
     assert done.stdout.count("The machine changed") == 2
-    assert done.stdout.count("seq 64 batch 4 trial 0\n") == done.stdout.count("seq 96 batch 4 trial 0\n") == 1
+    assert done.stdout.count("seq 64 batch 4 trial 1\n") == done.stdout.count("seq 96 batch 4 trial 1\n") == 1
     assert [record["sentinel_change_percent"] for record in canaries(call)] == pytest.approx([10, 21], abs=0.01)
 
 

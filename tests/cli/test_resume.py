@@ -72,7 +72,7 @@ def spoil(path, verdict, *codes):
 
 
 @pytest.mark.parametrize("verdict, codes, is_again", [
-    ("invalid", ["foreign_load"], True), ("invalid", ["throttled", "target_ci_not_met"], True), ("oom", ["host_memory_low"], True),
+    ("unsteady", ["foreign_load"], True), ("invalid", ["foreign_load"], True), ("oom", ["host_memory_low"], True),
     ("invalid", ["nonfinite_loss", "foreign_load"], False), ("invalid", ["check_failed"], False), ("oom", ["memory_does_not_fit"], False),
     ("unsteady", ["target_ci_not_met"], False), ("invalid", [], False)])
 def test_what_the_machine_spoilt_at_that_moment_is_measured_again(call, verdict, codes, is_again):

@@ -47,7 +47,7 @@ def test_progress_is_plain_lines_and_quiet_is_silent(call):
     lines = done.stderr.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("[1/2] train fp32 seq 128 batch 4: started")
-    assert re.match(r"\[2/2\] infer .*: ok, .* ms/step, .* tokens/s, n 20", lines[3])
+    assert re.match(r"\[2/2\] infer .*: ok, ms_p50 [\d.]+, tokens_per_sec [\d,]+, samples 20", lines[3])
     assert "\x1b" not in done.stderr + done.stdout
     assert call(*NULL, "-q", code=0).stderr == ""
     assert call(*NULL, "--progress", "never", code=0).stderr == ""
@@ -69,7 +69,7 @@ def test_a_terminal_gets_one_rewritten_line(call):
     os.close(ours)
     assert process.returncode == 0
     drawn = text.decode().split("\r")
-    measuring = [line for line in drawn if ": measuring, n " in line]
+    measuring = [line for line in drawn if ": measuring, samples " in line]
     assert len(measuring) >= 3, drawn
     assert all(len(line.replace("\x1b[K", "")) < 80 for line in measuring)
     assert len({line for line in measuring}) >= 3  # it moves

@@ -69,7 +69,7 @@ def test_dry_run_shows_the_order_that_is_then_taken(call):
     shown = call(*CELLS, "--trials", "3", "--dry-run", code=0).stdout
     call(*CELLS, "--trials", "3", code=0)
     lines = re.findall(r"trial (\d+): cells ([\d ]+)", shown)
-    told = [(int(trial), 32 * int(cell)) for trial, cells in lines for cell in cells.split()]
+    told = [(int(trial) - 1, 32 * int(cell)) for trial, cells in lines for cell in cells.split()]
     assert len(told) == 12
     assert told == order(call.records())
     assert "Order:" not in call(*CELLS, "--dry-run", code=0).stdout
@@ -99,7 +99,8 @@ def test_the_spread_between_trials(call):
     assert len(table) == 1 and "3 ok" in table[0]
     location = third["trials_ms"]
     assert f"{location:.3f}" in table[0] and f"{third['trials_ms_low']:.3f}" in table[0]
-    assert f"{4 * 128 / location * 1000:,.0f}" in table[0]
+    window_ms = sum(record["ms_per_step"] * record["steps"] for record in call.records())
+    assert f"{4 * 128 * 3 * 40 / window_ms * 1000:,.0f}" in table[0]
     assert "go by the interval between trials" in done.stdout
     assert re.search(r"between 3 trials, 0\.1\d*-0\.1\d* ms within", done.stdout)
 
@@ -117,7 +118,27 @@ def test_a_trial_that_failed_is_none_of_them(call):
     _, second, third = call.records()
     assert {second["null_reasons"][name] for name in TRIALS} == {"crashed"}
     assert_trials(third, [0.1, 0.12])
-    assert "2 ok, 1 crashed" in done.stdout
+    assert "2 of 3 valid, 1 crashed" in done.stdout
+
+
+def test_no_valid_trial_has_no_mean_and_trials_count_from_1(call):
+    done = call(*SHORT, "--engine", worker("--step-ms 0.1 --nonfinite"), "--trials", "3", code=3)
+    assert [record["trial"] for record in call.records()] == [0, 1, 2]
+    assert all(record["ms_p50"] > 0 for record in call.records())
+    (row,) = [line for line in done.stdout.splitlines() if "infer  fp32" in line]
+    assert re.search(r"0 of 3 valid, 3 invalid +- +- +- +- ", row), row
+    for text in (done.stderr, done.stdout):
+        assert all(f"batch 4 trial {trial}" in text for trial in (1, 2, 3)) and "trial 0" not in text
+    assert "trial 3 of 3: invalid" in done.stderr
+
+
+def test_tokens_per_sec_of_trials_is_all_their_tokens_by_all_their_windows(call):
+    done = call(*SHORT, "--engine", starts(call, 100000, 300000), "--trials", "2", code=0)
+    (row,) = [line for line in done.stdout.splitlines() if "infer  fp32" in line]
+    records = call.records()
+    tokens = sum(record["tokens_per_step"] * record["steps"] for record in records)
+    window_s = sum(record["ms_per_step"] * record["steps"] for record in records) / 1e3
+    assert f" {tokens / window_s:,.0f} " in row, row
 
 
 def test_resumed_trials_know_the_earlier_ones_and_others_do_not(call):

@@ -1,4 +1,5 @@
-"""What makes good measurements wrong: CPU contention, failed checks."""
+"""What is said of good measurements: wrong ones are invalid, noisy ones have warnings, and only a
+precision that was asked for and CPU contention make a cell unsteady."""
 import collections
 import json
 import math
@@ -21,17 +22,38 @@ def reasons(record):
     return [reason["code"] for reason in record["reasons"]]
 
 
+def warnings(record):
+    return [warning["code"] for warning in record["warnings"]]
+
+
+# --- precision ---
+
+def test_only_a_precision_that_was_asked_for_is_a_verdict(call):
+    """Steps of 1 to 3 ms in turn: no median within 1 % in 200 ms."""
+    uneven = ["run", "--engine", worker("--uneven"), "--mode", "infer", "--max-time", "200ms", "--warmup", "1"]
+    call(*uneven, code=0)
+    (record,) = call.records()
+    assert (record["verdict"], reasons(record)) == ("ok", [])
+    assert warnings(record)[0] == "target_ci_not_met" and "the target is " in record["warnings"][0]["text"]
+    done = call(*uneven, "--target-ci", "1", "--out", "asked", code=0)
+    (asked,) = call.records("asked")
+    assert (asked["verdict"], reasons(asked)) == ("unsteady", ["target_ci_not_met"]), done.stderr
+    assert asked["policy_id"] != record["policy_id"], "--resume does not take one for the other"
+    call(*uneven, "--strict", "--out", "strict", code=3)
+    call(*uneven, "--target-ci", "1", "--strict", "--out", "strict", code=3)
+
+
 # --- others ---
 
-def test_foreign_load_is_invalid_unless_it_is_taken(call, busy_cpu):
+def test_foreign_load_is_unsteady_unless_it_is_taken(call, busy_cpu):
     sleepy = ["run", "--engine", worker("--step-ms 5"), *STEPS]
-    for limit, verdict, wanted in (("10", "invalid", ["foreign_load"]), ("off", "ok", [])):
+    for limit, verdict, wanted in (("10", "unsteady", ["foreign_load"]), ("off", "ok", [])):
         process = call.start(*sleepy, "--foreign-load", limit, "--out", limit, launch=["taskset", "-c", str(busy_cpu)])
         _, errors = process.communicate()
         (record,) = call.records(limit)
         assert (record["verdict"], reasons(record)) == (verdict, wanted), (record, errors)
         assert 50 < record["foreign_cpu_percent"] <= 100, "the worker sleeps"
-        assert process.returncode == (3 if wanted else 0)
+        assert process.returncode == 0, "noise is no failure"
     (told,) = [reason["text"] for reason in call.records("10")[0]["reasons"]]
     assert "of the 1 processors" in told and "10 % is allowed" in told
     ids = {call.records(out)[0]["policy_id"] for out in ("10", "off")}
@@ -42,7 +64,7 @@ def pace_lines(folder):
     return [json.loads(line) for line in (folder / "tokmark" / "pace.jsonl").read_text().splitlines()]
 
 
-def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_unsteady(call, tmp_path):
+def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tmp_path):
     run = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0", "--drift", "off",
            "--foreign-load", "off", "--pace", "on"]
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
@@ -55,9 +77,11 @@ def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_unsteady(call, tmp
     # a machine that was ten times as fast
     line["clock_ns"] //= 10
     (tmp_path / "data" / "tokmark" / "pace.jsonl").write_text(json.dumps(line) + "\n")
-    done = call(*run, env=env, code=3)
+    done = call(*run, env=env, code=0)
     record = call.records()[-1]
-    assert (record["verdict"], reasons(record)) == ("unsteady", ["machine_slow"])
+    assert (record["verdict"], reasons(record)) == ("ok", []) and "machine_slow" in warnings(record)
+    call(*run, "--strict", env=env, code=3)
+    record = call.records()[-1]
     expected = 100 * line["clock_ns"] / (record["pace_ms"] * 1e6)
     assert record["pace_percent"] == pytest.approx(expected) and record["pace_percent"] < 50
     assert "pace.jsonl" in done.stdout, "the hint"
@@ -84,7 +108,7 @@ def history_file(folder):
     return folder / "tokmark" / "history.jsonl"
 
 
-def test_runs_that_disagree_with_earlier_ones_are_unsteady(call, tmp_path):
+def test_runs_that_disagree_with_earlier_ones_are_warned_of(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     call(*HISTORY_RUN, "--history", "on", env=env, code=0)
     (first,) = call.records()
@@ -97,9 +121,9 @@ def test_runs_that_disagree_with_earlier_ones_are_unsteady(call, tmp_path):
     same = {**line, "ms_low": None, "ms_high": None}
     slow = {**same, "ms": 10 * line["ms"]}
     history_file(tmp_path / "data").write_text("".join(json.dumps(run) + "\n" for run in (same, same, slow)))
-    done = call(*HISTORY_RUN, "--history", "on", env=env, code=3)
+    done = call(*HISTORY_RUN, "--history", "on", env=env, code=0)
     record = call.records()[-1]
-    assert (record["verdict"], reasons(record)) == ("unsteady", ["runs_disagree"])
+    assert (record["verdict"], reasons(record)) == ("ok", []) and "runs_disagree" in warnings(record)
     runs = [same["ms"], same["ms"], slow["ms"], record["ms_p50"]]
     logs = [math.log(ms) for ms in runs]
     assert record["history_id"] == first["history_id"] and record["history_runs"] == 4

@@ -2,7 +2,7 @@
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
 usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
-                 [--starts FILE] [--open-s S] [--ready FILE]
+                 [--starts FILE] [--open-s S] [--ready FILE] [--uneven] [--nonfinite]
 
 --starts FILE: a line for each worker that is started, the last for all that follow: the ns that it
 says each of its steps took (give or take 0.1 %), or the word crash.
@@ -10,6 +10,7 @@ says each of its steps took (give or take 0.1 %), or the word crash.
 import argparse
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -23,7 +24,10 @@ parser.add_argument("--stubborn", action="store_true", help="does not end on SIG
 parser.add_argument("--starts", help="what each worker started says")
 parser.add_argument("--open-s", type=float, default=0, help="time that opening the model takes, for rows over 32")
 parser.add_argument("--ready", help="JSON file: more that it says of its model, by sequence length or for all")
+parser.add_argument("--uneven", action="store_true", help="says steps of 1 to 3 ms, in no order")
+parser.add_argument("--nonfinite", action="store_true", help="its losses are no numbers")
 options = parser.parse_args()
+random.seed(1)
 
 
 def take_start(path):
@@ -50,18 +54,22 @@ def send(message_type, **fields):
 def run(request):
     begin = time.monotonic_ns()
     step_ns = []
-    for i in range(request["steps"] if start else 0):
-        step_ns.append(int(start) + (i % 3 - 1) * int(start) // 1000)
+    is_said = start or options.uneven
+    for i in range(request["steps"] if is_said else 0):
+        step_ns.append(random.randint(1000000, 3000000) if options.uneven
+                       else int(start) + (i % 3 - 1) * int(start) // 1000)
     time.sleep(sum(step_ns) / 1e9)
-    for _ in range(0 if start else request["steps"]):
+    for _ in range(0 if is_said else request["steps"]):
         before = time.monotonic_ns()
         time.sleep(options.step_ms / 1000)
         step_ns.append(time.monotonic_ns() - before)
     fields = {"step_ns": step_ns} if request["sync"] == "step" else {}
     if options.device_ns:
         fields["device_ns"] = options.device_ns * request["steps"]
+    if options.nonfinite:
+        fields["nonfinite"] = 1
     send("block", steps=request["steps"], sync=request["sync"],
-         window_ns=sum(step_ns) if start else time.monotonic_ns() - begin, loss=2.5, **fields)
+         window_ns=sum(step_ns) if is_said else time.monotonic_ns() - begin, loss=2.5, **fields)
 
 
 for line in sys.stdin:

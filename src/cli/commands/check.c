@@ -3,6 +3,7 @@
 #include "cli/check_run.h"
 #include "cli/check_setup.h"
 #include "cli/run_options.h"
+#include "cli/run_words.h"
 #include "spec/cell.h"
 
 #define GROUP_WHAT   "What to compare"

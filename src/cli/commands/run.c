@@ -213,7 +213,7 @@ static void print_lost(struct run *run, const struct record *record)
     command_complain(run->call,
                      "the record of cell %s trial %" PRIu64 " could not be written; "
                      "here it is, on standard output",
-                     record_string(record, FACT_CELL_ID), record_u64(record, FACT_TRIAL));
+                     record_string(record, FACT_CELL_ID), record_u64(record, FACT_TRIAL) + 1);
     struct buf line;
     buf_init(&line, 1 << 22);
     record_format_json(record, &line);
@@ -275,9 +275,12 @@ static enum exit_code archive(struct run *run)
     return EXIT_CODE_OK;
 }
 
+/* A noisy machine is no failure: it says how well a result is known, unless --strict asks. */
 static enum exit_code judge(const struct sweep *sweep)
 {
-    bool is_all_well = sweep->measured_count == sweep->ok_count;
+    bool is_strict = sweep->setup->options.is_strict;
+    bool is_all_well =
+        sweep->measured_count == (is_strict ? sweep->quiet_count : sweep->valid_count);
     /* What --resume skipped was measured before. */
     const struct context_outcome outcome = {
         .has_result = is_all_well || sweep->figures_count + sweep->skipped_count > 0,
@@ -346,8 +349,8 @@ enum exit_code run_command(const struct invocation *call)
         run_setup_release(&run.setup);
         return status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     }
-    progress_init(&run.progress, progress_style(&options),
-                  run.setup.plan.cells_count * options.trials);
+    progress_init(&run.progress, progress_style(&options), run.setup.plan.cells_count,
+                  options.trials);
     code = options.is_dry_run ? print_dry_run(&run) : run_sweep(&run);
     release(&run);
     return code;

@@ -6,7 +6,4 @@
 
 enum exit_code run_command(const struct invocation *call);
 
-/* The names that --engine knows, then "exec:", then NULL. */
-const char *run_engine_at(unsigned index);
-
 #endif

@@ -120,7 +120,7 @@ static void append_order(const struct run_setup *setup, struct buf *out)
         cells_count * trials <= ORDER_SHOWN_MAX ? calloc(cells_count, sizeof(*order)) : NULL;
     for (uint32_t trial = 0; order != NULL && trial < trials; trial++) {
         sweep_order(setup, trial, order);
-        buf_appendf(out, "  trial %" PRIu32 ": cells", trial);
+        buf_appendf(out, "  trial %" PRIu32 ": cells", trial + 1);
         for (size_t i = 0; i < cells_count; i++)
             buf_appendf(out, " %zu", order[i] + 1);
         buf_append_char(out, '\n');

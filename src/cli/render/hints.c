@@ -4,15 +4,20 @@
 
 #include "spec/hint.h"
 
-void hints_add(struct hints *hints, const struct record *record)
+static void add(struct hints *hints, const struct reasons *reasons)
 {
-    const struct reasons *reasons = record_reasons(record, FACT_REASONS);
     for (size_t i = 0; i < reasons->count; i++) {
         const char *hint = NULL;
         const char *known = NULL;
         for (size_t k = 0; k < HINTS_MAX && (known = hint_code_at(k, &hint)) != NULL; k++)
             hints->is_wanted[k] = hints->is_wanted[k] || strcmp(known, reasons->items[i].code) == 0;
     }
+}
+
+void hints_add(struct hints *hints, const struct record *record)
+{
+    add(hints, record_reasons(record, FACT_REASONS));
+    add(hints, record_reasons(record, FACT_WARNINGS));
 }
 
 void hints_format(const struct hints *hints, struct buf *out)

@@ -18,9 +18,11 @@
 #define RECENT_SAMPLES     501
 #define COLUMNS_DEFAULT    80
 
-void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total)
+void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
+                   uint64_t trials_total)
 {
-    *progress = (struct progress){.style = style, .cells_total = cells_total};
+    *progress = (struct progress){
+        .style = style, .cells_total = cells_count * trials_total, .trials_total = trials_total};
 }
 
 static const char *phase_text(enum event_phase phase)
@@ -46,8 +48,9 @@ static void append_cell(const struct progress *progress, struct buf *out)
                     progress->cells_total);
     buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
-    if (progress->trial > 0 && !progress->is_canary)
-        buf_appendf(out, " trial %" PRIu32, progress->trial);
+    if (progress->trials_total > 1 && !progress->is_canary)
+        buf_appendf(out, " trial %" PRIu32 " of %" PRIu64, progress->trial + 1,
+                    progress->trials_total);
 }
 
 /* Cells to come at the speed of those measured; before there is one, at that of the present one.
@@ -68,10 +71,10 @@ static void append_results(const struct progress *progress, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     if (progress->samples_count > 0) {
-        num_format_duration((uint64_t)progress->median_ns, text);
-        buf_appendf(out, ", n %" PRIu64 ", median %s", progress->samples_count, text);
+        buf_appendf(out, ", samples %" PRIu64 ", ms_p50 %.4g", progress->samples_count,
+                    progress->median_ns / NS_PER_MS);
         num_format_count(progress->tokens_per_second, text);
-        buf_appendf(out, ", %s tokens/s", text);
+        buf_appendf(out, ", tokens_per_sec %s", text);
     }
     if (progress->phase == EVENT_MEASURING && progress->remaining_ns > 0) {
         num_format_duration(progress->remaining_ns, text);

@@ -19,7 +19,8 @@ enum progress_style { PROGRESS_NONE, PROGRESS_LINES, PROGRESS_REWRITE };
 struct progress {
     enum progress_style style;
     uint64_t cells_total; /* cells times trials */
-    uint64_t cells_done;  /* skipped ones too */
+    uint64_t trials_total;
+    uint64_t cells_done; /* skipped ones too */
     uint64_t cells_measured;
     uint64_t measured_ns; /* wall time of those */
     bool is_canary;       /* what is at work is none of the sweep's cells */
@@ -39,7 +40,8 @@ struct progress {
     bool has_line;         /* the line is on the screen, without a line end */
 };
 
-void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_total);
+void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
+                   uint64_t trials_total);
 struct event_listener progress_listener(struct progress *progress);
 /* Until it is called with false, whatever starts and ends is the canary: shown, not counted. */
 void progress_set_canary(struct progress *progress, bool is_canary);
@@ -47,7 +49,7 @@ void progress_set_canary(struct progress *progress, bool is_canary);
 void progress_skip(struct progress *progress);
 /* Takes the rewritten line off the screen, before anything else is written. */
 void progress_clear(struct progress *progress);
-/* "[3/12] train bf16 seq 512 batch 8: measuring, n 120, ..." */
+/* "[3/12] train bf16 seq 512 batch 8: measuring, samples 120, ..." */
 void progress_describe(const struct progress *progress, struct buf *out);
 
 #endif

@@ -21,15 +21,17 @@ struct table_row {
     char mode[CELL_WORD_BYTES];
     char precision[CELL_WORD_BYTES];
     size_t place;
-    uint64_t seq_len, batch_size, trial, tokens_per_step;
+    uint64_t seq_len, batch_size, trial;
+    double tokens, window_ms; /* of all measured steps; NaN = unknown */
     enum verdict verdict;
     bool is_synthetic;
     double ms_p50, ms_low, ms_high, tokens_per_second, peak_mib, loss; /* NaN = unknown */
     struct trials trials; /* over this one and those before; count 0 = this one alone */
     char *reasons;        /* owned; "" = none */
+    char *warnings;       /* the same */
     char *tokens_data;    /* owned; "" = unknown */
     char *chosen;         /* owned: what the worker had to choose for the model; "" = nothing */
-    char verdicts[CELL_BYTES]; /* of a cell's trials: "2 ok, 1 oom" */
+    char verdicts[CELL_BYTES]; /* of a cell's trials: "2 of 3 valid, 1 oom" */
 };
 
 enum column {
@@ -74,6 +76,7 @@ void table_release(struct table *table)
 {
     for (size_t i = 0; i < table->rows_count; i++) {
         free(table->rows[i].reasons);
+        free(table->rows[i].warnings);
         free(table->rows[i].tokens_data);
         free(table->rows[i].chosen);
     }
@@ -81,12 +84,12 @@ void table_release(struct table *table)
     *table = (struct table){0};
 }
 
-/* "code: text; code: text" of a record's reasons; a code that the verdict before it says already is
- * left out. */
-static void append_reasons(const struct record *record, struct buf *out)
+/* "code: text; code: text" of a record's reasons or warnings; a code that the verdict before it
+ * says already is left out. */
+static void append_reasons(const struct record *record, enum fact_id field, struct buf *out)
 {
     const char *verdict = record_string(record, FACT_VERDICT);
-    const struct reasons *reasons = record_reasons(record, FACT_REASONS);
+    const struct reasons *reasons = record_reasons(record, field);
     for (size_t i = 0; i < reasons->count; i++) {
         const struct reason *reason = &reasons->items[i];
         bool has_text = reason->text[0] != '\0';
@@ -98,6 +101,17 @@ static void append_reasons(const struct record *record, struct buf *out)
     for (size_t i = 0; i < out->length_bytes; i++)
         if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)
             out->data[i] = ' ';
+}
+
+/* NULL without memory. */
+static char *copy_reasons(const struct record *record, enum fact_id field)
+{
+    struct buf text;
+    buf_init(&text, REASONS_BYTES_MAX);
+    append_reasons(record, field, &text);
+    char *copy = strdup(text.data);
+    buf_release(&text);
+    return copy;
 }
 
 static double value_of(const struct record *record, enum fact_id field)
@@ -162,7 +176,9 @@ enum status table_add(struct table *table, size_t place, const struct record *re
         return status;
     struct table_row row = {
         .place = place,
-        .tokens_per_step = record_u64(record, FACT_TOKENS_PER_STEP),
+        .tokens = (double)record_u64(record, FACT_TOKENS_PER_STEP) *
+                  (double)record_u64(record, FACT_STEPS),
+        .window_ms = value_of(record, FACT_MS_PER_STEP) * (double)record_u64(record, FACT_STEPS),
         .trials = read_trials(record),
         .seq_len = record_u64(record, FACT_SEQ_LEN),
         .batch_size = record_u64(record, FACT_BATCH_SIZE),
@@ -181,15 +197,14 @@ enum status table_add(struct table *table, size_t place, const struct record *re
     copy_word(record, FACT_PRECISION, row.precision, sizeof(row.precision));
     if (!verdict_parse(record_string(record, FACT_VERDICT), &row.verdict))
         row.verdict = VERDICT_INVALID;
-    struct buf text;
-    buf_init(&text, REASONS_BYTES_MAX);
-    append_reasons(record, &text);
-    row.reasons = strdup(text.data);
-    buf_release(&text);
+    row.reasons = copy_reasons(record, FACT_REASONS);
+    row.warnings = copy_reasons(record, FACT_WARNINGS);
     row.tokens_data = strdup(record_string(record, FACT_TOKENS_DATA));
     row.chosen = describe_chosen(record);
-    if (row.reasons == NULL || row.tokens_data == NULL || row.chosen == NULL) {
+    if (row.reasons == NULL || row.warnings == NULL || row.tokens_data == NULL ||
+        row.chosen == NULL) {
         free(row.reasons);
+        free(row.warnings);
         free(row.tokens_data);
         free(row.chosen);
         return ERR(err, STATUS_NOMEM, "no memory for the table");
@@ -367,6 +382,14 @@ static void append_line(const struct table *table, const struct table_row *row,
     buf_append_char(out, '\n');
 }
 
+static void append_row_name(const struct table *table, const struct table_row *row, struct buf *out)
+{
+    buf_appendf(out, "  %s %s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
+                row->seq_len, row->batch_size);
+    if (table->is_by_cell)
+        buf_appendf(out, " trial %" PRIu64, row->trial + 1);
+}
+
 static void append_not_ok(const struct table *table, struct buf *out)
 {
     bool has_heading = false;
@@ -377,12 +400,24 @@ static void append_not_ok(const struct table *table, struct buf *out)
         if (!has_heading)
             buf_append_text(out, "\nNot ok:\n");
         has_heading = true;
-        buf_appendf(out, "  %s %s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
-                    row->seq_len, row->batch_size);
-        if (row->trial > 0)
-            buf_appendf(out, " trial %" PRIu64, row->trial);
+        append_row_name(table, row, out);
         buf_appendf(out, ": %s%s%s\n", verdict_name(row->verdict),
                     row->reasons[0] != '\0' ? ": " : "", row->reasons);
+    }
+}
+
+static void append_warnings(const struct table *table, struct buf *out)
+{
+    bool has_heading = false;
+    for (size_t i = 0; i < table->rows_count; i++) {
+        const struct table_row *row = &table->rows[i];
+        if (row->warnings[0] == '\0')
+            continue;
+        if (!has_heading)
+            buf_append_text(out, "\nWarnings:\n");
+        has_heading = true;
+        append_row_name(table, row, out);
+        buf_appendf(out, ": %s\n", row->warnings);
     }
 }
 
@@ -397,47 +432,66 @@ static int compare_rows(const void *a, const void *b)
     return left->trial < right->trial ? -1 : left->trial > right->trial;
 }
 
-/* "2 ok, 1 oom", and the verdict to show it in: the worst, which stands last in the list. */
+static bool is_valid(const struct table_row *row)
+{
+    return row->verdict == VERDICT_OK || row->verdict == VERDICT_UNSTEADY;
+}
+
+/* "3 ok" or "2 of 3 valid, 1 oom", and the verdict to show it in: the worst, which stands last in
+ * the list. */
 static void join_verdicts(const struct table_row *rows, size_t count, struct table_row *merged)
 {
+    size_t valid = 0;
+    for (size_t i = 0; i < count; i++)
+        valid += is_valid(&rows[i]) ? 1 : 0;
     size_t length = 0;
+    if (valid < count)
+        length = (size_t)snprintf(merged->verdicts, CELL_BYTES, "%zu of %zu valid", valid, count);
     for (enum verdict verdict = 0; verdict < VERDICT_COUNT; verdict++) {
         size_t found = 0;
         for (size_t i = 0; i < count; i++)
             found += rows[i].verdict == verdict ? 1 : 0;
         if (found == 0)
             continue;
+        merged->verdict = verdict;
+        if (verdict == VERDICT_OK && valid < count)
+            continue;
         int written = snprintf(merged->verdicts + length, CELL_BYTES - length, "%s%zu %s",
                                length > 0 ? ", " : "", found, verdict_name(verdict));
         length += written > 0 ? (size_t)written : 0;
-        merged->verdict = verdict;
     }
 }
 
-/* One row of the rows of a cell: what the last trial with results knows of all of them. */
+/* One row of the rows of a cell: what the last trial with results knows of all of them, and the
+ * tokens of all valid ones / their windows. */
 static struct table_row merge_rows(const struct table_row *rows, size_t count)
 {
     struct table_row merged = rows[0];
     merged.ms_p50 = merged.ms_low = merged.ms_high = merged.tokens_per_second = NAN;
     merged.peak_mib = merged.loss = NAN;
+    merged.tokens = merged.window_ms = 0;
     merged.trials = (struct trials){0};
     for (size_t i = 0; i < count; i++) {
         const struct table_row *row = &rows[i];
         bool has_trials = row->trials.count >= merged.trials.count && row->trials.count > 0;
         if (has_trials)
             merged.trials = row->trials;
-        if (isnan(merged.ms_p50) && merged.trials.count == 0)
-            merged.ms_p50 = row->ms_p50;
         merged.peak_mib = fmax(merged.peak_mib, row->peak_mib);
         merged.loss = isnan(row->loss) ? merged.loss : row->loss;
+        if (!is_valid(row) || isnan(row->window_ms))
+            continue;
+        if (isnan(merged.ms_p50)) /* the only one there may be */
+            merged.ms_p50 = row->ms_p50;
+        merged.tokens += row->tokens;
+        merged.window_ms += row->window_ms;
     }
     if (merged.trials.count > 0) {
         merged.ms_p50 = merged.trials.location;
         merged.ms_low = merged.trials.location_95.low;
         merged.ms_high = merged.trials.location_95.high;
     }
-    if (merged.ms_p50 > 0)
-        merged.tokens_per_second = (double)merged.tokens_per_step * 1e3 / merged.ms_p50;
+    if (merged.window_ms > 0)
+        merged.tokens_per_second = merged.tokens * 1e3 / merged.window_ms;
     join_verdicts(rows, count, &merged);
     return merged;
 }
@@ -466,7 +520,7 @@ static struct measure_reading widest_within(const struct table *table, size_t pl
     for (size_t i = 0; i < table->rows_count; i++) {
         const struct table_row *row = &table->rows[i];
         if (row->place != place || !isfinite(row->ms_low) || !isfinite(row->ms_high) ||
-            (row->verdict != VERDICT_OK && row->verdict != VERDICT_UNSTEADY))
+            !is_valid(row))
             continue;
         if (!widest.median_95.is_known ||
             row->ms_high * widest.median_95.low > widest.median_95.high * row->ms_low)
@@ -538,6 +592,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
     append_wider(table, &by_cell, out);
     free(by_cell.rows);
     append_not_ok(table, out);
+    append_warnings(table, out);
     hints_format(&table->hints, out);
     append_chosen(table, out);
     for (size_t i = 0; i < table->rows_count; i++) {
@@ -557,16 +612,25 @@ void table_describe_record(const struct record *record, struct buf *out)
     buf_append_text(out, record_string(record, FACT_VERDICT));
     if (!record_is_null(record, FACT_MS_P50)) {
         format_number(record_double(record, FACT_MS_P50), text);
-        buf_appendf(out, ", %s ms/step", text);
-        format_number(record_double(record, FACT_TOKENS_PER_SEC), text);
-        buf_appendf(out, ", %s tokens/s, n %" PRIu64, text, record_u64(record, FACT_SAMPLES));
+        buf_appendf(out, ", ms_p50 %s", text);
+        format_number(value_of(record, FACT_TOKENS_PER_SEC), text);
+        buf_appendf(out, ", tokens_per_sec %s, samples %" PRIu64, text,
+                    record_u64(record, FACT_SAMPLES));
     }
     if (record_bool(record, FACT_SYNTHETIC))
         buf_append_text(out, ", synthetic");
-    struct buf reasons;
-    buf_init(&reasons, REASONS_BYTES_MAX);
-    append_reasons(record, &reasons);
-    if (reasons.length_bytes > 0)
-        buf_appendf(out, ": %s", reasons.data);
-    buf_release(&reasons);
+    static const struct {
+        enum fact_id field;
+        const char *title;
+    } lists[] = {{FACT_REASONS, ": "}, {FACT_WARNINGS, "; warning: "}};
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        if (record_reasons(record, lists[i].field)->count == 0)
+            continue;
+        buf_append_text(out, lists[i].title);
+        struct buf reasons;
+        buf_init(&reasons, REASONS_BYTES_MAX);
+        append_reasons(record, lists[i].field, &reasons);
+        buf_append_text(out, reasons.data);
+        buf_release(&reasons);
+    }
 }

@@ -28,9 +28,9 @@ void table_release(struct table *table);
  * is_by_cell. STATUS_NOMEM only. */
 MUST_CHECK enum status table_add(struct table *table, size_t place, const struct record *record,
                                  struct err *err);
-/* The table, what it was measured on, and the reasons of the cells that are not ok. */
+/* The table, what it was measured on, the reasons of the cells that are not ok, and warnings. */
 void table_format(const struct table *table, bool is_colored, struct buf *out);
-/* One record in short: "ok, 12.3 ms/step, 41,600 tokens/s, n 400" or "oom: why". */
+/* One record in short: "ok, ms_p50 12.3, tokens_per_sec 41,600, samples 400" or "oom: why". */
 void table_describe_record(const struct record *record, struct buf *out);
 
 #endif

@@ -1,0 +1,102 @@
+#include "cli/run_words.h"
+
+#include <string.h>
+
+#include "base/nearest.h"
+#include "base/num.h"
+#include "base/words.h"
+#include "cli/options.h"
+#include "engines/engine.h"
+#include "plan/preset.h"
+
+#define DEVICE_INDEX_MAX 1023
+
+const char *run_engine_at(unsigned index)
+{
+    if (index < engine_list_count)
+        return engine_list[index]->name;
+    return index == engine_list_count ? "exec:" : NULL;
+}
+
+static enum status check_word(const char *what, const char *text,
+                              const char *(*word_at)(unsigned index), struct err *err)
+{
+    const char *words[OPTIONS_MAX];
+    size_t count = 0;
+    for (; count < ARRAY_COUNT(words) && word_at((unsigned)count) != NULL; count++) {
+        words[count] = word_at((unsigned)count);
+        if (strcmp(words[count], text) == 0)
+            return STATUS_OK;
+    }
+    struct nearest_hint hint;
+    return ERR(err, STATUS_INVALID, "unknown %s '%.80s'; %s", what, text,
+               nearest_hint(&hint, "", text, words, count));
+}
+
+enum status run_check_command(const char *text, struct err *err)
+{
+    struct words words;
+    words_init(&words);
+    enum status status = words_split(&words, text, err);
+    if (status == STATUS_OK && words.count == 0)
+        status = ERR(err, STATUS_INVALID, "'%s' has no words; try 'numactl -N 0'", text);
+    words_release(&words);
+    return status;
+}
+
+enum status run_check_engine(const char *text, struct err *err)
+{
+    const size_t prefix = strlen("exec:");
+    if (strncmp(text, "exec:", prefix) != 0)
+        return check_word("engine", text, run_engine_at, err);
+    if (text[prefix + strspn(text + prefix, " \t")] == '\0')
+        return ERR(err, STATUS_INVALID, "'%s' has no command; try 'exec:./my_worker'", text);
+    return run_check_command(text + prefix, err);
+}
+
+const char *run_preset_at(unsigned index)
+{
+    return index < preset_count() ? preset_name(index) : NULL;
+}
+
+const char *run_device_at(unsigned index)
+{
+    static const char *const words[] = {"cpu", "cuda", "cuda:0", "gpu", "tpu"};
+    return index < ARRAY_COUNT(words) ? words[index] : NULL;
+}
+
+enum status run_check_device(const char *text, struct err *err)
+{
+    const char *colon = strncmp(text, "cuda:", 5) == 0 ? text + 4 : NULL;
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+        return check_word("device", text, run_device_at, err);
+    struct err cause = {0};
+    uint64_t index = 0;
+    enum status status = num_parse_u64(colon + 1, 0, DEVICE_INDEX_MAX, &index, &cause);
+    if (status != STATUS_OK)
+        return ERR(err, status, "unknown device '%.80s': %s", text, cause.text);
+    /* "cuda:00" would be another cell than "cuda:0". */
+    if (colon[1] == '0' && colon[2] != '\0')
+        return ERR(err, STATUS_INVALID, "unknown device '%.80s'; did you mean 'cuda:%u'?", text,
+                   (unsigned)index);
+    return STATUS_OK;
+}
+
+const char *run_platform_at(unsigned index)
+{
+    static const char *const words[] = {"cpu", "gpu", "cuda", "tpu"};
+    return index < ARRAY_COUNT(words) ? words[index] : NULL;
+}
+
+enum status run_check_platform(const char *text, struct err *err)
+{
+    return check_word("platform", text, run_platform_at, err);
+}
+
+enum status run_check_setting(const char *text, struct err *err)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text || equals[1] == '\0')
+        return ERR(err, STATUS_INVALID, "'%.80s' is not KEY=VALUE; try 'layers_count=2'", text);
+    return STATUS_OK;
+}
