@@ -78,7 +78,7 @@ def test_cells_of_all_trials_that_were_not_started_are_counted(call):
     call(*cells, code=0)
     process = call.start(*cells, "64", "96", "--trials", "2", "--resume")
     line = process.stderr.readline()
-    assert re.match(r"\[\d/6\] infer fp32 seq (64|96) batch 4: started", line), line
+    assert re.match(r"\[\d/6\] infer fp32 seq (64|96) batch 4 trial 1 of 2: started", line), line
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate(timeout=30)
     # of the first trial one is at work and one not, 32 is there; of the second none has begun

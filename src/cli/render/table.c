@@ -8,31 +8,11 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "measure/trials.h"
+#include "cli/render/table_row.h"
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
-#define CELL_BYTES        160
 #define REASONS_BYTES_MAX 8192
-
-struct table_row {
-    char framework[CELL_WORD_BYTES];
-    char model[MODEL_NAME_BYTES];
-    char mode[CELL_WORD_BYTES];
-    char precision[CELL_WORD_BYTES];
-    size_t place;
-    uint64_t seq_len, batch_size, trial;
-    double tokens, window_ms; /* of all measured steps; NaN = unknown */
-    enum verdict verdict;
-    bool is_synthetic;
-    double ms_p50, ms_low, ms_high, tokens_per_second, peak_mib, loss; /* NaN = unknown */
-    struct trials trials; /* over this one and those before; count 0 = this one alone */
-    char *reasons;        /* owned; "" = none */
-    char *warnings;       /* the same */
-    char *tokens_data;    /* owned; "" = unknown */
-    char *chosen;         /* owned: what the worker had to choose for the model; "" = nothing */
-    char verdicts[CELL_BYTES]; /* of a cell's trials: "2 of 3 valid, 1 oom" */
-};
 
 enum column {
     COLUMN_ENGINE,
@@ -224,12 +204,12 @@ static int decimals_for(double value)
 }
 
 /* "1,234,567" from 1234567. */
-static void format_grouped(double value, char text[CELL_BYTES])
+static void format_grouped(double value, char text[TABLE_CELL_BYTES])
 {
     char digits[64];
     int length = snprintf(digits, sizeof(digits), "%.0f", value);
     size_t at = 0;
-    for (int i = 0; i < length && at + 2 < CELL_BYTES; i++) {
+    for (int i = 0; i < length && at + 2 < TABLE_CELL_BYTES; i++) {
         text[at++] = digits[i];
         int left = length - 1 - i;
         if (digits[i] != '-' && left > 0 && left % 3 == 0)
@@ -238,38 +218,40 @@ static void format_grouped(double value, char text[CELL_BYTES])
     text[at] = '\0';
 }
 
-static void format_number(double value, char text[CELL_BYTES])
+static void format_number(double value, char text[TABLE_CELL_BYTES])
 {
     if (!isfinite(value))
-        (void)snprintf(text, CELL_BYTES, "-");
+        (void)snprintf(text, TABLE_CELL_BYTES, "-");
     else if (fabs(value) >= 1000)
         format_grouped(value, text);
     else
-        (void)snprintf(text, CELL_BYTES, "%.*f", decimals_for(value), value);
+        (void)snprintf(text, TABLE_CELL_BYTES, "%.*f", decimals_for(value), value);
 }
 
-static void format_interval(const struct table_row *row, char text[CELL_BYTES])
+static void format_interval(const struct table_row *row, char text[TABLE_CELL_BYTES])
 {
     if (!isfinite(row->ms_low) || !isfinite(row->ms_high)) {
-        (void)snprintf(text, CELL_BYTES, "-");
+        (void)snprintf(text, TABLE_CELL_BYTES, "-");
         return;
     }
     int decimals = decimals_for(row->ms_high);
-    (void)snprintf(text, CELL_BYTES, "%.*f-%.*f", decimals, row->ms_low, decimals, row->ms_high);
+    (void)snprintf(text, TABLE_CELL_BYTES, "%.*f-%.*f", decimals, row->ms_low, decimals,
+                   row->ms_high);
 }
 
-static void format_cell(const struct table_row *row, enum column column, char text[CELL_BYTES])
+static void format_cell(const struct table_row *row, enum column column,
+                        char text[TABLE_CELL_BYTES])
 {
     text[0] = '\0';
     switch (column) {
-    case COLUMN_ENGINE: (void)snprintf(text, CELL_BYTES, "%s", row->framework); break;
-    case COLUMN_MODEL: (void)snprintf(text, CELL_BYTES, "%s", row->model); break;
-    case COLUMN_MODE: (void)snprintf(text, CELL_BYTES, "%s", row->mode); break;
-    case COLUMN_PRECISION: (void)snprintf(text, CELL_BYTES, "%s", row->precision); break;
-    case COLUMN_SEQ: (void)snprintf(text, CELL_BYTES, "%" PRIu64, row->seq_len); break;
-    case COLUMN_BATCH: (void)snprintf(text, CELL_BYTES, "%" PRIu64, row->batch_size); break;
+    case COLUMN_ENGINE: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->framework); break;
+    case COLUMN_MODEL: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->model); break;
+    case COLUMN_MODE: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->mode); break;
+    case COLUMN_PRECISION: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->precision); break;
+    case COLUMN_SEQ: (void)snprintf(text, TABLE_CELL_BYTES, "%" PRIu64, row->seq_len); break;
+    case COLUMN_BATCH: (void)snprintf(text, TABLE_CELL_BYTES, "%" PRIu64, row->batch_size); break;
     case COLUMN_VERDICT:
-        (void)snprintf(text, CELL_BYTES, "%s",
+        (void)snprintf(text, TABLE_CELL_BYTES, "%s",
                        row->verdicts[0] != '\0' ? row->verdicts : verdict_name(row->verdict));
         break;
     case COLUMN_MS: format_number(row->ms_p50, text); break;
@@ -304,7 +286,7 @@ static void measure_columns(const struct table *table, size_t widths[COLUMNS_COU
             continue;
         widths[column] = strlen(heading(table, (enum column)column));
         for (size_t i = 0; i < table->rows_count; i++) {
-            char text[CELL_BYTES];
+            char text[TABLE_CELL_BYTES];
             format_cell(&table->rows[i], (enum column)column, text);
             if (strlen(text) > widths[column])
                 widths[column] = strlen(text);
@@ -365,7 +347,7 @@ static void append_line(const struct table *table, const struct table_row *row,
                         const size_t widths[COLUMNS_COUNT], bool is_colored, struct buf *out)
 {
     for (int column = 0; column < COLUMNS_COUNT; column++) {
-        char text[CELL_BYTES];
+        char text[TABLE_CELL_BYTES];
         const char *color = NULL;
         if (widths[column] == 0)
             continue;
@@ -421,136 +403,6 @@ static void append_warnings(const struct table *table, struct buf *out)
     }
 }
 
-/* --- trials --- */
-
-static int compare_rows(const void *a, const void *b)
-{
-    const struct table_row *left = a;
-    const struct table_row *right = b;
-    if (left->place != right->place)
-        return left->place < right->place ? -1 : 1;
-    return left->trial < right->trial ? -1 : left->trial > right->trial;
-}
-
-static bool is_valid(const struct table_row *row)
-{
-    return row->verdict == VERDICT_OK || row->verdict == VERDICT_UNSTEADY;
-}
-
-/* "3 ok" or "2 of 3 valid, 1 oom", and the verdict to show it in: the worst, which stands last in
- * the list. */
-static void join_verdicts(const struct table_row *rows, size_t count, struct table_row *merged)
-{
-    size_t valid = 0;
-    for (size_t i = 0; i < count; i++)
-        valid += is_valid(&rows[i]) ? 1 : 0;
-    size_t length = 0;
-    if (valid < count)
-        length = (size_t)snprintf(merged->verdicts, CELL_BYTES, "%zu of %zu valid", valid, count);
-    for (enum verdict verdict = 0; verdict < VERDICT_COUNT; verdict++) {
-        size_t found = 0;
-        for (size_t i = 0; i < count; i++)
-            found += rows[i].verdict == verdict ? 1 : 0;
-        if (found == 0)
-            continue;
-        merged->verdict = verdict;
-        if (verdict == VERDICT_OK && valid < count)
-            continue;
-        int written = snprintf(merged->verdicts + length, CELL_BYTES - length, "%s%zu %s",
-                               length > 0 ? ", " : "", found, verdict_name(verdict));
-        length += written > 0 ? (size_t)written : 0;
-    }
-}
-
-/* One row of the rows of a cell: what the last trial with results knows of all of them, and the
- * tokens of all valid ones / their windows. */
-static struct table_row merge_rows(const struct table_row *rows, size_t count)
-{
-    struct table_row merged = rows[0];
-    merged.ms_p50 = merged.ms_low = merged.ms_high = merged.tokens_per_second = NAN;
-    merged.peak_mib = merged.loss = NAN;
-    merged.tokens = merged.window_ms = 0;
-    merged.trials = (struct trials){0};
-    for (size_t i = 0; i < count; i++) {
-        const struct table_row *row = &rows[i];
-        bool has_trials = row->trials.count >= merged.trials.count && row->trials.count > 0;
-        if (has_trials)
-            merged.trials = row->trials;
-        merged.peak_mib = fmax(merged.peak_mib, row->peak_mib);
-        merged.loss = isnan(row->loss) ? merged.loss : row->loss;
-        if (!is_valid(row) || isnan(row->window_ms))
-            continue;
-        if (isnan(merged.ms_p50)) /* the only one there may be */
-            merged.ms_p50 = row->ms_p50;
-        merged.tokens += row->tokens;
-        merged.window_ms += row->window_ms;
-    }
-    if (merged.trials.count > 0) {
-        merged.ms_p50 = merged.trials.location;
-        merged.ms_low = merged.trials.location_95.low;
-        merged.ms_high = merged.trials.location_95.high;
-    }
-    if (merged.window_ms > 0)
-        merged.tokens_per_second = merged.tokens * 1e3 / merged.window_ms;
-    join_verdicts(rows, count, &merged);
-    return merged;
-}
-
-/* A row a cell, in the plan's order; sorts the table's own rows so, too. Without memory there are
- * none, and every trial has its line. */
-static void merge_trials(const struct table *table, struct table *ret_by_cell)
-{
-    struct table_row *merged = calloc(table->rows_count, sizeof(*merged));
-    if (merged == NULL)
-        return;
-    size_t merged_count = 0;
-    qsort(table->rows, table->rows_count, sizeof(table->rows[0]), compare_rows);
-    for (size_t first = 0, end = 0; first < table->rows_count; first = end) {
-        while (end < table->rows_count && table->rows[end].place == table->rows[first].place)
-            end++;
-        merged[merged_count++] = merge_rows(&table->rows[first], end - first);
-    }
-    *ret_by_cell = (struct table){.rows = merged, .rows_count = merged_count, .is_by_cell = true};
-}
-
-/* The trial of a cell that says of itself the widest interval. */
-static struct measure_reading widest_within(const struct table *table, size_t place)
-{
-    struct measure_reading widest = {0};
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct table_row *row = &table->rows[i];
-        if (row->place != place || !isfinite(row->ms_low) || !isfinite(row->ms_high) ||
-            !is_valid(row))
-            continue;
-        if (!widest.median_95.is_known ||
-            row->ms_high * widest.median_95.low > widest.median_95.high * row->ms_low)
-            widest = (struct measure_reading){row->ms_p50, {true, row->ms_low, row->ms_high}};
-    }
-    return widest;
-}
-
-/* Where one trial's own interval is not the whole truth. */
-static void append_wider(const struct table *table, const struct table *by_cell, struct buf *out)
-{
-    bool has_heading = false;
-    for (size_t i = 0; i < by_cell->rows_count; i++) {
-        const struct table_row *row = &by_cell->rows[i];
-        struct measure_reading within = widest_within(table, row->place);
-        if (row->trials.count == 0 || !trials_are_wider(&row->trials, &within, 1))
-            continue;
-        if (!has_heading)
-            buf_append_text(out,
-                            "\nTrials differ by more than a trial's own interval says; go by the "
-                            "interval between trials:\n");
-        has_heading = true;
-        buf_appendf(out,
-                    "  %s %s seq %" PRIu64 " batch %" PRIu64
-                    ": %.4g-%.4g ms between %zu trials, %.4g-%.4g ms within the widest\n",
-                    row->mode, row->precision, row->seq_len, row->batch_size, row->ms_low,
-                    row->ms_high, row->trials.count, within.median_95.low, within.median_95.high);
-    }
-}
-
 static void append_lines(const struct table *table, bool is_colored, struct buf *out)
 {
     size_t widths[COLUMNS_COUNT];
@@ -587,9 +439,9 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
         buf_append_text(out, "SYNTHETIC: these results are made up; nothing was measured.\n\n");
     struct table by_cell = {0};
     if (table->is_by_cell)
-        merge_trials(table, &by_cell);
+        table_merge_trials(table, &by_cell);
     append_lines(by_cell.rows_count > 0 ? &by_cell : table, is_colored, out);
-    append_wider(table, &by_cell, out);
+    table_append_wider(table, &by_cell, out);
     free(by_cell.rows);
     append_not_ok(table, out);
     append_warnings(table, out);
@@ -608,7 +460,7 @@ void table_format(const struct table *table, bool is_colored, struct buf *out)
 
 void table_describe_record(const struct record *record, struct buf *out)
 {
-    char text[CELL_BYTES];
+    char text[TABLE_CELL_BYTES];
     buf_append_text(out, record_string(record, FACT_VERDICT));
     if (!record_is_null(record, FACT_MS_P50)) {
         format_number(record_double(record, FACT_MS_P50), text);
