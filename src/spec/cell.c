@@ -9,101 +9,71 @@
 #include "base/nearest.h"
 #include "base/num.h"
 
-static const char *const mode_names[] = {
-#define X(name, text) text,
-    CELL_MODE_MAP(X)
-#undef X
+/* MEMBER_words: what the values of a WORD or FLAG are called. */
+#define WORDS_OF_TEXT(member, bytes)
+#define WORDS_OF_HASH(member, bytes)
+#define WORDS_OF_WORD(member, ...) static const char *const member##_words[] = {__VA_ARGS__};
+#define WORDS_OF_FLAG(member, ...) WORDS_OF_WORD(member, __VA_ARGS__)
+#define WORDS_OF_COUNT(member, least)
+#define WORDS_OF_SEED(member, bytes)
+#define WORDS_OF_MODEL(member, none)
+#define WORDS_OF_SETTINGS(member, bytes)
+#define WORDS_OF_OPTIONS(member, none)
+#define W(constant, word)                               word,
+#define CELL(member, key, kind, need, limit, meaning)   WORDS_OF_##kind(member, limit)
+#define OPTION(member, key, kind, need, limit, meaning) WORDS_OF_##kind(member, limit)
+#include "spec/cell.def"
+
+_Static_assert(ARRAY_COUNT(mode_words) == CELL_MODE_COUNT, "cell.h counts other modes");
+_Static_assert(ARRAY_COUNT(precision_words) == CELL_PRECISION_COUNT,
+               "cell.h counts other precisions");
+
+#define LIMIT_OF_TEXT(member, bytes)     0, NULL, 0
+#define LIMIT_OF_HASH(member, bytes)     0, NULL, 0
+#define LIMIT_OF_WORD(member, words)     0, member##_words, ARRAY_COUNT(member##_words)
+#define LIMIT_OF_FLAG(member, words)     LIMIT_OF_WORD(member, words)
+#define LIMIT_OF_COUNT(member, least)    least, NULL, 0
+#define LIMIT_OF_SEED(member, bytes)     0, NULL, 0
+#define LIMIT_OF_MODEL(member, none)     0, NULL, 0
+#define LIMIT_OF_SETTINGS(member, bytes) 0, NULL, 0
+#define LIMIT_OF_OPTIONS(member, none)   0, NULL, 0
+
+#define ROW(key, is_option, kind, need, member, limit, meaning)                            \
+    {                                                                                      \
+        key, is_option, CELL_KIND_##kind, CELL_NEED_##need, offsetof(struct cell, member), \
+            sizeof(((struct cell *)NULL)->member), limit, meaning                          \
+    }
+
+/* Writing, reading and hashing (so comparing too) go by these rows, in this order. */
+static const struct cell_field fields[] = {
+#define CELL(member, key, kind, need, limit, meaning) \
+    ROW(key, false, kind, need, member, LIMIT_OF_##kind(member, limit), meaning),
+#define OPTION(member, key, kind, need, limit, meaning) \
+    ROW(key, true, kind, need, options.member, LIMIT_OF_##kind(member, limit), meaning),
+#include "spec/cell.def"
 };
 
-static const char *const precision_names[] = {
-#define X(name, text) text,
-    CELL_PRECISION_MAP(X)
-#undef X
-};
-
-static const char *const data_names[] = {
-#define X(name, text) text,
-    CELL_DATA_MAP(X)
-#undef X
-};
-
-static const char *const moe_names[] = {
-#define X(name, text) text,
-    CELL_MOE_MAP(X)
-#undef X
-};
-
-static const char *const compile_names[] = {
-#define X(name, text) text,
-    CELL_COMPILE_MAP(X)
-#undef X
-};
-
-static const char *const source_names[] = {
-#define X(name, text) text,
-    CELL_SOURCE_MAP(X)
-#undef X
-};
+const struct cell_field *cell_field_at(size_t index)
+{
+    return index < ARRAY_COUNT(fields) ? &fields[index] : NULL;
+}
 
 const char *cell_mode_name(enum cell_mode mode)
 {
-    ASSERT((size_t)mode < ARRAY_COUNT(mode_names));
-    return mode_names[mode];
+    ASSERT((size_t)mode < ARRAY_COUNT(mode_words));
+    return mode_words[mode];
 }
 
 const char *cell_precision_name(enum cell_precision precision)
 {
-    ASSERT((size_t)precision < ARRAY_COUNT(precision_names));
-    return precision_names[precision];
+    ASSERT((size_t)precision < ARRAY_COUNT(precision_words));
+    return precision_words[precision];
 }
 
 const char *cell_data_name(enum cell_data data)
 {
-    ASSERT((size_t)data < ARRAY_COUNT(data_names));
-    return data_names[data];
-}
-
-static enum status word_parse(const char *what, const char *text, const char *const *names,
-                              size_t names_count, int *ret_index, struct err *err)
-{
-    for (size_t i = 0; i < names_count; i++) {
-        if (strcmp(names[i], text) == 0) {
-            *ret_index = (int)i;
-            return STATUS_OK;
-        }
-    }
-    struct nearest_hint hint;
-    return ERR(err, STATUS_INVALID, "there is no %s '%.60s'; %s", what, text,
-               nearest_hint(&hint, "", text, names, names_count));
-}
-
-enum status cell_mode_parse(const char *text, enum cell_mode *ret, struct err *err)
-{
-    int index = 0;
-    enum status status = word_parse("mode", text, mode_names, ARRAY_COUNT(mode_names), &index, err);
-    if (status == STATUS_OK)
-        *ret = (enum cell_mode)index;
-    return status;
-}
-
-enum status cell_precision_parse(const char *text, enum cell_precision *ret, struct err *err)
-{
-    int index = 0;
-    enum status status =
-        word_parse("precision", text, precision_names, ARRAY_COUNT(precision_names), &index, err);
-    if (status == STATUS_OK)
-        *ret = (enum cell_precision)index;
-    return status;
-}
-
-enum status cell_data_parse(const char *text, enum cell_data *ret, struct err *err)
-{
-    int index = 0;
-    enum status status =
-        word_parse("data format", text, data_names, ARRAY_COUNT(data_names), &index, err);
-    if (status == STATUS_OK)
-        *ret = (enum cell_data)index;
-    return status;
+    ASSERT((size_t)data < ARRAY_COUNT(data_words));
+    return data_words[data];
 }
 
 uint64_t cell_tokens_per_step(const struct cell *cell)
@@ -112,116 +82,37 @@ uint64_t cell_tokens_per_step(const struct cell *cell)
     return cell->mode == CELL_MODE_DECODE ? rows : rows * cell->seq_len;
 }
 
-/* --- the fields: one row each ------------------------------------------------------------------
- *
- * Writing, reading and hashing (so comparing too) go by these rows, in this order: it is part of
- * every id. tokmark_worker/cell.py has the same rows for the Python workers, and docs/protocol.md
- * describes them; tests/protocol/test_open_fields.py compares the three. */
-
-enum field_type {
-    FIELD_TEXT,  /* char array */
-    FIELD_HASH,  /* char array: hash_id() of a file's content; hashed itself without its letter */
-    FIELD_WORD,  /* enum or bool: its value is the index of a word */
-    FIELD_COUNT, /* uint32_t, from `least` on */
-    FIELD_SEED,  /* uint64_t as text: JSON readers in other languages round integers past 2^53 */
-    FIELD_MODEL, /* struct model_spec */
-    FIELD_SETTINGS, /* char array: the text of a JSON object; "" = none */
-    FIELD_OPTIONS,  /* the object of option_fields */
-};
-
-enum field_need {
-    NEED_ALWAYS,   /* required */
-    NEED_PATH,     /* required, not hashed: where a file lies does not change what is measured */
-    NEED_IF_SET,   /* written, and hashed, only where it is not zero; absent or null = zero. New
-                    * fields are of this kind, so that the ids of other cells stay as they are */
-    NEED_UNHASHED, /* written only where it is not zero, never hashed: not what is measured */
-    NEED_BESIDE, /* as NEED_IF_SET, but written too where another field of the same object is set */
-};
-
-struct field {
-    const char *key;
-    enum field_type type;
-    enum field_need need;
-    size_t offset; /* in struct cell, for options too */
-    size_t bytes;  /* of the member; a text is shorter */
-    uint32_t least;
-    const char *const *words; /* borrowed: static */
-    size_t words_count;
-    const char *what; /* the field's name in errors about a word; NULL = its key */
-};
-
-#define AT(member) \
-    .offset = offsetof(struct cell, member), .bytes = sizeof(((struct cell *)NULL)->member)
-#define WORDS(names) .words = (names), .words_count = ARRAY_COUNT(names)
-
-/* of keeps_defaults */
-static const char *const figures_names[] = {"preset", "own"};
-/* of trusts_code */
-static const char *const trust_names[] = {"no", "yes"};
-/* of skips_memory_check */
-static const char *const memory_check_names[] = {"on", "off"};
-
-static const struct field fields[] = {
-    {"engine", FIELD_TEXT, NEED_ALWAYS, AT(engine)},
-    {"framework", FIELD_TEXT, NEED_ALWAYS, AT(framework)},
-    {"model", FIELD_MODEL, NEED_ALWAYS, AT(model)},
-    {"model_source", FIELD_TEXT, NEED_ALWAYS, AT(model_source)},
-    {"model_ref", FIELD_TEXT, NEED_IF_SET, AT(model_ref)},
-    {"options", FIELD_OPTIONS, NEED_IF_SET, AT(options)},
-    {"device", FIELD_TEXT, NEED_ALWAYS, AT(device)},
-    {"precision", FIELD_WORD, NEED_ALWAYS, AT(precision), WORDS(precision_names)},
-    {"mode", FIELD_WORD, NEED_ALWAYS, AT(mode), WORDS(mode_names)},
-    {"seq_len", FIELD_COUNT, NEED_ALWAYS, AT(seq_len), .least = 1},
-    {"batch_size", FIELD_COUNT, NEED_ALWAYS, AT(batch_size), .least = 1},
-    {"threads", FIELD_COUNT, NEED_ALWAYS, AT(threads_count), .least = 0},
-    {"seed", FIELD_SEED, NEED_ALWAYS, AT(seed)},
-    {"data", FIELD_WORD, NEED_ALWAYS, AT(data), WORDS(data_names), .what = "data format"},
-    {"data_hash", FIELD_HASH, NEED_ALWAYS, AT(data_hash)},
-    {"weights_hash", FIELD_HASH, NEED_ALWAYS, AT(weights_hash)},
-    {"data_path", FIELD_TEXT, NEED_PATH, AT(data_path)},
-    {"weights_path", FIELD_TEXT, NEED_PATH, AT(weights_path)},
-    {"memory_check", FIELD_WORD, NEED_UNHASHED, AT(skips_memory_check), WORDS(memory_check_names)},
-};
-
-static const struct field option_fields[] = {
-    {"moe", FIELD_WORD, NEED_BESIDE, AT(options.moe), WORDS(moe_names)},
-    {"compile", FIELD_WORD, NEED_BESIDE, AT(options.compile), WORDS(compile_names)},
-    {"source", FIELD_WORD, NEED_BESIDE, AT(options.source), WORDS(source_names)},
-    {"figures", FIELD_WORD, NEED_BESIDE, AT(options.keeps_defaults), WORDS(figures_names)},
-    {"trust_remote_code", FIELD_WORD, NEED_IF_SET, AT(options.trusts_code), WORDS(trust_names)},
-    {"set", FIELD_SETTINGS, NEED_IF_SET, AT(options.settings_json)},
-};
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static bool is_set(const struct field *field, const struct cell *cell)
+static bool is_set(const struct cell_field *field, const struct cell *cell)
 {
     const char *at = (const char *)cell + field->offset;
-    switch (field->type) {
-    case FIELD_TEXT:
-    case FIELD_HASH:
-    case FIELD_SETTINGS: return at[0] != '\0';
-    case FIELD_WORD:
-    case FIELD_COUNT:
-    case FIELD_SEED:
+    switch (field->kind) {
+    case CELL_KIND_TEXT:
+    case CELL_KIND_HASH:
+    case CELL_KIND_SETTINGS: return at[0] != '\0';
+    case CELL_KIND_WORD:
+    case CELL_KIND_FLAG:
+    case CELL_KIND_COUNT:
+    case CELL_KIND_SEED:
         for (size_t i = 0; i < field->bytes; i++)
             if (at[i] != 0)
                 return true;
         return false;
-    case FIELD_MODEL: return true;
-    case FIELD_OPTIONS: break;
+    case CELL_KIND_MODEL: return true;
+    case CELL_KIND_OPTIONS: break;
     }
-    for (size_t i = 0; i < ARRAY_COUNT(option_fields); i++)
-        if (is_set(&option_fields[i], cell))
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
+        if (fields[i].is_option && is_set(&fields[i], cell))
             return true;
     return false;
 }
 
-static const char *word_get(const struct field *field, const void *at)
+static const char *word_get(const struct cell_field *field, const void *at)
 {
     bool truth = false;
     unsigned index = 0;
-    if (field->bytes == sizeof(truth)) {
+    if (field->kind == CELL_KIND_FLAG) {
         memcpy(&truth, at, sizeof(truth));
         index = truth ? 1 : 0;
     } else {
@@ -242,57 +133,62 @@ static void write_settings(const char *key, const char *text, struct json_writer
     json_decref(settings);
 }
 
+static void write_fields(const struct cell *cell, struct json_writer *writer, bool is_option,
+                         bool is_canonical);
+
 /* `is_canonical` is the form that is hashed. */
-static void write_field(const struct field *field, const struct cell *cell,
+static void write_field(const struct cell_field *field, const struct cell *cell,
                         struct json_writer *writer, bool is_canonical)
 {
     const char *at = (const char *)cell + field->offset;
     uint32_t count = 0;
     uint64_t seed = 0;
-    char text[24];
-    bool is_if_set = field->need == NEED_IF_SET || field->need == NEED_UNHASHED;
-    bool is_unhashed = field->need == NEED_PATH || field->need == NEED_UNHASHED;
+    char text[CELL_SEED_BYTES];
+    bool is_if_set = field->need == CELL_NEED_IF_SET || field->need == CELL_NEED_UNHASHED;
+    bool is_unhashed = field->need == CELL_NEED_PATH || field->need == CELL_NEED_UNHASHED;
     if ((is_if_set && !is_set(field, cell)) || (is_unhashed && is_canonical))
         return;
-    switch (field->type) {
-    case FIELD_TEXT: json_field_string(writer, field->key, at); break;
-    case FIELD_HASH:
+    switch (field->kind) {
+    case CELL_KIND_TEXT: json_field_string(writer, field->key, at); break;
+    case CELL_KIND_HASH:
         json_field_string(writer, field->key, is_canonical ? hash_id_digits(at) : at);
         break;
-    case FIELD_WORD: json_field_string(writer, field->key, word_get(field, at)); break;
-    case FIELD_COUNT:
+    case CELL_KIND_WORD:
+    case CELL_KIND_FLAG: json_field_string(writer, field->key, word_get(field, at)); break;
+    case CELL_KIND_COUNT:
         memcpy(&count, at, sizeof(count));
         json_field_u64(writer, field->key, count);
         break;
-    case FIELD_SEED:
+    case CELL_KIND_SEED:
         memcpy(&seed, at, sizeof(seed));
         (void)snprintf(text, sizeof(text), "%" PRIu64, seed);
         json_field_string(writer, field->key, text);
         break;
-    case FIELD_MODEL:
+    case CELL_KIND_MODEL:
         json_put_key(writer, field->key);
         model_spec_write(&cell->model, writer);
         break;
-    case FIELD_SETTINGS: write_settings(field->key, at, writer); break;
-    case FIELD_OPTIONS:
+    case CELL_KIND_SETTINGS: write_settings(field->key, at, writer); break;
+    case CELL_KIND_OPTIONS:
         json_put_key(writer, field->key);
         json_begin_object(writer);
-        for (size_t i = 0; i < ARRAY_COUNT(option_fields); i++)
-            write_field(&option_fields[i], cell, writer, is_canonical);
+        write_fields(cell, writer, true, is_canonical);
         json_end_object(writer);
         break;
     }
 }
 
-static void write_fields(const struct cell *cell, struct json_writer *writer, bool is_canonical)
+static void write_fields(const struct cell *cell, struct json_writer *writer, bool is_option,
+                         bool is_canonical)
 {
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
-        write_field(&fields[i], cell, writer, is_canonical);
+        if (fields[i].is_option == is_option)
+            write_field(&fields[i], cell, writer, is_canonical);
 }
 
 void cell_write(const struct cell *cell, struct json_writer *writer)
 {
-    write_fields(cell, writer, false);
+    write_fields(cell, writer, false, false);
 }
 
 void cell_id(const struct cell *cell, char id[HASH_ID_BYTES])
@@ -303,7 +199,7 @@ void cell_id(const struct cell *cell, char id[HASH_ID_BYTES])
     struct json_writer writer;
     json_writer_init(&writer, &text);
     json_begin_object(&writer);
-    write_fields(cell, &writer, true);
+    write_fields(cell, &writer, false, true);
     json_end_object(&writer);
     ASSERT(!text.failed);
     hash_id(text.data, text.length_bytes, id);
@@ -334,7 +230,7 @@ bool cell_needs_memory_of(const struct cell *cell, const struct cell *smaller)
 
 /* One field of the message: what it is called in errors, where its value goes. */
 struct reading {
-    const struct field *field;
+    const struct cell_field *field;
     const char *prefix; /* of the key in errors: "" or "options." */
     const json_t *value;
     char *at;
@@ -354,18 +250,21 @@ static enum status read_text(const struct reading *r, char *ret, size_t ret_byte
 
 static enum status read_word(const struct reading *r, struct err *err)
 {
-    const struct field *field = r->field;
-    int index = 0;
+    const struct cell_field *field = r->field;
     if (!json_is_string(r->value))
         return ERR(err, STATUS_INVALID, "open: '%s%s' must be a string", r->prefix, field->key);
-    enum status status =
-        word_parse(field->what != NULL ? field->what : field->key, json_string_value(r->value),
-                   field->words, field->words_count, &index, err);
-    if (status != STATUS_OK)
-        return status;
+    const char *word = json_string_value(r->value);
+    size_t index = 0;
+    while (index < field->words_count && strcmp(field->words[index], word) != 0)
+        index++;
+    if (index == field->words_count) {
+        struct nearest_hint hint;
+        return ERR(err, STATUS_INVALID, "open: there is no %s%s '%.60s'; %s", r->prefix, field->key,
+                   word, nearest_hint(&hint, "", word, field->words, field->words_count));
+    }
     bool truth = index == 1;
     unsigned value = (unsigned)index;
-    if (field->bytes == sizeof(truth))
+    if (field->kind == CELL_KIND_FLAG)
         memcpy(r->at, &truth, sizeof(truth));
     else
         memcpy(r->at, &value, sizeof(value));
@@ -385,7 +284,7 @@ static enum status read_count(const struct reading *r, struct err *err)
 
 static enum status read_seed(const struct reading *r, struct err *err)
 {
-    char text[24] = "";
+    char text[CELL_SEED_BYTES] = "";
     uint64_t seed = 0;
     enum status status = read_text(r, text, sizeof(text), err);
     if (status == STATUS_OK)
@@ -419,36 +318,46 @@ static enum status read_settings(const struct reading *r, struct err *err)
                           r->field->key, r->field->bytes - 1);
 }
 
-static enum status read_fields(const struct field *rows, size_t count, const char *prefix,
-                               const json_t *object, struct cell *cell, struct err *err)
+static enum status read_fields(const json_t *object, struct cell *cell, bool is_option,
+                               struct err *err);
+
+static enum status read_field(const struct reading *r, struct cell *cell, struct err *err)
 {
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        const struct field *field = &rows[i];
+    switch (r->field->kind) {
+    case CELL_KIND_TEXT:
+    case CELL_KIND_HASH: return read_text(r, r->at, r->field->bytes, err);
+    case CELL_KIND_WORD:
+    case CELL_KIND_FLAG: return read_word(r, err);
+    case CELL_KIND_COUNT: return read_count(r, err);
+    case CELL_KIND_SEED: return read_seed(r, err);
+    case CELL_KIND_MODEL: return read_model(r, cell, err);
+    case CELL_KIND_SETTINGS: return read_settings(r, err);
+    case CELL_KIND_OPTIONS: break;
+    }
+    if (!json_is_object(r->value))
+        return ERR(err, STATUS_INVALID, "open: '%s' must be an object", r->field->key);
+    return read_fields(r->value, cell, true, err);
+}
+
+static enum status read_fields(const json_t *object, struct cell *cell, bool is_option,
+                               struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        const struct cell_field *field = &fields[i];
+        if (field->is_option != is_option)
+            continue;
         struct reading r = {.field = field,
-                            .prefix = prefix,
+                            .prefix = is_option ? "options." : "",
                             .value = json_object_get(object, field->key),
                             .at = (char *)cell + field->offset};
-        bool is_optional = field->need != NEED_ALWAYS && field->need != NEED_PATH;
+        bool is_optional = field->need != CELL_NEED_ALWAYS && field->need != CELL_NEED_PATH;
         if (is_optional && (r.value == NULL || json_is_null(r.value)))
             continue;
-        switch (field->type) {
-        case FIELD_TEXT:
-        case FIELD_HASH: status = read_text(&r, r.at, field->bytes, err); break;
-        case FIELD_WORD: status = read_word(&r, err); break;
-        case FIELD_COUNT: status = read_count(&r, err); break;
-        case FIELD_SEED: status = read_seed(&r, err); break;
-        case FIELD_MODEL: status = read_model(&r, cell, err); break;
-        case FIELD_SETTINGS: status = read_settings(&r, err); break;
-        case FIELD_OPTIONS:
-            if (!json_is_object(r.value))
-                return ERR(err, STATUS_INVALID, "open: '%s' must be an object", field->key);
-            status = read_fields(option_fields, ARRAY_COUNT(option_fields), "options.", r.value,
-                                 cell, err);
-            break;
-        }
+        enum status status = read_field(&r, cell, err);
+        if (status != STATUS_OK)
+            return status;
     }
-    return status;
+    return STATUS_OK;
 }
 
 enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *err)
@@ -456,7 +365,7 @@ enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *e
     struct cell cell = {0};
     if (!json_is_object(object))
         return ERR(err, STATUS_INVALID, "open: must be a JSON object");
-    enum status status = read_fields(fields, ARRAY_COUNT(fields), "", object, &cell, err);
+    enum status status = read_fields(object, &cell, false, err);
     if (status != STATUS_OK)
         return status;
     if (cell.seq_len > cell.model.max_seq_len)

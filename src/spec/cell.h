@@ -7,6 +7,8 @@
 #define SPEC_CELL_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/hash.h"
@@ -16,131 +18,52 @@
 
 #define CELL_WORD_BYTES 32
 #define CELL_PATH_BYTES 1024
+#define CELL_SEED_BYTES 24
 
-#define CELL_MODE_MAP(X) \
-    X(TRAIN, "train")    \
-    X(INFER, "infer")    \
-    X(DECODE, "decode")
+/* enum cell_mode, enum cell_precision, ...: the values of words. */
+#define CELL_ENUM_TEXT(member, bytes)
+#define CELL_ENUM_HASH(member, bytes)
+#define CELL_ENUM_WORD(member, ...) enum cell_##member{__VA_ARGS__};
+#define CELL_ENUM_FLAG(member, ...)
+#define CELL_ENUM_COUNT(member, least)
+#define CELL_ENUM_SEED(member, bytes)
+#define CELL_ENUM_MODEL(member, none)
+#define CELL_ENUM_SETTINGS(member, bytes)
+#define CELL_ENUM_OPTIONS(member, none)
+#define W(constant, word)                               constant,
+#define CELL(member, key, kind, need, limit, meaning)   CELL_ENUM_##kind(member, limit)
+#define OPTION(member, key, kind, need, limit, meaning) CELL_ENUM_##kind(member, limit)
+#include "spec/cell.def"
 
-enum cell_mode {
-#define X(name, text) CELL_MODE_##name,
-    CELL_MODE_MAP(X)
-#undef X
-        CELL_MODE_COUNT
-};
+#define CELL_MODE_COUNT                     (CELL_MODE_DECODE + 1)
+#define CELL_PRECISION_COUNT                (CELL_PRECISION_INT8 + 1)
 
-/* Precisions as users ask for them; what really ran is in the worker's provenance. */
-#define CELL_PRECISION_MAP(X) \
-    X(FP32, "fp32")           \
-    X(TF32, "tf32")           \
-    X(BF16, "bf16")           \
-    X(BF16_PURE, "bf16-pure") \
-    X(FP16, "fp16")           \
-    X(INT8, "int8")
+#define CELL_MEMBER_TEXT(member, bytes)     char member[bytes];
+#define CELL_MEMBER_HASH(member, bytes)     char member[bytes];
+#define CELL_MEMBER_WORD(member, words)     enum cell_##member member;
+#define CELL_MEMBER_FLAG(member, words)     bool member;
+#define CELL_MEMBER_COUNT(member, least)    uint32_t member;
+#define CELL_MEMBER_SEED(member, bytes)     uint64_t member;
+#define CELL_MEMBER_MODEL(member, none)     struct model_spec member;
+#define CELL_MEMBER_SETTINGS(member, bytes) char member[bytes];
+#define CELL_MEMBER_OPTIONS(member, none)   struct cell_options member;
 
-enum cell_precision {
-#define X(name, text) CELL_PRECISION_##name,
-    CELL_PRECISION_MAP(X)
-#undef X
-        CELL_PRECISION_COUNT
-};
-
-/* How a data file is read; AUTO decides by content: see data/tokens.h. */
-#define CELL_DATA_MAP(X)      \
-    X(SYNTHETIC, "synthetic") \
-    X(AUTO, "auto")           \
-    X(UINT16, "uint16")       \
-    X(UINT32, "uint32")       \
-    X(TEXT, "text")
-
-enum cell_data {
-#define X(name, text) CELL_DATA_##name,
-    CELL_DATA_MAP(X)
-#undef X
-        CELL_DATA_COUNT
-};
-
-/* How a mixture of experts is computed: the chosen experts only, or all of them and masked. */
-#define CELL_MOE_MAP(X) \
-    X(ROUTED, "routed") \
-    X(PUBLISHED, "published")
-
-enum cell_moe {
-#define X(name, text) CELL_MOE_##name,
-    CELL_MOE_MAP(X)
-#undef X
-        CELL_MOE_COUNT
-};
-
-#define CELL_COMPILE_MAP(X) \
-    X(OFF, "off")           \
-    X(DEFAULT, "default")   \
-    X(MAX_AUTOTUNE, "max-autotune")
-
-enum cell_compile {
-#define X(name, text) CELL_COMPILE_##name,
-    CELL_COMPILE_MAP(X)
-#undef X
-        CELL_COMPILE_COUNT
-};
-
-/* Whose code makes a preset's model: AUTO takes the user's own package where one is found. */
-#define CELL_SOURCE_MAP(X) \
-    X(AUTO, "auto")        \
-    X(BUILTIN, "builtin")
-
-enum cell_source {
-#define X(name, text) CELL_SOURCE_##name,
-    CELL_SOURCE_MAP(X)
-#undef X
-        CELL_SOURCE_COUNT
-};
-
-/* What only engines that run a user's own model have; all zero = a preset, as it comes. Written,
- * and hashed, only where it is not zero, so that ids of other cells do not depend on it. */
+/* All zero = a preset, as it comes. */
 struct cell_options {
-    enum cell_moe moe;
-    enum cell_compile compile;
-    enum cell_source source;
-    bool keeps_defaults; /* nobody named a preset: a package found keeps its own settings */
-    bool trusts_code;    /* code that lies in a transformers folder may run */
-    char settings_json[CELL_PATH_BYTES]; /* JSON object of strings: settings of the model's own
-                                          * configuration; "" = none */
+#define OPTION(member, key, kind, need, limit, meaning) CELL_MEMBER_##kind(member, limit)
+#include "spec/cell.def"
+};
+
+/* Members by spec/cell.def, which says what each is. Of `model`, max_seq_len is already set to
+ * seq_len; with a model_ref it holds only what such a model may ask for. */
+struct cell {
+#define CELL(member, key, kind, need, limit, meaning) CELL_MEMBER_##kind(member, limit)
+#include "spec/cell.def"
 };
 
 const char *cell_mode_name(enum cell_mode mode);
 const char *cell_precision_name(enum cell_precision precision);
 const char *cell_data_name(enum cell_data data);
-/* Errors name the nearest valid word. */
-MUST_CHECK enum status cell_mode_parse(const char *text, enum cell_mode *ret, struct err *err);
-MUST_CHECK enum status cell_precision_parse(const char *text, enum cell_precision *ret,
-                                            struct err *err);
-MUST_CHECK enum status cell_data_parse(const char *text, enum cell_data *ret, struct err *err);
-
-struct cell {
-    char engine[CELL_PATH_BYTES];       /* "native", or "exec:COMMAND" */
-    struct model_spec model;            /* max_seq_len already set to seq_len */
-    char model_source[CELL_WORD_BYTES]; /* "preset", "factory", "hf": where `model` comes from */
-    char model_ref[CELL_PATH_BYTES]; /* "pkg.module:NAME", "/DIR/FILE.py:NAME", "hf:/DIR"; "" = the
-                                      * preset. With one `model` holds only what such a model may
-                                      * ask for */
-    struct cell_options options;
-    char device[CELL_WORD_BYTES]; /* "cpu", "cuda:0" */
-    enum cell_precision precision;
-    enum cell_mode mode;
-    uint32_t seq_len;
-    uint32_t batch_size;
-    uint32_t threads_count; /* 0 = the engine decides */
-    uint64_t seed;
-    enum cell_data data;
-    char data_path[CELL_PATH_BYTES];    /* empty for synthetic */
-    char data_hash[HASH_ID_BYTES];      /* of the file's content; empty for synthetic */
-    char weights_path[CELL_PATH_BYTES]; /* safetensors to start from; empty = initialised from seed
-                                         */
-    char weights_hash[HASH_ID_BYTES];   /* of the file's content; empty without one */
-    bool skips_memory_check; /* a worker tries what it predicts not to fit. Not part of the id */
-    char framework[CELL_WORD_BYTES]; /* name in records: "native", "pytorch-sandbox" */
-};
 
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */
 uint64_t cell_tokens_per_step(const struct cell *cell);
@@ -159,5 +82,50 @@ void cell_id(const struct cell *cell, char id[HASH_ID_BYTES]);
 void cell_write(const struct cell *cell, struct json_writer *writer);
 /* Reads them back; every field checked, as a worker must not trust its host. */
 MUST_CHECK enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *err);
+
+/* --- the rows themselves, for documents and tests ----------------------------------------------
+ */
+
+#define CELL_KIND_MAP(X) \
+    X(TEXT)              \
+    X(HASH)              \
+    X(WORD)              \
+    X(FLAG)              \
+    X(COUNT)             \
+    X(SEED)              \
+    X(MODEL)             \
+    X(SETTINGS)          \
+    X(OPTIONS)
+
+enum cell_kind {
+#define X(name) CELL_KIND_##name,
+    CELL_KIND_MAP(X)
+#undef X
+};
+
+enum cell_need {
+    CELL_NEED_ALWAYS,
+    CELL_NEED_PATH,
+    CELL_NEED_IF_SET,
+    CELL_NEED_UNHASHED,
+    CELL_NEED_BESIDE
+};
+
+/* A row of spec/cell.def. */
+struct cell_field {
+    const char *key;
+    bool is_option; /* a key of `options` */
+    enum cell_kind kind;
+    enum cell_need need;
+    size_t offset; /* in struct cell, for options too */
+    size_t bytes;  /* of the member; a text is shorter */
+    uint32_t least;
+    const char *const *words; /* borrowed: static */
+    size_t words_count;
+    const char *meaning; /* Markdown */
+};
+
+/* In the order of the table; NULL past the last. */
+const struct cell_field *cell_field_at(size_t index);
 
 #endif

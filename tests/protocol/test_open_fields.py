@@ -1,9 +1,9 @@
-"""The fields of a cell are rows in src/spec/cell.c. The Python workers' rows and the table of `open` in
-docs/protocol.md must say the same: names, types, limits and words."""
+"""The fields of a cell are rows of src/spec/cell.def: the program and the Python workers must hold to the same ones."""
 import copy
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import MISSING, fields
 
@@ -11,61 +11,23 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+TOKMARK = os.environ["TOKMARK_BINARY"]
 sys.path.insert(0, os.path.join(ROOT, "src", "engines", "python"))
 
 from tokmark_worker import cell as python_cell  # noqa: E402
-from tokmark_worker.protocol import ProtocolError  # noqa: E402
-
-# FIELD_x in C -> what the Python row calls it
-KINDS = {
-    "TEXT": "text", "HASH": "text", "WORD": "word", "COUNT": "count", "SEED": "seed", "MODEL": "model",
-    "SETTINGS": "settings", "OPTIONS": "options",
-}  # fmt: skip
-SEED_BYTES = 24
-
+from tokmark_worker.protocol import ProtocolError, encode  # noqa: E402
 
 def read(*path):
     with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
         return file.read()
 
 
-def c_words(source, header, array):
-    """The words of a names array in cell.c: spelt out, or by one of cell.h's maps."""
-    body = re.search(rf"const {array}\[\] = \{{(.*?)\}};", source, re.S).group(1)
-    use = re.search(r"(CELL_\w+_MAP)\(X\)", body)
-    if use:
-        body = re.search(rf"#define {use.group(1)}\(X\)((?:.*\\\n)*.*)", header).group(1)
-    return tuple(re.findall(r'"([^"]+)"', body))
-
-
-def c_bytes(header, member):
-    """The size of a char array of struct cell or struct cell_options."""
-    size = re.search(rf"char {member.split('.')[-1]}\[(\w+)\]", header).group(1)
-    return int(re.search(rf"#define {size}\s+(\d+)", header + read("src", "base", "hash.h")).group(1))
-
-
-def c_rows():
-    """key -> (kind, limit, is it optional)."""
-    source, header = read("src", "spec", "cell.c"), read("src", "spec", "cell.h")
-    found = {}
-    tables = re.findall(r"struct field (\w+)\[\] = \{\n(.*?)\n\};", source, re.S)
-    assert [name for name, _ in tables] == ["fields", "option_fields"]
-    for name, body in tables:
-        rows = re.findall(r'\{"(\w+)", FIELD_(\w+), NEED_(\w+), AT\(([\w.]+)\)([^}]*)\}', body)
-        assert len(rows) == body.count("{") > 0, f"a row of {name} is not understood"
-        for key, kind, need, member, rest in rows:
-            limit = None
-            if kind in ("TEXT", "HASH", "SETTINGS"):
-                limit = c_bytes(header, member)
-            elif kind == "WORD":
-                limit = c_words(source, header, re.search(r"WORDS\((\w+)\)", rest).group(1))
-            elif kind == "COUNT":
-                limit = int(re.search(r"\.least = (\d+)", rest).group(1))
-            elif kind == "SEED":
-                limit = SEED_BYTES
-            prefix = "" if name == "fields" else "options."
-            found[prefix + key] = (KINDS[kind], limit, need in ("IF_SET", "BESIDE", "UNHASHED"))
-    return found
+def program_rows():
+    """key -> (kind as docs/protocol.md says it, words, is it optional)."""
+    out = subprocess.run([TOKMARK, "fields", "--of", "open", "--format", "json"], capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in out.stdout.splitlines()]
+    return {("options." if row["in"] == "options" else "") + row["name"]:
+            (row["kind"], tuple(row["words"]), not row["required"]) for row in rows}
 
 
 def python_rows():
@@ -79,7 +41,11 @@ def python_rows():
 
 
 def test_python_has_the_same_rows():
-    assert python_rows() == c_rows()
+    shown = {"text": "text {}", "seed": "text {}", "count": "count >= {}", "settings": "object, text {}", "word": "word"}
+    assert program_rows() == {
+        key: (shown.get(kind, "object").format(limit), limit if kind == "word" else (), is_optional)
+        for key, (kind, limit, is_optional) in python_rows().items()
+    }
 
 
 def test_a_models_fields_are_the_same():
@@ -92,34 +58,14 @@ def test_a_models_fields_are_the_same():
     assert ours == c_fields
 
 
-def test_the_documents_table_is_the_same():
-    text = read("docs", "protocol.md")
-    section = text[text.index("### open\n") : text.index("\n### run\n")]
-    table = re.search(r"\n\n(\| key .*?)\n\n", section, re.S).group(1)
-    rows = {}
-    for line in table.splitlines()[3:]:
-        key, kind, meaning = (part.strip() for part in line.strip("|").split("|"))
-        rows[key.strip("`")] = (kind, meaning)
-    wanted = c_rows()
-    assert list(rows) and set(rows) == set(wanted)
-    for key, (kind, limit, _) in wanted.items():
-        shown, meaning = rows[key]
-        assert shown == {
-            "text": f"text {limit}",
-            "seed": f"text {limit}",
-            "count": f"count >= {limit}",
-            "settings": f"object, text {limit}",
-        }.get(kind, {"word": "word"}.get(kind, "object")), key
-        if kind == "word":
-            assert tuple(re.search(r"`([^`]+)`", meaning).group(1).split()) == limit, key
-
-
 def request():
+    """With every key: of words that may be absent the last one, which is not the default."""
     message = json.loads(read("tests", "protocol", "open.json"))
-    message["model_ref"] = "mine.model:Mine"
-    message["memory_check"] = "off"
-    message["options"] = {"moe": "published", "compile": "off", "source": "auto",
-                          "figures": "own", "trust_remote_code": "yes", "set": {"n_layer": "2"}}  # fmt: skip
+    message["options"] = {}
+    for key, (kind, limit, is_optional) in python_rows().items():
+        if is_optional and kind != "options":
+            value = {"word": lambda words: words[-1], "text": lambda _: "mine.model:Mine", "settings": lambda _: {"n": "2"}}
+            set_key(message, key, value[kind](limit))
     return message
 
 
@@ -164,3 +110,21 @@ def test_python_holds_to_its_rows(key):
         else:
             with pytest.raises(ProtocolError, match=f"'?{key}"):
                 python_cell.read_cell(message)
+
+
+def test_what_is_absent_is_zero():
+    message = json.loads(read("tests", "protocol", "open.json"))
+    found = python_cell.read_cell(message)
+    for key, (kind, limit, is_optional) in python_rows().items():
+        if is_optional and kind != "options":
+            value = found
+            for part in key.split("."):
+                value = getattr(value, part)
+            assert value == {"word": limit[0] if kind == "word" else None, "text": "", "settings": {}}[kind]
+
+
+def test_a_reply_has_only_keys_that_the_protocol_knows():
+    assert json.loads(encode("memory", {"peak_bytes": 1, "rss_bytes": None})) == {"type": "memory", "peak_bytes": 1}
+    for reply, key in [("ready", "parms_total"), ("block", "params_total"), ("memory", "peak_byte"), ("bye", "loss")]:
+        with pytest.raises(KeyError, match=f"'{reply}' has no key '{key}'"):
+            encode(reply, {key: 1})

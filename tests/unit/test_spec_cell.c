@@ -298,12 +298,16 @@ Test(spec_cell, tokens_of_a_step)
 
 Test(spec_cell, unknown_words_name_the_nearest)
 {
-    enum cell_precision precision = CELL_PRECISION_FP32;
-    struct err err = {0};
-    cr_assert_eq(cell_precision_parse("bf61", &precision, &err), STATUS_INVALID);
-    cr_assert(strstr(err.text, "'bf16'") != NULL, "%s", err.text);
-    enum cell_mode mode = CELL_MODE_INFER;
-    err = (struct err){0};
-    cr_assert_eq(cell_mode_parse("trian", &mode, &err), STATUS_INVALID);
-    cr_assert(strstr(err.text, "'train'") != NULL, "%s", err.text);
+    static const char *const cases[][3] = {{"precision", "bf61", "'bf16'"},
+                                           {"mode", "trian", "'train'"},
+                                           {"data", "unit16", "'uint16'"}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct cell cell = make_cell();
+        json_t *object = written(&cell);
+        json_object_set_new(object, cases[i][0], json_string(cases[i][1]));
+        struct err err = {0};
+        cr_assert_eq(cell_read(object, &cell, &err), STATUS_INVALID);
+        cr_assert(strstr(err.text, cases[i][2]) != NULL, "%s", err.text);
+        json_decref(object);
+    }
 }

@@ -155,7 +155,6 @@ static enum status compute(struct session *session, struct transformer *t, uint3
         free(step_logits);
         return STATUS_OK;
     }
-    case CELL_MODE_COUNT: break;
     }
     return ERR(err, STATUS_UNSUPPORTED, "check: no such mode");
 }

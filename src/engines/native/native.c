@@ -247,7 +247,6 @@ static enum status native_run_step(void *context, struct err *err)
         session_decode_step(t, from, t->shape.T - 1, MATRIX_NONE);
         break;
     }
-    case CELL_MODE_COUNT: UNREACHABLE("no mode");
     }
     session->steps_done++;
     return STATUS_OK;

@@ -257,8 +257,7 @@ static void sandbox_observe(void *context, struct proto_observation *ret_observa
             (0.2 + fall) * (1 + 0.05 * normal_at(sandbox, STREAM_NORM, step));
         break;
     case CELL_MODE_INFER: ret_observation->loss = guess * noise; break;
-    case CELL_MODE_DECODE: /* one token has no target */
-    case CELL_MODE_COUNT: break;
+    case CELL_MODE_DECODE: break; /* one token has no target */
     }
 }
 

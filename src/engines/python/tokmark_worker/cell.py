@@ -1,20 +1,12 @@
-"""A cell, as the `open` message says it (src/spec/cell.c), and the model it is about
+"""A cell, as the `open` message says it (src/spec/cell.def), and the model it is about
 (src/spec/model.c). Every field is checked: a worker does not trust its host."""
 import json
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 
+from . import tables
 from .protocol import ProtocolError, path
 from .setting_text import value_of
 
-MODES = ("train", "infer", "decode")
-PRECISIONS = ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8")
-DATA_FORMS = ("synthetic", "auto", "uint16", "uint32", "text")
-COMPILES = ("off", "default", "max-autotune")
-MOES = ("routed", "published")
-SOURCES = ("auto", "builtin")
-PACKAGE_DEFAULTS = ("preset", "own")
-TRUSTS = ("no", "yes")
-MEMORY_CHECKS = ("on", "off")
 _WORDS_SHOWN_MAX = 12
 _PREFIX_MIN = 3
 
@@ -152,47 +144,19 @@ def _linear(prefix, out, inner, is_expert=False):
     yield f"{prefix}.bias", (out,), is_expert
 
 
-# How a key of `open` is read: by what, and within which limit (bytes of a text with its NUL, the
-# words, the least count). A field with a default may be absent.
-def _row(kind, limit=None, **default):
-    return field(metadata={"kind": kind, "limit": limit}, **default)
+def _rows(name, rows):
+    """A class with the fields of a table of src/spec/cell.def: what is absent is zero."""
+    zeros = {"word": lambda words: words[0], "text": lambda _: "", "settings": lambda _: {},
+             "options": lambda _: Options()}
+    made = []
+    for key, kind, limit, is_required in sorted(rows, key=lambda row: not row[3]):
+        zero = {} if is_required else {"default_factory": lambda at=zeros[kind], limit=limit: at(limit)}
+        made.append((key, object, field(metadata={"kind": kind, "limit": limit}, **zero)))
+    return make_dataclass(name, made, frozen=True)
 
 
-@dataclass(frozen=True)
-class Options:
-    """What only the Python engines have; absent keys keep these."""
-
-    moe: str = _row("word", MOES, default="routed")
-    compile: str = _row("word", COMPILES, default="off")
-    source: str = _row("word", SOURCES, default="auto")  # builtin: our own model, never a package
-    figures: str = _row("word", PACKAGE_DEFAULTS, default="preset")  # own: a package keeps its defaults
-    trust_remote_code: str = _row("word", TRUSTS, default="no")  # of a transformers folder
-    set: dict = _row("settings", 1024, default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of a sweep: one row a field, the same as in src/spec/cell.c."""
-
-    engine: str = _row("text", 1024)
-    framework: str = _row("text", 32)
-    model: ModelSpec = _row("model")
-    model_source: str = _row("text", 32)
-    device: str = _row("text", 32)
-    precision: str = _row("word", PRECISIONS)
-    mode: str = _row("word", MODES)
-    seq_len: int = _row("count", 1)
-    batch_size: int = _row("count", 1)
-    threads: int = _row("count", 0)
-    seed: int = _row("seed", 24)
-    data: str = _row("word", DATA_FORMS)
-    data_hash: str = _row("text", 18)
-    weights_hash: str = _row("text", 18)
-    data_path: str = _row("text", 1024)
-    weights_path: str = _row("text", 1024)
-    memory_check: str = _row("word", MEMORY_CHECKS, default="on")  # off: try what cannot fit
-    model_ref: str = _row("text", 1024, default="")
-    options: Options = _row("options", default_factory=Options)
+Options = _rows("Options", tables.OPTIONS)
+Cell = _rows("Cell", tables.CELL)
 
 
 def _fail(text):
@@ -301,8 +265,7 @@ def _read_rows(kind, message, prefix=""):
     values = {}
     for item in fields(kind):
         value = message.get(item.name)
-        is_optional = item.default is not MISSING or item.default_factory is not MISSING
-        if value is None and is_optional:
+        if value is None and item.default_factory is not MISSING:
             continue
         row = item.metadata
         values[item.name] = READERS[row["kind"]](prefix + item.name, value, row["limit"])

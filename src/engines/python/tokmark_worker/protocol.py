@@ -9,6 +9,8 @@ import math
 import os
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from .tables import REPLIES
+
 VERSION = 1
 LINE_BYTES_MAX = 1024 * 1024
 BLOCK_STEPS_MAX = 10000
@@ -19,6 +21,16 @@ _FIRST_PRIVATE_FD = 3
 _READ_BYTES = 64 * 1024
 _HOST_TYPES = ("hello", "open", "run", "memory", "check", "close")
 _ALL_TYPES = _HOST_TYPES + ("ready", "block", "bye", "error")
+# What the protocol itself needs, beside the values that records take from replies.
+_OWN_KEYS = {
+    "hello": ("version", "engine", "engine_version", "pid", "synthetic"),
+    "ready": ("memory_predicted",),
+    "block": ("steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens"),
+    "memory": ("parts", "rss_bytes", "rss_peak_bytes", "rss_baseline_bytes"),
+    "check": ("loss", "tensors"),
+    "bye": (),
+    "error": ("kind", "text", "needed_bytes", "available_bytes", "scope"),
+}
 
 
 class ProtocolError(Exception):
@@ -96,6 +108,10 @@ class Verbatim(dict):
 
 
 def encode(message_type, fields):
+    """One line. KeyError for a key that such a reply does not have: nobody would ever read it."""
+    for key in fields:
+        if key not in _OWN_KEYS[message_type] and key not in REPLIES.get(message_type, ()):
+            raise KeyError(f"'{message_type}' has no key '{key}'")
     message = {"type": message_type}
     message.update((key, _clean(value)) for key, value in fields.items() if _is_known(value))
     text = json.dumps(message, allow_nan=False, separators=(",", ":"))
@@ -113,6 +129,14 @@ def _clean(value):
     if isinstance(value, dict) and not isinstance(value, Verbatim):
         return {key: _clean(inner) for key, inner in value.items() if _is_known(inner)}
     return value
+
+
+def cut_texts(message_type, fields):
+    """Texts within what the protocol allows them; an empty one says nothing."""
+    most = {"text 64": WORD_BYTES_MAX, "text 512, cut": TEXT_BYTES_MAX}
+    for key, kind in REPLIES[message_type].items():
+        if kind in most:
+            fields[key] = cut(fields.get(key) or "", most[kind]) or None
 
 
 def cut(text, bytes_max):

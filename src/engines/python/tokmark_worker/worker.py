@@ -158,11 +158,7 @@ class Worker:
         self._rss_baseline = rss[0] if rss else None
         ready = self._engine.open(cell)
         self._state = "open"
-        for key in ("tokens_data", "notes", "forward_call", "loss_source", "compiled",
-                    "dtype_buffers", "dtype_kept", "framework_settings"):
-            ready[key] = protocol.cut(ready.get(key) or "", protocol.TEXT_BYTES_MAX) or None
-        for key in ("model_source", "backend", "dtype_param", "dtype_compute", "dtype_accumulate"):
-            ready[key] = protocol.cut(ready.get(key) or "", protocol.WORD_BYTES_MAX) or None
+        protocol.cut_texts("ready", ready)
         self._send("ready", ready)
 
     def _run(self, message):
