@@ -11,25 +11,11 @@
 
 /* How it is measured is the same on both sides; what and on what may differ. */
 const char *const ab_common_names[] = {
-    "engine",  "model",        "set",         "moe",
-    "compile", "model-source", "python",      "trust-remote-code",
-    "weights", "data",         "data-format", "seed",
-    "device",  "precision",    "mode",        "seq",
-    "batch",   "warmup",       "sync",        "threads",
-    "timeout", "memory-limit", "launch",      "foreign-load",
-    "dry-run", "quiet",        "help",        NULL};
+    RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "warmup",  "sync",  "threads", "timeout", "memory-limit",
+    "launch",       "foreign-load",  "dry-run", "quiet", "help",    NULL};
 
-static const char *const side_names[] = {"engine",      "model",
-                                         "set",         "moe",
-                                         "compile",     "model-source",
-                                         "python",      "trust-remote-code",
-                                         "weights",     "data",
-                                         "data-format", "seed",
-                                         "device",      "precision",
-                                         "mode",        "seq",
-                                         "batch",       "threads",
-                                         "timeout",     "memory-limit",
-                                         "launch",      NULL};
+static const char *const side_names[] = {RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "threads", "timeout",
+                                         "memory-limit", "launch",        NULL};
 
 #define TARGET(member) .offset = offsetof(struct ab_side_options, member)
 

@@ -108,8 +108,7 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     run.engine = side->engine;
     run.model = options->model;
     run.settings = options->run.settings;
-    run.seed = options->run.seed;
-    run.threads = options->run.threads;
+    run.cell = options->run.cell;
     run.weights = value_for(setup, &options->weights, side->engine);
     run.device = device != NULL ? device : "cpu";
     status = check_as_run("device", "device", run.device, err);

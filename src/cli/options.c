@@ -28,7 +28,7 @@ static bool is_left_out(const struct options_table *table, const struct option *
     if (i == table->base_count)
         return false;
     const char *const *name = table->base_names;
-    while (*name != NULL && strcmp(*name, row->name) != 0)
+    while (*name != NULL && strcmp(*name, row->name) != 0 && strcmp(*name, row->group) != 0)
         name++;
     return *name == NULL;
 }
@@ -199,6 +199,16 @@ static enum status check_text(const struct option *row, const char *text, struct
     return row->check != NULL ? row->check(text, err) : STATUS_OK;
 }
 
+/* A number or a choice into its target, which has room for row->max. */
+static void store_number(const struct option *row, uint64_t value, void *field)
+{
+    uint32_t narrow = (uint32_t)value;
+    ASSERT(row->bytes == 0 || row->bytes == sizeof(value) || row->bytes == sizeof(narrow));
+    ASSERT(row->bytes != sizeof(narrow) || narrow == value);
+    memcpy(field, row->bytes == sizeof(narrow) ? (void *)&narrow : (void *)&value,
+           row->bytes == sizeof(narrow) ? sizeof(narrow) : sizeof(value));
+}
+
 /* One value of a row into its target. */
 static enum status set_value(const struct option *row, const char *text, void *target,
                              struct err *err)
@@ -213,19 +223,30 @@ static enum status set_value(const struct option *row, const char *text, void *t
     switch (row->type) {
     case OPTION_HELP: break;
     case OPTION_FLAG: *(bool *)field = true; break;
-    case OPTION_TEXT: *(const char **)field = text; break;
+    case OPTION_TEXT:
+        if (row->bytes == 0)
+            *(const char **)field = text;
+        else
+            (void)snprintf(field, row->bytes, "%s", text); /* max is less */
+        break;
     case OPTION_TEXTS:
     case OPTION_WORDS: return set_texts(text, field, err);
     case OPTION_CHOICE: {
         struct option_picks one = {0};
         status = pick(row, text, &one, err);
         if (status == STATUS_OK)
-            *(uint64_t *)field = one.values[0];
+            store_number(row, one.values[0], field);
         return status;
     }
     case OPTION_CHOICES: return pick_list(row, text, field, err);
     case OPTION_NUMBER:
-    case OPTION_BYTES: return set_number(row, text, field, err);
+    case OPTION_BYTES: {
+        uint64_t number = 0;
+        status = set_number(row, text, &number, err);
+        if (status == STATUS_OK)
+            store_number(row, number, field);
+        return status;
+    }
     case OPTION_REAL: return set_real(row, text, field, err);
     case OPTION_DURATION: return num_parse_duration_ns(text, field, err);
     case OPTION_AXIS: return plan_axis_add(field, text, (uint32_t)row->max, err);

@@ -60,6 +60,8 @@ struct option {
     char short_name;  /* 0 = none */
     enum option_type type;
     size_t offset;   /* of the target in the command's struct */
+    size_t bytes;    /* of a target that is an enum or uint32_t (CHOICE, NUMBER) or a char array
+                      * (TEXT); 0: the target is of the type's own kind */
     const char *arg; /* placeholder in help: "N"; NULL for flags */
     const char *def; /* default as text; lists: words between spaces; or NULL */
     uint64_t min, max;
@@ -67,6 +69,9 @@ struct option {
     const struct option_choice *aliases; /* other words for the same values: taken, not listed */
     const char *group;                   /* heading in help */
     const char *help;
+    /* (optional) the engines that take this flag, words between spaces ("exec:" stands for any
+     * command); `run` refuses it for others. NULL = every engine. */
+    const char *engines;
     unsigned programs; /* bits of the program names that know this flag; 0 = all */
     bool takes_flags;  /* TEXT: the next word is the value, though it begins with '-' */
     /* (optional) a further rule on a TEXT or TEXTS value, known without the other flags. */
@@ -85,7 +90,8 @@ struct options_table {
     const struct option *rows;
     size_t rows_count;
     /* Rows of another command, behind its own: their targets lie at the start of this command's
-     * struct. Flags are those of them whose names are in base_names, which ends with NULL. */
+     * struct. Flags are those of them whose names, or groups, are in base_names, which ends with
+     * NULL. */
     const struct option *base_rows; /* NULL = none */
     size_t base_count;
     const char *const *base_names;

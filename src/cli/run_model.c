@@ -64,7 +64,7 @@ static bool takes_own_models(const struct engine_ops *ops)
 /* May a package of the user's own stand behind the preset, with settings that no preset has? */
 static bool has_own_settings(const struct run_options *options, const struct engine_ops *ops)
 {
-    return takes_own_models(ops) && options->model_source == CELL_SOURCE_AUTO &&
+    return takes_own_models(ops) && options->cell.options.source == CELL_SOURCE_AUTO &&
            strncmp(options->model, PACKAGE, strlen(PACKAGE)) == 0;
 }
 

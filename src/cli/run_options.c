@@ -1,13 +1,11 @@
 #include "cli/run_options.h"
 
+#include "cli/cell_choices.h"
 #include "cli/command.h"
 #include "cli/commands/run.h"
 #include "cli/run_words.h"
 #include "proto/message.h"
-#include "spec/cell.h"
 
-#define GROUP_WHAT     "What to run"
-#define GROUP_SWEEP    "Sweep: every combination is one cell; lists take several values"
 #define GROUP_LONG     "How long"
 #define GROUP_LIMITS   "Limits"
 #define GROUP_OUTPUT   "Output"
@@ -39,35 +37,6 @@ const struct option_default run_defaults_bench_jax[] = {
     {"out", "_bench_jax"},   {NULL, NULL},
 };
 
-const struct option_choice run_mode_choices[] = {
-#define X(name, text) {text, CELL_MODE_##name},
-    CELL_MODE_MAP(X)
-#undef X
-        {NULL, 0}};
-
-const struct option_choice run_mode_aliases[] = {
-    {"training", CELL_MODE_TRAIN},
-    {"inference", CELL_MODE_INFER},
-    {"prefill", CELL_MODE_INFER},
-    {"forward", CELL_MODE_INFER},
-    {"generate", CELL_MODE_DECODE},
-    {"generation", CELL_MODE_DECODE},
-    {NULL, 0},
-};
-
-static const struct option_choice precision_choices[] = {
-#define X(name, text) {text, CELL_PRECISION_##name},
-    CELL_PRECISION_MAP(X)
-#undef X
-        {NULL, 0}};
-
-const struct option_choice run_precision_aliases[] = {
-    {"float32", CELL_PRECISION_FP32},  {"float", CELL_PRECISION_FP32},
-    {"single", CELL_PRECISION_FP32},   {"full", CELL_PRECISION_FP32},
-    {"bfloat16", CELL_PRECISION_BF16}, {"float16", CELL_PRECISION_FP16},
-    {"half", CELL_PRECISION_FP16},     {NULL, 0},
-};
-
 static const struct option_choice data_format_choices[] = {
     {"auto", CELL_DATA_AUTO},
     {"uint16", CELL_DATA_UINT16},
@@ -82,24 +51,6 @@ static const struct option_choice sync_choices[] = {
 static const struct option_choice when_choices[] = {
     {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
-static const struct option_choice moe_choices[] = {
-#define X(name, text) {text, CELL_MOE_##name},
-    CELL_MOE_MAP(X)
-#undef X
-        {NULL, 0}};
-
-static const struct option_choice compile_choices[] = {
-#define X(name, text) {text, CELL_COMPILE_##name},
-    CELL_COMPILE_MAP(X)
-#undef X
-        {NULL, 0}};
-
-static const struct option_choice source_choices[] = {
-#define X(name, text) {text, CELL_SOURCE_##name},
-    CELL_SOURCE_MAP(X)
-#undef X
-        {NULL, 0}};
-
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
 static const struct option_choice switch_choices[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
 static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
@@ -108,6 +59,9 @@ static const struct option_choice drift_choices[] = {
 const struct option_choice run_auto_choices[] = {{"auto", 0}, {NULL, 0}};
 
 #define TARGET(member) .offset = offsetof(struct run_options, member)
+/* Straight into the cell that a worker is sent: a member of spec/cell.def. */
+#define CELL_TARGET(member) \
+    TARGET(cell.member), .bytes = sizeof(((struct run_options *)NULL)->cell.member)
 
 static const struct option run_rows[] = {
     {.name = "engine",
@@ -116,7 +70,7 @@ static const struct option run_rows[] = {
      .arg = "NAME",
      .def = "native",
      .max = CELL_PATH_BYTES - 1,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .check = run_check_engine,
      .word_at = run_engine_at,
      .help = "what runs the model: one of `tokmark engines`, or exec:COMMAND for any program that "
@@ -127,7 +81,7 @@ static const struct option run_rows[] = {
      .arg = "MODEL",
      .def = "superintelligence-tiny",
      .max = CELL_PATH_BYTES - 1,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .word_at = run_preset_at,
      .help =
          "one of `tokmark models`, or the path of a .json file like those in models/; for engines "
@@ -138,7 +92,7 @@ static const struct option run_rows[] = {
      TARGET(settings),
      .arg = "KEY=VALUE",
      .max = MODEL_NAME_BYTES - 1,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .check = run_check_setting,
      .help = "another value for the model: --set layers_count=2 dropout=0; for a model of your own "
              "a parameter, a field of its configuration, or of a nested one: text.dim=64. Commas "
@@ -146,40 +100,44 @@ static const struct option run_rows[] = {
              "to the value"},
     {.name = "moe",
      .type = OPTION_CHOICE,
-     TARGET(moe),
+     CELL_TARGET(options.moe),
      .arg = "HOW",
      .def = "routed",
-     .choices = moe_choices,
-     .group = GROUP_WHAT,
+     .choices = cell_moe_choices,
+     .engines = "pytorch jax exec:",
+     .group = RUN_GROUP_WHAT,
      .help = "pytorch, jax: compute the chosen experts, or as published every expert for every "
              "token"},
     {.name = "compile",
      .type = OPTION_CHOICE,
-     TARGET(compile),
+     CELL_TARGET(options.compile),
      .arg = "HOW",
      .def = "off",
-     .choices = compile_choices,
-     .group = GROUP_WHAT,
+     .choices = cell_compile_choices,
+     .engines = "pytorch exec:",
+     .group = RUN_GROUP_WHAT,
      .help = "pytorch: torch.compile in this mode"},
     {.name = "model-source",
      .type = OPTION_CHOICE,
-     TARGET(model_source),
+     CELL_TARGET(options.source),
      .arg = "WHOSE",
      .def = "auto",
-     .choices = source_choices,
-     .group = GROUP_WHAT,
+     .choices = cell_source_choices,
+     .engines = "pytorch jax exec:",
+     .group = RUN_GROUP_WHAT,
      .help = "pytorch: auto uses your superintelligence package if found, builtin never"},
     {.name = "trust-remote-code",
      .type = OPTION_FLAG,
-     TARGET(trusts_code),
-     .group = GROUP_WHAT,
+     CELL_TARGET(options.trusts_code),
+     .group = RUN_GROUP_WHAT,
      .help = "pytorch, --model hf:DIR: run the model's own code in DIR"},
     {.name = "python",
      .type = OPTION_TEXT,
      TARGET(python),
      .arg = "PATH",
      .max = CELL_PATH_BYTES - 1,
-     .group = GROUP_WHAT,
+     .engines = "pytorch jax",
+     .group = RUN_GROUP_WHAT,
      .help = "pytorch, jax: the interpreter, or a virtual environment's folder; otherwise "
              "$TOKMARK_PYTHON, an active environment, .venv, tokmark setup's, python3"},
     {.name = "weights",
@@ -187,7 +145,7 @@ static const struct option run_rows[] = {
      TARGET(weights),
      .arg = "FILE",
      .max = CELL_PATH_BYTES - 1,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .help = "start from these weights (safetensors: a file, an index of several, or their "
              "folder) instead of random ones"},
     {.name = "data",
@@ -196,7 +154,7 @@ static const struct option run_rows[] = {
      .arg = "FILE",
      .def = "synthetic",
      .max = CELL_PATH_BYTES - 1,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .help = "tokens to use: a file, or synthetic for uniform random ones"},
     {.name = "data-format",
      .type = OPTION_CHOICE,
@@ -204,17 +162,17 @@ static const struct option run_rows[] = {
      .arg = "FORM",
      .def = "auto",
      .choices = data_format_choices,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .help =
          "how the file is read; auto recognises llm.c's header, reads other .bin files as uint16, "
          "and the rest as text with one token per byte"},
     {.name = "seed",
      .type = OPTION_NUMBER,
-     TARGET(seed),
+     CELL_TARGET(seed),
      .arg = "N",
      .def = "0",
      .max = INT64_MAX,
-     .group = GROUP_WHAT,
+     .group = RUN_GROUP_WHAT,
      .help = "seed of weights, tokens and dropout"},
 
     {.name = "device",
@@ -223,7 +181,7 @@ static const struct option run_rows[] = {
      .arg = "DEVICE",
      .def = "cpu",
      .max = CELL_WORD_BYTES - 1,
-     .group = GROUP_SWEEP,
+     .group = RUN_GROUP_SWEEP,
      .check = run_check_device,
      .word_at = run_device_at,
      .help = "cpu, cuda:N or tpu; gpu is cuda:0"},
@@ -233,7 +191,7 @@ static const struct option run_rows[] = {
      .arg = "NAME",
      .def = "gpu",
      .max = CELL_WORD_BYTES - 1,
-     .group = GROUP_SWEEP,
+     .group = RUN_GROUP_SWEEP,
      .programs = PROGRAM_BENCH_JAX,
      .check = run_check_platform,
      .word_at = run_platform_at,
@@ -243,18 +201,18 @@ static const struct option run_rows[] = {
      TARGET(precisions),
      .arg = "NAME",
      .def = "fp32",
-     .choices = precision_choices,
-     .aliases = run_precision_aliases,
-     .group = GROUP_SWEEP,
+     .choices = cell_precision_choices,
+     .aliases = cell_precision_aliases,
+     .group = RUN_GROUP_SWEEP,
      .help = "of the computation; float32, bfloat16, half and similar names also work"},
     {.name = "mode",
      .type = OPTION_CHOICES,
      TARGET(modes),
      .arg = "NAME",
      .def = "train infer",
-     .choices = run_mode_choices,
-     .aliases = run_mode_aliases,
-     .group = GROUP_SWEEP,
+     .choices = cell_mode_choices,
+     .aliases = cell_mode_aliases,
+     .group = RUN_GROUP_SWEEP,
      .help = "train: forward, loss, backward, optimizer; infer: forward, also called prefill; "
              "decode: one token per step, also called generate"},
     {.name = "seq",
@@ -263,7 +221,7 @@ static const struct option run_rows[] = {
      .arg = "N",
      .def = "128",
      .max = SEQ_LEN_MAX,
-     .group = GROUP_SWEEP,
+     .group = RUN_GROUP_SWEEP,
      .help = "tokens in a row; also 128,512, 128-2048*2, 64-256+64 and 4k"},
     {.name = "batch",
      .type = OPTION_AXIS,
@@ -271,7 +229,7 @@ static const struct option run_rows[] = {
      .arg = "N",
      .def = "4",
      .max = BATCH_SIZE_MAX,
-     .group = GROUP_SWEEP,
+     .group = RUN_GROUP_SWEEP,
      .help = "rows in a step"},
 
     {.name = "steps",
@@ -341,7 +299,7 @@ static const struct option run_rows[] = {
 
     {.name = "threads",
      .type = OPTION_NUMBER,
-     TARGET(threads),
+     CELL_TARGET(threads_count),
      .arg = "N",
      .def = "auto",
      .min = 1,

@@ -7,6 +7,7 @@
 
 #include "cli/options.h"
 #include "plan/plan.h"
+#include "spec/cell.h"
 
 enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
 
@@ -14,18 +15,15 @@ enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
 #define RUN_DRIFT_AUTO  UINT64_MAX
 
 struct run_options {
+    struct cell cell; /* members that flags set as they are; the rest is zero (run_setup.c) */
     /* what to run */
     const char *engine;
     const char *model;
     struct option_texts settings; /* key=value */
     const char *python;           /* NULL = the engine chooses */
-    uint64_t moe;                 /* enum cell_moe */
-    uint64_t compile;             /* enum cell_compile */
-    uint64_t model_source;        /* enum cell_source */
     const char *weights;          /* NULL = none */
     const char *data;             /* "synthetic" or a path */
     uint64_t data_format;         /* enum cell_data */
-    uint64_t seed;
     /* sweep */
     const char *device;
     const char *platform; /* bench_jax's word for it; NULL elsewhere */
@@ -42,7 +40,6 @@ struct run_options {
     uint64_t sync;         /* enum proto_sync */
     double canary_minutes; /* 0 = off */
     /* limits */
-    uint64_t threads; /* 0 = the engine decides */
     uint64_t timeout_ns;
     uint64_t memory_limit_bytes; /* 0 = by what is available */
     const char *launch;          /* NULL = none */
@@ -52,7 +49,6 @@ struct run_options {
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;
-    bool trusts_code; /* of a transformers folder */
     bool can_resume;
     bool wants_zip;
     bool is_sandbox;
@@ -64,11 +60,11 @@ struct run_options {
     bool is_strict; /* warnings count for the exit code */
 };
 
-/* What other commands take too: every mode; "auto" for 0. */
-extern const struct option_choice run_mode_choices[];
-extern const struct option_choice run_mode_aliases[];
-extern const struct option_choice run_precision_aliases[];
-extern const struct option_choice run_auto_choices[];
+/* Sections that other commands take whole, by these names in their lists. */
+#define RUN_GROUP_WHAT  "What to run"
+#define RUN_GROUP_SWEEP "Sweep: every combination is one cell; lists take several values"
+
+extern const struct option_choice run_auto_choices[]; /* "auto" for 0 */
 
 /* Published defaults, over those of `tokmark run`. */
 extern const struct option_default run_defaults_bench_pytorch[];

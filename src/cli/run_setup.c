@@ -25,24 +25,28 @@ static bool is_given(const struct given *given, const char *name)
     return options_given(given->table, given->seen, name);
 }
 
-static bool takes_flag(const struct engine_ops *ops, const char *flag)
+/* Is the engine in the row's list? */
+static bool is_taker(const struct option *row, const char *engine)
 {
-    for (size_t i = 0; ops->flags != NULL && ops->flags[i] != NULL; i++)
-        if (strcmp(ops->flags[i], flag) == 0)
+    const char *word = strncmp(engine, "exec:", strlen("exec:")) == 0 ? "exec:" : engine;
+    size_t length = strlen(word);
+    for (const char *at = row->engines; *at != '\0'; at += strcspn(at, " "), at += *at == ' ')
+        if (strcspn(at, " ") == length && strncmp(at, word, length) == 0)
             return true;
     return false;
 }
 
 /* A flag that the engine does not take: says which do. */
-static enum status refuse_flag(const char *engine, const char *flag, struct err *err)
+static enum status refuse_flag(const char *engine, const struct option *row, struct err *err)
 {
     char takers[128] = "";
     size_t length = 0;
     for (unsigned i = 0; i < engine_list_count && length < sizeof(takers); i++)
-        if (takes_flag(engine_list[i], flag))
+        if (is_taker(row, engine_list[i]->name))
             length += (size_t)snprintf(takers + length, sizeof(takers) - length, "%s%s",
                                        length > 0 ? " or " : "", engine_list[i]->name);
-    return ERR(err, STATUS_INVALID, "--%s is for --engine %s, not '%.60s'", flag, takers, engine);
+    return ERR(err, STATUS_INVALID, "--%s is for --engine %s, not '%.60s'", row->name, takers,
+               engine);
 }
 
 /* Flags that only some engines take. An exec: engine may know what a cell's options are; its
@@ -50,17 +54,12 @@ static enum status refuse_flag(const char *engine, const char *flag, struct err 
 static enum status check_engine_flags(const char *engine, const struct given *given,
                                       struct err *err)
 {
-    const struct engine_ops *ops = engine_find(engine);
     if (is_given(given, "compile") && strcmp(engine, "jax") == 0)
         return ERR(err, STATUS_INVALID, "--compile is for --engine pytorch: jax always compiles");
-    for (unsigned i = 0; i < engine_list_count; i++) {
-        const char *const *flags = engine_list[i]->flags;
-        for (size_t k = 0; flags != NULL && flags[k] != NULL; k++) {
-            bool is_taken =
-                ops != NULL ? takes_flag(ops, flags[k]) : strcmp(flags[k], "python") != 0;
-            if (!is_taken && is_given(given, flags[k]))
-                return refuse_flag(engine, flags[k], err);
-        }
+    for (size_t i = 0; i < options_rows_count(given->table); i++) {
+        const struct option *row = options_row(given->table, i);
+        if (row->engines != NULL && given->seen->is_given[i] && !is_taker(row, engine))
+            return refuse_flag(engine, row, err);
     }
     return STATUS_OK;
 }
@@ -126,11 +125,11 @@ static enum status take_weights(const struct run_options *options, struct cell *
     return take_file("weights", path, hash, cell->weights_path, cell->weights_hash, err);
 }
 
-static enum status take_trust(const struct run_options *options, struct cell *cell, struct err *err)
+static enum status check_trust(const struct run_options *options, const struct cell *cell,
+                               struct err *err)
 {
-    cell->options.trusts_code = options->trusts_code;
     bool may_hold_code = strcmp(options->engine, "pytorch") == 0 && run_ref_is_hf(cell->model_ref);
-    if (options->trusts_code && !may_hold_code)
+    if (cell->options.trusts_code && !may_hold_code)
         return ERR(err, STATUS_INVALID,
                    "--trust-remote-code is for --engine pytorch --model hf:DIR, whose folder may "
                    "hold code; leave it out");
@@ -243,7 +242,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
 {
     struct given given = {table, seen};
     struct run_setup setup = {.options = *options};
-    struct plan_axes axes = {0};
+    struct plan_axes axes = {.base = options->cell};
     struct cell *cell = &axes.base;
     enum status status = check_conflicts(options, &given, err);
     take_engine(options, cell);
@@ -254,7 +253,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     if (status == STATUS_OK)
         status = run_model_take(options, engine_find(cell->engine), cell, err);
     if (status == STATUS_OK)
-        status = take_trust(options, cell, err);
+        status = check_trust(options, cell, err);
     if (status == STATUS_OK)
         status = take_out(options->out, setup.out, err);
     if (status == STATUS_OK)
@@ -262,11 +261,6 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     if (status != STATUS_OK)
         return status;
     take_device(options, cell);
-    cell->threads_count = (uint32_t)options->threads;
-    cell->seed = options->seed;
-    cell->options.moe = (enum cell_moe)options->moe;
-    cell->options.compile = (enum cell_compile)options->compile;
-    cell->options.source = (enum cell_source)options->model_source;
     take_axes(options, &axes);
     take_policy(options, &given, &setup.policy);
     trial_policy_id(&setup.policy, options->launch, setup.policy_id);

@@ -22,7 +22,7 @@ void sweep_order(const struct run_setup *setup, uint32_t trial, size_t *ret_orde
 {
     size_t count = setup->plan.cells_count;
     if (sweep_is_shuffled(setup)) {
-        plan_shuffle(setup->options.seed, trial, count, ret_order);
+        plan_shuffle(setup->options.cell.seed, trial, count, ret_order);
         return;
     }
     for (size_t i = 0; i < count; i++)

@@ -43,10 +43,6 @@ struct engine_ops {
     const char *summary; /* one line, for --help */
     const char *version;
 
-    /* (optional) default: none. Flags of `tokmark run` that not every engine takes and this one
-     * does, without their "--"; ends with NULL. `run` refuses them for the others. */
-    const char *const *flags;
-
     /* (optional) default: the functions below. Turns this process into another program that speaks
      * the protocol; returns only with the reason why not. Such an engine has none of the others. */
     enum status (*become)(const struct engine_start *start, struct err *err);

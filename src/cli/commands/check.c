@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "cli/cell_choices.h"
 #include "cli/check_run.h"
 #include "cli/check_setup.h"
 #include "cli/run_options.h"
@@ -36,7 +37,7 @@ static const struct option check_rows[] = {
      .arg = "NAME",
      .def = "fp32",
      .choices = precision_choices,
-     .aliases = run_precision_aliases,
+     .aliases = cell_precision_aliases,
      .group = GROUP_WHAT,
      .help = "fp32 compares the engines; each lower one is compared with the same engine's fp32"},
     {.name = "mode",
@@ -44,8 +45,8 @@ static const struct option check_rows[] = {
      TARGET(mode),
      .arg = "NAME",
      .def = "train",
-     .choices = run_mode_choices,
-     .aliases = run_mode_aliases,
+     .choices = cell_mode_choices,
+     .aliases = cell_mode_aliases,
      .group = GROUP_WHAT,
      .help = "train: logits, loss and gradients; infer and decode: logits and loss"},
     {.name = "train-steps",

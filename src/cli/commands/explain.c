@@ -289,11 +289,8 @@ static enum exit_code run_explain(const struct invocation *call)
     return code;
 }
 
-static const char *const run_names[] = {
-    "engine", "model",   "set",   "moe",         "compile", "model-source", "trust-remote-code",
-    "python", "weights", "data",  "data-format", "seed",    "device",       "precision",
-    "mode",   "seq",     "batch", "threads",     "timeout", "memory-limit", "launch",
-    "help",   NULL};
+static const char *const run_names[] = {RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "threads", "timeout",
+                                        "memory-limit", "launch",        "help",    NULL};
 
 static const struct option_choice format_choices[] = {
     {"text", FORMAT_TEXT}, {"json", FORMAT_JSON}, {NULL, 0}};

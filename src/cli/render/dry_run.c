@@ -115,7 +115,8 @@ static void append_order(const struct run_setup *setup, struct buf *out)
                     setup->options.canary_minutes);
     if (!sweep_is_shuffled(setup))
         return;
-    buf_appendf(out, "Order: shuffled for each trial, by seed %" PRIu64 "\n", setup->options.seed);
+    buf_appendf(out, "Order: shuffled for each trial, by seed %" PRIu64 "\n",
+                setup->options.cell.seed);
     size_t *order =
         cells_count * trials <= ORDER_SHOWN_MAX ? calloc(cells_count, sizeof(*order)) : NULL;
     for (uint32_t trial = 0; order != NULL && trial < trials; trial++) {

@@ -97,14 +97,10 @@ static enum status become_jax(const struct engine_start *start, struct err *err)
     return become("jax", start, err);
 }
 
-static const char *const jax_flags[] = {"moe", "model-source", "python", NULL};
-static const char *const pytorch_flags[] = {"moe", "compile", "model-source", "python", NULL};
-
 const struct engine_ops jax_engine = {
     .name = "jax",
     .summary = "JAX models, your own or ours, in your own Python",
     .version = "",
-    .flags = jax_flags,
     .become = become_jax,
 };
 
@@ -112,6 +108,5 @@ const struct engine_ops pytorch_engine = {
     .name = "pytorch",
     .summary = "PyTorch models, your own or ours, in your own Python",
     .version = "",
-    .flags = pytorch_flags,
     .become = become_pytorch,
 };

@@ -1,0 +1,127 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/run_options.h"
+#include "cli/run_setup.h"
+#include "engines/engine.h"
+
+/* The words a row's flag takes when it is not at its default, and how the cell then says it. */
+struct flag_case {
+    char flag[OPTION_WORD_BYTES];
+    char value[OPTION_WORD_BYTES]; /* "" = none */
+    char engine[32];
+};
+
+static struct flag_case case_of(const struct option *row)
+{
+    struct flag_case flag = {.engine = "native"};
+    (void)snprintf(flag.flag, sizeof(flag.flag), "--%s", row->name);
+    if (row->engines != NULL)
+        (void)snprintf(flag.engine, sizeof(flag.engine), "%.*s", (int)strcspn(row->engines, " "),
+                       row->engines);
+    for (const struct option_choice *c = row->choices; c != NULL && c->name != NULL; c++)
+        (void)snprintf(flag.value, sizeof(flag.value), "%s", c->name);
+    if (row->type == OPTION_NUMBER)
+        (void)snprintf(flag.value, sizeof(flag.value), "%u", 7U);
+    return flag;
+}
+
+/* Does the `open` message of the cell say `value` under a key of the row's member? */
+static void check_sent(const struct option *row, const char *value, const struct cell *cell)
+{
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    struct json_writer writer;
+    json_writer_init(&writer, &out);
+    json_begin_object(&writer);
+    cell_write(cell, &writer);
+    json_end_object(&writer);
+    json_t *sent = json_loads(out.data, 0, NULL);
+    cr_assert_not_null(sent);
+    const struct cell_field *field = NULL;
+    size_t offset = row->offset - offsetof(struct run_options, cell);
+    for (size_t i = 0; field == NULL || field->offset != offset || field->kind == CELL_KIND_OPTIONS;
+         i++) {
+        field = cell_field_at(i);
+        cr_assert_not_null(field, "--%s writes into the cell but not to a field of it", row->name);
+    }
+    const json_t *object = field->is_option ? json_object_get(sent, "options") : sent;
+    const json_t *found = json_object_get(object, field->key);
+    if (json_is_integer(found))
+        cr_assert_eq(json_integer_value(found), 7, "--%s", row->name);
+    else
+        cr_assert_str_eq(json_string_value(found), value, "--%s", row->name);
+    json_decref(sent);
+    buf_release(&out);
+}
+
+/* An option row and a row of spec/cell.def are all that a flag of a worker needs on this side. */
+Test(cli_run_setup, a_row_of_options_is_all_that_a_workers_flag_needs)
+{
+    const size_t cell_start = offsetof(struct run_options, cell);
+    struct options_table table = command_options(&command_run, &program_list[0]);
+    size_t checked_count = 0;
+    for (size_t i = 0; i < options_rows_count(&table); i++) {
+        const struct option *row = options_row(&table, i);
+        if (row->bytes == 0 || row->offset < cell_start ||
+            row->offset >= cell_start + sizeof(struct cell) || row->type == OPTION_FLAG)
+            continue;
+        struct flag_case flag = case_of(row);
+        const char *words[] = {"--engine", flag.engine, flag.flag, flag.value};
+        struct run_options options = {0};
+        struct options_seen seen;
+        struct err err = {0};
+        cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK, "%s", err.text);
+        cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK, "%s",
+                     err.text);
+        struct run_setup setup;
+        cr_assert_eq(run_setup_make(&options, &table, &seen, &setup, &err), STATUS_OK, "%s",
+                     err.text);
+        check_sent(row, flag.value, &setup.plan.cells[0]);
+        run_setup_release(&setup);
+        checked_count++;
+    }
+    cr_assert_geq(checked_count, 5);
+}
+
+/* What a cell is, is asked for in the same way by all that measure or explain one. */
+Test(cli_run_setup, commands_that_open_a_cell_take_every_flag_of_a_worker)
+{
+    const struct command *const commands[] = {&command_ab, &command_noise, &command_explain};
+    for (size_t k = 0; k < ARRAY_COUNT(commands); k++) {
+        struct options_table table = command_options(commands[k], &program_list[0]);
+        for (size_t i = commands[k]->options_count; i < options_rows_count(&table); i++) {
+            const struct option *row = options_row(&table, i);
+            if (row->bytes != 0)
+                cr_assert(option_is_known(&table, row), "%s: --%s", commands[k]->name, row->name);
+        }
+    }
+}
+
+Test(cli_run_setup, an_engines_flag_is_refused_for_the_others)
+{
+    struct options_table table = command_options(&command_run, &program_list[0]);
+    for (size_t i = 0; i < options_rows_count(&table); i++) {
+        const struct option *row = options_row(&table, i);
+        struct flag_case flag = case_of(row);
+        if (row->engines == NULL)
+            continue;
+        for (unsigned e = 0; e < engine_list_count; e++) {
+            const char *name = engine_list[e]->name;
+            const char *words[] = {"--engine", name, flag.flag,
+                                   flag.value[0] != '\0' ? flag.value : "/bin/python"};
+            struct run_options options = {0};
+            struct options_seen seen;
+            struct run_setup setup = {0};
+            struct err err = {0};
+            cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK);
+            cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK);
+            enum status status = run_setup_make(&options, &table, &seen, &setup, &err);
+            bool is_taken = strstr(row->engines, name) != NULL;
+            cr_assert_eq(status == STATUS_OK, is_taken, "--%s, %s: %s", row->name, name, err.text);
+            run_setup_release(&setup);
+        }
+    }
+}
