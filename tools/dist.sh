@@ -8,7 +8,8 @@ name=tokmark-$version-linux-$(uname -m)
 stage=dist/$name
 rm -rf "dist/$name" "dist/$name.tar.gz"
 mkdir -p "$stage/bin" "$stage/benchmarks" "$stage/share/man/man1" \
-    "$stage/share/bash-completion/completions" "$stage/share/doc/tokmark/third_party"
+    "$stage/share/bash-completion/completions" "$stage/share/zsh/site-functions" \
+    "$stage/share/fish/vendor_completions.d" "$stage/share/doc/tokmark/third_party"
 
 cp build-dist/tokmark "$stage/bin/tokmark"
 strip --strip-debug "$stage/bin/tokmark"
@@ -17,6 +18,8 @@ ln -s tokmark "$stage/bin/bench_jax"
 cp benchmarks/*.py benchmarks/README.md "$stage/benchmarks/"
 build-dist/tokmark man >"$stage/share/man/man1/tokmark.1"
 build-dist/tokmark completion bash >"$stage/share/bash-completion/completions/tokmark"
+build-dist/tokmark completion zsh >"$stage/share/zsh/site-functions/_tokmark"
+build-dist/tokmark completion fish >"$stage/share/fish/vendor_completions.d/tokmark.fish"
 cp -r README.md CHANGELOG.md LICENSE docs examples "$stage/share/doc/tokmark/"
 for package in libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev; do
     [ ! -r "/usr/share/doc/$package/copyright" ] ||

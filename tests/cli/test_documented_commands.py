@@ -119,7 +119,7 @@ COMMANDS = {
     "tokmark env --json": Run(),
     "tokmark setup pytorch": Run(),
     "tokmark setup jax --python python3.12": Run("--python", sys.executable),
-    "tokmark completion bash": Run(),
+    "tokmark completion bash": Run(), "tokmark completion zsh": Run(), "tokmark completion fish": Run(),
     "tokmark fields": Run(),
     "tokmark fields --group latency": Run(),
     "tokmark fields --from ready --format json": Run(),

@@ -23,6 +23,8 @@ WRONG = [
     ("help run env", "unexpected"),
     ("completion", "SHELL"),
     ("completion bsah", "'bash'"),
+    ("completion fihs", "'fish'"),
+    ("completion tcsh", "there are bash, zsh, fish"),
     ("worker", "ENGINE"),
     ("worker nul", "'null'"),
     ("env --jsn", "'--json'"),
@@ -345,28 +347,6 @@ def test_the_manual_page_is_clean(call):
                            check=True).stdout
     plain = re.sub(".\x08", "", shown)
     assert [flag for flag in flags if flag not in plain and flag != "--help"] == []
-
-
-def complete(script, *line):
-    """What bash offers for the last word of the line."""
-    code = ('source /dev/stdin; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tokmark; '
-            'printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(["bash", "--norc", "-c", code, "bash", *line], input=script, text=True,
-                          capture_output=True, check=False)
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    return done.stdout.split()
-
-
-def test_completion_offers_commands_flags_and_presets(call):
-    script = call("completion", "bash", code=0).stdout
-    assert complete(script, "tokmark", "ru") == ["run"]
-    assert complete(script, "tokmark", "run", "--dry") == ["--dry-run"]
-    assert complete(script, "tokmark", "run", "--model", "gpt") == ["gpt2-124m"]
-    assert "superintelligence-tiny" in complete(script, "tokmark", "run", "--model", "=", "super")
-    assert complete(script, "tokmark", "run", "--mode", "train", "dec") == ["decode"]
-    assert complete(script, "bench_jax", "--platf") == ["--platform"]
-    assert complete(script, "bench_pytorch", "--platf") == []
-    assert complete(script, "/x/bench_jax", "--platform", "t") == ["tpu"]
 
 
 # --- the published scripts' names in benchmarks/ ---

@@ -83,7 +83,7 @@ Test(cli_options, flags_of_a_base_command)
     buf_init(&help, HELP_BYTES_MAX);
     buf_init(&completion, COMPLETION_BYTES_MAX);
     help_command(&command_ab, &program_list[0], &help);
-    completion_bash(&completion);
+    completion_script(COMPLETION_BASH, &completion);
     cr_assert_not_null(strstr(help.data, "--seq N"));
     cr_assert_null(strstr(help.data, "--zip"));
     cr_assert_not_null(strstr(completion.data, "ab--seq)"));
@@ -124,19 +124,22 @@ static bool mentions_flag(const char *text, const char *name)
     char flag[OPTION_WORD_BYTES];
     (void)snprintf(flag, sizeof(flag), "--%s", name);
     for (const char *at = strstr(text, flag); at != NULL; at = strstr(at + 1, flag))
-        if (strchr(" \n',)", at[strlen(flag)]) != NULL)
+        if (strchr(" \n\t',):", at[strlen(flag)]) != NULL)
             return true;
     return false;
 }
 
 Test(cli_options, help_man_and_completion_tell_of_every_flag)
 {
-    struct buf man, completion;
+    struct buf man, completions[COMPLETION_SHELLS_COUNT];
     buf_init(&man, MAN_BYTES_MAX);
-    buf_init(&completion, COMPLETION_BYTES_MAX);
     man_page(&man);
-    completion_bash(&completion);
-    cr_assert(!man.failed && !completion.failed);
+    cr_assert(!man.failed);
+    for (size_t i = 0; i < COMPLETION_SHELLS_COUNT; i++) {
+        buf_init(&completions[i], COMPLETION_BYTES_MAX);
+        completion_script((enum completion_shell)i, &completions[i]);
+        cr_assert(!completions[i].failed);
+    }
     for (unsigned p = 0; p < program_list_count; p++) {
         for (unsigned c = 0; c < command_list_count; c++) {
             const struct program *program = &program_list[p];
@@ -153,7 +156,8 @@ Test(cli_options, help_man_and_completion_tell_of_every_flag)
                 bool is_known = option_is_known(&table, row);
                 cr_assert_eq(mentions_flag(help.data, row->name), is_known, "%s %s --%s",
                              program->name, command->name, row->name);
-                cr_assert(mentions_flag(completion.data, row->name), "%s", row->name);
+                for (size_t k = 0; k < COMPLETION_SHELLS_COUNT; k++)
+                    cr_assert(mentions_flag(completions[k].data, row->name), "%s", row->name);
             }
             buf_release(&help);
         }
@@ -168,7 +172,8 @@ Test(cli_options, help_man_and_completion_tell_of_every_flag)
         cr_assert(row->type == OPTION_HELP || strstr(man.data, roff) != NULL, "%s", row->name);
     }
     buf_release(&man);
-    buf_release(&completion);
+    for (size_t i = 0; i < COMPLETION_SHELLS_COUNT; i++)
+        buf_release(&completions[i]);
 }
 
 Test(cli_options, the_overview_names_every_command_and_exit_code)
