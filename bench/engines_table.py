@@ -7,7 +7,7 @@
 
 The engines take turns, a whole `tokmark run` each, for --rounds rounds, so that a machine that slows down or is shared
 hits them alike. A row's value is the median over rounds of the cell's median step; behind it the lowest low end
-and the highest high end of the rounds' 95 % intervals. tokens/s is of that median. Nothing is left out: a cell that an
+and the highest high end of the rounds' 95 % intervals. `median_tokens_per_sec` is of that median. Nothing is left out: a cell that an
 engine could not do has its verdict in the row. All records are in --out.
 """
 import argparse
@@ -64,7 +64,7 @@ def cell_of(record):
 
 
 def summary(records):
-    """(milliseconds, interval, tokens/s, peak MiB), or None without any measured round."""
+    """(milliseconds, interval, median tokens/s, peak MiB), or None without any measured round."""
     measured = [r for r in records if r["ms_p50"] is not None and r["verdict"] in ("ok", "unsteady")]
     if not measured:
         return None
@@ -86,7 +86,8 @@ def text(value, form):
 def print_table(by_row, title):
     versions = sorted({r["engine_version"] for rows in by_row.values() for r in rows if r["engine_version"]})
     print(f"{title}; {'; '.join(versions)}\n")
-    print("| mode | seq | batch | engine | rounds | ms/step | 95 % interval | tokens/s | peak MiB | verdicts |")
+    print("| mode | seq | batch | engine | rounds | `ms_p50` | 95 % interval | `median_tokens_per_sec` | peak MiB | "
+          "verdicts |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for (mode, _, seq, batch, way), rows in sorted(by_row.items(), key=lambda item: order(item[0])):
         ms, interval, rate, peak = summary(rows) or (None, "-", None, None)

@@ -75,6 +75,17 @@ static enum status add_intervals(const double *samples, const double *sorted, si
     return status;
 }
 
+/* That of the samples' mean, turned over: the window is proportional to it. */
+static void add_rate_interval(struct measure_summary *summary)
+{
+    const struct measure_interval *mean_95 = &summary->mean_95;
+    if (!mean_95->is_known || !(mean_95->low > 0) || summary->window_ns == 0)
+        return;
+    double total = summary->tokens_per_second * summary->samples_mean_ns;
+    summary->tokens_per_second_95 =
+        (struct measure_interval){true, total / mean_95->high, total / mean_95->low};
+}
+
 enum status measure_summarize(const double *samples, size_t samples_count, uint64_t steps_count,
                               uint64_t window_ns, uint64_t tokens_per_step,
                               struct measure_summary *ret_summary, struct err *err)
@@ -104,9 +115,7 @@ enum status measure_summarize(const double *samples, size_t samples_count, uint6
     free(sorted);
     if (status != STATUS_OK)
         return status;
-    if (summary.median_95.is_known && summary.median_95.low > 0)
-        summary.tokens_per_second_95 = (struct measure_interval){
-            true, tokens * 1e9 / summary.median_95.high, tokens * 1e9 / summary.median_95.low};
+    add_rate_interval(&summary);
     *ret_summary = summary;
     return STATUS_OK;
 }

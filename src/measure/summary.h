@@ -18,7 +18,7 @@ struct measure_summary {
     uint64_t window_ns;
     double tokens_per_second; /* tokens of all steps / window, never a mean of ratios; infinite for
                                * a window of 0 ns, which a record turns into null */
-    struct measure_interval tokens_per_second_95; /* from the median's interval, turned over */
+    struct measure_interval tokens_per_second_95; /* by mean_95, turned over: holds the rate */
     double mean_ns; /* window / steps, so that mean and tokens_per_second say the same */
     double min_ns;
     double max_ns;

@@ -35,6 +35,8 @@ def test_only_a_precision_that_was_asked_for_is_a_verdict(call):
     (record,) = call.records()
     assert (record["verdict"], reasons(record)) == ("ok", [])
     assert warnings(record)[0] == "target_ci_not_met" and "the target is " in record["warnings"][0]["text"]
+    assert record["tokens_per_sec_low"] < record["tokens_per_sec"] < record["tokens_per_sec_high"]
+    assert record["median_tokens_per_sec"] == pytest.approx(record["tokens_per_step"] / record["ms_p50"] * 1e3)
     done = call(*uneven, "--target-ci", "1", "--out", "asked", code=0)
     (asked,) = call.records("asked")
     assert (asked["verdict"], reasons(asked)) == ("unsteady", ["target_ci_not_met"]), done.stderr

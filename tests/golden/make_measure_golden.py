@@ -17,7 +17,7 @@ QUANTILES = [0.1, 0.5, 0.9, 0.95, 0.99, 0.999]
 MASK = (1 << 64) - 1
 UNKNOWN = -1e9
 SUMMARY = ("key count min max stddev median low high p90 p95 p99 p999 effective mean mean_low "
-           "mean_high p90_upper p95_upper p99_upper p999_upper").split()
+           "mean_high p90_upper p95_upper p99_upper p999_upper rate rate_low rate_high").split()
 
 
 def sample(key, counter):
@@ -81,7 +81,14 @@ def summary_case(key, n):
         mean,
         *(bound if bound != UNKNOWN else -1.0 for bound in batches[1:3]),
         *(upper_bound(values, q) if n > 1 else -1.0 for q in (0.9, 0.95, 0.99, 0.999)),
+        *rate_case(n, mean, *batches[1:3]),
     ]
+
+
+def rate_case(n, mean, low, high):
+    """7 tokens a step, of which the window holds 5/4: their mean time's interval, turned over."""
+    rate = 7 * n * 1e9 / int(mean * n * 1.25)
+    return (rate, *((rate * mean / high, rate * mean / low) if low != UNKNOWN and low > 0 else (-1.0, -1.0)))
 
 
 PROBABILITIES = [1e-300, 1e-100, 1e-20, 1e-9, 1e-4, 0.0125, 0.025, 0.05, 0.2, 0.3, 0.4999, 0.5,
