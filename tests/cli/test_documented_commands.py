@@ -121,6 +121,7 @@ COMMANDS = {
     "tokmark setup jax --python python3.12": Run("--python", sys.executable),
     "tokmark completion bash": Run(), "tokmark completion zsh": Run(), "tokmark completion fish": Run(),
     "tokmark fields": Run(),
+    "tokmark fields --of open": Run(),
     "tokmark fields --group latency": Run(),
     "tokmark fields --from ready --format json": Run(),
     "tokmark cat _bench --fields mode,seq_len,batch_size,ms_p50,verdict": Reads(),
