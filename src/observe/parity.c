@@ -18,14 +18,23 @@ static bool is_on(const struct observe_options *options)
     return options->results_dir != NULL;
 }
 
-/* It compares our own presets at the defaults. */
+/* `check` computes with the default of every option that says how; others say whose model it is. */
+static bool is_as_checked(const struct cell *cell)
+{
+    struct cell how = *cell;
+    how.options.source = CELL_SOURCE_AUTO;
+    how.options.keeps_defaults = false;
+    how.options.trusts_code = false;
+    how.options.settings_json[0] = '\0';
+    return !cell_has_options(&how);
+}
+
 static enum status after_trial(void *state, const struct observed *seen, struct err *err)
 {
     struct parity *parity = state;
     const struct client *client = seen->client;
     const struct cell *cell = client->cell;
-    if (!client->has_ready || client->hello.is_synthetic || cell->options.moe != CELL_MOE_ROUTED ||
-        cell->options.compile != CELL_COMPILE_OFF)
+    if (!client->has_ready || client->hello.is_synthetic || !is_as_checked(cell))
         return STATUS_OK;
     struct checks_wanted wanted = {.engine = cell->engine,
                                    .engine_version = client->hello.engine_version,

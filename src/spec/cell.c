@@ -100,12 +100,9 @@ static bool is_set(const struct cell_field *field, const struct cell *cell)
                 return true;
         return false;
     case CELL_KIND_MODEL: return true;
-    case CELL_KIND_OPTIONS: break;
+    case CELL_KIND_OPTIONS: return cell_has_options(cell);
     }
-    for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
-        if (fields[i].is_option && is_set(&fields[i], cell))
-            return true;
-    return false;
+    UNREACHABLE("no kind of field");
 }
 
 static const char *word_get(const struct cell_field *field, const void *at)
@@ -120,6 +117,14 @@ static const char *word_get(const struct cell_field *field, const void *at)
     }
     ASSERT(index < field->words_count);
     return field->words[index];
+}
+
+bool cell_has_options(const struct cell *cell)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
+        if (fields[i].is_option && is_set(&fields[i], cell))
+            return true;
+    return false;
 }
 
 static void write_settings(const char *key, const char *text, struct json_writer *writer)

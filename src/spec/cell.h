@@ -65,6 +65,9 @@ const char *cell_mode_name(enum cell_mode mode);
 const char *cell_precision_name(enum cell_precision precision);
 const char *cell_data_name(enum cell_data data);
 
+/* Is any of its options not zero? */
+bool cell_has_options(const struct cell *cell);
+
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */
 uint64_t cell_tokens_per_step(const struct cell *cell);
 
