@@ -26,6 +26,7 @@ CELL = (
 OPTIONS = (
     ("moe", "word", ("routed", "published",), False),
     ("compile", "word", ("off", "default", "max-autotune",), False),
+    ("attention", "word", ("auto", "flash", "efficient", "cudnn", "math",), False),
     ("source", "word", ("auto", "builtin",), False),
     ("figures", "word", ("preset", "own",), False),
     ("trust_remote_code", "word", ("no", "yes",), False),

@@ -24,7 +24,7 @@ from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
-from .torch_settings import settings_text
+from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make
 from .torch_steps import InferSteps, TrainSteps
 from .torch_weights import load_weights
@@ -91,6 +91,7 @@ class TorchEngine:
         self._device = resolve_device(cell.device)
         self._precision = Precision(cell.precision, cell.mode, self._device)
         self._precision.apply()
+        allow_attention(cell.options.attention)
         if cell.threads > 0:
             torch.set_num_threads(cell.threads)
         self._require_memory_before()
@@ -208,9 +209,10 @@ class TorchEngine:
         if how == "off":
             frames = frames_compiled() - frames_before - frames_of_pytorch()
             self._is_compiled_by_model = frames > 0 or self._is_scripted()
+        is_compiled = how != "off" or self._is_compiled_by_model
+        require_attention(self._cell.options.attention, self._observer.attention_name(), is_compiled)
         if self._cell.mode == "train":
-            is_overwritten = how != "off" or self._is_compiled_by_model
-            self._steps.copies_loss = is_overwritten and self._device.type == "cuda"
+            self._steps.copies_loss = is_compiled and self._device.type == "cuda"
         return time.perf_counter_ns() - begin
 
     def _rng_devices(self):
@@ -255,7 +257,7 @@ class TorchEngine:
             "compiled": compiled,
             "loss_source": self._caller.loss_source,
             "forward_call": self._forward_text(),
-            "framework_settings": settings_text(precision.matmul),
+            "framework_settings": settings_text(precision.matmul, self._cell.options.attention),
             "tf32": precision.tf32,
             "threads": torch.get_num_threads(),
             "load_ns": load_ns,
@@ -384,7 +386,11 @@ class TorchEngine:
 
     def _guard(self, what, function, *args):
         def said_of(error):
-            return oom_error(error, self._device) or model_error(f"{what}: {describe_error(error)}")
+            return (
+                oom_error(error, self._device)
+                or attention_refusal(error, self._cell.options.attention)
+                or model_error(f"{what}: {describe_error(error)}")
+            )
 
         return guarded(said_of, function, *args)
 

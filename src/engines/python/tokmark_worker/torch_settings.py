@@ -1,7 +1,13 @@
 """PyTorch's switches that hold for the whole process, where a model's code has moved them."""
 import torch
 
+from .errors import unsupported
 from .torch_precision import NAMES
+
+# Kernels of scaled_dot_product_attention, and what PyTorch calls their switches.
+_SDP = {"flash": "flash", "efficient": "mem_efficient", "cudnn": "cudnn", "math": "math"}
+# As PyTorch says it, in its releases so far.
+_NO_KERNEL = ("No available kernel", "No viable backend for scaled_dot_product_attention")
 
 
 def matmul_precision():
@@ -18,9 +24,35 @@ def _default_device():
     return torch.empty(0).device
 
 
-def settings_text(applied_matmul):
-    """Those that are not as PyTorch, or --precision, sets them; None when all are. applied_matmul:
-    the matmul precision that --precision asked for."""
+def allow_attention(kernel):
+    """Leaves scaled_dot_product_attention this kernel only (--attention)."""
+    if kernel == "auto":
+        return
+    if not hasattr(torch.backends.cuda, f"enable_{_SDP[kernel]}_sdp"):
+        raise unsupported(f"attention {kernel}: PyTorch {torch.__version__} does not have it; the nearest is auto")
+    for name, switch in _SDP.items():
+        if hasattr(torch.backends.cuda, f"enable_{switch}_sdp"):
+            getattr(torch.backends.cuda, f"enable_{switch}_sdp")(name == kernel)
+
+
+def attention_refusal(error, kernel):
+    """The error of an --attention that PyTorch has no kernel for; None for any other."""
+    if kernel == "auto" or not any(said in str(error) for said in _NO_KERNEL):
+        return None
+    return unsupported(f"attention {kernel}: PyTorch has no such kernel for this device, type, shape, mask and dropout; "
+                       "the nearest is auto")
+
+
+def require_attention(kernel, seen, is_compiled):
+    """Did the model's call use it? A compiler may take the math kernel apart."""
+    is_apart = is_compiled and (kernel, seen) == ("math", "no sdpa call")
+    if kernel != "auto" and seen != f"sdpa {kernel}" and not is_apart:
+        raise unsupported(f"attention {kernel}: the model was called and ran with '{seen}'; the nearest is auto")
+
+
+def settings_text(applied_matmul, attention):
+    """Those that are not as PyTorch or the command line sets them; None when all are. applied_matmul:
+    the matmul precision that --precision asked for; attention: the kernel that --attention did."""
     said = []
     dtype = torch.get_default_dtype()
     if dtype is not torch.float32:
@@ -35,14 +67,15 @@ def settings_text(applied_matmul):
         said.append(f"matmul precision {matmul_precision() or torch.backends.cuda.matmul.fp32_precision}")
     if torch.is_anomaly_enabled():
         said.append("anomaly detection")
-    said += _backend_switches()
+    said += _backend_switches(attention)
     return ", ".join(said) or None
 
 
-def _backend_switches():
+def _backend_switches(attention):
     cudnn = torch.backends.cudnn
     said = [f"cudnn.{name}" for name in ("benchmark", "deterministic") if getattr(cudnn, name)]
-    kernels = {"flash": torch.backends.cuda.flash_sdp_enabled,
-               "mem_efficient": torch.backends.cuda.mem_efficient_sdp_enabled,
-               "math": torch.backends.cuda.math_sdp_enabled}
-    return said + [f"sdp {name} off" for name, is_on in kernels.items() if not is_on()]
+    for name, switch in _SDP.items():
+        is_on = getattr(torch.backends.cuda, f"{switch}_sdp_enabled", lambda: None)()
+        if is_on is not None and is_on != (attention in ("auto", name)):
+            said.append(f"sdp {switch} {'on' if is_on else 'off'}")
+    return said
