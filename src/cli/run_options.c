@@ -249,7 +249,9 @@ static const struct option run_rows[] = {
      .min = 1,
      .max = 1000000000,
      .group = GROUP_LONG,
-     .help = "measure exactly N steps; replaces --target-ci and --max-time"},
+     .help =
+         "measure exactly N steps (disturbed ones again, N more at most); replaces --target-ci and "
+         "--max-time"},
     {.name = "target-ci",
      .type = OPTION_REAL,
      TARGET(target_ci_percent),
@@ -326,9 +328,9 @@ static const struct option run_rows[] = {
      .max = 100,
      .choices = off_choices,
      .group = GROUP_LIMITS,
-     .help =
-         "CPU contention: a cell on the CPU is unsteady if others use more than this share of the "
-         "CPU time available to it; off accepts any"},
+     .help = "interference: a block is set aside if others use more than this share of the cell's "
+             "CPUs, "
+             "or if its threads wait for a CPU; off keeps every block"},
     {.name = "pace",
      .type = OPTION_CHOICE,
      TARGET(pace),

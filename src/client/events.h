@@ -15,6 +15,7 @@ enum event_phase {
     EVENT_OPENING,
     EVENT_WARMUP,
     EVENT_MEASURING,
+    EVENT_WAITING,  /* for others to leave the processors */
     EVENT_CHECKING, /* of `tokmark check` alone */
     EVENT_CLOSING
 };

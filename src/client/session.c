@@ -32,6 +32,7 @@ const char *session_phase_name(enum event_phase phase)
     case EVENT_OPENING: return "open";
     case EVENT_WARMUP: return "warmup";
     case EVENT_MEASURING: return "measure";
+    case EVENT_WAITING: return "wait";
     case EVENT_CHECKING: return "check";
     case EVENT_CLOSING: return "close";
     }
@@ -386,6 +387,22 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
         }
     } while (go_on_waiting(session, &deadline_ns, &is_stopping));
     return false;
+}
+
+bool session_pause(struct session *session, uint64_t pause_ns)
+{
+    uint64_t end_ns = clock_now_ns() + pause_ns;
+    const struct event_listener *events = session->options->events;
+    for (uint64_t now_ns; (now_ns = clock_now_ns()) < end_ns;) {
+        struct pollfd polled = {.fd = session->options->wake_fd, .events = POLLIN};
+        (void)poll(&polled, 1, (int)((end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS));
+        drain_wake(session);
+        if (session_is_interrupted(session) || spawn_has_exited(&session->spawn))
+            return false;
+    }
+    if (events != NULL && events->tick != NULL)
+        events->tick(events->context);
+    return true;
 }
 
 /* --- request and reply --- */

@@ -61,6 +61,9 @@ MUST_CHECK enum status session_start(struct session *session, const struct words
 bool session_ask(struct session *session, const struct proto_host_message *request,
                  enum proto_type expected, struct proto_worker_message *ret_reply);
 
+/* Waits while the worker is idle. False, at once, when a signal has come or the worker is gone. */
+bool session_pause(struct session *session, uint64_t pause_ns);
+
 /* Is a block's window longer than the time that the host saw pass, by more than two clocks can
  * differ? */
 bool session_saw_less(uint64_t window_ns, uint64_t host_ns);

@@ -19,13 +19,17 @@
 enum status outcome_summarize(struct trial *trial, struct err *err)
 {
     const struct measure_state *state = &trial->measure;
-    const struct measure_samples *samples = &state->steady;
+    /* Where not one block was undisturbed, the others are what there is. */
+    bool is_clean = state->steady.count > 0;
+    const struct measure_samples *samples = is_clean ? &state->steady : &state->aside;
     struct measure_summary *summary = &trial->summary;
     if (samples->count == 0)
         return STATUS_OK;
     enum status status =
-        measure_summarize(samples->values, samples->count, state->steady_steps_done,
-                          state->steady_ns, cell_tokens_per_step(trial->cell), summary, err);
+        measure_summarize(samples->values, samples->count,
+                          is_clean ? state->steady_steps_done : state->aside_steps_done,
+                          is_clean ? state->steady_ns : state->aside_ns,
+                          cell_tokens_per_step(trial->cell), summary, err);
     if (status != STATUS_OK)
         return status;
     struct interval_quantile median = {.value = summary->median_ns,
@@ -51,6 +55,7 @@ struct observed trial_observed(const struct trial *trial)
         .client = &trial->client,
         .cell_id = trial->cell_id,
         .summary = trial->has_summary ? &trial->summary : NULL,
+        .interference = &trial->interference,
         .is_sync_per_block = trial->options->policy.is_sync_per_block,
     };
 }
@@ -294,8 +299,10 @@ static void put_times(const struct trial *trial, struct record *record)
     /* What opening took beyond loading and compiling is the harness's, if the worker says. */
     uint64_t opening_ns = ready->load_ns > 0 ? ready->load_ns + ready->trace_ns + ready->compile_ns
                                              : trial->client.open_ns;
-    uint64_t work_ns =
-        trial->client.start_ns + opening_ns + trial->measure.warmup_ns + trial->measure.steady_ns;
+    const struct measure_state *measure = &trial->measure;
+    uint64_t work_ns = trial->client.start_ns + opening_ns + measure->warmup_ns +
+                       measure->steady_ns + measure->aside_ns + measure->lead_in_ns +
+                       measure->paused_ns;
     set_double(record, FACT_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
@@ -495,7 +502,7 @@ static void put_given(const struct trial *trial, struct record *record)
 static void put_stability(const struct trial *trial, struct record *record)
 {
     const struct proto_observation *last = &trial->last;
-    bool has_measured = trial->measure.steady_steps_done > 0;
+    bool has_measured = trial->has_summary;
     const char *missing = has_measured ? NOT_REPORTED : why_missing(trial);
     set_double(record, FACT_LOSS_FIRST, trial->has_loss_first, trial->loss_first, missing);
     put_experts(last, record, missing);

@@ -11,6 +11,7 @@
 #include "measure/drift.h"
 #include "measure/policy.h"
 #include "measure/summary.h"
+#include "observe/interference.h"
 #include "observe/observe.h"
 #include "proto/message.h"
 #include "result/given.h"
@@ -29,15 +30,17 @@ struct trial {
     struct observer observer;
 
     struct measure_state measure;
+    struct interference interference;
     uint64_t blocks_count;
     bool has_loss_first;
     double loss_first;
     struct proto_observation last; /* of the last measured block */
     struct given_blocks given;     /* what blocks said beside time, by the table of facts */
-    uint64_t round_trips_ns;       /* of measured blocks: from one request's making to the next's */
-    uint64_t block_apart_ns; /* of the last block: window, batches, losses; the worker's own */
-    uint64_t waiting_cpu_ns; /* our own processor time while measured blocks ran */
-    uint64_t steps_ns;       /* sum of their steps, where they are synced one by one */
+    uint64_t round_trips_ns; /* of clean measured blocks: from one request's making to the next's */
+    uint64_t block_window_ns; /* of the last block */
+    uint64_t block_apart_ns;  /* the same with batches and losses; the worker's own */
+    uint64_t waiting_cpu_ns;  /* our own processor time while measured blocks ran */
+    uint64_t steps_ns;        /* sum of their steps, where they are synced one by one */
 
     bool has_memory;
     struct proto_memory memory;

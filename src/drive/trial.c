@@ -13,6 +13,8 @@
 
 #define SAMPLES_LINE_BYTES_MAX (1U << 20)
 #define ID_BYTES_MAX           (64 * 1024)
+/* Between two looks at whether others have left the processors. */
+#define PAUSE_LOOK_NS (100 * NS_PER_MS)
 
 static void put_policy(struct json_writer *writer, const struct measure_policy *policy)
 {
@@ -88,10 +90,30 @@ static void open_model(struct trial *trial)
     client_open(&trial->client);
 }
 
-/* One line of raw samples: {"run_id","phase","block","sync","steps","window_ns","ns":[..]}. */
+/* What the cause was found by. */
+static void put_lap(struct json_writer *writer, const struct interference *interference)
+{
+    const struct cpu_lap *lap = &interference->last;
+    json_put_key(writer, "cpus");
+    if (!interference->is_open || !lap->is_known) {
+        json_put_null(writer);
+        return;
+    }
+    json_begin_object(writer);
+    json_field_u64(writer, "count", lap->cpus_count);
+    json_field_u64(writer, "wall_ns", lap->wall_ns);
+    json_field_u64(writer, "wait_ns", lap->waited_ns);
+    json_field_u64(writer, "foreign_ns", lap->foreign_ns);
+    json_field_u64(writer, "steal_ns", lap->stolen_ns);
+    json_field_u64(writer, "throttled_ns", lap->throttled_ns);
+    json_end_object(writer);
+}
+
+/* One line of raw samples: {"run_id","phase","block","set_aside","cpus","sync","steps","window_ns",
+ * "ns":[..]}. */
 static enum status append_samples(const struct trial *trial, struct store *store,
                                   enum measure_phase phase, const struct proto_block *block,
-                                  struct err *err)
+                                  enum interference_cause cause, struct err *err)
 {
     struct buf line;
     struct json_writer writer;
@@ -102,6 +124,12 @@ static enum status append_samples(const struct trial *trial, struct store *store
                       trial->options->origin.run_id != NULL ? trial->options->origin.run_id : "");
     json_field_string(&writer, "phase", phase == MEASURE_WARMUP ? "warmup" : "steady");
     json_field_u64(&writer, "block", trial->blocks_count);
+    json_put_key(&writer, "set_aside");
+    if (cause == INTERFERENCE_NONE)
+        json_put_null(&writer);
+    else
+        json_put_string(&writer, interference_code(cause));
+    put_lap(&writer, &trial->interference);
     json_field_string(&writer, "sync", block->sync == PROTO_SYNC_STEP ? "step" : "block");
     json_field_u64(&writer, "steps", block->steps_count);
     json_field_u64(&writer, "window_ns", block->window_ns);
@@ -123,52 +151,92 @@ static enum status append_samples(const struct trial *trial, struct store *store
 
 /* What a block says beside time. */
 static void take_observation(struct trial *trial, enum measure_phase phase,
-                             const struct proto_block *block)
+                             const struct proto_block *block, bool is_clean)
 {
     const struct proto_observation *seen = &block->observation;
-    given_blocks_add(&trial->given, block, phase == MEASURE_STEADY);
+    given_blocks_add(&trial->given, block, phase == MEASURE_STEADY && is_clean);
     if (phase != MEASURE_STEADY)
         return;
-    if (trial->measure.steady_steps_done == 0) {
+    if (trial->measure.steady_steps_done + trial->measure.aside_steps_done == 0) {
         trial->has_loss_first = isfinite(seen->loss);
         trial->loss_first = seen->loss;
     }
-    for (uint32_t i = 0; block->step_ns != NULL && i < block->steps_count; i++)
+    for (uint32_t i = 0; is_clean && block->step_ns != NULL && i < block->steps_count; i++)
         trial->steps_ns += block->step_ns[i];
     trial->last = *seen;
 }
 
 static enum status take_block(struct trial *trial, struct store *store,
-                              const struct proto_block *block, struct err *err)
+                              const struct proto_block *block, enum interference_cause cause,
+                              struct err *err)
 {
-    enum measure_phase phase = trial->measure.phase;
-    take_observation(trial, phase, block);
+    struct measure_state *measure = &trial->measure;
+    enum measure_phase phase = measure->phase;
+    bool is_clean = cause == INTERFERENCE_NONE;
+    take_observation(trial, phase, block, is_clean);
+    if (phase == MEASURE_STEADY)
+        interference_count(&trial->interference, cause, block->steps_count);
+    trial->block_window_ns = block->window_ns;
     trial->block_apart_ns =
         block->window_ns + block->observation.prepare_ns + block->observation.observe_ns;
-    enum status status = append_samples(trial, store, phase, block, err);
+    enum status status = append_samples(trial, store, phase, block, cause, err);
     if (status == STATUS_OK)
-        status = measure_add_block(&trial->measure, block->steps_count, block->window_ns,
-                                   block->step_ns, err);
+        status = is_clean ? measure_add_block(measure, block->steps_count, block->window_ns,
+                                              block->step_ns, err)
+                          : measure_set_aside(measure, block->steps_count, block->window_ns,
+                                              block->step_ns, err);
     trial->blocks_count++;
     return status;
 }
 
-static enum status run_block(struct trial *trial, struct store *store, uint32_t steps_count,
+static enum status run_block(struct trial *trial, struct store *store,
+                             const struct measure_order *order, enum interference_cause *ret_cause,
                              struct err *err)
 {
     enum proto_sync sync =
         trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
-    bool is_measured = trial->measure.phase == MEASURE_STEADY;
+    bool is_measured = order->phase == MEASURE_STEADY;
+    bool is_first = trial->blocks_count == 0;
     struct proto_block block;
     uint64_t host_ns = 0;
+    interference_begin(&trial->interference);
     uint64_t cpu_before_ns = clock_cpu_ns();
-    if (!client_run(&trial->client, steps_count, sync, is_measured, &block, &host_ns))
+    if (!client_run(&trial->client, order->steps_count, sync, is_measured, &block, &host_ns))
         return STATUS_OK;
-    if (is_measured)
-        trial->waiting_cpu_ns += clock_cpu_ns() - cpu_before_ns;
-    enum status status = take_block(trial, store, &block, err);
+    uint64_t cpu_ns = clock_cpu_ns() - cpu_before_ns;
+    enum interference_cause cause = interference_end(&trial->interference);
+    /* The first step may compile, in processes of its own. */
+    if (is_first)
+        cause = INTERFERENCE_NONE;
+    if (order->is_lead_in)
+        cause = INTERFERENCE_AFTER_PAUSE;
+    if (is_measured && cause == INTERFERENCE_NONE)
+        trial->waiting_cpu_ns += cpu_ns;
+    enum status status = take_block(trial, store, &block, cause, err);
     free(block.step_ns);
+    *ret_cause = cause;
     return status;
+}
+
+/* Others keep the processors busy: rather than to measure what is set aside, wait a while for them
+ * to be done. */
+static void pause_for_others(struct trial *trial)
+{
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t room_ns = measure_pause_max_ns(&trial->measure);
+    bool is_over = false;
+    if (room_ns == 0 || !interference_lasts(&trial->interference))
+        return;
+    enum event_phase phase = trial->client.session.phase;
+    enter_phase(trial, EVENT_WAITING);
+    interference_begin(&trial->interference);
+    while (!is_over && clock_now_ns() - begin_ns < room_ns &&
+           session_pause(&trial->client.session, PAUSE_LOOK_NS))
+        is_over = interference_is_over(&trial->interference);
+    uint64_t paused_ns = clock_now_ns() - begin_ns;
+    trial->interference.paused_ns += paused_ns;
+    measure_add_pause(&trial->measure, paused_ns, is_over);
+    enter_phase(trial, phase);
 }
 
 /* Warm-up, or the measured part of the run. */
@@ -190,18 +258,24 @@ static void end_measuring(struct trial *trial)
 }
 
 /* From deciding on a block to being ready for the next. */
-static void take_round_trip(struct trial *trial, enum measure_phase phase, uint64_t trip_ns)
+static void take_round_trip(struct trial *trial, enum measure_phase phase,
+                            enum interference_cause cause, uint64_t trip_ns)
 {
-    if (phase == MEASURE_STEADY)
+    if (phase == MEASURE_STEADY && cause == INTERFERENCE_NONE)
         trial->round_trips_ns += trip_ns;
-    if (!trial->client.hello.is_synthetic && trip_ns >= trial->block_apart_ns)
-        measure_add_overhead(&trial->measure, trip_ns - trial->block_apart_ns);
+    if (trial->client.hello.is_synthetic || trip_ns < trial->block_apart_ns)
+        return;
+    measure_add_overhead(&trial->measure, trip_ns - trial->block_apart_ns);
+    measure_add_spent(&trial->measure, trial->block_apart_ns - trial->block_window_ns);
 }
 
 static enum status run_blocks(struct trial *trial, struct store *store, struct err *err)
 {
     enum status status = STATUS_OK;
     enum measure_phase told = MEASURE_DONE;
+    const struct client *client = &trial->client;
+    interference_open(&trial->interference, &client, 1,
+                      trial->options->observe.foreign_limit_percent);
     while (status == STATUS_OK && client_can_go_on(&trial->client)) {
         uint64_t before_ns = clock_now_ns();
         struct measure_order order = measure_next(&trial->measure);
@@ -213,11 +287,14 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         }
         told = order.phase;
         uint64_t blocks_count = trial->blocks_count;
-        status = run_block(trial, store, order.steps_count, err);
+        enum interference_cause cause = INTERFERENCE_NONE;
+        status = run_block(trial, store, &order, &cause, err);
         if (trial->blocks_count == blocks_count)
             continue;
         tell_block(trial);
-        take_round_trip(trial, order.phase, clock_now_ns() - before_ns);
+        take_round_trip(trial, order.phase, cause, clock_now_ns() - before_ns);
+        if (cause != INTERFERENCE_NONE && cause != INTERFERENCE_AFTER_PAUSE)
+            pause_for_others(trial);
     }
     end_measuring(trial);
     return status;
@@ -280,6 +357,7 @@ static void trial_free(struct trial *trial)
 {
     client_release(&trial->client);
     observer_release(&trial->observer);
+    interference_close(&trial->interference);
     measure_release(&trial->measure);
     free(trial);
 }

@@ -10,13 +10,13 @@
 #include "measure/interval.h"
 #include "measure/quantile.h"
 #include "measure/steady.h"
+#include "measure/warmup.h"
 
-#define CONFIDENCE            0.95
-#define WARMUP_WINDOW         5
-#define WARMUP_SHORT_WINDOW   3
-#define EXACT_BLOCKS_MIN      10 /* synced per block: enough blocks for an interval of the median */
-#define STEP_ESTIMATE_SAMPLES 3
-#define LONG_BLOCKS_MIN       8 /* of an exact number of steps, over block_target_ns */
+#define CONFIDENCE          0.95
+#define WARMUP_WINDOW       5
+#define WARMUP_SHORT_WINDOW 3
+#define EXACT_BLOCKS_MIN    10 /* synced per block: enough blocks for an interval of the median */
+#define LONG_BLOCKS_MIN     8  /* of an exact number of steps, over block_target_ns */
 
 struct measure_policy measure_policy_default(void)
 {
@@ -63,8 +63,10 @@ void measure_release(struct measure_state *state)
         return;
     free(state->warmup.values);
     free(state->steady.values);
+    free(state->aside.values);
     state->warmup = (struct measure_samples){0};
     state->steady = (struct measure_samples){0};
+    state->aside = (struct measure_samples){0};
 }
 
 /* --- samples --- */
@@ -85,30 +87,32 @@ static enum status samples_reserve(struct measure_samples *samples, size_t more,
     return STATUS_OK;
 }
 
-/* Median of `count` values from `first` on; count <= WARMUP_WINDOW. */
-static double window_median(const struct measure_samples *samples, size_t first, size_t count)
-{
-    double sorted[WARMUP_WINDOW];
-    ASSERT(count <= WARMUP_WINDOW && first + count <= samples->count);
-    memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
-    quantile_sort(sorted, count);
-    return quantile_median(sorted, count);
-}
-
 /* What one step takes now: the median of the last three samples, so that one stall changes no block
  * size. The very first step (compiling, page faults) says nothing once there is another. At least
  * 1. */
 static double step_estimate_ns(const struct measure_state *state)
 {
-    const struct measure_samples *samples =
-        state->steady.count > 0 ? &state->steady : &state->warmup;
-    size_t count = samples->count;
+    size_t count = state->recent_count;
     if (count == 0)
         return 1;
-    double estimate = samples->values[count - 1];
-    if (count >= STEP_ESTIMATE_SAMPLES)
-        estimate = window_median(samples, count - STEP_ESTIMATE_SAMPLES, STEP_ESTIMATE_SAMPLES);
+    double estimate = state->recent_ns[count - 1];
+    if (count == MEASURE_RECENT) {
+        double sorted[MEASURE_RECENT];
+        memcpy(sorted, state->recent_ns, sizeof(sorted));
+        quantile_sort(sorted, MEASURE_RECENT);
+        estimate = quantile_median(sorted, MEASURE_RECENT);
+    }
     return estimate < 1 ? 1 : estimate;
+}
+
+static void add_recent(struct measure_state *state, double step_ns)
+{
+    if (state->recent_count == MEASURE_RECENT)
+        memmove(state->recent_ns, state->recent_ns + 1,
+                (MEASURE_RECENT - 1) * sizeof(state->recent_ns[0]));
+    else
+        state->recent_count++;
+    state->recent_ns[state->recent_count - 1] = step_ns;
 }
 
 /* --- block sizes --- */
@@ -125,13 +129,6 @@ static uint64_t steps_within(double ns, double step_ns)
     if (steps < 1)
         return 1;
     return steps > 1e15 ? (uint64_t)1e15 : (uint64_t)steps;
-}
-
-/* The first step may compile for minutes: it is reported apart and no part of the warm-up's cap. */
-static uint64_t warmup_counted_ns(const struct measure_state *state)
-{
-    uint64_t first_ns = minimum(state->first_step_ns, state->warmup_ns);
-    return state->warmup_ns - first_ns;
 }
 
 static double time_left_ns(uint64_t limit_ns, uint64_t used_ns)
@@ -161,7 +158,7 @@ static uint64_t warmup_block(const struct measure_state *state, uint64_t wished,
     uint64_t steps = minimum(wished, state->warmup_steps_done);
     if (!policy->is_warmup_auto)
         return minimum(steps, policy->warmup_steps - state->warmup_steps_done);
-    double left_ns = time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state));
+    double left_ns = time_left_ns(warmup_time_max_ns(policy), state->spent_ns);
     steps = minimum(steps, steps_within(left_ns, step_ns));
     return minimum(steps, policy->warmup_steps_max - state->warmup_steps_done);
 }
@@ -174,13 +171,14 @@ static uint64_t steady_block(const struct measure_state *state, uint64_t wished,
             uint64_t share = policy->steps_exact / EXACT_BLOCKS_MIN;
             wished = minimum(wished, share > 0 ? share : 1);
         }
+        wished = minimum(wished, policy->steps_exact - state->aside_steps_done);
         return minimum(wished, policy->steps_exact - state->steady_steps_done);
     }
-    double left_ns = time_left_ns(policy->time_max_ns, state->steady_ns);
+    double left_ns = time_left_ns(policy->time_max_ns, state->spent_ns);
     uint64_t steps = minimum(wished, steps_within(left_ns, step_ns));
     if (policy->is_sync_per_block)
         return steps; /* one sample a block: every look is a block's end */
-    steps = minimum(steps, MEASURE_SAMPLES_MAX - state->steady.count);
+    steps = minimum(steps, MEASURE_SAMPLES_MAX - state->steady.count - state->aside.count);
     uint64_t to_look = samples_to_look(state, step_ns);
     if (steps >= to_look)
         return to_look;
@@ -194,6 +192,9 @@ static double block_wish_ns(const struct measure_state *state, double step_ns)
     double target_ns = (double)state->policy.block_target_ns;
     if (state->overhead_blocks_count == 0 || state->policy.is_sync_per_block)
         return target_ns;
+    /* Where disturbances come and go, short blocks lose less to them. */
+    if (state->aside_steps_done > 0)
+        return target_ns;
     double overhead_ns = (double)state->overhead_ns / (double)state->overhead_blocks_count;
     double wish_ns = fmin(overhead_ns / (MEASURE_OVERHEAD_PERCENT / 100), MEASURE_BLOCK_NS_MAX);
     /* Progress moves by blocks, and they are what a killed run leaves on the disk. */
@@ -205,88 +206,19 @@ static double block_wish_ns(const struct measure_state *state, double step_ns)
 struct measure_order measure_next(const struct measure_state *state)
 {
     if (state->phase == MEASURE_DONE)
-        return (struct measure_order){MEASURE_DONE, 0};
-    struct measure_order order = {state->phase, 1};
-    if (state->warmup_steps_done + state->steady_steps_done == 0)
+        return (struct measure_order){MEASURE_DONE, 0, false};
+    struct measure_order order = {state->phase, 1, state->is_lead_in};
+    if (state->recent_count == 0)
         return order; /* the first step is seen apart */
     const struct measure_policy *policy = &state->policy;
     double step_ns = step_estimate_ns(state);
-    uint64_t wished = steps_within(block_wish_ns(state, step_ns), step_ns);
+    double wish_ns = block_wish_ns(state, step_ns);
+    uint64_t wished = steps_within(state->is_lead_in ? MEASURE_LEAD_IN_NS : wish_ns, step_ns);
     wished = minimum(wished, policy->block_steps_max);
     uint64_t steps = state->phase == MEASURE_WARMUP ? warmup_block(state, wished, step_ns)
                                                     : steady_block(state, wished, step_ns);
     order.steps_count = steps > 0 ? (uint32_t)steps : 1;
     return order;
-}
-
-/* --- warm-up's end --- */
-
-static bool is_within(double value, double reference)
-{
-    return fabs(value - reference) <= MEASURE_STEADY_PERCENT / 100 * reference;
-}
-
-/* At the cap, for steps so slow that too few fit: medians of the last five and the five before, or
- * of fewer than ten the last three, the first step not among them. */
-static bool is_short_warmup_steady(const struct measure_samples *samples)
-{
-    size_t count = samples->count;
-    if (count <= WARMUP_SHORT_WINDOW || count >= STEADY_SAMPLES_MIN)
-        return false;
-    if (count >= 2 * WARMUP_WINDOW)
-        return is_within(window_median(samples, count - WARMUP_WINDOW, WARMUP_WINDOW),
-                         window_median(samples, count - 2 * WARMUP_WINDOW, WARMUP_WINDOW));
-    size_t first = count - WARMUP_SHORT_WINDOW;
-    double median = window_median(samples, first, WARMUP_SHORT_WINDOW);
-    for (size_t i = first; i < count; i++)
-        if (!is_within(samples->values[i], median))
-            return false;
-    return true;
-}
-
-static void add_warmup_reason(struct measure_state *state, const struct steady_look *look)
-{
-    char total[NUM_TEXT_BYTES];
-    num_format_duration(state->warmup_ns, total);
-    if (look->window == 0) {
-        reasons_add(&state->reasons, "warmup_not_steady",
-                    "warm-up was capped after %" PRIu64
-                    " steps, %s: the samples are too few or too "
-                    "uneven to tell whether the step time is steady",
-                    state->warmup_steps_done, total);
-        return;
-    }
-    char last[NUM_TEXT_BYTES];
-    char before[NUM_TEXT_BYTES];
-    num_format_duration((uint64_t)look->last, last);
-    num_format_duration((uint64_t)look->before, before);
-    reasons_add(&state->reasons, "warmup_not_steady",
-                "warm-up was capped after %" PRIu64 " steps, %s: the median of its last %zu "
-                "samples was %s, that of the %zu before %s (%+.2g %%; the limit is %.2g %%), with "
-                "a trend of %+.1f standard deviations (the limit is %g)",
-                state->warmup_steps_done, total, look->window / 2, last, look->window / 2, before,
-                100 * (look->last / look->before - 1), 100 * look->accepted / look->before,
-                look->trend_z, STEADY_TREND_Z);
-}
-
-static void update_warmup(struct measure_state *state)
-{
-    const struct measure_policy *policy = &state->policy;
-    if (!policy->is_warmup_auto) {
-        if (state->warmup_steps_done >= policy->warmup_steps)
-            state->phase = MEASURE_STEADY;
-        return;
-    }
-    bool is_capped = state->warmup_steps_done >= policy->warmup_steps_max ||
-                     warmup_counted_ns(state) >= policy->warmup_time_max_ns;
-    struct steady_look look = steady_look_at(state->warmup.values, state->warmup.count);
-    state->is_warmup_steady =
-        look.is_settled || (is_capped && is_short_warmup_steady(&state->warmup));
-    if (!state->is_warmup_steady && !is_capped)
-        return;
-    if (!state->is_warmup_steady)
-        add_warmup_reason(state, &look);
-    state->phase = MEASURE_STEADY;
 }
 
 /* --- the end --- */
@@ -395,10 +327,15 @@ static enum status update_by_precision(struct measure_state *state, struct err *
     bool is_look = state->next_look == count;
     if (is_look)
         state->next_look = look_after(count);
-    bool is_capped = state->steady_ns >= policy->time_max_ns || count >= MEASURE_SAMPLES_MAX;
+    bool is_capped =
+        state->spent_ns >= policy->time_max_ns || count + state->aside.count >= MEASURE_SAMPLES_MAX;
     bool can_end = is_look && state->steady_ns >= time_min_ns(policy);
     if (!is_capped && !can_end)
         return STATUS_OK;
+    if (count == 0) {
+        state->phase = MEASURE_DONE; /* not one clean block */
+        return STATUS_OK;
+    }
 
     struct look look = {0};
     bool is_met = false;
@@ -419,27 +356,53 @@ static enum status update_by_precision(struct measure_state *state, struct err *
     return STATUS_OK;
 }
 
+/* --- blocks --- */
+
+/* Its time, and what its steps took. */
+static void take_time(struct measure_state *state, uint32_t steps_count, uint64_t window_ns,
+                      const uint64_t *step_ns)
+{
+    double mean_ns = (double)window_ns / steps_count;
+    bool is_first = state->recent_count == 0;
+    uint64_t first_ns = step_ns != NULL ? step_ns[0] : (uint64_t)mean_ns;
+    if (is_first)
+        state->first_step_ns = first_ns;
+    /* The first step may compile for minutes: it is reported apart. */
+    state->spent_ns += window_ns - (is_first ? minimum(first_ns, window_ns) : 0);
+    uint32_t count = step_ns != NULL ? steps_count : 1;
+    for (uint32_t i = count > MEASURE_RECENT ? count - MEASURE_RECENT : 0; i < count; i++)
+        add_recent(state, step_ns != NULL ? (double)step_ns[i] : mean_ns);
+    if (state->phase == MEASURE_WARMUP) {
+        state->warmup_steps_done += steps_count;
+        state->warmup_ns += window_ns;
+    }
+}
+
+static enum status add_samples(struct measure_samples *samples, uint32_t steps_count,
+                               uint64_t window_ns, const uint64_t *step_ns, struct err *err)
+{
+    size_t more = step_ns != NULL ? steps_count : 1;
+    enum status status = samples_reserve(samples, more, err);
+    for (size_t i = 0; status == STATUS_OK && i < more; i++)
+        samples->values[samples->count++] =
+            step_ns != NULL ? (double)step_ns[i] : (double)window_ns / steps_count;
+    return status;
+}
+
 enum status measure_add_block(struct measure_state *state, uint32_t steps_count, uint64_t window_ns,
                               const uint64_t *step_ns, struct err *err)
 {
     ASSERT(state->phase != MEASURE_DONE && steps_count > 0);
     bool is_warmup = state->phase == MEASURE_WARMUP;
-    struct measure_samples *samples = is_warmup ? &state->warmup : &state->steady;
-    size_t more = step_ns != NULL ? steps_count : 1;
-    enum status status = samples_reserve(samples, more, err);
+    enum status status = add_samples(is_warmup ? &state->warmup : &state->steady, steps_count,
+                                     window_ns, step_ns, err);
     if (status != STATUS_OK)
         return status;
-
-    double mean_ns = (double)window_ns / steps_count;
-    if (state->warmup_steps_done + state->steady_steps_done == 0)
-        state->first_step_ns = step_ns != NULL ? step_ns[0] : (uint64_t)mean_ns;
-    for (size_t i = 0; i < more; i++)
-        samples->values[samples->count++] = step_ns != NULL ? (double)step_ns[i] : mean_ns;
-
+    take_time(state, steps_count, window_ns, step_ns);
+    state->is_load_lasting = false;
+    state->is_lead_in = false;
     if (is_warmup) {
-        state->warmup_steps_done += steps_count;
-        state->warmup_ns += window_ns;
-        update_warmup(state);
+        warmup_update(state);
         return STATUS_OK;
     }
     state->steady_steps_done += steps_count;
@@ -451,10 +414,82 @@ enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
     return STATUS_OK;
 }
 
+/* A load that stays is what the warm-up has to settle under. */
+static enum status set_aside_in_warmup(struct measure_state *state, uint32_t steps_count,
+                                       uint64_t window_ns, const uint64_t *step_ns, bool is_lead_in,
+                                       struct err *err)
+{
+    enum status status = STATUS_OK;
+    if (state->is_load_lasting && !is_lead_in)
+        status = add_samples(&state->warmup, steps_count, window_ns, step_ns, err);
+    if (status == STATUS_OK)
+        warmup_update(state);
+    return status;
+}
+
+enum status measure_set_aside(struct measure_state *state, uint32_t steps_count, uint64_t window_ns,
+                              const uint64_t *step_ns, struct err *err)
+{
+    ASSERT(state->phase != MEASURE_DONE && steps_count > 0);
+    bool is_lead_in = state->is_lead_in;
+    state->is_lead_in = false;
+    take_time(state, steps_count, window_ns, step_ns);
+    if (state->phase == MEASURE_WARMUP)
+        return set_aside_in_warmup(state, steps_count, window_ns, step_ns, is_lead_in, err);
+    if (is_lead_in) {
+        state->lead_in_ns += window_ns;
+    } else {
+        enum status status = add_samples(&state->aside, steps_count, window_ns, step_ns, err);
+        if (status != STATUS_OK)
+            return status;
+        state->aside_steps_done += steps_count;
+        state->aside_ns += window_ns;
+    }
+    if (state->policy.steps_exact == 0)
+        return update_by_precision(state, err);
+    if (state->aside_steps_done >= state->policy.steps_exact)
+        state->phase = MEASURE_DONE;
+    return STATUS_OK;
+}
+
+void measure_add_spent(struct measure_state *state, uint64_t spent_ns)
+{
+    state->spent_ns += spent_ns;
+}
+
 void measure_add_overhead(struct measure_state *state, uint64_t overhead_ns)
 {
     state->overhead_ns += overhead_ns;
     state->overhead_blocks_count++;
+    state->spent_ns += overhead_ns;
+}
+
+/* --- pauses --- */
+
+uint64_t measure_pause_max_ns(const struct measure_state *state)
+{
+    const struct measure_policy *policy = &state->policy;
+    if (state->phase == MEASURE_DONE || state->is_load_lasting)
+        return 0;
+    double left_ns = 0;
+    if (policy->steps_exact > 0) {
+        double room_ns =
+            MEASURE_PAUSE_NS_MAX + (double)policy->steps_exact * step_estimate_ns(state);
+        left_ns = room_ns - (double)state->paused_ns - (double)state->aside_ns;
+    } else {
+        uint64_t limit_ns =
+            state->phase == MEASURE_WARMUP ? warmup_time_max_ns(policy) : policy->time_max_ns;
+        left_ns = time_left_ns(limit_ns, state->spent_ns);
+    }
+    return left_ns > 0 ? (uint64_t)fmin(left_ns, MEASURE_PAUSE_NS_MAX) : 0;
+}
+
+void measure_add_pause(struct measure_state *state, uint64_t pause_ns, bool is_quiet)
+{
+    state->paused_ns += pause_ns;
+    state->spent_ns += pause_ns;
+    state->is_lead_in = true;
+    state->is_load_lasting = !is_quiet;
 }
 
 /* --- progress --- */
@@ -469,15 +504,14 @@ static double warmup_remaining_ns(const struct measure_state *state, double step
     /* Auto can end at any block from then on. */
     size_t least = STEADY_SAMPLES_MIN;
     double needed = state->warmup.count < least ? (double)(least - state->warmup.count) : 1;
-    return fmin(needed * step_ns,
-                time_left_ns(policy->warmup_time_max_ns, warmup_counted_ns(state)));
+    return fmin(needed * step_ns, time_left_ns(warmup_time_max_ns(policy), state->spent_ns));
 }
 
 /* By precision: the interval narrows with the square root of n. */
 static double precision_remaining_ns(const struct measure_state *state, double step_ns)
 {
     const struct measure_policy *policy = &state->policy;
-    double left_ns = time_left_ns(policy->time_max_ns, state->steady_ns);
+    double left_ns = time_left_ns(policy->time_max_ns, state->spent_ns);
     double needed = (double)state->next_look;
     if (isfinite(state->ci_percent) && policy->target_ci_percent > 0) {
         double ratio = state->ci_percent / policy->target_ci_percent;
@@ -493,7 +527,7 @@ static double precision_remaining_ns(const struct measure_state *state, double s
 
 uint64_t measure_remaining_ns(const struct measure_state *state)
 {
-    if (state->phase == MEASURE_DONE || state->warmup.count + state->steady.count == 0)
+    if (state->phase == MEASURE_DONE || state->recent_count == 0)
         return 0;
     double step_ns = step_estimate_ns(state);
     const struct measure_policy *policy = &state->policy;

@@ -14,10 +14,18 @@
  * Measuring also ends when time_max_ns has passed or MEASURE_SAMPLES_MAX samples are there (then
  * the unmet condition is a reason). A time_min_ns over time_max_ns is time_max_ns.
  *
+ * Blocks that were disturbed are set aside by the caller, for a cause that he has seen and whatever
+ * their time: measure_set_aside(). Their samples count for nothing, their time does. With
+ * steps_exact, that many steps are measured beside them, unless as many were set aside: then
+ * measuring ends, with what there is. While the disturbance lasts the caller may pause
+ * (measure_pause_max_ns()); the block after a pause is a short one, to be set aside, too: caches
+ * and clocks have rested.
+ *
  * Warm-up, when auto, ends at the first block's end where the samples have settled (steady.h); or
- * at its caps, where with fewer than STEADY_SAMPLES_MIN samples it counts as steady if the medians
- * of the last five and the five before (with fewer than ten: the last three, the first step not
- * among them) lie within MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
+ * at its caps (by precision, its time is at most half of time_max_ns), where with fewer than
+ * STEADY_SAMPLES_MIN samples it counts as steady if the medians of the last five and the five
+ * before (with fewer than ten: the last three, the first step not among them) lie within
+ * MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
  *
  * Blocks: as many steps as fit into block_target_ns; when synced per step, into more where what is
  * spent outside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
@@ -37,8 +45,9 @@
 #include "spec/verdict.h"
 
 /* Raised when the same policy gives different results: earlier measurements then do not count as
- * the same (--resume). 2: intervals by the effective number of samples. */
-#define MEASURE_METHOD         2
+ * the same (--resume). 2: intervals by the effective number of samples. 3: disturbed blocks are set
+ * aside, and the time limit holds for warm-up and measuring together. */
+#define MEASURE_METHOD         3
 #define MEASURE_STEADY_PERCENT 5.0
 #define MEASURE_EFFECTIVE_MIN  20.0
 #define MEASURE_TARGET_NOT_MET "target_ci_not_met" /* a reason's code */
@@ -48,18 +57,25 @@
 #define MEASURE_OVERHEAD_PERCENT 0.05
 /* An interrupted run, and progress, wait for a block's end. */
 #define MEASURE_BLOCK_NS_MAX (1500 * NS_PER_MS)
+/* Of a block after a pause; a step at least. */
+#define MEASURE_LEAD_IN_NS (50 * NS_PER_MS)
+/* A disturbance that lasts longer is taken for one that stays. */
+#define MEASURE_PAUSE_NS_MAX (6 * NS_PER_S)
+#define MEASURE_RECENT       3
 
 struct measure_policy {
     uint64_t steps_exact;     /* 0 = by precision */
     double target_ci_percent; /* half-width of the median's interval, both sides */
     bool is_target_asked;     /* by the user: missing it is then a verdict, else a warning */
-    uint64_t time_max_ns;     /* cap on measured time, without warm-up */
+    uint64_t time_max_ns;     /* by precision: cap on all time from the second step on (after a
+                                 warm-up that is not auto: after it), in blocks, between them and
+                                 in pauses */
     uint64_t time_min_ns;
     uint32_t samples_min;
     bool is_warmup_auto;
     uint64_t warmup_steps;       /* when not auto */
     uint64_t warmup_steps_max;   /* caps for auto; */
-    uint64_t warmup_time_max_ns; /* this one does not count the first step, which may compile */
+    uint64_t warmup_time_max_ns; /* of the same time */
     bool is_sync_per_block;      /* a sample is a block's mean step instead of one step */
     uint64_t block_target_ns;    /* wished length of a block, at least */
     uint32_t block_steps_max;
@@ -73,6 +89,7 @@ enum measure_phase { MEASURE_WARMUP, MEASURE_STEADY, MEASURE_DONE };
 struct measure_order {
     enum measure_phase phase;
     uint32_t steps_count; /* of the next block; 0 when done */
+    bool is_lead_in;      /* the block after a pause, to be set aside */
 };
 
 /* Growing list of samples, ns per step. */
@@ -87,11 +104,21 @@ struct measure_state {
     enum measure_phase phase;
     struct measure_samples warmup;
     struct measure_samples steady;
+    struct measure_samples aside; /* measured in disturbed blocks */
     uint64_t warmup_steps_done;
     uint64_t warmup_ns;
     uint64_t first_step_ns; /* of the warm-up's (or else the run's) first step */
     uint64_t steady_steps_done;
-    uint64_t steady_ns;   /* sum of the blocks' windows */
+    uint64_t steady_ns;        /* sum of the blocks' windows */
+    uint64_t aside_steps_done; /* measured in disturbed blocks: part of nothing above */
+    uint64_t aside_ns;
+    uint64_t lead_in_ns;  /* windows of blocks after a pause, while measuring */
+    uint64_t spent_ns;    /* all time from the second step on: what time_max_ns is compared with */
+    uint64_t paused_ns;   /* all pauses */
+    bool is_lead_in;      /* the next block is the first after a pause */
+    bool is_load_lasting; /* a whole pause did not help, and no clean block has come since */
+    double recent_ns[MEASURE_RECENT]; /* of the newest steps, disturbed or not */
+    size_t recent_count;
     uint64_t overhead_ns; /* outside the windows of so many blocks; of both phases */
     uint64_t overhead_blocks_count;
     size_t next_look;       /* the n at which the interval is looked at next */
@@ -109,8 +136,21 @@ struct measure_order measure_next(const struct measure_state *state);
 MUST_CHECK enum status measure_add_block(struct measure_state *state, uint32_t steps_count,
                                          uint64_t window_ns, const uint64_t *step_ns,
                                          struct err *err);
+/* The same for a block that was disturbed, or a lead-in. */
+MUST_CHECK enum status measure_set_aside(struct measure_state *state, uint32_t steps_count,
+                                         uint64_t window_ns, const uint64_t *step_ns,
+                                         struct err *err);
 /* Time of the last block outside its window, its batches and its losses. */
 void measure_add_overhead(struct measure_state *state, uint64_t overhead_ns);
+/* Other time that passed outside of windows: batches, losses. */
+void measure_add_spent(struct measure_state *state, uint64_t spent_ns);
+/* How long the caller may pause now, for a disturbance to end: MEASURE_PAUSE_NS_MAX within the
+ * time that is left; with steps_exact within MEASURE_PAUSE_NS_MAX and the time of those steps, for
+ * all pauses and disturbed blocks together. 0 after a pause that did not help, until a block is
+ * clean. */
+uint64_t measure_pause_max_ns(const struct measure_state *state);
+/* A pause has ended, because the disturbance did (`is_quiet`) or for its length. */
+void measure_add_pause(struct measure_state *state, uint64_t pause_ns, bool is_quiet);
 /* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
  * until a step has been seen. */
 double measure_progress(const struct measure_state *state);

@@ -3,11 +3,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "observe/list.h"
-#include "spec/device.h"
-
-/* --- spans --- */
-
 static void read_load(const struct client *const *clients, size_t clients_count, size_t index,
                       struct cpuload *ret_load)
 {
@@ -76,50 +71,3 @@ bool contention_is_over(const struct contention *contention, double limit_percen
                    percent, contention->from.cpus_count, limit_percent);
     return true;
 }
-
-/* --- the probe --- */
-
-static void before_measured(void *state, const struct observed *seen)
-{
-    contention_begin(state, &seen->client, 1, 0);
-}
-
-static void after_measured(void *state, const struct observed *seen, bool is_complete)
-{
-    (void)is_complete;
-    contention_end(state, &seen->client, 1, 0);
-}
-
-/* On a device the processors only feed it; what disturbs the device itself is not watched yet. */
-static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
-{
-    char text[REASON_TEXT_BYTES];
-    if (seen->summary != NULL && device_is_host(seen->client->cell->device) &&
-        contention_is_over(state, seen->options->contention_limit_percent, text))
-        judgement_add(judgement, VERDICT_UNSTEADY, "foreign_load", "%s", text);
-}
-
-static void put(const void *state, const struct observed *seen, struct record *record)
-{
-    double percent = 0;
-    const char *why_not = client_is_synthetic(seen->client) ? "synthetic"
-                          : seen->summary == NULL           ? "not_measured"
-                                                            : contention_percent(state, &percent);
-    if (why_not == NULL)
-        record_set_double(record, FACT_FOREIGN_CPU_PERCENT, percent);
-    else
-        record_set_null(record, FACT_FOREIGN_CPU_PERCENT, why_not);
-}
-
-static const enum fact_id fields[] = {FACT_FOREIGN_CPU_PERCENT};
-
-const struct probe contention_probe = {
-    .name = "contention",
-    .state_bytes = sizeof(struct contention),
-    .fields = fields,
-    .fields_count = ARRAY_COUNT(fields),
-    .before_measured = before_measured,
-    .after_measured = after_measured,
-    .judge = judge,
-    .put = put,
-};

@@ -1,5 +1,5 @@
-/* observe/contention.h - do others take the processors of workers that are measured? A probe of
- * trials; and for a pair, whose two workers are measured at once. */
+/* observe/contention.h - do others take the processors of a pair's two workers, which are measured
+ * at once? */
 #ifndef OBSERVE_CONTENTION_H
 #define OBSERVE_CONTENTION_H
 

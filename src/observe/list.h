@@ -7,7 +7,7 @@
 #define PROBE_LIST(X)     \
     X(parity)             \
     X(throttle)           \
-    X(contention)         \
+    X(interference)       \
     X(clock_check)        \
     X(voluntary_switches) \
     X(canary)             \

@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "measure/canary.h"
 #include "measure/summary.h"
+#include "observe/interference.h"
 #include "result/record.h"
 #include "spec/cell.h"
 #include "spec/verdict.h"
@@ -28,7 +29,7 @@ struct canary_facts {
 
 /* One part a probe. Pointers are borrowed: for the trial's life. */
 struct observe_options {
-    double contention_limit_percent;    /* of the cell's processors; more is `unsteady`; 0 = any */
+    double foreign_limit_percent;       /* of a block's processors; more sets it aside; 0 = any */
     const uint64_t *clock_best_ns;      /* of this machine, 0 where unknown; NULL: off */
     const struct history_book *history; /* results of earlier runs; NULL: off */
     double history_limit_percent;       /* runs further apart differ */
@@ -43,7 +44,8 @@ struct observed {
     const struct observe_options *options; /* borrowed, as are the next three */
     const struct client *client;
     const char *cell_id;
-    const struct measure_summary *summary; /* NULL: nothing was measured, or not yet */
+    const struct measure_summary *summary;   /* NULL: nothing was measured, or not yet */
+    const struct interference *interference; /* NULL: no worker was started */
     bool is_sync_per_block;
 };
 

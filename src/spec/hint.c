@@ -21,6 +21,7 @@ static const struct {
                       "good, remove history.jsonl from the user's data folder"},
     {"foreign_load", "stop other processes, or pin the worker to idle CPUs (--launch 'taskset -c "
                      "2,3'); --resume measures it again"},
+    {"load_not_judged", "measure longer (--steps, or --target-ci)"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},
     {"precision_not_as_asked", "request the precision that runs, or fix the model's own casts"},
     {"check_failed", "fix the engine or the model until `tokmark check` passes, then measure"},

@@ -33,21 +33,19 @@ def worker(*args):
     return "exec:python3 '" + WORKER + "' " + " ".join(args)
 
 
-# On a machine that does other work, a cell may well drift: only tests of that very thing let the
-# verdict follow it.
-CALM = ["--drift", "off", "--foreign-load", "off"]
+# On a machine that does other work, a cell may well drift, and blocks be set aside: only tests of
+# that very thing let results follow it.
+CALM = ("--drift", "--foreign-load", "--pace", "--history")
 
 
 def calm(args, name="tokmark"):
     """The arguments, with what keeps a busy machine out of the verdict; a flag given twice would be
     refused."""
     args = list(args)
-    is_told = any(flag in args for flag in ("--drift", "--foreign-load", "--version"))
-    flags = [] if is_told else list(CALM)
-    if "--pace" not in args and "--version" not in args:
-        flags += ["--pace", "off"]
-    if "--history" not in args and "--version" not in args:
-        flags += ["--history", "off"]
+    flags = []
+    for flag in CALM:
+        if flag not in args and "--version" not in args:
+            flags += [flag, "off"]
     if name != "tokmark":
         return flags + args
     if args[:1] in (["ab"], ["noise"]) and "--foreign-load" not in args:

@@ -47,7 +47,12 @@ def test_only_a_precision_that_was_asked_for_is_a_verdict(call):
 
 # --- others ---
 
-def test_foreign_load_is_unsteady_unless_it_is_taken(call, busy_cpu):
+def raw_blocks(call, out):
+    (path,) = (call.folder / out / "samples").iterdir()
+    return [block for block in map(json.loads, path.read_text().splitlines()) if block["phase"] == "steady"]
+
+
+def test_disturbed_blocks_are_set_aside_and_their_results_kept(call, busy_cpu):
     sleepy = ["run", "--engine", worker("--step-ms 5"), *STEPS]
     for limit, verdict, wanted in (("10", "unsteady", ["foreign_load"]), ("off", "ok", [])):
         process = call.start(*sleepy, "--foreign-load", limit, "--out", limit, launch=["taskset", "-c", str(busy_cpu)])
@@ -56,10 +61,19 @@ def test_foreign_load_is_unsteady_unless_it_is_taken(call, busy_cpu):
         assert (record["verdict"], reasons(record)) == (verdict, wanted), (record, errors)
         assert 50 < record["foreign_cpu_percent"] <= 100, "the worker sleeps"
         assert process.returncode == 0, "noise is no failure"
-    (told,) = [reason["text"] for reason in call.records("10")[0]["reasons"]]
-    assert "of the 1 processors" in told and "10 % is allowed" in told
-    ids = {call.records(out)[0]["policy_id"] for out in ("10", "off")}
-    assert len(ids) == 1, "it changes no result"
+        assert record["steps"] == 200 and record["ms_p50"] >= 5, "what there is"
+    loaded, taken = (call.records(out)[0] for out in ("10", "off"))
+    assert loaded["clean_percent"] == 0 and loaded["steps_set_aside"] >= 200
+    assert sum(loaded["set_aside"].values()) - loaded["set_aside"].get("after_pause", 0) == loaded["blocks"]
+    assert 5900 < loaded["paused_ms"], "a load that stays is waited for once"
+    assert (taken["clean_percent"], taken["set_aside"], taken["steps_set_aside"], taken["paused_ms"]) == (100, {}, 0, 0)
+    causes = [block["set_aside"] for block in raw_blocks(call, "10")]
+    assert {cause: causes.count(cause) for cause in set(causes)} == loaded["set_aside"]
+    assert all(block["cpus"]["foreign_ns"] > 0 and block["ns"] for block in raw_blocks(call, "10"))
+    (told,) = [reason["text"] for reason in loaded["reasons"]]
+    assert f"only 0 of {loaded['blocks']} blocks were undisturbed" in told
+    ids = {record["policy_id"] for record in (loaded, taken)}
+    assert len(ids) == 1, "the limit is no part of the cell"
 
 
 def pace_lines(folder):
@@ -175,6 +189,7 @@ def test_too_short_to_tell(call):
     (record,) = call.records()
     assert record["foreign_cpu_percent"] is None
     assert record["null_reasons"]["foreign_cpu_percent"] == "too_short"
+    assert "load_not_judged" in [warning["code"] for warning in record["warnings"]]
 
 
 # --- checks ---
@@ -227,5 +242,5 @@ def test_what_would_help_is_said_once(call):
     assert "\nWhat would help:\n  unsupported: choose what the reason names" in done.stdout
     for record in call.records():
         assert record["reasons"][0]["cure"].startswith("choose what the reason names")
-    done = call("run", "--engine", "null", "--steps", "3", "--mode", "infer", "--out", "b", code=0)
+    done = call("run", "--engine", "null", "--steps", "3", "--warmup", "1", "--mode", "infer", "--out", "b", code=0)
     assert "What would help" not in done.stdout

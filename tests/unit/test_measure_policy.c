@@ -19,14 +19,21 @@ struct drive {
     uint32_t blocks[BLOCKS_MAX];
     enum measure_phase phases[BLOCKS_MAX];
     uint64_t steps_done;
+    uint64_t pause_ns; /* after a disturbed block; 0 = none */
+    size_t pauses_count;
 };
 
 typedef uint64_t (*step_fn)(uint64_t index);
 
-static void drive_block(struct drive *drive, struct measure_order order, step_fn step)
+/* Is the block that starts with step `index` disturbed? */
+typedef bool (*disturb_fn)(uint64_t index);
+
+static void drive_block(struct drive *drive, struct measure_order order, step_fn step,
+                        disturb_fn disturb)
 {
     uint64_t *ns = calloc(order.steps_count, sizeof(*ns));
     uint64_t window = 0;
+    bool is_aside = order.is_lead_in || (disturb != NULL && disturb(drive->steps_done));
     for (uint32_t i = 0; i < order.steps_count; i++) {
         ns[i] = step(drive->steps_done++);
         window += ns[i];
@@ -36,15 +43,26 @@ static void drive_block(struct drive *drive, struct measure_order order, step_fn
     cr_assert_lt(drive->blocks_count, BLOCKS_MAX);
     drive->blocks[drive->blocks_count] = order.steps_count;
     drive->phases[drive->blocks_count++] = order.phase;
-    cr_assert_eq(
-        measure_add_block(&drive->state, order.steps_count, window, is_blind ? NULL : ns, &err),
-        STATUS_OK);
+    const uint64_t *step_ns = is_blind ? NULL : ns;
+    enum status status =
+        is_aside ? measure_set_aside(&drive->state, order.steps_count, window, step_ns, &err)
+                 : measure_add_block(&drive->state, order.steps_count, window, step_ns, &err);
+    cr_assert_eq(status, STATUS_OK);
     free(ns);
+    if (is_aside && !order.is_lead_in && drive->pause_ns > 0) {
+        uint64_t room_ns = measure_pause_max_ns(&drive->state);
+        uint64_t pause_ns = drive->pause_ns < room_ns ? drive->pause_ns : room_ns;
+        drive->pauses_count += pause_ns > 0;
+        if (pause_ns > 0)
+            measure_add_pause(&drive->state, pause_ns, pause_ns == drive->pause_ns);
+    }
 }
 
-static struct drive *drive_run(const struct measure_policy *policy, step_fn step)
+static struct drive *drive_disturbed(const struct measure_policy *policy, step_fn step,
+                                     disturb_fn disturb, uint64_t pause_ns)
 {
     struct drive *drive = calloc(1, sizeof(*drive));
+    drive->pause_ns = pause_ns;
     measure_init(&drive->state, policy);
     double progress = measure_progress(&drive->state);
     cr_assert_eq(progress, 0);
@@ -53,13 +71,18 @@ static struct drive *drive_run(const struct measure_policy *policy, step_fn step
         if (order.phase == MEASURE_DONE)
             break;
         cr_assert_geq(order.steps_count, 1);
-        drive_block(drive, order, step);
+        drive_block(drive, order, step, disturb);
         progress = measure_progress(&drive->state);
         cr_assert(progress >= 0 && progress <= 1);
     }
     cr_assert_eq(progress, 1);
     cr_assert_eq(measure_remaining_ns(&drive->state), 0);
     return drive;
+}
+
+static struct drive *drive_run(const struct measure_policy *policy, step_fn step)
+{
+    return drive_disturbed(policy, step, NULL, 0);
 }
 
 static void drive_free(struct drive *drive)
@@ -100,6 +123,17 @@ static uint64_t step_ramp(uint64_t index)
 static uint64_t step_growing(uint64_t index)
 {
     return (uint64_t)(1e6 * pow(1.05, (double)index));
+}
+
+/* Never steady: 1 ms, and a millionth more with every step. */
+static uint64_t step_growing_slowly(uint64_t index)
+{
+    return NS_PER_MS + index * index;
+}
+
+static uint64_t step_300ms(uint64_t index)
+{
+    return 300 * NS_PER_MS + random_at(3, index) % 100000000;
 }
 
 static uint64_t step_compiling(uint64_t index)
@@ -326,14 +360,22 @@ Test(measure_policy, correlated_samples_are_not_taken_at_their_number)
     drive_free(drive);
 }
 
+static uint64_t all_but_first_ns(const struct drive *drive)
+{
+    const struct measure_state *state = &drive->state;
+    return state->warmup_ns + state->steady_ns + state->aside_ns + state->lead_in_ns -
+           state->first_step_ns;
+}
+
 Test(measure_policy, unmet_target_is_a_reason_with_figures)
 {
     struct measure_policy policy = measure_policy_default();
     policy.target_ci_percent = 0.001;
     policy.time_max_ns = 2 * NS_PER_S;
     struct drive *drive = drive_run(&policy, step_noisy);
-    cr_assert_geq(drive->state.steady_ns, 2 * NS_PER_S);
-    cr_assert_lt(drive->state.steady_ns, 2 * NS_PER_S + 100 * NS_PER_MS);
+    uint64_t counted = all_but_first_ns(drive);
+    cr_assert_geq(counted, 2 * NS_PER_S);
+    cr_assert_lt(counted, 2 * NS_PER_S + 100 * NS_PER_MS);
     cr_assert_eq(drive->state.reasons.count, 1);
     cr_assert_str_eq(drive->state.reasons.items[0].code, "target_ci_not_met");
     cr_assert(strstr(drive->state.reasons.items[0].text, "0.001") != NULL, "%s",
@@ -362,9 +404,11 @@ Test(measure_policy, blocks_do_not_run_far_past_the_time_limit)
     policy.time_max_ns = 10 * NS_PER_MS;
     policy.samples_min = 1000;
     struct drive *drive = drive_run(&policy, step_1ms);
-    cr_assert_eq(drive->state.steady_ns, 10 * NS_PER_MS, "not a block of 250 ms");
-    cr_assert_eq(drive->state.reasons.count, 1, "no spread: the target is met, the number is not");
-    cr_assert_str_eq(drive->state.reasons.items[0].code, "samples_min_not_reached");
+    cr_assert_eq(all_but_first_ns(drive), 10 * NS_PER_MS, "not a block of 250 ms");
+    cr_assert_geq(drive->state.steady_ns, 5 * NS_PER_MS, "half of it at least");
+    cr_assert_eq(drive->state.reasons.count, 2);
+    cr_assert_str_eq(drive->state.reasons.items[0].code, "target_ci_not_met");
+    cr_assert_str_eq(drive->state.reasons.items[1].code, "samples_min_not_reached");
     drive_free(drive);
 }
 
@@ -457,6 +501,7 @@ static uint64_t step_10s(uint64_t index)
 Test(measure_policy, few_slow_equal_steps_are_steady)
 {
     struct measure_policy policy = measure_policy_default();
+    policy.time_max_ns = 60 * NS_PER_S;
     struct drive *drive = drive_run(&policy, step_10s);
     cr_assert_eq(drive->state.warmup_steps_done, 4, "30 s without the first");
     cr_assert(drive->state.is_warmup_steady);
@@ -467,6 +512,7 @@ Test(measure_policy, the_first_step_is_no_evidence_of_steadiness)
 {
     struct measure_policy policy = measure_policy_default();
     policy.warmup_time_max_ns = 120 * NS_PER_S;
+    policy.time_max_ns = 240 * NS_PER_S;
     struct drive *drive = drive_run(&policy, step_60s);
     cr_assert_eq(drive->state.warmup_steps_done, 3);
     cr_assert_not(drive->state.is_warmup_steady);
@@ -533,7 +579,7 @@ Test(measure_policy, remaining_time_in_exact_mode)
     struct drive drive = {0};
     measure_init(&drive.state, &policy);
     cr_assert_eq(measure_remaining_ns(&drive.state), 0, "nothing is known before the first step");
-    drive_block(&drive, measure_next(&drive.state), step_1ms);
+    drive_block(&drive, measure_next(&drive.state), step_1ms, NULL);
     cr_assert_eq(measure_remaining_ns(&drive.state), 109 * NS_PER_MS);
     cr_assert_float_eq(measure_progress(&drive.state), 1.0 / 110, 1e-12);
     measure_release(&drive.state);
@@ -548,10 +594,172 @@ Test(measure_policy, remaining_time_by_precision_stays_under_the_cap)
     struct drive drive = {0};
     measure_init(&drive.state, &policy);
     for (int i = 0; i < 30; i++) {
-        drive_block(&drive, measure_next(&drive.state), step_noisy);
+        drive_block(&drive, measure_next(&drive.state), step_noisy, NULL);
         cr_assert_leq(measure_remaining_ns(&drive.state), 31 * NS_PER_S);
     }
     /* Far from the target after ~5 s: all of the time is needed. */
-    cr_assert_eq(measure_remaining_ns(&drive.state), policy.time_max_ns - drive.state.steady_ns);
+    cr_assert_eq(measure_remaining_ns(&drive.state), policy.time_max_ns - drive.state.spent_ns);
     measure_release(&drive.state);
+}
+
+/* --- set aside --- */
+
+static bool always(uint64_t index)
+{
+    return index > 0;
+}
+
+static bool never_in_warmup(uint64_t index)
+{
+    return index >= 20;
+}
+
+/* From step 100 on, three blocks of four. */
+static bool mostly(uint64_t index)
+{
+    return index >= 100 && index / 10 % 4 != 0;
+}
+
+static bool one_in_five(uint64_t index)
+{
+    return index >= 20 && index / 10 % 5 == 0;
+}
+
+/* 1 ms, and 3 while disturbed. */
+static uint64_t step_slowed(uint64_t index)
+{
+    return one_in_five(index) ? 3 * NS_PER_MS : NS_PER_MS;
+}
+
+Test(measure_policy, steps_that_were_set_aside_are_measured_again)
+{
+    struct measure_policy policy = exact(200, 20);
+    policy.block_steps_max = 10;
+    struct drive *drive = drive_disturbed(&policy, step_slowed, one_in_five, 0);
+    cr_assert_eq(drive->state.steady_steps_done, 200);
+    cr_assert_gt(drive->state.aside_steps_done, 30);
+    cr_assert_eq(drive->state.steady.count, 200);
+    for (size_t i = 0; i < 200; i++)
+        cr_assert_eq(drive->state.steady.values[i], 1e6);
+    cr_assert_eq(drive->state.aside.count, drive->state.aside_steps_done);
+    cr_assert_eq(drive->state.steady_ns, 200 * NS_PER_MS, "the window is that of clean blocks");
+    drive_free(drive);
+}
+
+Test(measure_policy, as_many_disturbed_steps_as_were_asked_for_end_the_run)
+{
+    struct measure_policy policy = exact(200, 20);
+    policy.block_steps_max = 10;
+    struct drive *drive = drive_disturbed(&policy, step_1ms, never_in_warmup, 0);
+    cr_assert_eq(drive->state.steady_steps_done, 0);
+    cr_assert_eq(drive->state.aside_steps_done, 200);
+    cr_assert_eq(drive->state.aside.count, 200, "they are what there is");
+    drive_free(drive);
+}
+
+Test(measure_policy, time_of_disturbed_blocks_and_pauses_is_within_the_limit)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.target_ci_percent = 1e-9;
+    policy.time_max_ns = 10 * NS_PER_S;
+    policy.block_steps_max = 10;
+    const uint64_t pauses[] = {0, 500 * NS_PER_MS, 2 * NS_PER_S, 8 * NS_PER_S};
+    for (size_t i = 0; i < ARRAY_COUNT(pauses); i++) {
+        struct drive *drive = drive_disturbed(&policy, step_noisy, mostly, pauses[i]);
+        uint64_t counted = all_but_first_ns(drive) + drive->state.paused_ns;
+        cr_assert(counted >= 10 * NS_PER_S && counted < 10 * NS_PER_S + 20 * NS_PER_MS, "%" PRIu64,
+                  counted);
+        cr_assert_gt(drive->state.steady.count, 0);
+        drive_free(drive);
+    }
+}
+
+Test(measure_policy, a_load_that_stays_is_waited_for_once)
+{
+    struct measure_policy policy = exact(200, 20);
+    policy.block_steps_max = 10;
+    struct drive *drive =
+        drive_disturbed(&policy, step_1ms, never_in_warmup, MEASURE_PAUSE_NS_MAX + NS_PER_S);
+    cr_assert_eq(drive->pauses_count, 1);
+    cr_assert_leq(drive->state.paused_ns, MEASURE_PAUSE_NS_MAX);
+    drive_free(drive);
+}
+
+/* Whatever comes: no more than twice the steps, and the time of the steps and a pause for that. */
+Test(measure_policy, pauses_of_an_exact_run_are_bounded)
+{
+    struct measure_policy policy = exact(5000, 20);
+    policy.block_steps_max = 10;
+    struct drive *drive = drive_disturbed(&policy, step_1ms, one_in_five, 4 * NS_PER_S);
+    cr_assert_eq(drive->state.steady_steps_done, 5000);
+    uint64_t room_ns = MEASURE_PAUSE_NS_MAX + 5 * NS_PER_S;
+    cr_assert_leq(drive->state.paused_ns, room_ns);
+    cr_assert_gt(drive->state.paused_ns, room_ns / 2);
+    drive_free(drive);
+}
+
+Test(measure_policy, the_block_after_a_pause_is_short)
+{
+    struct measure_state state;
+    struct measure_policy policy = exact(10000, 0);
+    struct err err = {0};
+    measure_init(&state, &policy);
+    cr_assert_eq(measure_add_block(&state, 1, NS_PER_MS, (uint64_t[]){NS_PER_MS}, &err), STATUS_OK);
+    cr_assert_eq(measure_next(&state).steps_count, 250);
+    measure_add_pause(&state, NS_PER_S, true);
+    struct measure_order order = measure_next(&state);
+    cr_assert(order.is_lead_in);
+    cr_assert_eq(order.steps_count, 50);
+    uint64_t ns[50];
+    for (size_t i = 0; i < 50; i++)
+        ns[i] = 2 * NS_PER_MS;
+    cr_assert_eq(measure_set_aside(&state, 50, 100 * NS_PER_MS, ns, &err), STATUS_OK);
+    cr_assert_eq(state.aside_steps_done + state.aside.count, 0, "nobody disturbed it");
+    cr_assert_not(measure_next(&state).is_lead_in);
+    measure_release(&state);
+}
+
+Test(measure_policy, a_warmup_under_a_load_that_stays_settles_under_it)
+{
+    struct measure_policy policy = measure_policy_default();
+    policy.block_steps_max = 10;
+    struct drive *drive = drive_disturbed(&policy, step_1ms, always, MEASURE_PAUSE_NS_MAX * 2);
+    cr_assert(drive->state.is_warmup_steady);
+    cr_assert_leq(drive->state.warmup_steps_done, 60);
+    drive_free(drive);
+}
+
+/* The rule looks at the cause alone, so what is left is a sample of quiet steps: their median is
+ * that of the same steps without a disturbance, while that of all steps is not. */
+Test(measure_policy, clean_blocks_are_those_of_a_quiet_machine)
+{
+    struct measure_policy policy = exact(2000, 20);
+    policy.block_steps_max = 10;
+    struct drive *quiet = drive_run(&policy, step_noisy);
+    struct drive *busy = drive_disturbed(&policy, step_noisy, one_in_five, 0);
+    struct err err = {0};
+    struct interval_quantile one, other;
+    cr_assert_eq(interval_of_median(quiet->state.steady.values, 2000, 0.95, &one, &err), STATUS_OK);
+    cr_assert_eq(interval_of_median(busy->state.steady.values, 2000, 0.95, &other, &err),
+                 STATUS_OK);
+    cr_assert(other.value > one.two_sided.low && other.value < one.two_sided.high);
+    drive_free(quiet);
+    drive_free(busy);
+}
+
+Test(measure_policy, the_time_limit_holds_for_warm_up_and_measuring_together)
+{
+    const uint64_t limits[] = {NS_PER_S, 3 * NS_PER_S, 30 * NS_PER_S};
+    const step_fn fns[] = {step_noisy, step_growing_slowly, step_300ms};
+    for (size_t i = 0; i < ARRAY_COUNT(limits) * ARRAY_COUNT(fns); i++) {
+        struct measure_policy policy = measure_policy_default();
+        policy.target_ci_percent = 1e-9;
+        policy.time_max_ns = limits[i % 3];
+        struct drive *drive = drive_run(&policy, fns[i / 3]);
+        uint64_t longest_ns = fns[i / 3] == step_300ms ? 400 * NS_PER_MS : 100 * NS_PER_MS;
+        cr_assert_leq(all_but_first_ns(drive), limits[i % 3] + longest_ns);
+        cr_assert_leq(drive->state.warmup_ns - drive->state.first_step_ns,
+                      limits[i % 3] / 2 + longest_ns, "warm-up leaves half");
+        drive_free(drive);
+    }
 }

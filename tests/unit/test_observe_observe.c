@@ -2,8 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "observe/clock_check.h"
-#include "observe/contention.h"
+#include "observe/interference.h"
 #include "observe/list.h"
 #include "observe/observe.h"
 #include "observe/throttle.h"
@@ -46,32 +47,61 @@ static void expect(struct fixture *fixture, const struct probe *probe, const voi
     client_release(&fixture->client);
 }
 
-static struct contention half_of_it(uint64_t own_ticks)
+/* So many measured blocks of 250 ms on two processors, so many of them disturbed. */
+static struct interference blocks_of(uint64_t clean, uint64_t disturbed)
 {
-    return (struct contention){.from = {.is_known = true, .cpus_count = 2},
-                               .until = {.is_known = true,
-                                         .cpus_count = 2,
-                                         .total_ticks = 1000,
-                                         .busy_ticks = 600,
-                                         .own_ticks = own_ticks}};
+    struct interference seen = {.is_open = true, .foreign_limit_percent = 10};
+    seen.last = (struct cpu_lap){.is_known = true,
+                                 .knows_waits = true,
+                                 .cpus_count = 2,
+                                 .wall_ns = 250 * NS_PER_MS,
+                                 .waited_ns = 50 * NS_PER_MS,
+                                 .foreign_ns = 100 * NS_PER_MS};
+    for (uint64_t i = 0; i < clean + disturbed; i++)
+        interference_count(&seen, i < clean ? INTERFERENCE_NONE : INTERFERENCE_WAITED, 3);
+    interference_count(&seen, INTERFERENCE_AFTER_PAUSE, 1);
+    return seen;
 }
 
-Test(observe_observe, a_little_of_others_is_fine_and_much_is_not)
+static void expect_load(uint64_t clean, uint64_t disturbed, const char *verdict, const char *code)
 {
     struct fixture fixture;
-    struct contention little = half_of_it(550);
-    struct contention much = half_of_it(499);
+    struct interference seen = blocks_of(clean, disturbed);
     set_up(&fixture, "cpu");
-    fixture.options.contention_limit_percent = 10;
-    expect(&fixture, &contention_probe, &little, "ok", "");
-    set_up(&fixture, "cpu");
-    fixture.options.contention_limit_percent = 10;
-    expect(&fixture, &contention_probe, &much, "unsteady", "foreign_load");
-    set_up(&fixture, "cpu"); /* off */
-    expect(&fixture, &contention_probe, &much, "ok", "");
-    set_up(&fixture, "cuda:0");
-    fixture.options.contention_limit_percent = 10;
-    expect(&fixture, &contention_probe, &much, "ok", "");
+    fixture.seen.interference = &seen;
+    expect(&fixture, &interference_probe, NULL, verdict, code);
+}
+
+Test(observe_observe, under_half_of_the_blocks_clean_is_foreign_load)
+{
+    expect_load(2, 0, "ok", "");
+    expect_load(5, 5, "ok", "");
+    expect_load(4, 5, "unsteady", "foreign_load");
+    expect_load(0, 5, "unsteady", "foreign_load");
+    expect_load(0, 0, "ok", "");
+}
+
+Test(observe_observe, a_short_run_says_that_load_was_not_judged)
+{
+    static const struct {
+        uint64_t blocks;
+        double limit_percent;
+        bool is_on_device, is_warned;
+    } cases[] = {
+        {1, 10, false, true}, {2, 10, false, false}, {1, 0, false, false}, {1, 10, true, false}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct fixture fixture;
+        struct judgement judgement = {0};
+        struct interference seen = blocks_of(cases[i].blocks, 0);
+        seen.foreign_limit_percent = cases[i].limit_percent;
+        seen.is_on_device = cases[i].is_on_device;
+        set_up(&fixture, "cpu");
+        fixture.seen.interference = &seen;
+        interference_probe.judge(NULL, &fixture.seen, &judgement);
+        cr_expect_eq(judgement.verdict, VERDICT_OK);
+        cr_expect_eq(reasons_have(&judgement.warnings, "load_not_judged"), cases[i].is_warned);
+        client_release(&fixture.client);
+    }
 }
 
 Test(observe_observe, a_machine_that_has_been_faster_is_warned_of)

@@ -167,7 +167,7 @@ static double drift_limit_percent(const struct run_setup *setup)
 static struct observe_options observe_options(const struct run *run)
 {
     return (struct observe_options){
-        .contention_limit_percent = (double)run->setup.options.foreign_load,
+        .foreign_limit_percent = (double)run->setup.options.foreign_load,
         .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
         .history = run->known.has_history ? &run->known.history : NULL,
         .history_limit_percent = target_percent(&run->setup),

@@ -30,6 +30,7 @@ static const char *phase_text(enum event_phase phase)
     case EVENT_OPENING: return "opening both";
     case EVENT_WARMUP: return "warming up";
     case EVENT_MEASURING:
+    case EVENT_WAITING: return "waiting for others to leave the CPUs";
     case EVENT_CHECKING: return "comparing";
     case EVENT_CLOSING: return "closing";
     }

@@ -32,6 +32,7 @@ static const char *phase_text(enum event_phase phase)
     case EVENT_OPENING: return "opening the model";
     case EVENT_WARMUP: return "warming up";
     case EVENT_MEASURING: return "measuring";
+    case EVENT_WAITING: return "waiting for others to leave the CPUs";
     case EVENT_CHECKING: return "checking";
     case EVENT_CLOSING: return "closing";
     }
