@@ -2,6 +2,7 @@
 """How fast results are read, beside jq, Python's json and DuckDB: MB/s and peak memory over the same file.
 
     bench/reader_speed.py [--records 1000000] [--rounds 3] [--folder DIR] [--duckdb PYTHON] [--slow-part 10]
+    bench/reader_speed.py --make FILE; bench/reader_speed.py --file FILE     the same in two steps: a busy hour, a quiet minute
 
 Makes a file of that many records (bench/reader_data.py) from records that the program writes now: the native engine's
 three modes and the sandbox's. Each reader takes five fields of every record; `tokmark, all` takes every field. Nothing is
@@ -12,6 +13,7 @@ interpreter that has it (--duckdb).
 """
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -60,8 +62,7 @@ def make_file(binary, folder, count):
     return path
 
 
-def make_part(path, records):
-    part = path + ".part"
+def make_part(path, part, records):
     with open(path, "rb") as lines, open(part, "wb") as out:
         for _ in range(records):
             out.write(lines.readline())
@@ -116,10 +117,15 @@ def main():
     parser.add_argument("--slow-part", type=int, default=10)
     parser.add_argument("--folder", default=None, help="where the file is made, for as long as this runs; /tmp by default")
     parser.add_argument("--duckdb", default=None, help="a Python that has duckdb")
+    parser.add_argument("--make", default=None, metavar="FILE", help="only make the file, to be kept there")
+    parser.add_argument("--file", default=None, help="a file that --make has made, instead of a new one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        path = make_file(options.binary, folder, options.records)
-        part = make_part(path, options.records // options.slow_part)
+        path = options.file or make_file(options.binary, folder, options.records)
+        if options.make:
+            shutil.move(path, options.make)
+            return
+        part = make_part(path, os.path.join(folder, "part.jsonl"), options.records // options.slow_part)
         print(f"{options.records} records, {os.path.getsize(path) / 1e9:.2f} GB; {os.cpu_count()} processors, load "
               f"{os.getloadavg()[0]:.1f}", flush=True)
         found = {}
