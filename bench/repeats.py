@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""Do repeats of the same cell agree within the intervals they print?
+"""Does the interval that a run prints for the next run hold its median?
 
-    python3 bench/repeats.py                          ten repeats over an hour of one native and one pytorch cell
-    python3 bench/repeats.py --repeats 4 --minutes 2 --engines native
-    python3 bench/repeats.py --table FILE.jsonl       of what is there; measures nothing
+    python3 bench/repeats.py collect                          24 slots, five minutes apart: two hours
+    python3 bench/repeats.py collect --slots 6 --every 60 --cells native:infer pytorch:train
+    python3 bench/repeats.py collect --wrap CMD ARG...        CMD ARG... is put before each slot's command
+    python3 bench/repeats.py table FILE.jsonl...              of what is there; measures nothing
 
-A repeat is a `tokmark run` of each engine, by precision, as anybody would call it; repeats begin at equal distances. The pooled
-median is that of all samples of all repeats. A row counts the repeats whose 95 % interval contains it, and those
-whose record said that it is not to be trusted (`unsteady`, `invalid`), with the reasons. Every repeat is a line of --out.
-What earlier runs on this machine say (`--history`) counts as for anybody; XDG_DATA_HOME=$(mktemp -d) begins without any.
---lock FILE: a lock held while measuring, for other measurements that use the pauses.
+A slot measures each cell once, by `tokmark run` as anybody would call it; every record is a line of --out. In one of three slots, at random,
+another process keeps a CPU busy, on and off at random every 0.1 to 5 s. The first slot begins with an empty memory of the machine in
+--data (which `tokmark noise` shows: XDG_DATA_HOME=DIR tokmark noise); slots of an interrupted call are continued by the same command.
+The table has, for each cell, how many pairs of a run and the next there are, in how many the interval that run i printed
+(`next_run_ms_low` to `_high`) holds the median of run i + 1, how wide it was, and the same of the interval by its own samples.
 """
 import argparse
 import collections
-import fcntl
 import json
+import os
+import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,87 +27,147 @@ from pathlib import Path
 
 from engines_table import find_program
 
+KEPT = ("framework device mode seq_len batch_size precision model verdict reasons warnings ms_p50 ms_p50_low ms_p50_high samples samples_effective started_at "
+        "next_run_ms_low next_run_ms_high next_run_basis between_run_percent foreign_cpu_percent pace_percent history_runs environment_id").split()
+BUSY_EVERY = 3
+LOAD = """
+import os, random, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+rng = random.Random(int(sys.argv[2]))
+while True:
+    end = time.monotonic() + rng.uniform(0.1, 5)
+    while time.monotonic() < end:
+        pass
+    time.sleep(rng.uniform(0.1, 5))
+"""
 
-def measure(options, engine):
-    """(record, its measured samples in ms)"""
+
+# --- one slot ---
+
+def measure(options, cell):
+    """The record of one cell."""
+    engine, mode = cell.split(":")
     with tempfile.TemporaryDirectory() as out:
-        words = [options.program, "run", "--engine", engine, "--model", options.model, "--mode", options.mode, "--precision", options.precision,
+        words = [options.program, "run", "--engine", engine, "--mode", mode, "--model", options.model, "--precision", options.precision, "--device", options.device,
                  "--seq", str(options.seq), "--batch", str(options.batch), "--max-time", options.max_time, "--quiet", "--out", out]
-        code = subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
-        if code not in (0, 3, 4):
-            sys.exit(f"repeats: {' '.join(words)} ended with code {code}")
-        record = json.loads(Path(out, "bench_results.jsonl").read_text().splitlines()[-1])
-        samples = []
-        for path in Path(out, "samples").glob("*.jsonl"):
-            for line in path.read_text().splitlines():
-                block = json.loads(line)
-                samples += [ns / 1e6 for ns in block["ns"]] if block["phase"] == "steady" else []
-    return record, samples
+        words += ["--python", options.python] if options.python and engine != "native" else []
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")} | {"XDG_DATA_HOME": options.data}
+        done = subprocess.run(words, stdout=subprocess.DEVNULL, env=environment, check=False)
+        path = Path(out, "bench_results.jsonl")
+        if not path.exists():
+            sys.exit(f"repeats: {' '.join(words)} ended with code {done.returncode} and no record")
+        record = json.loads(path.read_text().splitlines()[-1])
+    return {key: record.get(key) for key in KEPT} | {"exit_code": done.returncode}
 
 
-def repeat(options, index):
-    lines = []
-    with open(options.lock, "a", encoding="ascii") if options.lock else tempfile.TemporaryFile() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for engine in options.engines:
-            record, samples = measure(options, engine)
-            kept = ("framework mode seq_len batch_size precision model verdict reasons ms_p50 ms_p50_low ms_p50_high samples samples_effective "
-                    "started_at foreign_cpu_percent drift_percent harness_percent history_runs history_spread_percent harness environment_id").split()
-            lines.append({"repeat": index, **{key: record[key] for key in kept}, "values_ms": samples})
+def run_slot(options):
+    is_busy = random.Random(f"{options.seed} {options.slot // BUSY_EVERY}").randrange(BUSY_EVERY) == options.slot % BUSY_EVERY
+    load = None
+    if is_busy:
+        load = subprocess.Popen([sys.executable, "-c", LOAD, str(max(os.sched_getaffinity(0))), str(options.slot)])
+    try:
+        lines = [{"slot": options.slot, "busy": is_busy} | measure(options, cell) for cell in options.cells]
+    finally:
+        if load is not None:
+            load.send_signal(signal.SIGKILL)
+            load.wait()
     with open(options.out, "a", encoding="ascii") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     for line in lines:
-        print(f"repeat {index + 1}: {line['framework']} {line['verdict']} {line['ms_p50']} [{line['ms_p50_low']}, {line['ms_p50_high']}]",
-              file=sys.stderr, flush=True)
+        print(f"slot {options.slot}{' busy' if is_busy else ''}: {line['framework']} {line['mode']} {line['verdict']} {line['ms_p50']} "
+              f"next {line['next_run_ms_low']} to {line['next_run_ms_high']} ({line['next_run_basis']})", file=sys.stderr, flush=True)
 
 
-def print_table(path):
+def read(paths):
+    return [json.loads(text) for path in paths if Path(path).exists() for text in Path(path).read_text().splitlines()]
+
+
+def collect(options):
+    done = 1 + max((line["slot"] for line in read([options.out])), default=-1)
+    begin = time.monotonic()
+    for slot in range(done, options.slots):
+        time.sleep(max(0.0, begin + (slot - done) * options.every - time.monotonic()))
+        words = [*options.wrap, sys.executable, __file__, "slot", "--slot", str(slot), "--program", options.program, "--out", options.out, "--data", options.data,
+                 "--model", options.model, "--precision", options.precision, "--device", options.device, "--seq", str(options.seq), "--batch", str(options.batch),
+                 "--max-time", options.max_time, "--seed", str(options.seed), "--cells", *options.cells]
+        words += ["--python", options.python] if options.python else []
+        code = subprocess.run(words, check=False).returncode
+        if code != 0:
+            print(f"repeats: slot {slot} ended with code {code}", file=sys.stderr, flush=True)
+    print_table([options.out])
+
+
+# --- the table ---
+
+def holds(line, low, high, median):
+    return line[low] is not None and line[low] <= median <= line[high]
+
+
+def describe(pairs):
+    """Shares of pairs, and widths to either side of the run's own median in %."""
+    def share(low, high):
+        held = sum(holds(line, low, high, after["ms_p50"]) for line, after in pairs)
+        return f"{held} ({100 * held / len(pairs):.0f} %)"
+
+    known = [line for line, _ in pairs if line["next_run_ms_low"] is not None]
+    below = [100 * (line["next_run_ms_low"] / line["ms_p50"] - 1) for line in known]
+    above = [100 * (line["next_run_ms_high"] / line["ms_p50"] - 1) for line in known]
+    width = f"{statistics.median(below):+.1f} / {statistics.median(above):+.1f}" if known else "-"
+    return f"{len(pairs)} | {share('next_run_ms_low', 'next_run_ms_high')} | {width} | {share('ms_p50_low', 'ms_p50_high')}"
+
+
+def print_table(paths):
     rows = collections.defaultdict(list)
-    for text in Path(path).read_text().splitlines():
-        line = json.loads(text)
-        rows[line["framework"], line["model"], line["mode"], line["batch_size"], line["seq_len"], line["precision"]].append(line)
-    print("| cell | repeats | pooled median ms | repeats' medians | interval contains it | else said so | neither | verdicts | reasons |")
+    for line in read(paths):
+        if line["ms_p50"] is not None:
+            rows[line["framework"], line["device"], line["model"], line["mode"], line["batch_size"], line["seq_len"], line["precision"]].append(line)
+    print("| cell | runs (busy) | medians, ms | pairs | held by the interval of the next run | its median width, % | held by the median's own interval | bases | verdicts |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    every = []
     for key, lines in rows.items():
-        pooled = statistics.median(value for line in lines for value in line["values_ms"])
-        known = [line for line in lines if line["ms_p50_low"] is not None]
-        good = [line for line in known if line["ms_p50_low"] <= pooled <= line["ms_p50_high"]]
-        other = [line for line in lines if line not in good]
-        said = [line for line in other if line["verdict"] != "ok"]
-        medians = [line["ms_p50"] for line in lines if line["ms_p50"] is not None]
+        pairs = list(zip(lines, lines[1:]))
+        every += pairs
+        engine, device, model, mode, batch, seq, precision = key
+        medians = [line["ms_p50"] for line in lines]
+        bases = collections.Counter(line["next_run_basis"] for line in lines)
         verdicts = collections.Counter(line["verdict"] for line in lines)
-        codes = collections.Counter(reason["code"] for line in lines for reason in line["reasons"])
-        engine, model, mode, batch, seq, precision = key
-        print(f"| {engine} {model} {mode} {precision} {batch} x {seq} | {len(lines)} | {pooled:.4g} | {min(medians):.4g} to {max(medians):.4g} | "
-              f"{len(good)} | {len(said)} | {len(other) - len(said)} | {', '.join(f'{n} {name}' for name, n in verdicts.items())} | "
-              f"{', '.join(f'{n} {name}' for name, n in codes.items()) or '-'} |")
+        if pairs:
+            print(f"| {engine} {device} {model} {mode} {precision} {batch} x {seq} | {len(lines)} ({sum(line['busy'] for line in lines)}) | {min(medians):.4g} to {max(medians):.4g} | "
+                  f"{describe(pairs)} | {', '.join(f'{n} {name}' for name, n in bases.items())} | {', '.join(f'{n} {name}' for name, n in verdicts.items())} |")
+    if every:
+        print(f"| all | | | {describe(every)} | | |")
+        seen = [pair for pair in every if pair[0]["next_run_basis"] != "this_run"]
+        if seen:
+            print(f"| all but `this_run` | | | {describe(seen)} | | |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["collect", "slot", "table"])
+    parser.add_argument("files", nargs="*", help="of table")
     parser.add_argument("--program", default=None)
-    parser.add_argument("--engines", nargs="+", default=["native", "pytorch"])
+    parser.add_argument("--python", default=None, help="of engines in Python")
+    parser.add_argument("--cells", nargs="+", default=["native:infer", "native:train", "pytorch:infer", "pytorch:train"], metavar="ENGINE:MODE")
     parser.add_argument("--model", default="superintelligence-tiny")
-    parser.add_argument("--mode", default="infer")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--seq", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--max-time", default="30s")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=60, help="from the first repeat's begin to the last one's")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seq", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--max-time", default="5s")
+    parser.add_argument("--slots", type=int, default=24)
+    parser.add_argument("--every", type=float, default=300, metavar="SECONDS", help="from one slot's begin to the next one's")
     parser.add_argument("--out", default="_repeats.jsonl")
-    parser.add_argument("--lock")
-    parser.add_argument("--table", metavar="FILE")
+    parser.add_argument("--data", default="_repeats_data", help="XDG_DATA_HOME of every run")
+    parser.add_argument("--seed", type=int, default=1, help="of which slots are busy")
+    parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--wrap", nargs=argparse.REMAINDER, default=[], metavar="CMD", help="put before each slot's command; must be the last option")
     options = parser.parse_args()
-    if options.table:
-        return print_table(options.table)
-    options.program = options.program or find_program()
-    begin = time.monotonic()
-    for index in range(options.repeats):
-        due = begin + index * options.minutes * 60 / max(1, options.repeats - 1)
-        time.sleep(max(0.0, due - time.monotonic()))
-        repeat(options, index)
-    return print_table(options.out)
+    if options.what == "table":
+        return print_table(options.files or [options.out])
+    options.program = str(Path(options.program or find_program()).absolute())
+    options.out = str(Path(options.out).absolute())
+    options.data = str(Path(options.data).absolute())
+    return run_slot(options) if options.what == "slot" else collect(options)
 
 
 if __name__ == "__main__":

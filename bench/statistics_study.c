@@ -3,7 +3,7 @@
  *
  *     build/bench/statistics_study [PART [SERIES [SEED]]]
  *
- * PART is intervals, warmup, stop, compare, starts, history, next or all; SERIES made-up series a
+ * PART is intervals, warmup, stop, compare, starts, next or all; SERIES made-up series a
  * cell of a table (default 2000), from SEED. Same seed, same tables.
  */
 #include "statistics_study.h"
@@ -179,8 +179,7 @@ static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
 } parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup}, {"stop", study_stop},
-             {"compare", study_compare},     {"starts", study_starts}, {"history", study_history},
-             {"next", study_next_run}};
+             {"compare", study_compare},     {"starts", study_starts}, {"next", study_next_run}};
 
 int main(int argc, char **argv)
 {
@@ -200,10 +199,9 @@ int main(int argc, char **argv)
         (void)fflush(stdout);
     }
     if (!is_known || options.series_count == 0) {
-        (void)fprintf(
-            stderr,
-            "usage: statistics_study [intervals|warmup|stop|compare|starts|history|next|all] "
-            "[SERIES [SEED]]\n");
+        (void)fprintf(stderr,
+                      "usage: statistics_study [intervals|warmup|stop|compare|starts|next|all] "
+                      "[SERIES [SEED]]\n");
         return 2;
     }
     return 0;

@@ -17,6 +17,5 @@ void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
 void study_starts(const struct study_options *options);
 void study_next_run(const struct study_options *options);
-void study_history(const struct study_options *options);
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static uint64_t read_clock(clockid_t clock)
@@ -20,12 +21,30 @@ uint64_t clock_cpu_ns(void)
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+static void write_stamp(const struct timespec *time, char text[CLOCK_STAMP_BYTES])
+{
+    struct tm utc;
+    (void)gmtime_r(&time->tv_sec, &utc);
+    size_t length = strftime(text, CLOCK_STAMP_BYTES, "%Y-%m-%dT%H:%M:%S", &utc);
+    (void)snprintf(text + length, CLOCK_STAMP_BYTES - length, ".%03ldZ", time->tv_nsec / 1000000);
+}
+
 void clock_stamp(char text[CLOCK_STAMP_BYTES])
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    struct tm utc;
-    (void)gmtime_r(&now.tv_sec, &utc);
-    size_t length = strftime(text, CLOCK_STAMP_BYTES, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(text + length, CLOCK_STAMP_BYTES - length, ".%03ldZ", now.tv_nsec / 1000000);
+    write_stamp(&now, text);
+}
+
+bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES])
+{
+    struct tm utc = {0};
+    const char *rest = strptime(stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (rest == NULL)
+        return false;
+    long ms = rest[0] == '.' ? strtol(rest + 1, NULL, 10) : 0;
+    const struct timespec time = {timegm(&utc) + (time_t)days * 24 * 3600,
+                                  ms >= 0 && ms < 1000 ? ms * 1000000 : 0};
+    write_stamp(&time, ret_text);
+    return true;
 }

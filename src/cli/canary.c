@@ -140,6 +140,8 @@ enum status canary_check(struct canary *canary, bool is_end, uint64_t position, 
         return status;
     }
     take_reading(canary, record);
+    if (canary->known != NULL)
+        known_take(canary->known, record);
     *ret_is_interrupted |=
         strcmp(record_string(record, FACT_VERDICT), verdict_name(VERDICT_INTERRUPTED)) == 0;
     record_free(record);

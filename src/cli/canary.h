@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "cli/known.h"
 #include "cli/render/progress.h"
 #include "drive/trial.h"
 #include "measure/canary.h"
@@ -17,6 +18,7 @@
 #include "store/store.h"
 
 struct canary {
+    struct known *known;  /* borrowed: its measurements are runs like others; NULL: not kept */
     uint64_t interval_ns; /* 0 = there is none */
     const struct cell
         *cell; /* borrowed: of the plan, for the sweep's life; NULL = not chosen yet */

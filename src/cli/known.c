@@ -5,24 +5,6 @@
 #include "base/user_folder.h"
 #include "telemetry/environment.h"
 
-static enum status read_pace(struct known *known, struct err *err)
-{
-    char path[FILE_PATH_BYTES];
-    enum status status = file_join(known->dir, CLOCK_CHECK_NAME, path, err);
-    if (status == STATUS_OK)
-        status = clock_check_read(path, known->machine_id, &known->pace_best_ns, err);
-    return status;
-}
-
-static enum status read_history(struct known *known, struct err *err)
-{
-    char path[FILE_PATH_BYTES];
-    enum status status = file_join(known->dir, HISTORY_NAME, path, err);
-    if (status == STATUS_OK)
-        status = history_book_read(path, &known->history, err);
-    return status;
-}
-
 enum status known_init(struct known *ret, bool wants_pace, bool wants_history,
                        const char *environment_json, struct err *err)
 {
@@ -34,16 +16,15 @@ enum status known_init(struct known *ret, bool wants_pace, bool wants_history,
         ret->dir[0] = '\0';
     if (status == STATUS_NOT_FOUND) /* no home: nothing to know, nothing to keep */
         return STATUS_OK;
-    if (status == STATUS_OK && wants_pace)
-        status = read_pace(ret, &why);
-    if (status == STATUS_OK && wants_history)
-        status = read_history(ret, &why);
+    if (status == STATUS_OK && (wants_pace || wants_history))
+        status = machine_book_read(ret->dir, &ret->book, &why);
+    ret->pace_best_ns = machine_book_clock(&ret->book, ret->machine_id);
     return status == STATUS_OK ? STATUS_OK : ERR(err, status, "%s", why.text);
 }
 
 void known_release(struct known *known)
 {
-    history_book_release(&known->history);
+    machine_book_release(&known->book);
 }
 
 static enum status take_pace(struct known *known, const struct record *record)
@@ -51,27 +32,17 @@ static enum status take_pace(struct known *known, const struct record *record)
     if (!known->has_pace || record_is_null(record, FACT_PACE_MS))
         return STATUS_OK;
     uint64_t seen_ns = (uint64_t)llround(record_double(record, FACT_PACE_MS) * 1e6);
-    if (!clock_check_improve(&known->pace_best_ns, seen_ns) || known->dir[0] == '\0')
+    if (!machine_clock_improve(&known->pace_best_ns, seen_ns) || known->dir[0] == '\0')
         return STATUS_OK;
-    return clock_check_append(known->dir, known->machine_id, known->pace_best_ns, &known->err);
-}
-
-static enum status take_history(struct known *known, const struct record *record)
-{
-    struct history_run run;
-    if (!known->has_history || !history_run_of(record, &run))
-        return STATUS_OK;
-    enum status status = history_book_add(&known->history, &run, &known->err);
-    if (status == STATUS_OK && known->dir[0] != '\0')
-        status = history_append(known->dir, record, &known->err);
-    return status;
+    return machine_append_clock(known->dir, known->machine_id, known->pace_best_ns, &known->err);
 }
 
 void known_take(struct known *known, const struct record *record)
 {
     enum status status = take_pace(known, record);
-    if (status == STATUS_OK)
-        status = take_history(known, record);
+    if (status == STATUS_OK && known->has_history)
+        status = machine_take_run(&known->book, known->dir[0] != '\0' ? known->dir : NULL,
+                                  known->machine_id, record, &known->err);
     if (status != STATUS_OK)
         known->dir[0] = '\0';
 }

@@ -1,6 +1,5 @@
-/* cli/known.h - what earlier runs have left in the user's data folder: the machine's best clock
- * check (store/clock_check.h) and cells' medians (store/history.h). Neither reading nor writing it
- * stops a run. */
+/* cli/known.h - what this machine has shown, from the user's data folder: its best clock
+ * check and cells' medians (store/machine.h). Neither reading nor writing it stops a run. */
 #ifndef CLI_KNOWN_H
 #define CLI_KNOWN_H
 
@@ -9,13 +8,12 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "result/record.h"
-#include "store/clock_check.h"
-#include "store/history.h"
+#include "store/machine.h"
 
 struct known {
     bool has_pace, has_history; /* looked at */
     uint64_t pace_best_ns;      /* 0 = not known */
-    struct history_book history;
+    struct machine_book book;
     char machine_id[HASH_ID_BYTES];
     char dir[FILE_PATH_BYTES]; /* empty: nowhere to keep it */
     struct err err;            /* why something could not be kept; once is enough */

@@ -161,6 +161,8 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
     struct trial_options options = *sweep->options;
     options.sweep = &facts;
     options.observe.canary = &canary;
+    options.observe.trials = facts.trials;
+    options.observe.trials_count = facts.trials_count;
     const struct cell *smaller = find_smaller(sweep, cell);
     enum status status = smaller != NULL
                              ? trial_dominated(cell, trial, &options, smaller, &record, err)

@@ -27,9 +27,4 @@ double special_beta_quantile(double p, double a, double b);
 double special_student_cdf(double t, double freedom);
 double special_student_quantile(double p, double freedom);
 
-/* P(X > x), X chi-squared with `freedom` > 0 degrees of freedom; x >= 0. The regularised incomplete
- * gamma function Q(freedom / 2, x / 2): by its power series (DLMF 8.11.4) where the other part is
- * the smaller one, else by continued fraction (DLMF 8.9.2). */
-double special_chi_squared_tail(double x, double freedom);
-
 #endif

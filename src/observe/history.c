@@ -1,7 +1,7 @@
-/* observe/history.c - do runs of the same thing on this machine agree with this one? */
-#include "measure/history.h"
-
+/* observe/history.c - what runs of the same thing have come to on this machine, whether this one is
+ * like them, and what the next one may come to (measure/next_run.h). */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,17 +9,31 @@
 #include "base/hash.h"
 #include "base/json_write.h"
 #include "client/provenance.h"
+#include "measure/next_run.h"
+#include "measure/trials.h"
 #include "observe/list.h"
 #include "observe/readings.h"
+#include "observe/spreads.h"
 #include "spec/device.h"
 
-struct earlier_runs {
-    char id[HASH_ID_BYTES]; /* "" = none */
-    struct history history;
-    const char *unknown_reason; /* NULL: it is known. Borrowed: a literal */
-};
-
 #define ID_BYTES_MAX ((size_t)64 * 1024)
+/* The history_* fields are of so many earlier runs, and this one. */
+#define HISTORY_RUNS_MAX 10
+#define CONFIDENCE       0.95
+/* Runs that let one expect something of the one after. */
+#define EXPECTING_MIN 2
+
+struct earlier_runs {
+    char id[HASH_ID_BYTES];     /* "" = none */
+    const char *unknown_reason; /* of the earlier runs; NULL: there are some. Borrowed: a literal */
+    struct measure_reading readings[NEXT_RUN_RUNS_MAX]; /* in ms; the last is this run's */
+    size_t count;                                       /* 0: this run has no median */
+    const char *no_median_reason;
+    bool are_trials; /* all of them are of this call */
+    struct trials history;
+    struct next_run expected; /* of this run, by those before */
+    struct next_run next;
+};
 
 static bool is_by_own_engine(const struct cell *cell)
 {
@@ -27,15 +41,12 @@ static bool is_by_own_engine(const struct cell *cell)
     return strncmp(cell->engine, command, sizeof(command) - 1) != 0;
 }
 
-static bool is_on(const struct observe_options *options)
-{
-    return options->history != NULL;
-}
-
 /* Why it is not known what this trial would be a repeat of; NULL when it is. */
 static const char *why_no_id(const struct observed *seen)
 {
     const struct client *client = seen->client;
+    if (seen->options->machine == NULL)
+        return "off";
     if (client_is_synthetic(client))
         return "synthetic";
     if (seen->summary == NULL || !client->has_ready)
@@ -102,79 +113,158 @@ static bool read_own(const struct measure_summary *summary, struct measure_readi
     return ret_own->median > 0;
 }
 
-static void look_up(struct earlier_runs *runs, const struct observed *seen,
-                    const struct measure_reading *own)
+/* Earlier runs of the same thing by the book. */
+static void look_up(struct earlier_runs *runs, const struct observed *seen)
 {
     const struct observe_options *options = seen->options;
-    struct store_median medians[HISTORY_RUNS_MAX];
-    struct measure_reading readings[HISTORY_RUNS_MAX + 1];
+    const struct machine_run *found[NEXT_RUN_RUNS_MAX - 1];
     make_id(seen, runs->id);
-    size_t count = history_book_find(options->history, runs->id, HISTORY_RUNS_MAX, medians);
-    if (count == 0) {
-        runs->unknown_reason = "no_earlier_run";
-        return;
+    size_t count = machine_book_runs(options->machine, runs->id, NEXT_RUN_RUNS_MAX - 1, found);
+    uint64_t call = machine_call_hash(options->run_id != NULL ? options->run_id : "");
+    for (size_t i = 0; i < count; i++) {
+        runs->readings[i] = reading_of_median(&found[i]->median);
+        runs->are_trials &= found[i]->call == call;
     }
-    for (size_t i = 0; i < count; i++)
-        readings[i] = reading_of_median(&medians[i]);
-    readings[count] = *own;
-    runs->history = history_of(readings, count + 1, options->history_limit_percent);
+    runs->count = count;
+    if (count == 0)
+        runs->unknown_reason = "no_earlier_run";
+}
+
+/* Where the book cannot know, this call still does. */
+static void take_trials(struct earlier_runs *runs, const struct observe_options *options)
+{
+    size_t most = NEXT_RUN_RUNS_MAX - 1;
+    size_t first = options->trials_count > most ? options->trials_count - most : 0;
+    for (size_t i = first; i < options->trials_count; i++)
+        runs->readings[runs->count++] = options->trials[i];
+}
+
+/* What other cells have shown on this device. */
+static struct next_run_prior look_at_others(const struct earlier_runs *runs,
+                                            const struct observed *seen, double ms)
+{
+    const struct observe_options *options = seen->options;
+    const struct cell *cell = seen->client->cell;
+    struct next_run_spread spreads[SPREADS_MAX];
+    struct machine_run own = {.median.ms = ms};
+    if (options->machine == NULL || runs->id[0] == '\0')
+        return (struct next_run_prior){0};
+    memcpy(own.id, runs->id, sizeof(own.id));
+    own.device = machine_device_hash(options->machine_id, cell->device, "");
+    own.kind = machine_kind_hash(own.device, cell->framework, cell_mode_name(cell->mode));
+    return next_run_prior_of(spreads, spreads_of_others(options->machine, &own, spreads));
 }
 
 static enum status after_trial(void *state, const struct observed *seen, struct err *err)
 {
     struct earlier_runs *runs = state;
-    const struct canary_facts *canary = seen->options->canary;
     struct measure_reading own;
     (void)err;
+    runs->are_trials = true;
     runs->unknown_reason = why_no_id(seen);
-    if (runs->unknown_reason == NULL && canary != NULL && canary->first_reading != NULL)
-        runs->unknown_reason = "sentinel";
-    if (runs->unknown_reason == NULL && !read_own(seen->summary, &own))
-        runs->unknown_reason = "below_the_clock";
+    runs->no_median_reason = seen->summary == NULL ? "not_measured" : NULL;
+    if (seen->summary != NULL && !read_own(seen->summary, &own))
+        runs->no_median_reason = "below_the_clock";
+    if (runs->no_median_reason != NULL) {
+        if (runs->unknown_reason == NULL)
+            runs->unknown_reason = runs->no_median_reason;
+        return STATUS_OK;
+    }
     if (runs->unknown_reason == NULL)
-        look_up(runs, seen, &own);
+        look_up(runs, seen);
+    else
+        take_trials(runs, seen->options);
+    struct next_run_prior prior = look_at_others(runs, seen, own.median);
+    if (runs->count >= EXPECTING_MIN)
+        runs->expected =
+            next_run_of(runs->readings, runs->count, runs->are_trials, prior, CONFIDENCE);
+    runs->readings[runs->count++] = own;
+    runs->next = next_run_of(runs->readings, runs->count, runs->are_trials, prior, CONFIDENCE);
+    size_t shown = runs->count < HISTORY_RUNS_MAX + 1 ? runs->count : HISTORY_RUNS_MAX + 1;
+    runs->history = trials_of(runs->readings + runs->count - shown, shown);
     return STATUS_OK;
 }
 
-/* Medians that are no further apart than two readings of the clock are one. */
-static bool is_below_clock(const struct history *history)
+/* Is all that this run's median may be outside of what the runs before it let one expect, by more
+ * than two readings of the clock? */
+static bool is_unlike(const struct earlier_runs *runs)
 {
-    return (history->most - history->least) * NS_PER_MS <= CLOCK_TICKS_NS;
+    const struct measure_interval *expected = &runs->expected.interval;
+    if (runs->unknown_reason != NULL || !expected->is_known)
+        return false;
+    const struct measure_reading *own = &runs->readings[runs->count - 1];
+    double low = own->median_95.is_known ? own->median_95.low : own->median;
+    double high = own->median_95.is_known ? own->median_95.high : own->median;
+    double ticks = CLOCK_TICKS_NS / (double)NS_PER_MS;
+    return low > expected->high + ticks || high < expected->low - ticks;
 }
 
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
 {
     const struct earlier_runs *runs = state;
-    struct reasons found = {0};
     (void)seen;
-    if (runs->unknown_reason == NULL && !is_below_clock(&runs->history))
-        history_add_reason(&runs->history, &found);
-    judgement_warn_all(judgement, &found);
+    if (!is_unlike(runs))
+        return;
+    judgement_warn(judgement, "runs_disagree",
+                   "the median is %.6g ms; by the %zu runs before it, 95 of 100 are within %.6g to "
+                   "%.6g ms: the machine has changed, or what else runs on it",
+                   runs->readings[runs->count - 1].median, runs->count - 1,
+                   runs->expected.interval.low, runs->expected.interval.high);
 }
 
 /* The id, and what its runs come to. */
-static const enum fact_id fields[] = {FACT_HISTORY_ID,           FACT_HISTORY_RUNS,
-                                      FACT_HISTORY_MS,           FACT_HISTORY_MS_LOW,
-                                      FACT_HISTORY_MS_HIGH,      FACT_HISTORY_SPREAD_PERCENT,
-                                      FACT_HISTORY_RANGE_PERCENT};
+static const enum fact_id fields[] = {FACT_HISTORY_ID,
+                                      FACT_HISTORY_RUNS,
+                                      FACT_HISTORY_MS,
+                                      FACT_HISTORY_MS_LOW,
+                                      FACT_HISTORY_MS_HIGH,
+                                      FACT_HISTORY_SPREAD_PERCENT,
+                                      FACT_HISTORY_RANGE_PERCENT,
+                                      FACT_NEXT_RUN_MS_LOW,
+                                      FACT_NEXT_RUN_MS_HIGH,
+                                      FACT_NEXT_RUN_BASIS,
+                                      FACT_BETWEEN_RUN_PERCENT};
+#define HISTORY_FIELDS_COUNT 7
+
+static void put_next(const struct earlier_runs *runs, struct record *record)
+{
+    const char *no_median = runs->no_median_reason;
+    if (no_median == NULL && runs->count == 0)
+        no_median = "not_measured";
+    const char *why_not = no_median != NULL ? no_median : "too_few_samples";
+    const char *basis = next_run_basis_name(runs->next.basis);
+    readings_put_interval(&runs->next.interval, FACT_NEXT_RUN_MS_LOW, FACT_NEXT_RUN_MS_HIGH,
+                          why_not, record);
+    if (basis != NULL)
+        record_set_string(record, FACT_NEXT_RUN_BASIS, basis);
+    else
+        record_set_null(record, FACT_NEXT_RUN_BASIS, why_not);
+    if (runs->next.between_percent.is_known)
+        record_set_double(record, FACT_BETWEEN_RUN_PERCENT, runs->next.between_percent.value);
+    else
+        record_set_null(record, FACT_BETWEEN_RUN_PERCENT,
+                        no_median != NULL ? no_median : "one_run");
+}
 
 static void put(const void *state, const struct observed *seen, struct record *record)
 {
     const struct earlier_runs *runs = state;
     (void)seen;
-    if (runs->unknown_reason == NULL)
-        readings_put(&runs->history.runs, fields + 1, record);
-    for (size_t i = 0; runs->unknown_reason != NULL && i < ARRAY_COUNT(fields); i++)
-        record_set_null(record, fields[i], runs->unknown_reason);
+    const char *why_not = runs->unknown_reason;
+    if (why_not == NULL && runs->count == 0)
+        why_not = "not_measured";
+    if (why_not == NULL)
+        readings_put(&runs->history, fields + 1, record);
+    for (size_t i = 0; why_not != NULL && i < HISTORY_FIELDS_COUNT; i++)
+        record_set_null(record, fields[i], why_not);
     if (runs->id[0] != '\0')
         record_set_string(record, FACT_HISTORY_ID, runs->id);
+    put_next(runs, record);
 }
 
 const struct probe history_probe = {
     .name = "history",
     .state_bytes = sizeof(struct earlier_runs),
-    .is_on = is_on,
-    .off_reason = "off",
     .fields = fields,
     .fields_count = ARRAY_COUNT(fields),
     .after_trial = after_trial,

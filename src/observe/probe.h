@@ -16,7 +16,7 @@
 #include "result/record.h"
 #include "spec/cell.h"
 #include "spec/verdict.h"
-#include "store/history.h"
+#include "store/machine.h"
 
 /* What the sweep's canary cell says. */
 struct canary_facts {
@@ -31,9 +31,13 @@ struct canary_facts {
 struct observe_options {
     double foreign_limit_percent;       /* of a block's processors; more sets it aside; 0 = any */
     const uint64_t *clock_best_ns;      /* of this machine, 0 where unknown; NULL: off */
-    const struct history_book *history; /* results of earlier runs; NULL: off */
-    double history_limit_percent;       /* runs further apart differ */
-    const char *program_id;             /* content hash of this program */
+    const struct machine_book *machine; /* what this machine has shown; NULL: off */
+    const char *machine_id;
+    const char *run_id; /* of the call */
+    /* This cell's trials before this one, of this call or, resumed, an earlier one. */
+    const struct measure_reading *trials;
+    size_t trials_count;
+    const char *program_id; /* content hash of this program */
     const char *environment_id;
     const char *results_dir;           /* where checks of engines are looked up; NULL: off */
     const struct canary_facts *canary; /* NULL: the trial is of no sweep */

@@ -14,11 +14,12 @@ static const struct {
     {"drift", "wait until the machine is warm and idle, or measure longer; --drift sets the limit"},
     {"correlated", "measure longer, or stop other processes"},
     {"machine_drift", "find what changed on the machine, and run the sweep again"},
-    {"machine_slow", "measure again when the CPU is at its usual clock rate; if the machine has "
-                     "changed for good, remove pace.jsonl from the user's data folder"},
-    {"runs_disagree", "use the interval between several starts (--trials 5), compare side by side "
-                      "(tokmark ab), or use a quieter machine; if the machine has changed for "
-                      "good, remove history.jsonl from the user's data folder"},
+    {"machine_slow",
+     "measure again when the CPU is at its usual clock rate; if the machine has "
+     "changed for good, remove machine.jsonl and pace.jsonl from the user's data folder"},
+    {"runs_disagree", "use next_run_ms_low and _high, which hold for both states, compare side by "
+                      "side (tokmark ab), or use a quieter machine; `tokmark noise` shows what "
+                      "is known of this one"},
     {"foreign_load", "stop other processes, or pin the worker to idle CPUs (--launch 'taskset -c "
                      "2,3'); --resume measures it again"},
     {"load_not_judged", "measure longer (--steps, or --target-ci)"},

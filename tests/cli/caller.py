@@ -48,7 +48,7 @@ def calm(args, name="tokmark"):
             flags += [flag, "off"]
     if name != "tokmark":
         return flags + args
-    if args[:1] in (["ab"], ["noise"]) and "--foreign-load" not in args:
+    if args[:1] in (["ab"], ["noise"]) and len(args) > 1 and "--foreign-load" not in args:
         return [*args[:1], "--foreign-load", "off", *args[1:]]
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args
 

@@ -61,9 +61,9 @@ def test_earlier_runs_of_an_earlier_version_count(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "user")}
     for _ in range(2):
         call(*HASHED, "--mode", "infer", env=env)
-    journal = tmp_path / "user" / "tokmark" / "history.jsonl"
+    journal = tmp_path / "user" / "tokmark" / "machine.jsonl"
     journal.write_text(without_letter(journal.read_text()))
     call(*HASHED, "--mode", "infer", env=env)
     assert [record["history_runs"] for record in call.records()] == [None, 2, 3]
-    ids = [json.loads(line)["history_id"] for line in journal.read_text().splitlines()]
+    ids = [line["history_id"] for line in map(json.loads, journal.read_text().splitlines()) if line["what"] == "run"]
     assert ids[0] == ids[1] == ids[2][1:]

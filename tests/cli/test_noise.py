@@ -1,4 +1,5 @@
 """`tokmark noise`: a cell against itself, what is stored of it, and what `tokmark ab` makes of that."""
+import datetime
 import json
 import math
 import signal
@@ -15,10 +16,13 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "data" / "tokmark"
 
 
-def entries(data):
-    text = (data / "noise.jsonl").read_text(encoding="utf-8")
+JOURNAL = "machine.jsonl"
+
+
+def entries(data, what="floor"):
+    text = (data / JOURNAL).read_text(encoding="utf-8")
     assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    return [line for line in map(json.loads, text.splitlines()) if line["what"] == what]
 
 
 def words(flags):
@@ -31,8 +35,12 @@ def write_floor(call, data, percent, **changes):
     """An entry as `noise` stores it, with another floor."""
     call("noise", *words(side("--made-up")), *CELL, "--repeats", "1", code=0)
     entry = entries(data)[-1] | {"floor_percent": percent} | changes
-    (data / "noise.jsonl").write_text(json.dumps(entry) + "\n")
+    (data / JOURNAL).write_text(json.dumps(entry) + "\n")
     return entry
+
+
+def days_ago(days):
+    return (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def test_the_floor_is_t_of_the_table_times_the_spread(call, data):
@@ -77,17 +85,23 @@ def test_a_floor_never_disarms_the_gate(call, data, floor, step_ms, outcome, cod
         assert "27.8 %" in done.stdout and "5 %" in done.stdout
 
 
-def test_a_floor_of_the_same_kind_serves_another_cell(call, data):
-    write_floor(call, data, 4, seq_len=999)
-    worker = side("--made-up")
-    call("ab", "--a", worker, "--b", worker, *ONE_START, code=3)
+def test_a_floor_of_a_busy_minute_and_a_gate(call, data):
+    """Seen in use: a floor of 27.8 % made SAME and exit 0 of 20 against 24 ms, gated at 5 %."""
+    a, b = side("--made-up", "--step-ms 20"), side("--made-up", "--step-ms 24")
+    call("noise", *words(a), *CELL, "--repeats", "1", code=0)
+    (data / JOURNAL).write_text(json.dumps(entries(data)[-1] | {"floor_percent": 27.8}) + "\n")
+    done = call("ab", "--a", a, "--b", b, *ONE_START, "--threshold", "5", "--gate", code=3)
     line = results(call)[-1]
-    assert (line["noise_floor_percent"], line["noise_floor_from"], line["outcome"]) == (4, "kind", "undecided")
+    assert line["outcome"] == "undecided" and line["threshold_percent"] == 5
+    assert "UNDECIDED" in done.stdout and "27.8 %, is above the threshold, 5 %" in done.stdout
+    # without the floor the gate fails, as it must
+    (data / JOURNAL).unlink()
+    call("ab", "--a", a, "--b", b, *ONE_START, "--threshold", "5", "--gate", code=1)
 
 
-@pytest.mark.parametrize("change", [{"environment_id": "0" * 16}, {"mode": "train"}, {"device": "cuda:0"},
-                                    {"engine": "native"}, {"precision": "bf16"}, {"floor_percent": -1}])
-def test_a_floor_of_another_kind_or_machine_does_not(call, data, change):
+@pytest.mark.parametrize("change", [{"environment_id": "0" * 16}, {"mode": "train"}, {"device": "cuda:0"}, {"seq_len": 999}, {"batch_size": 7},
+                                    {"engine": "native"}, {"precision": "bf16"}, {"floor_percent": -1}, {"at": "long ago"}, {"at": days_ago(31)}])
+def test_a_floor_of_another_cell_or_machine_or_month_does_not_count(call, data, change):
     write_floor(call, data, 4, **change)
     worker = side("--made-up")
     done = call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
@@ -96,47 +110,77 @@ def test_a_floor_of_another_kind_or_machine_does_not(call, data, change):
     assert line["threshold_percent"] == 1 and "noise floor unknown" in done.stdout
 
 
+def test_a_floor_of_an_earlier_version_counts(call, data):
+    entry = write_floor(call, data, 4)
+    (data / JOURNAL).unlink()
+    del entry["what"], entry["ms"]
+    (data / "noise.jsonl").write_text(json.dumps(entry | {"schema": "tokmark.noise/1"}) + "\n")
+    worker = side("--made-up")
+    call("ab", "--a", worker, "--b", worker, *ONE_START, code=3)
+    assert results(call)[-1]["noise_floor_percent"] == 4
+
+
+def test_a_floor_of_a_busy_machine_is_refused(call, data, busy_cpu):
+    done = call("noise", *words(side("--step-ms 5")), *CELL, "--repeats", "1", "--rounds", "40", "--foreign-load", "5",
+                "--launch", f"taskset -c {busy_cpu}", code=4)
+    assert "not stored: 0 of 1" in done.stdout and "of the processors' time" in done.stdout
+    assert not (data / JOURNAL).exists()
+
+
 def test_bad_lines_are_skipped_with_a_note(call, data):
     entry = write_floor(call, data, 4)
-    (data / "noise.jsonl").write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
+    (data / JOURNAL).write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
                                        b"x" * 100000 + b"\n{\"torn")
     worker = side("--made-up")
     done = call("ab", "--a", worker, "--b", worker, *ONE_START, "--threshold", "4", code=0)
     assert results(call)[-1]["noise_floor_percent"] == 4
-    assert "4 lines of" in done.stderr and "skipped" in done.stderr
+    assert "4 lines in" in done.stderr and "skipped" in done.stderr
     done = call("noise", "--list", code=0)
-    assert "4 lines of" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
+    assert "4 lines in" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
     # appending cuts what was torn, and leaves the rest as it is
     call("noise", *words(worker), *CELL, "--repeats", "1", code=0)
-    lines = (data / "noise.jsonl").read_bytes().split(b"\n")
+    lines = (data / JOURNAL).read_bytes().split(b"\n")
     assert lines[0] == b"\xff\xfe\x00" and lines[-1] == b"" and b"torn" not in lines[-2]
 
 
-def test_a_file_that_cannot_be_read_is_said(call, data):
-    (data / "noise.jsonl").mkdir(parents=True)
+@pytest.mark.parametrize("name", [JOURNAL, "noise.jsonl"])
+def test_a_file_that_cannot_be_read_is_said(call, data, name):
+    (data / name).mkdir(parents=True)
     worker = side("--made-up")
     call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
-    assert "noise.jsonl" in results(call)[-1]["noise_floor_reason"]
+    assert name in results(call)[-1]["noise_floor_reason"]
     call("noise", "--list", code=5)
 
 
-def test_list_shows_the_newest(call, data):
-    done = call("noise", "--list", code=0)
+@pytest.mark.parametrize("flags", [[], ["--show"], ["--list"]])
+def test_what_the_machine_has_shown(call, data, flags):
+    done = call("noise", *flags, code=0)
     assert "Nothing is known" in done.stdout
     entry = write_floor(call, data, 4)
-    with open(data / "noise.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry | {"floor_percent": 2.5}) + "\n")
-        file.write(json.dumps(entry | {"model": "evil\x1b[2J", "floor_percent": 3}) + "\n")
-    done = call("noise", "--list", code=0)
-    assert "2.5 %" in done.stdout and "   4 %" not in done.stdout
+    run = {"schema": "tokmark.machine/1", "what": "run", "at": days_ago(2), "machine_id": "h0123456789abcdef", "run_id": "r", "history_id": "h" + "1" * 16,
+           "framework": "native", "device": "cpu", "mode": "train", "precision": "fp32", "model": "tiny", "seq_len": 64, "batch_size": 2,
+           "ms": 100, "ms_low": None, "ms_high": None}
+    lines = [entry | {"floor_percent": 2.5}, entry | {"model": "evil\x1b[2J", "floor_percent": 3}, run, run | {"ms": 110}, run | {"ms": 121}]
+    with open(data / JOURNAL, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    files = call.files()
+    done = call("noise", *flags, code=0)
+    rows = [row.split() for row in done.stdout.splitlines()]
+    floor, = [row for row in rows if row[:2] == ["noise", "floor"] and "evil" not in row[-1]]
+    assert floor[2:6] == ["1", "1", "2.5", "%"] and floor[-1] == entry["model"]
+    # a standard deviation of ln 1.1, of the last of three runs
+    runs, = [row for row in rows if row[0] == "runs"]
+    assert runs[1:5] == ["121", "3", f"{100 * math.sqrt(math.expm1(math.log(1.1) ** 2)):.2f}", "%"]
+    assert runs[5:7] == [run["at"][:10], days_ago(2 - 180)[:10]] and runs[7:] == "native cpu train fp32 seq 64 batch 2 tiny".split()
     assert "\x1b" not in done.stdout and "evil?[2J" in done.stdout
+    assert call.files() == files, "nothing was measured"
 
 
 # --- what goes wrong ---
 
 def test_nothing_is_stored_of_a_cell_that_fails(call, data):
     done = call("noise", *words(side("--made-up", "--exit-at 9")), *CELL, "--repeats", "2", code=4)
-    assert not (data / "noise.jsonl").exists() and "not stored: 0 of 2" in done.stdout
+    assert not (data / JOURNAL).exists() and "not stored: 0 of 2" in done.stdout
     assert [line["outcome"] for line in results(call)] == ["undecided"] * 2
 
 
@@ -145,7 +189,7 @@ def test_nothing_is_stored_of_a_cell_that_was_cut(call, data):
     await_rounds(call, process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert process.returncode == 130 and not (data / "noise.jsonl").exists()
+    assert process.returncode == 130 and not (data / JOURNAL).exists()
 
 
 @pytest.mark.parametrize("args, text", [

@@ -76,8 +76,9 @@ def test_disturbed_blocks_are_set_aside_and_their_results_kept(call, busy_cpu):
     assert len(ids) == 1, "the limit is no part of the cell"
 
 
-def pace_lines(folder):
-    return [json.loads(line) for line in (folder / "tokmark" / "pace.jsonl").read_text().splitlines()]
+def known_lines(folder, what):
+    lines = map(json.loads, (folder / "tokmark" / "machine.jsonl").read_text().splitlines())
+    return [line for line in lines if line["what"] == what]
 
 
 def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tmp_path):
@@ -88,11 +89,11 @@ def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tm
     (first,) = call.records()
     assert first["pace_ms"] > 0.1
     assert first["pace_percent"] is None and first["null_reasons"]["pace_percent"] == "no_reference"
-    (line,) = pace_lines(tmp_path / "data")
+    (line,) = known_lines(tmp_path / "data", "clock")
     assert line["clock_ns"] == round(first["pace_ms"] * 1e6)
     # a machine that was ten times as fast
     line["clock_ns"] //= 10
-    (tmp_path / "data" / "tokmark" / "pace.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "data" / "tokmark" / "machine.jsonl").write_text(json.dumps(line) + "\n")
     done = call(*run, env=env, code=0)
     record = call.records()[-1]
     assert (record["verdict"], reasons(record)) == ("ok", []) and "machine_slow" in warnings(record)
@@ -100,7 +101,7 @@ def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tm
     record = call.records()[-1]
     expected = 100 * line["clock_ns"] / (record["pace_ms"] * 1e6)
     assert record["pace_percent"] == pytest.approx(expected) and record["pace_percent"] < 50
-    assert "pace.jsonl" in done.stdout, "the hint"
+    assert "machine.jsonl" in done.stdout, "the hint"
     # off: neither looked at nor judged
     call(*run[:-1], "off", env=env, code=0)
     record = call.records()[-1]
@@ -120,41 +121,62 @@ HISTORY_RUN = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "-
 HISTORY_FIELDS = ["history_" + name for name in "runs ms ms_low ms_high spread_percent range_percent".split()]
 
 
-def history_file(folder):
-    return folder / "tokmark" / "history.jsonl"
+def machine_file(folder):
+    return folder / "tokmark" / "machine.jsonl"
 
 
-def test_runs_that_disagree_with_earlier_ones_are_warned_of(call, tmp_path):
+def test_a_run_unlike_earlier_ones_has_a_warning_and_an_interval_that_holds_them(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     call(*HISTORY_RUN, "--history", "on", env=env, code=0)
     (first,) = call.records()
     assert re.fullmatch("h[0-9a-f]{16}", first["history_id"])
     assert {first["null_reasons"][name] for name in HISTORY_FIELDS} == {"no_earlier_run"}
-    (line,) = [json.loads(text) for text in history_file(tmp_path / "data").read_text().splitlines()]
-    assert line["history_id"] == first["history_id"] and line["at"] == first["started_at"]
+    assert first["next_run_basis"] in ("this_run", None) and first["null_reasons"]["between_run_percent"] == "one_run"
+    (line,) = known_lines(tmp_path / "data", "run")
+    assert line["history_id"] == first["history_id"] and line["at"] == first["started_at"] and line["run_id"] == first["run_id"]
     assert (line["ms"], line["ms_low"], line["ms_high"]) == (first["ms_p50"], first["ms_p50_low"], first["ms_p50_high"])
-    # twice the same machine, then one that is ten times as slow
-    same = {**line, "ms_low": None, "ms_high": None}
-    slow = {**same, "ms": 10 * line["ms"]}
-    history_file(tmp_path / "data").write_text("".join(json.dumps(run) + "\n" for run in (same, same, slow)))
-    done = call(*HISTORY_RUN, "--history", "on", env=env, code=0)
+    # a machine that was ten thousand times as slow, and always about the same
+    base = {**line, "run_id": "r0", "ms_low": None, "ms_high": None}
+    earlier = [10000 * line["ms"] * factor for factor in (1, 1.01, 0.99, 1)]
+    machine_file(tmp_path / "data").write_text("".join(json.dumps({**base, "ms": ms}) + "\n" for ms in earlier))
+    call(*HISTORY_RUN, "--history", "on", env=env, code=0)
     record = call.records()[-1]
     assert (record["verdict"], reasons(record)) == ("ok", []) and "runs_disagree" in warnings(record)
-    runs = [same["ms"], same["ms"], slow["ms"], record["ms_p50"]]
+    assert any("4 runs before it" in warning["text"] for warning in record["warnings"])
+    runs = [*earlier, record["ms_p50"]]
     logs = [math.log(ms) for ms in runs]
-    assert record["history_id"] == first["history_id"] and record["history_runs"] == 4
+    assert record["history_id"] == first["history_id"] and record["history_runs"] == 5
     assert record["history_ms"] == pytest.approx(statistics.geometric_mean(runs))
     assert record["history_spread_percent"] == pytest.approx(100 * math.sqrt(math.expm1(statistics.variance(logs))))
     assert record["history_range_percent"] == pytest.approx(100 * (max(runs) / min(runs) - 1))
     assert record["history_ms_low"] < record["history_ms"] < record["history_ms_high"]
-    assert "history.jsonl" in done.stdout, "the hint"
+    # Student's t of 4 degrees of freedom
+    half = 2.7764451051977987 * statistics.stdev(logs) * math.sqrt(1 + 1 / 5)
+    assert record["next_run_basis"] == "cell"
+    assert record["next_run_ms_low"] == pytest.approx(statistics.geometric_mean(runs) * math.exp(-half), rel=1e-6)
+    assert record["next_run_ms_high"] == pytest.approx(statistics.geometric_mean(runs) * math.exp(half), rel=1e-6)
     # off: neither looked at nor kept
-    kept = history_file(tmp_path / "data").read_text()
+    kept = machine_file(tmp_path / "data").read_text()
     call(*HISTORY_RUN, "--history", "off", env=env, code=0)
     record = call.records()[-1]
     assert record["history_id"] is None and record["null_reasons"]["history_id"] == "off"
+    assert record["next_run_basis"] in ("this_run", None) and "runs_disagree" not in warnings(record)
     assert record["policy_id"] == first["policy_id"], "it changes no result"
-    assert history_file(tmp_path / "data").read_text() == kept
+    assert machine_file(tmp_path / "data").read_text() == kept
+
+
+def test_other_cells_tell_a_first_run_how_far_runs_lie_apart(call, tmp_path):
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    for _ in range(2):
+        call(*HISTORY_RUN, "--history", "on", "--seq", "16", env=env)
+    call(*HISTORY_RUN, "--history", "on", "--seq", "32", env=env)
+    assert [(record["seq_len"], record["next_run_basis"]) for record in call.records()[1:]] == [(16, "cell"), (32, "kind")]
+    assert call.records()[-1]["between_run_percent"] >= 0
+
+
+def test_without_a_memory_trials_of_the_call_say_it(call):
+    call(*HISTORY_RUN, "--history", "off", "--trials", "3")
+    assert [record["next_run_basis"] for record in call.records()[1:]] == ["trials", "trials"]
 
 
 def test_trials_of_a_run_and_only_runs_of_the_same_thing_are_held_against_each_other(call, tmp_path):
@@ -180,7 +202,7 @@ def test_what_has_no_history(call, tmp_path):
         (record,) = call.records(out)
         assert record["null_reasons"]["history_id"] == why
         assert {record["null_reasons"][name] for name in HISTORY_FIELDS} == {why}
-    assert not history_file(tmp_path / "data").exists()
+    assert not machine_file(tmp_path / "data").exists()
 
 
 def test_too_short_to_tell(call):

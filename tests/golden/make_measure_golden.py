@@ -119,10 +119,6 @@ def special_cases():
             yield "student_cdf", t, freedom, 0, stats.t.cdf(t, freedom)
         for p in PROBABILITIES[2:]:
             yield "student_quantile", p, freedom, 0, special.stdtrit(freedom, p)
-        for p in PROBABILITIES[2:]:
-            x = special.chdtri(freedom, p)
-            if x > 0:
-                yield "chi_squared_tail", x, freedom, 0, special.chdtrc(freedom, x)
 
 
 def series(key, n, phi):
@@ -389,17 +385,6 @@ def trials_case(key, count, noise):
                   "range": 100 * (medians.max() / medians.min() - 1)}
 
 
-def history_case(key, count, noise, limit):
-    """Runs as the trials': are they farther apart than one run known to +-limit % allows?"""
-    medians = numpy.exp(noise * series(key, count, 0))
-    sd = math.log1p(limit / 100) / special.ndtri(0.975)
-    probability = 1.0
-    if count > 1:
-        probability = stats.chi2.sf(((numpy.log(medians) - numpy.log(medians).mean())**2).sum() / sd**2, count - 1)
-    return {"key": key, "count": count, "noise": noise, "limit": limit, "least": medians.min(),
-            "most": medians.max(), "probability": probability}
-
-
 def next_run_case(key, count, noise, width, others):
     """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight]."""
     logs = numpy.log(numpy.exp(noise * series(key, count, 0)))
@@ -442,9 +427,6 @@ def cases():
         (74, 2, 0.02, 0, []), (75, 2, 0.1, 0.01, []), (76, 2, 0.1, 0.01, [[0.01, 3, 1], [0.0001, 9, 0.25]]),
         (77, 5, 0.05, 0.002, []), (78, 5, 0.05, 0.2, []), (79, 21, 0.3, 0.01, [[0.0001, 20, 1], [0.02, 2, 0.25]]),
         (80, 21, 0.3, 0.01, [])])
-    yield "history", (
-        history_case(*row) for row in [(58, 1, 0.01, 1), (59, 2, 0.01, 1), (60, 2, 0.2, 1), (61, 3, 0.02, 1),
-                                       (62, 5, 0.02, 2.5), (63, 11, 0.02, 1), (64, 11, 0.3, 10), (65, 11, 0.005, 5)])
     yield "ratio", (
         ratio_case(*row) for row in [((10.0, 9.9, 10.1), (10.5, 10.4, 10.7)),
                                      ((10.0, 9.0, 10.5), (8.0, 7.9, 8.2)),

@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "base/user_folder.h"
 #include "cli/ab_bench.h"
+#include "cli/ab_floor.h"
 #include "cli/signals.h"
-#include "store/noise.h"
 
 #define GROUP_SIDES       "What to compare; flags below are common to both sides"
 #define GROUP_CERTAIN     "How certain"
@@ -64,43 +63,6 @@ static const struct option ab_rows[] = {
     AB_ROW_OUT(GROUP_RESULT),
 };
 
-/* --- the noise floor --- */
-
-static void take_floor(const struct noise_book *book, const char *environment_id,
-                       const struct cell *cell, struct ab_floor *floor)
-{
-    const struct noise_entry *entry = noise_book_find(book, environment_id, cell);
-    if (entry == NULL)
-        return;
-    if (!floor->is_known || entry->floor_percent > floor->percent) {
-        floor->percent = entry->floor_percent;
-        floor->is_of_cell = noise_entry_is_of_cell(entry, cell);
-    }
-    floor->is_known = true;
-}
-
-/* The larger of what is known about the two cells. */
-static void find_floor(struct ab_bench *bench, size_t pair, struct ab_floor *floor)
-{
-    char path[FILE_PATH_BYTES];
-    struct noise_book book = {0};
-    struct err err = {0};
-    *floor = (struct ab_floor){.reason = "`tokmark noise` has stored none for this kind of cell in "
-                                         "this environment"};
-    enum status status = user_folder_data(NOISE_NAME, path, &err);
-    if (status == STATUS_OK)
-        status = noise_book_read(path, &book, &err);
-    if (status != STATUS_OK)
-        (void)snprintf(floor->reason, sizeof(floor->reason), "%.400s", err.text);
-    if (book.bad_lines_count > 0 && pair == 0)
-        ab_bench_note(bench, "%zu lines of %s are no entries; they are skipped",
-                      book.bad_lines_count, path);
-    for (int i = 0; i < PAIR_SIDES; i++)
-        take_floor(&book, bench->context.environment_id,
-                   &bench->setup->sides[i].run.plan.cells[pair], floor);
-    noise_book_release(&book);
-}
-
 /* --- the call --- */
 
 static enum status compare_all(struct ab_bench *bench, struct ab_row *rows, size_t *ret_count,
@@ -109,7 +71,7 @@ static enum status compare_all(struct ab_bench *bench, struct ab_row *rows, size
     const struct ab_options *options = &bench->setup->options;
     for (size_t i = 0; i < bench->setup->pairs_count && *signals_interrupt() == 0; i++) {
         struct ab_row *row = &rows[i];
-        find_floor(bench, i, &row->floor);
+        ab_floor_find(bench, i, &row->floor);
         row->threshold_percent = options->threshold_percent;
         if (row->floor.is_known && row->floor.percent > row->threshold_percent)
             ab_bench_note(bench,

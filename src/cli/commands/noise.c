@@ -7,16 +7,19 @@
 #include "base/user_folder.h"
 #include "base/version.h"
 #include "cli/ab_bench.h"
+#include "cli/render/machine_table.h"
 #include "cli/signals.h"
 #include "measure/noise.h"
-#include "store/noise.h"
+#include "store/machine.h"
+#include "telemetry/environment.h"
 
-#define GROUP_NOISE       "How certain; flags below say which cells"
-#define GROUP_RESULT      "Result"
-#define LIST_BYTES_MAX    (8 << 20)
-#define THRESHOLD_PERCENT 1.0 /* as precise as `tokmark ab` is by default */
+#define GROUP_NOISE        "How certain; flags below say which cells"
+#define GROUP_RESULT       "Result"
+#define LIST_BYTES_MAX     (8 << 20)
+#define LOAD_LIMIT_PERCENT 5
+#define THRESHOLD_PERCENT  1.0 /* as precise as `tokmark ab` is by default */
 
-#define TARGET(member)    .offset = offsetof(struct ab_options, member)
+#define TARGET(member)     .offset = offsetof(struct ab_options, member)
 
 static const struct option noise_rows[] = {
     {.name = "repeats",
@@ -25,66 +28,65 @@ static const struct option noise_rows[] = {
      .arg = "N",
      .def = "5",
      .min = 1,
-     .max = NOISE_REPEATS_MAX,
+     .max = MACHINE_REPEATS_MAX,
      .group = GROUP_NOISE,
      .help = "comparisons of each cell with itself, each with two fresh workers"},
     AB_ROW_ROUNDS(GROUP_NOISE),
     AB_ROW_MAX_TIME(GROUP_NOISE),
+    {.name = "show",
+     .type = OPTION_FLAG,
+     TARGET(wants_list),
+     .group = GROUP_RESULT,
+     .help =
+         "print what this machine has shown so far, and measure nothing; so does `noise` without "
+         "any flag"},
     {.name = "list",
      .type = OPTION_FLAG,
      TARGET(wants_list),
      .group = GROUP_RESULT,
-     .help = "print what is known of this machine's noise; measure nothing"},
+     .help = "the same as --show"},
     AB_ROW_OUT(GROUP_RESULT),
 };
 
 /* --- what is known --- */
 
-static void list_entry(const struct noise_entry *entry, struct buf *out)
+static enum status read_book(char dir[FILE_PATH_BYTES], char machine_id[HASH_ID_BYTES],
+                             struct machine_book *ret_book, struct err *err)
 {
-    buf_appendf(out,
-                "%8.3g %%  %2zu  %-24.24s  %s  %.60s %s %s %s %.60s seq %" PRIu32 " batch %" PRIu32
-                "\n",
-                entry->floor_percent, entry->repeats_count, entry->at, entry->environment_id,
-                entry->engine, entry->device, entry->mode, entry->precision, entry->model,
-                entry->seq_len, entry->batch_size);
-}
-
-/* The file's words must do a terminal no harm. */
-static void make_printable(struct buf *out)
-{
-    for (size_t i = 0; i < out->length_bytes; i++)
-        if (((unsigned char)out->data[i] < 0x20 && out->data[i] != '\n') || out->data[i] == 0x7f)
-            out->data[i] = '?';
-}
-
-static enum exit_code print_list(const struct invocation *call)
-{
-    char path[FILE_PATH_BYTES];
-    struct noise_book book = {0};
-    struct err err = {0};
-    enum status status = user_folder_data(NOISE_NAME, path, &err);
+    struct buf environment;
+    buf_init(&environment, ENVIRONMENT_BYTES_MAX);
+    enum status status = user_folder_data(NULL, dir, err);
     if (status == STATUS_OK)
-        status = noise_book_read(path, &book, &err);
-    if (status != STATUS_OK) {
+        status = environment_write(&environment, err);
+    if (status == STATUS_OK) {
+        environment_machine(environment.data, machine_id);
+        status = machine_book_read(dir, ret_book, err);
+    }
+    buf_release(&environment);
+    return status;
+}
+
+static enum exit_code print_known(const struct invocation *call)
+{
+    char dir[FILE_PATH_BYTES];
+    char machine_id[HASH_ID_BYTES];
+    struct machine_book book = {0};
+    struct err err = {0};
+    if (read_book(dir, machine_id, &book, &err) != STATUS_OK) {
         command_complain(call, "%s", err.text);
         return EXIT_CODE_IO;
     }
     if (book.bad_lines_count > 0)
-        command_complain(call, "%zu lines of %s are no entries; they are skipped",
-                         book.bad_lines_count, path);
+        command_complain(call, "%zu lines in %s are no entries; they are skipped",
+                         book.bad_lines_count, dir);
     struct buf out;
     buf_init(&out, LIST_BYTES_MAX);
-    if (book.count == 0)
-        buf_appendf(&out, "Nothing is known yet: %s has no entries.\n", path);
+    if (book.runs_count + book.floors_count + book.clocks_count == 0)
+        buf_appendf(&out, "Nothing is known of this machine yet: %s/%s has no entries.\n", dir,
+                    MACHINE_NAME);
     else
-        buf_appendf(&out, "%10s  %2s  %-24s  %-16s  %s\n", "floor", "n", "at", "environment",
-                    "cell");
-    for (size_t i = 0; i < book.count; i++)
-        if (noise_book_is_newest(&book, i))
-            list_entry(&book.entries[i], &out);
-    make_printable(&out);
-    noise_book_release(&book);
+        machine_table_format(&book, machine_id, &out);
+    machine_book_release(&book);
     return command_print(call, &out);
 }
 
@@ -92,15 +94,16 @@ static enum exit_code print_list(const struct invocation *call)
 
 /* What is known of one cell after its repeats. */
 struct finding {
-    struct noise_entry entry; /* stored when it has repeats */
-    size_t failed_count;      /* comparisons without a result */
+    struct machine_floor entry; /* stored when it has repeats */
+    size_t failed_count;        /* comparisons without a result */
+    double load_percent; /* the most that others took of one that was spoiled by it; 0 = none */
     bool is_interrupted;
 };
 
 static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *finding,
                           struct err *err)
 {
-    struct noise_entry *entry = &finding->entry;
+    struct machine_floor *entry = &finding->entry;
     const struct ab_options *options = &bench->setup->options;
     for (uint64_t i = 0; i < options->repeats && *signals_interrupt() == 0; i++) {
         struct ab_row row = {.threshold_percent = THRESHOLD_PERCENT};
@@ -117,6 +120,9 @@ static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *f
             finding->failed_count++;
         else
             entry->log_ratios[entry->repeats_count++] = row.result.comparison.log_ratio;
+        entry->ms = row.result.sides[PAIR_A].median.value / (double)NS_PER_MS;
+        if (reasons_have(&row.result.reasons, "foreign_load"))
+            finding->load_percent = fmax(finding->load_percent, row.result.contention_percent);
     }
     finding->is_interrupted = *signals_interrupt() != 0;
     return STATUS_OK;
@@ -126,18 +132,18 @@ static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *f
 static enum status store_finding(struct ab_bench *bench, size_t pair, struct finding *finding,
                                  struct err *err)
 {
-    struct noise_entry *entry = &finding->entry;
+    struct machine_floor *entry = &finding->entry;
     char folder[FILE_PATH_BYTES];
     if (finding->is_interrupted || finding->failed_count > 0)
         return STATUS_OK;
     clock_stamp(entry->at);
     (void)snprintf(entry->version, sizeof(entry->version), "%s", version_text());
     memcpy(entry->environment_id, bench->context.environment_id, sizeof(entry->environment_id));
-    noise_entry_take_cell(entry, &bench->setup->sides[PAIR_A].run.plan.cells[pair]);
+    machine_floor_take_cell(entry, &bench->setup->sides[PAIR_A].run.plan.cells[pair]);
     double floor = noise_floor(entry->log_ratios, entry->repeats_count, PAIR_CONFIDENCE);
-    entry->floor_percent = 100 * expm1(floor);
+    entry->percent = 100 * expm1(floor);
     enum status status = user_folder_data(NULL, folder, err);
-    return status == STATUS_OK ? noise_append(folder, entry, err) : status;
+    return status == STATUS_OK ? machine_append_floor(folder, entry, err) : status;
 }
 
 /* --- the call --- */
@@ -146,16 +152,22 @@ static void append_finding(const struct ab_bench *bench, size_t pair, const stru
                            struct buf *out)
 {
     struct ab_row row = {0};
-    const struct noise_entry *entry = &finding->entry;
+    const struct machine_floor *entry = &finding->entry;
     for (int i = 0; i < PAIR_SIDES; i++)
         row.cells[i] = &bench->setup->sides[i].run.plan.cells[pair];
     ab_report_describe(&row, out);
     if (entry->at[0] == '\0') {
-        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparisons gave a result\n",
+        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparisons gave a result",
                     entry->repeats_count, bench->setup->options.repeats);
+        if (finding->load_percent > 0)
+            buf_appendf(out,
+                        "; others took up to %.3g %% of the processors' time: noise is measured "
+                        "on a machine that is idle else",
+                        finding->load_percent);
+        buf_append_char(out, '\n');
         return;
     }
-    buf_appendf(out, ": noise floor %.3g %%, from B/A of", entry->floor_percent);
+    buf_appendf(out, ": noise floor %.3g %%, from B/A of", entry->percent);
     for (size_t i = 0; i < entry->repeats_count; i++)
         buf_appendf(out, "%s %+.2f", i > 0 ? "," : "", 100 * expm1(entry->log_ratios[i]));
     buf_append_text(out, " %\n");
@@ -227,6 +239,25 @@ static enum exit_code print_dry_run(const struct invocation *call, struct ab_set
     return command_print(call, &out);
 }
 
+static bool is_any_given(const struct invocation *call, const struct options_seen *seen)
+{
+    const struct options_table table = command_options(call->command, &program_list[0]);
+    for (size_t i = 0; i < options_rows_count(&table); i++)
+        if (seen->is_given[i])
+            return true;
+    return false;
+}
+
+/* What is stored lasts: others may take less of the machine than where only one result is at stake.
+ */
+static void take_load_limit(const struct invocation *call, const struct options_seen *seen,
+                            struct ab_options *options)
+{
+    const struct options_table table = command_options(call->command, &program_list[0]);
+    if (!options_given(&table, seen, "foreign-load"))
+        options->run.foreign_load = LOAD_LIMIT_PERCENT;
+}
+
 static enum exit_code run_noise(const struct invocation *call)
 {
     struct ab_options options = {.threshold_percent = THRESHOLD_PERCENT};
@@ -234,25 +265,33 @@ static enum exit_code run_noise(const struct invocation *call)
     enum exit_code code;
     if (!command_parse(call, &options, &seen, &code))
         return code;
-    if (options.wants_list)
-        return print_list(call);
+    if (options.wants_list || !is_any_given(call, &seen))
+        return print_known(call);
+    take_load_limit(call, &seen, &options);
     return ab_setup_run(call, &options, &seen, print_dry_run, measure);
 }
 
 const struct command command_noise = {
     .name = "noise",
-    .summary = "Measures this machine's noise floor for `ab`: the difference of two equal sides.",
+    .summary = "Prints what this machine has shown; with flags, measures a noise floor for `ab`.",
     .description =
-        "Compares every cell with itself, as `tokmark ab` does, --repeats times with two fresh "
+        "Without flags it prints what is known of this machine: for each cell the runs so far, how "
+        "far "
+        "they lie apart and until when they count; noise floors; the best clock check. A record's "
+        "next_run_ms_low and _high come from these runs.\n\n"
+        "With flags that say which cells, it compares every cell with itself, as `tokmark ab` "
+        "does, --repeats times with two fresh "
         "workers each. One more such comparison stays within the noise floor with 95 % probability "
-        "(docs/metrics.md). The floor is stored for this environment in noise.jsonl in the user's "
-        "data folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark). From then on `tokmark ab` "
-        "takes no smaller difference for one of this cell, whatever its threshold. It also uses "
-        "the floor for cells of the same kind (engine, device, mode and precision) that have none "
-        "of their own.",
-    .examples = "--mode train infer\n"
+        "(docs/metrics.md). The floor is stored for this cell and environment in machine.jsonl in "
+        "the user's "
+        "data folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark), and counts for 30 days: "
+        "`tokmark "
+        "ab` decides nothing by a smaller difference. It is not stored if others used more than "
+        "--foreign-load (here 5 %) of the processors' time meanwhile.",
+    .examples = "\n"
+                "--mode train infer\n"
                 "--engine pytorch --mode infer --seq 512 --repeats 10\n"
-                "--list",
+                "--show",
     .options = noise_rows,
     .options_count = ARRAY_COUNT(noise_rows),
     .base = &command_run,

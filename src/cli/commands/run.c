@@ -169,8 +169,9 @@ static struct observe_options observe_options(const struct run *run)
     return (struct observe_options){
         .foreign_limit_percent = (double)run->setup.options.foreign_load,
         .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
-        .history = run->known.has_history ? &run->known.history : NULL,
-        .history_limit_percent = target_percent(&run->setup),
+        .machine = run->known.has_history ? &run->known.book : NULL,
+        .machine_id = run->known.machine_id,
+        .run_id = run->context.run_id,
         .program_id = run->program_id,
         .environment_id = run->context.environment_id,
         .results_dir = run->setup.out,
@@ -202,6 +203,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                                 .table = &run->table,
                                 .known = &run->known};
     canary_init(&run->sweep.canary, (uint64_t)(options->canary_minutes * 60 * (double)NS_PER_S));
+    run->sweep.canary.known = &run->known;
     run->table.is_by_cell = sweep_is_shuffled(&run->setup);
     return sweep_run(&run->sweep, ret_lost, err);
 }

@@ -155,8 +155,7 @@ static void put_threshold(struct json_writer *writer, const struct ab_facts *fac
     json_field_double(writer, "threshold_percent", row->threshold_percent);
     json_field_double(writer, "threshold_asked_percent", facts->setup->options.threshold_percent);
     put_or_null(writer, "noise_floor_percent", floor->is_known, floor->percent);
-    put_text_or_null(writer, "noise_floor_from",
-                     !floor->is_known ? "" : (floor->is_of_cell ? "cell" : "kind"));
+    put_text_or_null(writer, "noise_floor_from", floor->is_known ? "cell" : "");
     put_text_or_null(writer, "noise_floor_reason", floor->is_known ? "" : floor->reason);
 }
 

@@ -13,7 +13,6 @@
 struct ab_floor {
     bool is_known;
     double percent;
-    bool is_of_cell;                /* and not of another cell of the same kind */
     char reason[REASON_TEXT_BYTES]; /* why it is not known */
 };
 
