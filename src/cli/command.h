@@ -9,15 +9,15 @@
 #include "cli/options.h"
 
 /* Printed by --help and in the man page. */
-#define EXIT_CODE_MAP(X)                                                                       \
-    X(OK, 0, "every cell gave a valid result, or --resume had nothing left to do")             \
-    X(GATE_FAILED, 1, "a gate failed: `check` found engines that differ, `ab` a SLOWER side")  \
-    X(USAGE, 2, "the command line is wrong; nothing was started or written")                   \
-    X(SOME_NOT_OK, 3, "finished, but some cells gave no valid result; --strict: or are noisy") \
-    X(NOTHING, 4, "nothing was measured: no cell gave a result")                               \
-    X(IO, 5, "the harness itself failed: reading, writing, lock, memory")                      \
-    X(HUNG_UP, 129, "stopped by SIGHUP: the terminal was closed; results so far are saved")    \
-    X(INTERRUPTED, 130, "stopped by SIGINT, Ctrl-C; results so far are saved")                 \
+#define EXIT_CODE_MAP(X)                                                                          \
+    X(OK, 0, "every cell gave a valid result, or --resume had nothing left to do")                \
+    X(GATE_FAILED, 1, "a gate failed: engines differ (check), SLOWER (ab) or WORSE (compare)")    \
+    X(USAGE, 2, "the command line is wrong; nothing was started or written")                      \
+    X(SOME_NOT_OK, 3, "some cells have no valid result (--strict: or are noisy); undecided gate") \
+    X(NOTHING, 4, "nothing was measured: no cell gave a result")                                  \
+    X(IO, 5, "the harness itself failed: reading, writing, lock, memory")                         \
+    X(HUNG_UP, 129, "stopped by SIGHUP: the terminal was closed; results so far are saved")       \
+    X(INTERRUPTED, 130, "stopped by SIGINT, Ctrl-C; results so far are saved")                    \
     X(TERMINATED, 143, "stopped by SIGTERM: kill, a time limit; results so far are saved")
 
 enum exit_code {
@@ -75,7 +75,7 @@ extern const unsigned program_list_count;
 extern const struct command command_run, command_explain, command_env, command_models,
     command_engines, command_man, command_completion, command_version, command_help, command_worker,
     command_check, command_setup, command_ab, command_noise, command_fields, command_cat,
-    command_registry;
+    command_registry, command_compare;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

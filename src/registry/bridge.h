@@ -2,8 +2,8 @@
 #ifndef REGISTRY_BRIDGE_H
 #define REGISTRY_BRIDGE_H
 
-#include "registry/admit.h"
 #include "registry/entry.h"
+#include "result/admit.h"
 
 #define BRIDGE_ENTRIES_MAX     4096
 #define BRIDGE_WORDS_MAX       64

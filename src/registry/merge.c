@@ -6,8 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "registry/seen.h"
-#include "result/parser.h"
+#include "result/seen.h"
 
 #define FLUSH_BYTES   ((size_t)1 << 20)
 #define OUT_BYTES_MAX (FLUSH_BYTES + 8 * (size_t)RECORD_LINE_BYTES_MAX)
@@ -160,34 +159,6 @@ static enum status flush(struct merge *merge, struct err *err)
     return status;
 }
 
-static void append_published(const struct record *record, struct buf *out)
-{
-    struct json_writer writer;
-    json_writer_init(&writer, out);
-    json_begin_object(&writer);
-    for (enum fact_id id = 0; id < PARSER_PUBLISHED_COUNT; id++) {
-        json_put_key(&writer, fact_of(id)->name);
-        record_put_value(record, id, &writer);
-    }
-    json_end_object(&writer);
-    buf_append_char(out, '\n');
-}
-
-static void append_line(const struct reader_item *item, struct buf *out)
-{
-    size_t bytes = item->text_bytes;
-    while (bytes > 0 && item->text[bytes - 1] == '\r')
-        bytes--;
-    if (item->text == NULL && item->is_published) {
-        append_published(item->record, out);
-    } else if (item->text == NULL) {
-        record_format_json(item->record, out);
-    } else {
-        buf_append(out, item->text, bytes);
-        buf_append_char(out, '\n');
-    }
-}
-
 static enum status take_record(struct merge *merge, const struct reader_item *item, struct err *err)
 {
     enum admit_kind kind;
@@ -207,7 +178,7 @@ static enum status take_record(struct merge *merge, const struct reader_item *it
         return STATUS_OK;
     }
     merge->counts.added++;
-    append_line(item, &merge->out);
+    reader_append_line(item, &merge->out);
     return merge->out.failed || merge->out.length_bytes >= FLUSH_BYTES ? flush(merge, err)
                                                                        : STATUS_OK;
 }

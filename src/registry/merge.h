@@ -3,8 +3,8 @@
 #define REGISTRY_MERGE_H
 
 #include "base/buf.h"
-#include "registry/admit.h"
 #include "registry/target.h"
+#include "result/admit.h"
 
 struct merge_counts {
     uint64_t added;

@@ -244,3 +244,31 @@ enum status reader_next(struct reader *reader, struct reader_item *ret_item, str
             return status;
     }
 }
+
+static void append_published(const struct record *record, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_object(&writer);
+    for (enum fact_id id = 0; id < PARSER_PUBLISHED_COUNT; id++) {
+        json_put_key(&writer, fact_of(id)->name);
+        record_put_value(record, id, &writer);
+    }
+    json_end_object(&writer);
+    buf_append_char(out, '\n');
+}
+
+void reader_append_line(const struct reader_item *item, struct buf *out)
+{
+    size_t bytes = item->text_bytes;
+    while (bytes > 0 && item->text[bytes - 1] == '\r')
+        bytes--;
+    if (item->text == NULL && item->is_published) {
+        append_published(item->record, out);
+    } else if (item->text == NULL) {
+        record_format_json(item->record, out);
+    } else {
+        buf_append(out, item->text, bytes);
+        buf_append_char(out, '\n');
+    }
+}

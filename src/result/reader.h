@@ -71,5 +71,8 @@ const char *reader_name(const struct reader *reader);
 /* An error ends it: what is read cannot be read any further, is no text, or memory ends. */
 MUST_CHECK enum status reader_next(struct reader *reader, struct reader_item *ret_item,
                                    struct err *err);
+/* A record as a line of JSON with its '\n': as it stands where it was one. A row of CSV must have
+ * been read whole. */
+void reader_append_line(const struct reader_item *item, struct buf *out);
 
 #endif

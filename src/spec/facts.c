@@ -25,6 +25,14 @@ static const struct fact facts[FACTS_COUNT] = {
 #include "spec/facts.def"
 };
 
+static const struct {
+    enum fact_compare how;
+    double least_percent;
+} compared[FACTS_COUNT] = {
+#define COMPARED(id, how, least) [FACT_##id] = {FACT_COMPARE_##how, least},
+#include "spec/facts.def"
+};
+
 const struct fact *fact_of(enum fact_id id)
 {
     ASSERT(id < FACTS_COUNT);
@@ -74,7 +82,37 @@ const char *fact_better_name(enum fact_better better)
     return names[better];
 }
 
+enum fact_compare fact_compare(enum fact_id id)
+{
+    ASSERT(id < FACTS_COUNT);
+    if (compared[id].how != FACT_COMPARE_BY_BETTER)
+        return compared[id].how;
+    bool is_number = facts[id].type == FACT_TYPE_DOUBLE || facts[id].type == FACT_TYPE_INTEGER;
+    switch (facts[id].better) {
+    case FACT_BETTER_NONE: break;
+    case FACT_BETTER_HIGHER:
+    case FACT_BETTER_LOWER: return is_number ? FACT_COMPARE_READING : FACT_COMPARE_NOT;
+    case FACT_BETTER_EXACT: return FACT_COMPARE_WORK;
+    }
+    return FACT_COMPARE_NOT;
+}
+
+double fact_least_percent(enum fact_id id)
+{
+    ASSERT(id < FACTS_COUNT);
+    if (compared[id].how != FACT_COMPARE_BY_BETTER)
+        return compared[id].least_percent;
+    return fact_compare(id) == FACT_COMPARE_READING ? FACT_LEAST_PERCENT : 0;
+}
+
 #define X(name, text) text,
+
+const char *fact_compare_name(enum fact_compare compare)
+{
+    static const char *const names[] = {"", FACT_COMPARE_MAP(X)};
+    ASSERT((size_t)compare < ARRAY_COUNT(names));
+    return names[compare];
+}
 
 const char *fact_group_name(enum fact_group group)
 {

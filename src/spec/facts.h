@@ -26,6 +26,26 @@ enum fact_type {
 /* How two values compare. EXACT: two records in which it differs are not of the same thing. */
 enum fact_better { FACT_BETTER_NONE, FACT_BETTER_HIGHER, FACT_BETTER_LOWER, FACT_BETTER_EXACT };
 
+/* How two results are compared by a field (docs/compare.md). SAMPLED: it is made from the samples
+ * of steps, so it has an interval. READING: one value a run. COUNTED: not measured, so any change
+ * is one. WORK: two records in which it differs are not of the same thing. SETTING: it may differ,
+ * and is named where it does. */
+#define FACT_COMPARE_MAP(X) \
+    X(NOT, "not")           \
+    X(SAMPLED, "sampled")   \
+    X(READING, "reading")   \
+    X(COUNTED, "counted")   \
+    X(WORK, "work")         \
+    X(SETTING, "setting")
+
+enum fact_compare {
+    FACT_COMPARE_BY_BETTER, /* only in the table; fact_compare() gives one of the others */
+#define X(name, text) FACT_COMPARE_##name,
+    FACT_COMPARE_MAP(X)
+#undef X
+        FACT_COMPARES_COUNT
+};
+
 /* X(name, text): sections of docs/records.md. */
 #define FACT_GROUP_MAP(X)       \
     X(PUBLISHED, "published")   \
@@ -135,6 +155,11 @@ const char *fact_better_name(enum fact_better better);
 const char *fact_group_name(enum fact_group group);
 const char *fact_giver_name(enum fact_giver giver);
 const char *fact_wire_name(enum fact_wire wire);
+enum fact_compare fact_compare(enum fact_id id);
+const char *fact_compare_name(enum fact_compare compare);
+/* The smallest change of the field, in %, that counts; 0 where any does. */
+#define FACT_LEAST_PERCENT 5.0
+double fact_least_percent(enum fact_id id);
 /* Is `word` in the row's null_reasons? */
 bool fact_lists_reason(const struct fact *fact, const char *word);
 /* May a record give this reason for the field's null: listed, one of the general ones, or, where

@@ -49,6 +49,10 @@ class Reads(Run):
     """A command that reads results: on those of a small sandbox sweep, and without --follow, which does not end."""
 
 
+class Compares(Run):
+    """A command that compares results: on those of a small sandbox sweep, under all the names that commands use."""
+
+
 class Target(Run):
     """A target of the Makefile."""
 
@@ -71,6 +75,7 @@ COMMANDS = {
     "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer"),
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
+    "build/tokmark compare base _bench --gate 3": Compares("--include", "sandbox"),
     "build/tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "build/tokmark registry bridge --into metrics.yaml": Run(),
     "build/tokmark run --help": Run(),
@@ -131,6 +136,13 @@ COMMANDS = {
     "tokmark registry bridge --into metrics.yaml": Run(),
     "tokmark registry bridge _bench --into all.yaml --value --metric ms_p50": Reads(),
     "tokmark registry merge --into all.jsonl _bench.zip --include unsteady": Reads(),
+    "tokmark compare base _bench": Compares("--include", "sandbox"),
+    "tokmark compare base.jsonl _bench.zip --gate 3 --format text markdown:comment.md junit:gate.xml": Compares("--include", "sandbox"),
+    "tokmark compare base _bench --gate 3 --format text junit:gate.xml": Compares("--include", "sandbox"),
+    "tokmark compare _bench --save-baseline main": Compares(),
+    "tokmark compare baseline:main _bench --gate 5": Compares("--include", "sandbox"),
+    "tokmark compare _bench _bench_jax --by mode seq_len batch_size": Compares("--include", "sandbox"),
+    "tokmark compare _bench _bench_jax --by mode precision seq_len batch_size": Compares("--include", "sandbox"),
     # under the published names
     "bench_pytorch --dry-run": Run(),
     "bench_pytorch --seq 128 512 2048 --batch 4 8 --mode train infer decode": Dry(),
@@ -274,6 +286,19 @@ def environment(how):
     return {**os.environ, "XDG_DATA_HOME": "data", "TOKMARK_PYTHON": python, "TOKMARK_CALLER": "", "TOKMARK": "", "COLUMNS": "120"}
 
 
+def make_sides(place, env, has_baseline):
+    """The same results under the names that examples of `compare` use."""
+    run = ["build/tokmark", "run", "--sandbox", "--zip", "--steps", "40", *SMALL]
+    subprocess.run(run, cwd=place, env=env, capture_output=True, check=True)
+    for name in ("base", "_bench_jax"):
+        shutil.rmtree(place / name, ignore_errors=True)
+        shutil.copytree(place / "_bench", place / name)
+    shutil.copy(place / "_bench" / "bench_results.jsonl", place / "base.jsonl")
+    shutil.rmtree(place / "data" / "tokmark" / "baselines", ignore_errors=True)
+    if has_baseline:
+        subprocess.run(["build/tokmark", "compare", "_bench", "--save-baseline", "main"], cwd=place, env=env, capture_output=True, check=True)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_works(place, shown, command):
     how = COMMANDS[command]
@@ -290,6 +315,8 @@ def test_the_command_works(place, shown, command):
     if isinstance(how, Reads):
         subprocess.run(["build/tokmark", "run", "--sandbox", "--zip", "--steps", "3", *SMALL], cwd=place, env=env, capture_output=True,
                        check=True)
+    if isinstance(how, Compares):
+        make_sides(place, env, has_baseline="baseline:" in command)
     done = subprocess.run(words_of(command, how), cwd=place, env=env, text=True, stdin=subprocess.DEVNULL,
                           capture_output=True, check=False, timeout=300)
     assert done.returncode == how.code, (done.stdout, done.stderr)

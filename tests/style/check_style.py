@@ -35,9 +35,10 @@ LAYERS = {
     "client": MIDDLE,
     "observe": MIDDLE | {"telemetry", "client"},
     "drive": MIDDLE | {"client", "observe"},
+    "compare": RESULT | {"result"},
     "registry": RESULT | {"result"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "registry", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "engines"},
 }
 
 BANNED_CALLS = (

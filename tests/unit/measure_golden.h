@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/random.h"
@@ -14,13 +15,22 @@
 /* What the golden file writes for a value that is not known. */
 #define GOLDEN_UNKNOWN (-1e9)
 
-/* The array `name`, which has at least `least` rows; the document is released by *ret_root. */
-static inline json_t *golden_rows(const char *name, size_t least, json_t **ret_root)
+/* The array `name` of a file, which has at least `least` rows; the document is released by
+ * *ret_root. */
+static inline json_t *golden_rows_of(const char *file, const char *name, size_t least,
+                                     json_t **ret_root)
 {
-    *ret_root = json_load_file(TOKMARK_SOURCE_DIR "/tests/golden/measure_golden.json", 0, NULL);
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/tests/golden/%s", TOKMARK_SOURCE_DIR, file);
+    *ret_root = json_load_file(path, 0, NULL);
     json_t *array = json_object_get(*ret_root, name);
     cr_assert_geq(json_array_size(array), least, "no golden values: %s", name);
     return array;
+}
+
+static inline json_t *golden_rows(const char *name, size_t least, json_t **ret_root)
+{
+    return golden_rows_of("measure_golden.json", name, least, ret_root);
 }
 
 static inline double golden_number(const json_t *object, const char *key)

@@ -98,8 +98,9 @@ static void put_reasons(const struct fact *fact, struct json_writer *writer)
     json_end_array(writer);
 }
 
-static void append_json(const struct fact *fact, struct buf *out)
+static void append_json(enum fact_id id, struct buf *out)
 {
+    const struct fact *fact = fact_of(id);
     struct json_writer writer;
     json_writer_init(&writer, out);
     json_begin_object(&writer);
@@ -108,6 +109,8 @@ static void append_json(const struct fact *fact, struct buf *out)
     json_field_string(&writer, "unit", fact->unit);
     json_field_string(&writer, "group", fact_group_name(fact->group));
     json_field_string(&writer, "better", fact_better_name(fact->better));
+    json_field_string(&writer, "compare", fact_compare_name(fact_compare(id)));
+    json_field_double(&writer, "least_percent", fact_least_percent(id));
     json_field_string(&writer, "from", fact_giver_name(fact->giver));
     json_field_string(&writer, "meaning", fact->meaning);
     json_field_string(&writer, "null_when", fact->null_when);
@@ -241,7 +244,7 @@ static enum exit_code run_fields(const struct invocation *call)
             continue;
         switch ((enum format)options.format) {
         case FORMAT_TEXT: append_text(fact, &out); break;
-        case FORMAT_JSON: append_json(fact, &out); break;
+        case FORMAT_JSON: append_json(id, &out); break;
         case FORMAT_MD: append_md(fact, options.giver != ALL, &out); break;
         }
     }

@@ -1,7 +1,7 @@
-/* registry/seen.h - which records a registry has: a set of their keys as hashes of 128 bits, 16
+/* result/seen.h - which records a registry has: a set of their keys as hashes of 128 bits, 16
  * bytes each at a load of a half or less. */
-#ifndef REGISTRY_SEEN_H
-#define REGISTRY_SEEN_H
+#ifndef RESULT_SEEN_H
+#define RESULT_SEEN_H
 
 #include <stdbool.h>
 #include <stddef.h>

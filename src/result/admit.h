@@ -1,6 +1,6 @@
-/* registry/admit.h - which records a registry takes, and what makes two of them the same. */
-#ifndef REGISTRY_ADMIT_H
-#define REGISTRY_ADMIT_H
+/* result/admit.h - which records a registry takes, and what makes two of them the same. */
+#ifndef RESULT_ADMIT_H
+#define RESULT_ADMIT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "registry/admit.h"
+#include "result/admit.h"
 
 #include <string.h>
 

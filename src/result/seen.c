@@ -1,4 +1,4 @@
-#include "registry/seen.h"
+#include "result/seen.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ enum status seen_new(struct seen **ret_seen, struct err *err)
     if (seen == NULL || keys == NULL) {
         free(seen);
         free(keys);
-        return ERR(err, STATUS_NOMEM, "no memory for the registry's keys");
+        return ERR(err, STATUS_NOMEM, "no memory for the keys of records");
     }
     *seen = (struct seen){.keys = keys, .capacity = CAPACITY_START};
     *ret_seen = seen;

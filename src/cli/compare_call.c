@@ -1,0 +1,241 @@
+#include "cli/compare_call.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/nearest.h"
+#include "compare/baseline.h"
+#include "compare/comparison.h"
+#include "compare/format.h"
+
+/* --- what is asked for --- */
+
+static const struct compare_format *find_format(const char *word, const char **ret_file)
+{
+    size_t bytes = strcspn(word, ":");
+    *ret_file = word[bytes] == ':' ? word + bytes + 1 : NULL;
+    for (size_t i = 0; i < compare_formats_count; i++)
+        if (strlen(compare_formats[i].name) == bytes &&
+            strncmp(compare_formats[i].name, word, bytes) == 0)
+            return &compare_formats[i];
+    return NULL;
+}
+
+static enum status check_formats(const struct compare_call *call, struct err *err)
+{
+    size_t on_stdout = 0;
+    for (size_t i = 0; i < call->formats.count; i++) {
+        const char *file = NULL;
+        const char *word = call->formats.items[i];
+        struct nearest_hint hint;
+        const char *names[8];
+        for (size_t f = 0; f < compare_formats_count; f++)
+            names[f] = compare_formats[f].name;
+        if (find_format(word, &file) == NULL)
+            return ERR(err, STATUS_INVALID, "--format has no form '%.80s'; %s", word,
+                       nearest_hint(&hint, "", word, names, compare_formats_count));
+        if (file != NULL && file[0] == '\0')
+            return ERR(err, STATUS_INVALID, "--format '%.80s' names no file", word);
+        on_stdout += file == NULL;
+    }
+    return on_stdout > 1 ? ERR(err, STATUS_INVALID,
+                               "--format: only one form can go to standard output; give the "
+                               "others a file, FORM:FILE")
+                         : STATUS_OK;
+}
+
+static enum status find_fields(const struct option_texts *names,
+                               enum fact_id fields[OPTION_TEXTS_MAX], struct err *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        const char *all[FACTS_COUNT];
+        struct nearest_hint hint;
+        for (enum fact_id id = 0; id < FACTS_COUNT; id++)
+            all[id] = fact_of(id)->name;
+        if (!fact_find(names->items[i], &fields[i]))
+            return ERR(err, STATUS_INVALID, "--by: no field is named '%.100s'; %s", names->items[i],
+                       nearest_hint(&hint, "", names->items[i], all, FACTS_COUNT));
+    }
+    return STATUS_OK;
+}
+
+static enum status choose_metrics(const struct compare_call *call, struct metrics *ret_metrics,
+                                  struct err *err)
+{
+    return metrics_choose(call->metrics.items, call->metrics.count,
+                          call->has_gate ? call->gate_percent : 0, ret_metrics, err);
+}
+
+/* The path that BASE or NEW stands for. */
+static enum status resolve(const char *operand, char path[FILE_PATH_BYTES], struct err *err)
+{
+    size_t prefix = strlen(BASELINE_PREFIX);
+    if (strncmp(operand, BASELINE_PREFIX, prefix) == 0)
+        return baseline_path(operand + prefix, path, err);
+    int length = snprintf(path, FILE_PATH_BYTES, "%s", operand);
+    return length >= 0 && length < FILE_PATH_BYTES
+               ? STATUS_OK
+               : ERR(err, STATUS_INVALID, "path too long: %.80s...", operand);
+}
+
+enum status compare_call_check(const struct compare_call *call, struct err *err)
+{
+    char path[FILE_PATH_BYTES];
+    enum fact_id by[OPTION_TEXTS_MAX];
+    struct metrics metrics;
+    enum status status = check_formats(call, err);
+    if (status == STATUS_OK)
+        status = find_fields(&call->by, by, err);
+    if (status == STATUS_OK)
+        status = choose_metrics(call, &metrics, err);
+    if (status == STATUS_OK)
+        status = resolve(call->base, path, err);
+    if (status == STATUS_OK && call->now != NULL)
+        status = resolve(call->now, path, err);
+    return status;
+}
+
+/* --- writing --- */
+
+static enum status write_fd(void *context, const char *bytes, size_t bytes_count, struct err *err)
+{
+    const int *fd = context;
+    return file_write_fd(*fd, bytes, bytes_count, err);
+}
+
+/* main() says why standard output cannot be written. */
+static enum status write_stdout(void *context, const char *bytes, size_t bytes_count,
+                                struct err *err)
+{
+    (void)context;
+    return fwrite(bytes, 1, bytes_count, stdout) == bytes_count
+               ? STATUS_OK
+               : ERR(err, STATUS_IO, "cannot write to standard output");
+}
+
+struct writing {
+    const struct compare_format *format;
+    struct compare_output *output;
+};
+
+/* A file_writer. */
+static enum status write_to(void *context, int fd, struct err *err)
+{
+    struct writing *writing = context;
+    writing->output->sink = write_fd;
+    writing->output->sink_context = &fd;
+    return writing->format->write(writing->output, err);
+}
+
+/* A file is replaced whole; a pipe or a device is written to. */
+static enum status write_file(const char *file, struct writing *writing, struct err *err)
+{
+    struct stat info;
+    if (stat(file, &info) != 0 || S_ISREG(info.st_mode))
+        return file_replace_with(file, write_to, writing, err);
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ERR(err, STATUS_IO, "cannot write '%s': %s", file, strerror(errno));
+    enum status status = write_to(writing, fd, err);
+    (void)close(fd);
+    return status;
+}
+
+static enum status write_form(const struct compare_call *call, const struct comparison *comparison,
+                              const char *word, struct err *err)
+{
+    const char *file = NULL;
+    struct compare_output output = {
+        .comparison = comparison,
+        .has_gate = call->has_gate,
+        .is_lenient = call->is_lenient,
+        .gate_percent = call->gate_percent,
+        .comment_id = call->comment_id,
+        .sink = write_stdout,
+    };
+    struct writing writing = {find_format(word, &file), &output};
+    compare_output_init(&output);
+    enum status status =
+        file != NULL ? write_file(file, &writing, err) : writing.format->write(&output, err);
+    compare_output_release(&output);
+    return status;
+}
+
+/* --- the whole --- */
+
+static enum status read_side(const struct compare_call *call, struct comparison *comparison,
+                             enum compare_side side, struct err *err)
+{
+    char path[FILE_PATH_BYTES];
+    const char *operand = side == COMPARE_BASE ? call->base : call->now;
+    enum status status = resolve(operand, path, err);
+    return status == STATUS_OK ? comparison_read(comparison, side, path, operand, err) : status;
+}
+
+static enum status compare(const struct compare_call *call, struct comparison *comparison,
+                           enum compare_side *ret_reading, struct err *err)
+{
+    *ret_reading = COMPARE_BASE;
+    enum status status = read_side(call, comparison, COMPARE_BASE, err);
+    if (status == STATUS_OK) {
+        *ret_reading = COMPARE_NOW;
+        status = read_side(call, comparison, COMPARE_NOW, err);
+    }
+    if (status == STATUS_OK)
+        status = comparison_decide(comparison, err);
+    if (status == STATUS_OK && call->formats.count == 0)
+        status = write_form(call, comparison, "text", err);
+    for (size_t i = 0; status == STATUS_OK && i < call->formats.count; i++)
+        status = write_form(call, comparison, call->formats.items[i], err);
+    return status;
+}
+
+static enum exit_code code_of(const struct compare_call *call, const struct comparison *comparison)
+{
+    if (!call->has_gate)
+        return comparison_summary(comparison)->metrics_count > 0 ? EXIT_CODE_OK
+                                                                 : EXIT_CODE_SOME_NOT_OK;
+    switch (comparison_gate(comparison, call->is_lenient)) {
+    case COMPARE_GATE_PASSED: return EXIT_CODE_OK;
+    case COMPARE_GATE_FAILED: return EXIT_CODE_GATE_FAILED;
+    case COMPARE_GATE_UNDECIDED: break;
+    }
+    return EXIT_CODE_SOME_NOT_OK;
+}
+
+enum exit_code compare_call_run(const struct invocation *invocation,
+                                const struct compare_call *call)
+{
+    struct err err = {0};
+    enum fact_id by[OPTION_TEXTS_MAX];
+    struct comparison *comparison = NULL;
+    enum compare_side reading = COMPARE_BASE;
+    struct comparison_options options = {
+        .by = call->by.count > 0 ? by : NULL,
+        .by_count = call->by.count,
+        .takes_newest_run = call->takes_newest_run,
+        .includes_sandbox = call->includes_sandbox,
+    };
+    enum status status = find_fields(&call->by, by, &err);
+    if (status == STATUS_OK)
+        status = choose_metrics(call, &options.metrics, &err);
+    if (status == STATUS_OK)
+        status = comparison_new(&options, &comparison, &err);
+    if (status == STATUS_OK)
+        status = compare(call, comparison, &reading, &err);
+    enum exit_code code = status == STATUS_OK ? code_of(call, comparison) : EXIT_CODE_IO;
+    /* The first run of a pipeline has none, which is no fault of the machine. */
+    if (status == STATUS_NOT_FOUND && reading == COMPARE_BASE) {
+        command_complain(invocation, "there is no base to compare with: %s", err.text);
+        code = EXIT_CODE_SOME_NOT_OK;
+    } else if (status != STATUS_OK) {
+        command_complain(invocation, "%s", err.text);
+    }
+    comparison_free(comparison);
+    return code;
+}
