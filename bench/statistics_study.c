@@ -3,8 +3,8 @@
  *
  *     build/bench/statistics_study [PART [SERIES [SEED]]]
  *
- * PART is intervals, warmup, stop, compare, starts, next, gate or all; SERIES made-up series a
- * cell of a table (default 2000), from SEED. Same seed, same tables.
+ * PART is intervals, warmup, stop, compare, starts, next, gate, interference or all; SERIES
+ * made-up series a cell of a table (default 2000), from SEED. Same seed, same tables.
  */
 #include "statistics_study.h"
 
@@ -178,13 +178,10 @@ void study_intervals(const struct study_options *options)
 static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
-} parts[] = {{"intervals", study_intervals},
-             {"warmup", study_warmup},
-             {"stop", study_stop},
-             {"compare", study_compare},
-             {"starts", study_starts},
-             {"next", study_next_run},
-             {"gate", study_gate}};
+} parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup},
+             {"stop", study_stop},           {"compare", study_compare},
+             {"starts", study_starts},       {"next", study_next_run},
+             {"gate", study_gate},           {"interference", study_interference}};
 
 int main(int argc, char **argv)
 {

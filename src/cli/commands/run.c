@@ -317,11 +317,36 @@ static enum exit_code run_sweep(struct run *run)
     return code;
 }
 
+/* What --resume would skip. An interpreter's packages belong to the environment, too; nothing is
+ * started to ask for them, so records of such engines count whatever they were. */
+static enum status find_finished(struct run *run, struct store_index *ret_finished, struct err *err)
+{
+    bool is_python = run->setup.ops != NULL && run->setup.ops->become != NULL;
+    enum status status = context_open(&run->context, run->call, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!is_python)
+        context_identify(&run->context);
+    return index_read(run->setup.out, is_python, ret_finished, err);
+}
+
 static enum exit_code print_dry_run(struct run *run)
 {
     struct buf out;
+    struct err err = {0};
+    struct store_index finished = {0};
+    bool can_resume = run->setup.options.can_resume;
+    if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
+        return fail(run, STATUS_IO, &err);
+    const struct dry_run dry_run = {
+        .setup = &run->setup,
+        .finished = can_resume ? &finished : NULL,
+        .environment_id = run->context.environment_id,
+        .available_bytes = sysmem_available_bytes(),
+    };
     buf_init(&out, DRY_RUN_BYTES_MAX);
-    dry_run_format(&run->setup, sysmem_available_bytes(), &out);
+    dry_run_format(&dry_run, &out);
+    index_release(&finished);
     return command_print(run->call, &out);
 }
 
