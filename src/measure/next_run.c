@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/num.h"
 #include "base/status.h"
 #include "measure/special.h"
 
@@ -138,4 +139,25 @@ const char *next_run_basis_name(enum next_run_basis basis)
     case NEXT_RUN_TRIALS: return "trials";
     }
     return NULL;
+}
+
+void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
+                         const struct measure_reading *own, double tick, struct reasons *reasons)
+{
+    const struct measure_interval *within = &expected->interval;
+    struct measure_interval range = own->median_95;
+    if (!range.is_known)
+        range = (struct measure_interval){true, own->median, own->median};
+    bool is_over = range.low > within->high + tick;
+    if (!within->is_known || (!is_over && range.high >= within->low - tick))
+        return;
+    int digits = is_over ? num_digits_apart(range.low, within->high)
+                         : num_digits_apart(range.high, within->low);
+    digits = digits < 5 ? 5 : digits; /* of times, as elsewhere */
+    reasons_add(
+        reasons, "runs_disagree",
+        "the median is %.*g ms (95 %% interval %.*g to %.*g ms); by the %zu runs before it, 95 "
+        "of 100 are within %.*g to %.*g ms: the machine has changed, or what else runs on it",
+        digits, own->median, digits, range.low, digits, range.high, runs_count, digits, within->low,
+        digits, within->high);
 }

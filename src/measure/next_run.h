@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "measure/interval.h"
+#include "spec/verdict.h"
 
 /* So many runs count, this one and the newest before it. More would remember a machine as it was.
  */
@@ -60,6 +61,11 @@ struct next_run {
  */
 struct next_run next_run_of(const struct measure_reading *runs, size_t count, bool are_trials,
                             struct next_run_prior prior, double confidence);
+
+/* Adds `runs_disagree` where all that `own` may be (its interval, or its median without one) lies
+ * outside of what the `runs_count` runs before it let one expect, by more than `tick`. In ms. */
+void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
+                         const struct measure_reading *own, double tick, struct reasons *reasons);
 
 /* "trials", "cell", "kind", "this_run"; NULL for unknown. */
 const char *next_run_basis_name(enum next_run_basis basis);

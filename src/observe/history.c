@@ -185,31 +185,15 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
     return STATUS_OK;
 }
 
-/* Is all that this run's median may be outside of what the runs before it let one expect, by more
- * than two readings of the clock? */
-static bool is_unlike(const struct earlier_runs *runs)
-{
-    const struct measure_interval *expected = &runs->expected.interval;
-    if (runs->unknown_reason != NULL || !expected->is_known)
-        return false;
-    const struct measure_reading *own = &runs->readings[runs->count - 1];
-    double low = own->median_95.is_known ? own->median_95.low : own->median;
-    double high = own->median_95.is_known ? own->median_95.high : own->median;
-    double ticks = CLOCK_TICKS_NS / (double)NS_PER_MS;
-    return low > expected->high + ticks || high < expected->low - ticks;
-}
-
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
 {
     const struct earlier_runs *runs = state;
+    struct reasons found = {0};
     (void)seen;
-    if (!is_unlike(runs))
-        return;
-    judgement_warn(judgement, "runs_disagree",
-                   "the median is %.6g ms; by the %zu runs before it, 95 of 100 are within %.6g to "
-                   "%.6g ms: the machine has changed, or what else runs on it",
-                   runs->readings[runs->count - 1].median, runs->count - 1,
-                   runs->expected.interval.low, runs->expected.interval.high);
+    if (runs->unknown_reason == NULL)
+        next_run_add_unlike(&runs->expected, runs->count - 1, &runs->readings[runs->count - 1],
+                            CLOCK_TICKS_NS / (double)NS_PER_MS, &found);
+    judgement_warn_all(judgement, &found);
 }
 
 /* The id, and what its runs come to. */

@@ -45,6 +45,22 @@ def test_only_a_precision_that_was_asked_for_is_a_verdict(call):
     call(*uneven, "--target-ci", "1", "--strict", "--out", "strict", code=3)
 
 
+def test_a_few_uneven_steps_say_how_badly_they_are_known(call):
+    few = ["run", "--engine", worker("--uneven"), "--mode", "infer", "--warmup", "0"]
+    call(*few, "--steps", "25", code=0)
+    (record,) = call.records()
+    assert (record["verdict"], reasons(record)) == ("ok", []) and "imprecise" in warnings(record)
+    (text,) = [warning["text"] for warning in record["warnings"] if warning["code"] == "imprecise"]
+    low, high = (abs(float(side)) for side in re.search(r"known to -([\d.]+) / \+([\d.]+) % only", text).groups())
+    assert low == pytest.approx(100 * (1 - record["ms_p50_low"] / record["ms_p50"]), rel=0.01)
+    assert high == pytest.approx(100 * (record["ms_p50_high"] / record["ms_p50"] - 1), rel=0.01)
+    call(*few, "--steps", "5", "--out", "none", code=0)
+    (record,) = call.records("none")
+    assert record["ms_p50_low"] is None and "imprecise" in warnings(record)
+    call(*few, "--steps", "2000", "--out", "many", code=0)
+    assert "imprecise" not in warnings(call.records("many")[0])
+
+
 # --- others ---
 
 def raw_blocks(call, out):
@@ -264,5 +280,7 @@ def test_what_would_help_is_said_once(call):
     assert "\nWhat would help:\n  unsupported: choose what the reason names" in done.stdout
     for record in call.records():
         assert record["reasons"][0]["cure"].startswith("choose what the reason names")
-    done = call("run", "--engine", "null", "--steps", "3", "--warmup", "1", "--mode", "infer", "--out", "b", code=0)
+    (call.folder / "steps").write_text("100000\n")
+    done = call("run", "--engine", worker(f"--starts '{call.folder / 'steps'}'"), "--steps", "40", "--warmup", "1",
+                "--mode", "infer", "--out", "b", code=0)
     assert "What would help" not in done.stdout
