@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
+#include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/render/dry_run.h"
 #include "cli/run_setup.h"
@@ -330,6 +331,44 @@ static enum status find_finished(struct run *run, struct store_index *ret_finish
     return index_read(run->setup.out, is_python, ret_finished, err);
 }
 
+static struct compare_call compare_call_of(const struct run *run)
+{
+    const struct run_options *options = &run->setup.options;
+    return (struct compare_call){
+        .base = options->compare_base,
+        .now = run->setup.out,
+        .has_gate = options->gate_percent > 0,
+        .gate_percent = options->gate_percent,
+        /* What --resume skipped is of an earlier run. */
+        .takes_newest_run = !options->can_resume,
+        .comment_id = "run",
+    };
+}
+
+/* A sweep that ended early or measured nothing has its own exit code; else a failed gate comes
+ * first, then cells without a result. */
+static enum exit_code compare_results(const struct run *run, enum exit_code code)
+{
+    const struct compare_call request = compare_call_of(run);
+    if (request.base == NULL || (code != EXIT_CODE_OK && code != EXIT_CODE_SOME_NOT_OK))
+        return code;
+    printf("\n");
+    enum exit_code compared = compare_call_run(run->call, &request);
+    if (compared == EXIT_CODE_IO || compared == EXIT_CODE_GATE_FAILED)
+        return compared;
+    return request.has_gate && compared != EXIT_CODE_OK ? compared : code;
+}
+
+static enum status check_compare(const struct run *run, struct err *err)
+{
+    const struct compare_call request = compare_call_of(run);
+    if (request.base == NULL && request.has_gate)
+        return ERR(err, STATUS_INVALID, "--gate needs --compare BASE");
+    if (request.base != NULL && strcmp(request.base, "-") == 0)
+        return ERR(err, STATUS_INVALID, "--compare reads no standard input; name a file");
+    return request.base != NULL ? compare_call_check(&request, err) : STATUS_OK;
+}
+
 static enum exit_code print_dry_run(struct run *run)
 {
     struct buf out;
@@ -371,6 +410,8 @@ enum exit_code run_command(const struct invocation *call)
     struct err err = {0};
     struct run run = {.call = call};
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
+    if (status == STATUS_OK)
+        status = check_compare(&run, &err);
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         run_setup_release(&run.setup);
@@ -378,7 +419,7 @@ enum exit_code run_command(const struct invocation *call)
     }
     progress_init(&run.progress, progress_style(&options), run.setup.plan.cells_count,
                   options.trials);
-    code = options.is_dry_run ? print_dry_run(&run) : run_sweep(&run);
+    code = options.is_dry_run ? print_dry_run(&run) : compare_results(&run, run_sweep(&run));
     release(&run);
     return code;
 }
