@@ -181,6 +181,24 @@ def test_a_run_unlike_earlier_ones_has_a_warning_and_an_interval_that_holds_them
     assert machine_file(tmp_path / "data").read_text() == kept
 
 
+@pytest.mark.parametrize("apart, verdict", [(0.1, "unsteady"), (0, "ok")])
+def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdict):
+    """The samples of a run are precise to 50 %; what its earlier runs say decides."""
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    run = [*HISTORY_RUN, "--history", "on", "--target-ci", "50"]
+    run[run.index("--steps"):run.index("--steps") + 2] = ["--max-time", "1s"]
+    call(*run, env=env, code=0)
+    (line,) = known_lines(tmp_path / "data", "run")
+    base = {**line, "run_id": "r0", "ms_low": None, "ms_high": None}
+    factors = [1 + apart * 10 * (i % 2) for i in range(10)]
+    machine_file(tmp_path / "data").write_text("".join(json.dumps({**base, "ms": line["ms"] * factor}) + "\n" for factor in factors))
+    call(*run, env=env, code=0)
+    record = call.records()[-1]
+    assert record["next_run_basis"] == "cell" and (record["verdict"], reasons(record)) == (verdict, ["target_ci_not_met"] if apart else [])
+    if apart:
+        assert f"{100 * (record['next_run_ms_high'] / record['ms_p50'] - 1):.3g} % above" in record["reasons"][0]["text"]
+
+
 def test_other_cells_tell_a_first_run_how_far_runs_lie_apart(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     for _ in range(2):

@@ -171,6 +171,8 @@ static struct observe_options observe_options(const struct run *run)
         .foreign_limit_percent = (double)run->setup.options.foreign_load,
         .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
         .machine = run->known.has_history ? &run->known.book : NULL,
+        .target_percent =
+            run->setup.policy.is_target_asked ? run->setup.policy.target_ci_percent : 0,
         .machine_id = run->known.machine_id,
         .run_id = run->context.run_id,
         .program_id = run->program_id,
