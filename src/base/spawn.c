@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,9 +42,12 @@ static bool move_up(int *fd)
     return true;
 }
 
-static enum status make_pipe(int fds[2], struct err *err)
+/* [0] is read, [1] is written. */
+static enum status make_pipe(bool is_socket, int fds[2], struct err *err)
 {
-    if (pipe2(fds, O_CLOEXEC) != 0) {
+    int failed = is_socket ? socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds)
+                           : pipe2(fds, O_CLOEXEC);
+    if (failed != 0) {
         fds[0] = -1;
         fds[1] = -1;
         return ERR(err, STATUS_IO, "cannot make a pipe: %s", strerror(errno));
@@ -109,39 +113,138 @@ static int start_child(const char *folder, char *const argv[], int in_fd, int ou
     return failed;
 }
 
+/* --- the two pipes --- */
+
+struct ends {
+    int in_fds[2];  /* to the child */
+    int out_fds[2]; /* from it */
+};
+
+static void close_ends(struct ends *ends, bool is_ours_kept)
+{
+    close_fd(&ends->in_fds[0]);
+    close_fd(&ends->out_fds[1]);
+    if (is_ours_kept)
+        return;
+    close_fd(&ends->in_fds[1]);
+    close_fd(&ends->out_fds[0]);
+}
+
+static enum status make_ends(bool is_socket, struct ends *ret_ends, struct err *err)
+{
+    struct ends ends = {.in_fds = {-1, -1}, .out_fds = {-1, -1}};
+    enum status status = make_pipe(is_socket, ends.in_fds, err);
+    if (status == STATUS_OK)
+        status = make_pipe(false, ends.out_fds, err);
+    /* Only our end: the child's reads and writes block as usual. */
+    int flags = status == STATUS_OK ? fcntl(ends.in_fds[1], F_GETFL) : 0;
+    if (status == STATUS_OK &&
+        (flags < 0 || fcntl(ends.in_fds[1], F_SETFL, flags | O_NONBLOCK) != 0))
+        status = ERR(err, STATUS_IO, "cannot set up a pipe: %s", strerror(errno));
+    if (status == STATUS_OK)
+        *ret_ends = ends;
+    else
+        close_ends(&ends, false);
+    return status;
+}
+
+static struct spawn started(const struct ends *ends, pid_t pid)
+{
+    return (struct spawn){.pid = pid, .in_fd = ends->in_fds[1], .out_fd = ends->out_fds[0]};
+}
+
+static enum status start(bool is_socket, const char *folder, char *const argv[], int log_fd,
+                         struct spawn *ret_spawn, struct err *err)
+{
+    ASSERT(argv[0] != NULL && log_fd >= FIRST_FREE_FD);
+    struct ends ends;
+    enum status status = make_ends(is_socket, &ends, err);
+    if (status != STATUS_OK)
+        return status;
+    pid_t pid = 0;
+    int failed = start_child(folder, argv, ends.in_fds[0], ends.out_fds[1], log_fd, &pid);
+    close_ends(&ends, failed == 0);
+    if (failed != 0)
+        return ERR(err, failed == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot start '%s': %s",
+                   argv[0], strerror(failed));
+    *ret_spawn = started(&ends, pid);
+    return STATUS_OK;
+}
+
 enum status spawn_start(char *const argv[], int log_fd, struct spawn *ret_spawn, struct err *err)
 {
-    return spawn_start_in(NULL, argv, log_fd, ret_spawn, err);
+    return start(false, NULL, argv, log_fd, ret_spawn, err);
 }
 
 enum status spawn_start_in(const char *folder, char *const argv[], int log_fd,
                            struct spawn *ret_spawn, struct err *err)
 {
-    ASSERT(argv[0] != NULL && log_fd >= FIRST_FREE_FD);
-    int to_child[2] = {-1, -1};
-    int from_child[2] = {-1, -1};
-    enum status status = make_pipe(to_child, err);
-    if (status == STATUS_OK)
-        status = make_pipe(from_child, err);
-    /* Only our end: the child's reads and writes block as usual. */
-    if (status == STATUS_OK && fcntl(to_child[1], F_SETFL, O_WRONLY | O_NONBLOCK) != 0)
-        status = ERR(err, STATUS_IO, "cannot set up a pipe: %s", strerror(errno));
-    pid_t pid = 0;
-    if (status == STATUS_OK) {
-        int failed = start_child(folder, argv, to_child[0], from_child[1], log_fd, &pid);
-        if (failed != 0)
-            status = ERR(err, failed == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
-                         "cannot start '%s': %s", argv[0], strerror(failed));
-    }
-    close_fd(&to_child[0]);
-    close_fd(&from_child[1]);
-    if (status != STATUS_OK) {
-        close_fd(&to_child[1]);
-        close_fd(&from_child[0]);
+    return start(false, folder, argv, log_fd, ret_spawn, err);
+}
+
+enum status spawn_start_server(const char *folder, char *const argv[], int log_fd,
+                               struct spawn *ret_spawn, struct err *err)
+{
+    return start(true, folder, argv, log_fd, ret_spawn, err);
+}
+
+/* --- a child that another process makes --- */
+
+/* One message: a byte, and the descriptors. False with errno. */
+static bool send_fds(int socket_fd, const int fds[SPAWN_PASSED_FDS])
+{
+    char byte = 'f';
+    struct iovec bytes = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char space[CMSG_SPACE(SPAWN_PASSED_FDS * sizeof(int))];
+    } rights = {0};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &rights,
+                             .msg_controllen = sizeof(rights.space)};
+    rights.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(SPAWN_PASSED_FDS * sizeof(int)),
+                                     .cmsg_level = SOL_SOCKET,
+                                     .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&rights.header), fds, SPAWN_PASSED_FDS * sizeof(int));
+    ssize_t done;
+    do
+        done = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
+    while (done < 0 && errno == EINTR);
+    return done == 1;
+}
+
+enum status spawn_ask(const struct spawn *server, int log_fd, struct spawn *ret_spawn,
+                      struct err *err)
+{
+    struct ends ends;
+    enum status status = make_ends(false, &ends, err);
+    if (status != STATUS_OK)
         return status;
-    }
-    *ret_spawn = (struct spawn){.pid = pid, .in_fd = to_child[1], .out_fd = from_child[0]};
+    const int fds[SPAWN_PASSED_FDS] = {ends.in_fds[0], ends.out_fds[1], log_fd};
+    bool is_sent = send_fds(server->in_fd, fds);
+    int why = errno;
+    close_ends(&ends, is_sent);
+    if (!is_sent)
+        return ERR(err, STATUS_CRASHED, "it does not take requests: %s", strerror(why));
+    *ret_spawn = started(&ends, 0);
     return STATUS_OK;
+}
+
+bool spawn_adopt(struct spawn *spawn, int64_t pid)
+{
+    siginfo_t info = {0};
+    if (pid <= 1 || pid > INT32_MAX ||
+        waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return false;
+    spawn->pid = (pid_t)pid;
+    return true;
+}
+
+void spawn_drop(struct spawn *spawn)
+{
+    close_fd(&spawn->in_fd);
+    close_fd(&spawn->out_fd);
 }
 
 /* write(2) to a pipe that may have no reader: EPIPE, and the SIGPIPE that comes with it is taken
@@ -216,6 +319,9 @@ static void collect(struct spawn *spawn)
         got = wait4(spawn->pid, &spawn->wait_status, 0, &spawn->usage);
     while (got < 0 && errno == EINTR);
     spawn->is_reaped = true;
+    /* Members of its group that are our children by now (spawn_adopt()). */
+    while (waitpid(-spawn->pid, NULL, WNOHANG) > 0)
+        ;
 }
 
 bool spawn_wait(struct spawn *spawn, uint64_t deadline_ns)
@@ -253,8 +359,7 @@ void spawn_release(struct spawn *spawn)
 {
     if (spawn == NULL || spawn->pid <= 0)
         return;
-    close_fd(&spawn->in_fd);
-    close_fd(&spawn->out_fd);
+    spawn_drop(spawn);
     (void)spawn_end(spawn, 0);
     *spawn = (struct spawn){.in_fd = -1, .out_fd = -1};
 }

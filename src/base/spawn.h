@@ -17,6 +17,7 @@
 #include "base/status.h"
 
 #define SPAWN_EXIT_TEXT_BYTES 64
+#define SPAWN_PASSED_FDS      3
 
 struct spawn {
     pid_t pid;  /* also its process group; 0 = nothing was started */
@@ -34,6 +35,21 @@ MUST_CHECK enum status spawn_start(char *const argv[], int log_fd, struct spawn 
 /* The same in another working folder, where a relative argv[0] is then looked up; NULL = ours. */
 MUST_CHECK enum status spawn_start_in(const char *folder, char *const argv[], int log_fd,
                                       struct spawn *ret_spawn, struct err *err);
+
+/* A process that makes others for us: its standard input is a socket (SOCK_SEQPACKET). */
+MUST_CHECK enum status spawn_start_server(const char *folder, char *const argv[], int log_fd,
+                                          struct spawn *ret_spawn, struct err *err);
+/* Asks it for one: a message of one byte that carries what shall be the new process's standard
+ * input, output and error. *ret_spawn has both pipes and no process yet; spawn_adopt() or
+ * spawn_drop() is next. STATUS_CRASHED when the server is gone. */
+MUST_CHECK enum status spawn_ask(const struct spawn *server, int log_fd, struct spawn *ret_spawn,
+                                 struct err *err);
+/* The process that was made, once its maker says its id. It must be our child by then (as an
+ * orphan comes to who is its nearest "child subreaper", prctl(2)) and lead a group of its own;
+ * false, with nothing changed, when it is not our child. */
+MUST_CHECK bool spawn_adopt(struct spawn *spawn, int64_t pid);
+/* Closes both pipes. */
+void spawn_drop(struct spawn *spawn);
 
 /* Writes all bytes, never raising SIGPIPE. STATUS_TIMEOUT when the child does not read until then;
  * STATUS_CRASHED when it has closed its end. */

@@ -36,6 +36,20 @@ static struct measure_policy side_policy(const struct ab_setup *setup, const str
     return policy;
 }
 
+/* Would both sides' workers come of one server? Two would import as often as the workers by
+ * themselves. */
+static bool can_share_server(const struct ab_setup *setup)
+{
+    const struct ab_side *a = &setup->sides[PAIR_A];
+    const struct ab_side *b = &setup->sides[PAIR_B];
+    const char *pythons[] = {a->options.run.python, b->options.run.python};
+    bool is_same_python = pythons[0] == pythons[1] || (pythons[0] != NULL && pythons[1] != NULL &&
+                                                       strcmp(pythons[0], pythons[1]) == 0);
+    return a->run.ops == b->run.ops && is_same_python && a->binary[0] == '\0' &&
+           b->binary[0] == '\0' && a->rev.commit[0] == '\0' && b->rev.commit[0] == '\0' &&
+           a->options.run.launch == NULL && b->options.run.launch == NULL;
+}
+
 static struct client_options side_options(struct ab_bench *bench, enum pair_name name)
 {
     const struct ab_side *side = &bench->setup->sides[name];
@@ -43,6 +57,8 @@ static struct client_options side_options(struct ab_bench *bench, enum pair_name
     if (side->binary[0] != '\0')
         client.self_path = side->binary;
     client.events = &bench->events;
+    if (can_share_server(bench->setup))
+        client.fork_pool = context_fork_pool(&bench->context, &side->options.run, side->run.ops);
     return client;
 }
 
@@ -147,6 +163,9 @@ enum status ab_bench_open(struct ab_bench *bench, const struct invocation *call,
 void ab_bench_close(struct ab_bench *bench)
 {
     ab_progress_clear(&bench->progress);
+    const char *why_fresh = context_fork_failure(&bench->context);
+    if (why_fresh != NULL)
+        ab_bench_note(bench, "workers were started one by one, as with --fresh: %s", why_fresh);
     for (int i = 0; i < PAIR_SIDES; i++) {
         struct err err = {0};
         if (ab_rev_remove(&bench->setup->sides[i].rev, &err) != STATUS_OK)

@@ -122,6 +122,10 @@ static struct client_options client_options(const struct check *check,
     struct client_options client = context_client(&check->context, &check->setup->options.run);
     if (ops == NULL || ops->become == NULL)
         client.python = NULL;
+    /* fp32 always runs, so any other precision makes it a second worker. */
+    if (check->setup->options.precisions.count > 1 ||
+        !check_setup_wants(check->setup, CELL_PRECISION_FP32))
+        client.fork_pool = context_fork_pool(&check->context, &check->setup->options.run, ops);
     return client;
 }
 
@@ -345,6 +349,7 @@ static enum status run_sides(struct check *check, struct err *err)
         struct check_row *fp32 = NULL;
         if (*signals_interrupt() != 0)
             break;
+        fork_pool_renew(check->context.fork_pool);
         status = run_side(check, &setup->sides[i], first, &fp32, err);
         struct places places;
         if (i > 0 && status == STATUS_OK && places_make(check, fp32, &places, err) == STATUS_OK)
@@ -406,6 +411,9 @@ enum exit_code check_run_all(const struct invocation *call, struct check_setup *
                          check.journal.torn_bytes);
     if (status == STATUS_OK)
         status = run_sides(&check, &err);
+    const char *why_fresh = context_fork_failure(&check.context);
+    if (why_fresh != NULL && !setup->options.run.is_quiet)
+        command_complain(call, "workers were started one by one, as with --fresh: %s", why_fresh);
     if (check.rows_count > 0)
         print_results(&check);
     enum exit_code code = status == STATUS_OK

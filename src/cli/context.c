@@ -11,6 +11,9 @@ enum status context_open(struct context *context, const struct invocation *call,
     buf_init(&context->command, COMMAND_BYTES_MAX);
     command_write_words(call, &context->command);
     run_id_make(context->run_id);
+    context->fork_pool = fork_pool_new();
+    if (context->fork_pool == NULL)
+        return ERR(err, STATUS_NOMEM, "out of memory");
     enum status status = environment_write(&context->environment, err);
     return status == STATUS_OK ? file_self(context->self_path, err) : status;
 }
@@ -27,6 +30,8 @@ enum status context_listen(struct context *context, struct err *err)
 
 void context_close(struct context *context)
 {
+    fork_pool_free(context->fork_pool);
+    context->fork_pool = NULL;
     signals_close();
     buf_release(&context->environment);
     buf_release(&context->command);
@@ -50,6 +55,18 @@ struct client_options context_client(const struct context *context,
         .interrupt = signals_interrupt(),
         .wake_fd = context->wake_fd,
     };
+}
+
+struct fork_pool *context_fork_pool(const struct context *context,
+                                    const struct run_options *options, const struct engine_ops *ops)
+{
+    bool can_fork = ops != NULL && ops->become != NULL;
+    return can_fork && options->launch == NULL && !options->is_fresh ? context->fork_pool : NULL;
+}
+
+const char *context_fork_failure(const struct context *context)
+{
+    return fork_pool_failure(context->fork_pool);
 }
 
 enum status context_preflight(const struct client_options *client, const struct engine_ops *ops,

@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/run_id.h"
 #include "cli/run_options.h"
+#include "client/fork_pool.h"
 #include "client/options.h"
 #include "engines/engine.h"
 
@@ -23,7 +24,8 @@ struct context {
     char environment_id[HASH_ID_BYTES]; /* by context_identify() */
     char run_id[RUN_ID_BYTES];
     char self_path[FILE_PATH_BYTES];
-    int wake_fd; /* by context_listen(); -1 = none */
+    int wake_fd;                 /* by context_listen(); -1 = none */
+    struct fork_pool *fork_pool; /* owned */
 };
 
 /* context_close() in any case. */
@@ -43,6 +45,13 @@ const char *context_command(const struct context *context);
  * borrowed from both. */
 struct client_options context_client(const struct context *context,
                                      const struct run_options *options);
+/* What forks a side's, or the whole call's, workers, where more than one is started alike; NULL =
+ * nothing may: another language's engine, a launcher's process, or the user wants none. */
+struct fork_pool *context_fork_pool(const struct context *context,
+                                    const struct run_options *options,
+                                    const struct engine_ops *ops);
+/* Why workers were not forked that could have been; NULL = there is nothing to say. */
+const char *context_fork_failure(const struct context *context);
 /* Can the engine's worker be started, with all that it needs? Appends what it says of its
  * interpreter to ret_json (nothing for an engine that has none, or another's command). */
 MUST_CHECK enum status context_preflight(const struct client_options *client,

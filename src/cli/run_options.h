@@ -43,6 +43,7 @@ struct run_options {
     uint64_t timeout_ns;
     uint64_t memory_limit_bytes; /* 0 = by what is available */
     const char *launch;          /* NULL = none */
+    bool is_fresh;               /* no worker is forked */
     uint64_t foreign_load;       /* percent; 0 = off */
     uint64_t pace;               /* 0 = off */
     uint64_t history;            /* 0 = off */
@@ -57,9 +58,7 @@ struct run_options {
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
     bool is_quiet;
-    bool is_strict;           /* warnings count for the exit code */
-    const char *compare_base; /* NULL = nothing is compared */
-    double gate_percent;      /* 0 = no gate */
+    bool is_strict; /* warnings count for the exit code */
 };
 
 /* Sections that other commands take whole, by these names in their lists. */

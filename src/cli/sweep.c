@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/fork_pool.h"
 #include "observe/readings.h"
 #include "plan/order.h"
 
@@ -234,6 +235,8 @@ static enum status run_all(struct sweep *sweep, struct record **ret_lost, struct
     uint64_t position = 0;
     for (uint32_t trial = 0; trial < setup->options.trials; trial++) {
         sweep_order(setup, trial, sweep->order);
+        if (trial > 0)
+            fork_pool_renew(sweep->options->client.fork_pool);
         for (size_t i = 0; i < setup->plan.cells_count; i++, position++) {
             enum status status = take_turn(sweep, sweep->order[i], trial, position, ret_lost, err);
             if (status != STATUS_OK)

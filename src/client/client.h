@@ -31,8 +31,7 @@ struct client {
     uint64_t open_ns;                /* the same of opening the cell */
     uint64_t nonfinite_count;        /* losses and norms that were not finite, warm-up's included */
     uint64_t recompiles_count;       /* in measured blocks */
-    uint64_t impossible_window_ns;   /* longer than the host saw pass, the last one; 0 = none */
-    uint64_t window_max_ns;          /* what it could be at most */
+    bool has_clock_mismatch;         /* a window longer than the host saw pass */
 };
 
 void client_init(struct client *client, const struct cell *cell,
@@ -47,6 +46,9 @@ bool client_is_synthetic(const struct client *client);
  * elsewhere, and not made up? */
 bool client_is_here(const struct client *client);
 
+/* Where workers are forked: what they import may begin to be, while the caller does other things.
+ * Whatever fails shows when a worker is started. */
+void client_prepare(const struct client_options *options, const char *engine);
 /* Starts the process and greets it. STATUS other than OK: the log cannot be written, or the command
  * cannot be split. */
 MUST_CHECK enum status client_start(struct client *client, const char *log_path,

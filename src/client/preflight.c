@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,22 +14,15 @@
 #include "base/spawn.h"
 #include "base/words.h"
 #include "client/banner.h"
+#include "client/log_tail.h"
 #include "client/session.h"
 #include "proto/line.h"
 
-#define LOG_BYTES_MAX 4096
-
 /* The line that names the fault: an interpreter's fatal error, else the last that the process wrote
  * to its standard error. */
-static void read_last_line(int log_fd, char text[LOG_BYTES_MAX])
+static void read_last_line(int log_fd, char text[LOG_TAIL_BYTES + 1])
 {
-    off_t size = lseek(log_fd, 0, SEEK_END);
-    off_t from = size > LOG_BYTES_MAX - 1 ? size - (LOG_BYTES_MAX - 1) : 0;
-    ssize_t got = pread(log_fd, text, LOG_BYTES_MAX - 1, from);
-    text[got > 0 ? got : 0] = '\0';
-    size_t length = strlen(text);
-    while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
-        text[--length] = '\0';
+    log_tail(log_fd, 0, INT_MAX, text);
     char *fatal = strstr(text, "Fatal Python error: ");
     char *line = strrchr(text, '\n');
     if (fatal != NULL) {
@@ -41,7 +35,7 @@ static void read_last_line(int log_fd, char text[LOG_BYTES_MAX])
 
 static enum status fail(const struct spawn *spawn, int log_fd, const char *engine, struct err *err)
 {
-    char text[LOG_BYTES_MAX];
+    char text[LOG_TAIL_BYTES + 1];
     char exit_text[SPAWN_EXIT_TEXT_BYTES] = "it still runs";
     read_last_line(log_fd, text);
     if (spawn->is_reaped)

@@ -16,6 +16,8 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "client/banner.h"
+#include "client/fork_pool.h"
+#include "client/log_tail.h"
 
 #define INTERRUPT_GRACE_NS (2 * NS_PER_S) /* for the running block after SIGINT */
 #define EXIT_GRACE_NS      (1 * NS_PER_S) /* between the stream's end and the process's */
@@ -59,9 +61,10 @@ void session_release(struct session *session)
     session->log_fd = -1;
 }
 
-uint64_t session_window_max_ns(uint64_t host_ns)
+bool session_saw_less(uint64_t window_ns, uint64_t host_ns)
 {
-    return host_ns + CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
+    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
+    return window_ns > host_ns + slack_ns;
 }
 
 void session_end(struct session *session, enum verdict verdict, const char *code,
@@ -77,6 +80,16 @@ void session_end(struct session *session, enum verdict verdict, const char *code
     session->has_ended = true;
     session->verdict = verdict;
     reasons_add(&session->reasons, code, "%s", text);
+}
+
+static void end_by_timeout(struct session *session)
+{
+    char limit[NUM_TEXT_BYTES];
+    char code[REASON_CODE_BYTES];
+    num_format_duration(session->options->phase_timeout_ns, limit);
+    (void)snprintf(code, sizeof(code), "timeout_%s", session_phase_name(session->phase));
+    session_end(session, VERDICT_TIMEOUT, code, "no answer within %s during %s", limit,
+                session_phase_name(session->phase));
 }
 
 /* --- starting --- */
@@ -129,18 +142,45 @@ static enum status open_log(struct session *session, const char *path, const cha
     return status == STATUS_OK ? status : ERR(err, status, "cannot write '%s': %s", path, why.text);
 }
 
+/* False: the worker is to be started by itself, unless the session is over by now. */
+static bool fork_process(struct session *session, const struct words *command)
+{
+    struct err why = {0};
+    enum status status = fork_pool_start(session->options->fork_pool, command, session->options,
+                                         session->log_fd, &session->spawn, &why);
+    session->is_forked = status == STATUS_OK;
+    if (status == STATUS_INTERRUPTED)
+        session->is_abandoned = true;
+    else if (status == STATUS_TIMEOUT)
+        end_by_timeout(session);
+    else if (status != STATUS_OK)
+        (void)dprintf(session->log_fd, "[tokmark: not forked: %s]\n", why.text);
+    return session->is_forked;
+}
+
+/* False: there is no process, and what follows from it is set. */
+static bool start_process(struct session *session, const struct words *command)
+{
+    if (session->options->fork_pool != NULL && fork_process(session, command))
+        return true;
+    if (session->has_ended || session->is_abandoned)
+        return false;
+    struct err why = {0};
+    if (spawn_start_in(session->options->work_dir, command->items, session->log_fd, &session->spawn,
+                       &why) == STATUS_OK)
+        return true;
+    session_end(session, VERDICT_CRASHED, "start_failed", "%s", why.text);
+    return false;
+}
+
 enum status session_start(struct session *session, const struct words *command,
                           const char *log_path, const char *log_title, struct err *err)
 {
     enum status status = open_log(session, log_path, log_title, err);
     if (status != STATUS_OK)
         return status;
-    struct err why = {0};
-    if (spawn_start_in(session->options->work_dir, command->items, session->log_fd, &session->spawn,
-                       &why) != STATUS_OK) {
-        session_end(session, VERDICT_CRASHED, "start_failed", "%s", why.text);
+    if (!start_process(session, command))
         return STATUS_OK;
-    }
     session->reader.fd = session->spawn.out_fd;
     /* Another's worker has promised to write nothing of the kind; a launcher has not. */
     bool is_own = session->options->self_path != NULL &&
@@ -197,35 +237,23 @@ static void end_by_exit(struct session *session, bool had_half_line)
 
 static void end_by_memory(struct session *session, const struct watch_look *look)
 {
-    const struct watch *watch = &session->watch;
-    const char *phase = session_phase_name(session->phase);
-    char seen[NUM_TEXT_BYTES];
+    char rss[NUM_TEXT_BYTES];
     char limit[NUM_TEXT_BYTES];
+    num_format_bytes(look->rss_bytes, rss);
     session->has_oom_available = true;
     if (look->finding == WATCH_OVER_LIMIT) {
-        num_format_bytes_apart(look->rss_bytes, watch->limit_bytes, seen, limit);
-        session->oom_available_bytes = watch->limit_bytes;
+        num_format_bytes(session->watch.limit_bytes, limit);
+        session->oom_available_bytes = session->watch.limit_bytes;
         session_end(session, VERDICT_OOM, "memory_limit",
-                    "the worker held %s during %s; the limit is %s", seen, phase, limit);
+                    "the worker held %s during %s; the limit is %s", rss,
+                    session_phase_name(session->phase), limit);
     } else {
-        char rss[NUM_TEXT_BYTES];
-        num_format_bytes(look->rss_bytes, rss);
-        num_format_bytes_apart(look->available_bytes, watch->reserve_bytes, seen, limit);
+        num_format_bytes(look->available_bytes, limit);
         session->oom_available_bytes = look->available_bytes;
         session_end(session, VERDICT_OOM, "host_memory_low",
-                    "the worker held %s during %s and the host had only %s left, %s are kept free",
-                    rss, phase, seen, limit);
+                    "the worker held %s during %s and the host had only %s left", rss,
+                    session_phase_name(session->phase), limit);
     }
-}
-
-static void end_by_timeout(struct session *session)
-{
-    char limit[NUM_TEXT_BYTES];
-    char code[REASON_CODE_BYTES];
-    num_format_duration(session->options->phase_timeout_ns, limit);
-    (void)snprintf(code, sizeof(code), "timeout_%s", session_phase_name(session->phase));
-    session_end(session, VERDICT_TIMEOUT, code, "no answer within %s during %s", limit,
-                session_phase_name(session->phase));
 }
 
 static void end_by_error(struct session *session, const struct proto_error *error)
@@ -259,17 +287,7 @@ static void end_by_error(struct session *session, const struct proto_error *erro
 
 bool session_is_interrupted(const struct session *session)
 {
-    return session->options->interrupt != NULL && *session->options->interrupt != 0;
-}
-
-/* Empties the wake pipe, so that the next wait is a wait; it is readable, so this does not block.
- */
-static void drain_wake(const struct session *session)
-{
-    struct pollfd polled = {.fd = session->options->wake_fd, .events = POLLIN};
-    char bytes[64];
-    if (polled.fd >= 0 && poll(&polled, 1, 0) == 1 && (polled.revents & POLLIN) != 0)
-        (void)!read(polled.fd, bytes, sizeof(bytes));
+    return client_is_interrupted(session->options);
 }
 
 /* A flood on standard error must not fill the disk: over the limit, this trial's part of the log
@@ -278,7 +296,7 @@ static void cap_log(const struct session *session, off_t size_bytes)
 {
     if (size_bytes - session->log_start_byte <= (off_t)SESSION_LOG_BYTES_MAX)
         return;
-    char tail[SESSION_TAIL_BYTES + 1];
+    char tail[LOG_TAIL_BYTES + 1];
     session_log_tail(session, tail);
     if (ftruncate(session->log_fd, session->log_start_byte) == 0)
         (void)dprintf(session->log_fd,
@@ -336,7 +354,7 @@ static uint64_t interrupt_grace_ns(const struct session *session)
 /* Between two waits; false when waiting is over. */
 static bool go_on_waiting(struct session *session, uint64_t *deadline_ns, bool *is_stopping)
 {
-    drain_wake(session);
+    client_drain_wake(session->options);
     look_around(session);
     if (session->has_ended)
         return false;
@@ -397,7 +415,7 @@ bool session_pause(struct session *session, uint64_t pause_ns)
     for (uint64_t now_ns; (now_ns = clock_now_ns()) < end_ns;) {
         struct pollfd polled = {.fd = session->options->wake_fd, .events = POLLIN};
         (void)poll(&polled, 1, (int)((end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS));
-        drain_wake(session);
+        client_drain_wake(session->options);
         if (session_is_interrupted(session) || spawn_has_exited(&session->spawn))
             return false;
     }
@@ -545,37 +563,7 @@ void session_finish(struct session *session)
     (void)look_at_log(session);
 }
 
-/* Start of the last SESSION_TAIL_LINES_MAX lines. */
-static char *last_lines(char *text, size_t length)
+void session_log_tail(const struct session *session, char text[LOG_TAIL_BYTES + 1])
 {
-    int lines = 0;
-    for (size_t i = length; i > 0; i--)
-        if (text[i - 1] == '\n' && ++lines == SESSION_TAIL_LINES_MAX)
-            return text + i;
-    return text;
-}
-
-void session_log_tail(const struct session *session, char text[SESSION_TAIL_BYTES + 1])
-{
-    text[0] = '\0';
-    struct stat info;
-    if (session->log_fd < 0 || fstat(session->log_fd, &info) != 0)
-        return;
-    off_t start = info.st_size - SESSION_TAIL_BYTES;
-    if (start < session->log_start_byte)
-        start = session->log_start_byte;
-    ssize_t got = pread(session->log_fd, text, SESSION_TAIL_BYTES, start);
-    if (got <= 0) {
-        text[0] = '\0';
-        return;
-    }
-    size_t length = (size_t)got;
-    for (size_t i = 0; i < length; i++)
-        if (text[i] == '\0')
-            text[i] = '?';
-    while (length > 0 && text[length - 1] == '\n')
-        length--;
-    text[length] = '\0';
-    char *from = last_lines(text, length);
-    memmove(text, from, length - (size_t)(from - text) + 1);
+    log_tail(session->log_fd, session->log_start_byte, LOG_TAIL_LINES_MAX, text);
 }

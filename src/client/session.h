@@ -13,15 +13,14 @@
 #include "base/spawn.h"
 #include "base/status.h"
 #include "base/words.h"
+#include "client/log_tail.h"
 #include "client/options.h"
 #include "client/watch.h"
 #include "proto/line.h"
 #include "proto/message.h"
 #include "spec/verdict.h"
 
-#define SESSION_LOG_BYTES_MAX  (64ULL << 20)
-#define SESSION_TAIL_BYTES     4096
-#define SESSION_TAIL_LINES_MAX 20
+#define SESSION_LOG_BYTES_MAX (64ULL << 20)
 
 struct session {
     const struct client_options *options; /* borrowed: for the session's life */
@@ -33,6 +32,7 @@ struct session {
     off_t log_seen_byte;  /* its size at the last look */
     uint64_t pause_ns;    /* between two looks around */
     enum event_phase phase;
+    bool is_forked;    /* by a server that has the framework imported */
     bool takes_banner; /* until the first reply, other lines may come (client/banner.h) */
 
     bool has_ended;         /* no more requests; the verdict says why */
@@ -64,9 +64,9 @@ bool session_ask(struct session *session, const struct proto_host_message *reque
 /* Waits while the worker is idle. False, at once, when a signal has come or the worker is gone. */
 bool session_pause(struct session *session, uint64_t pause_ns);
 
-/* How long a block's window can have been for a host that saw so much time pass: two clocks may
- * differ by a little. */
-uint64_t session_window_max_ns(uint64_t host_ns);
+/* Is a block's window longer than the time that the host saw pass, by more than two clocks can
+ * differ? */
+bool session_saw_less(uint64_t window_ns, uint64_t host_ns);
 /* "start", "open", "warmup", "measure", "check", "close". */
 const char *session_phase_name(enum event_phase phase);
 /* Has a SIGINT come? */
@@ -77,8 +77,8 @@ void session_end(struct session *session, enum verdict verdict, const char *code
 /* Takes the worker down: `close` and `bye` if it is still able to, else the end of its input and
  * the kill ladder. Afterwards the process is collected and no member of its group lives. */
 void session_finish(struct session *session);
-/* Last lines of this trial's log, at most SESSION_TAIL_*; "" when there are none. */
-void session_log_tail(const struct session *session, char text[SESSION_TAIL_BYTES + 1]);
+/* Last lines of this trial's log, at most LOG_TAIL_*; "" when there are none. */
+void session_log_tail(const struct session *session, char text[LOG_TAIL_BYTES + 1]);
 void session_release(struct session *session);
 
 #endif

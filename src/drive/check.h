@@ -34,7 +34,7 @@ struct check_run {
     bool has_weights; /* the output also has the weights in use */
     char started_at[CLOCK_STAMP_BYTES];
     uint64_t total_ns;
-    char log_tail[SESSION_TAIL_BYTES + 1];
+    char log_tail[LOG_TAIL_BYTES + 1];
 };
 
 MUST_CHECK enum status check_run_worker(const struct check_job *job,

@@ -32,8 +32,11 @@ enum status outcome_summarize(struct trial *trial, struct err *err)
                           cell_tokens_per_step(trial->cell), summary, err);
     if (status != STATUS_OK)
         return status;
-    status = drift_of(samples->values, samples->count, trial->options->drift_limit_percent,
-                      &trial->drift, err);
+    struct interval_quantile median = {.value = summary->median_ns,
+                                       .effective_count = summary->effective_count,
+                                       .two_sided = summary->median_95};
+    status = drift_beside(samples->values, samples->count, &median,
+                          trial->options->drift_limit_percent, &trial->drift, err);
     trial->has_summary = status == STATUS_OK;
     return status;
 }
@@ -452,7 +455,9 @@ static void put_process(const struct trial *trial, struct record *record)
         spawn_exit_text(spawn->wait_status, exit_text);
     set_text(record, FACT_WORKER_EXIT, exit_text,
              spawn->pid > 0 ? "worker_not_collected" : "worker_not_started");
-    char tail[SESSION_TAIL_BYTES + 1] = "";
+    const char *start = trial->client.session.is_forked ? "forked" : "fresh";
+    set_text(record, FACT_START, spawn->pid > 0 ? start : "", "worker_not_started");
+    char tail[LOG_TAIL_BYTES + 1] = "";
     bool has_failed =
         trial->judgement.verdict != VERDICT_OK && trial->judgement.verdict != VERDICT_UNSTEADY;
     if (has_failed)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "client/fork_pool.h"
 #include "drive/pair_state.h"
 
 #define BLOCKS_PER_ROUND     4
@@ -381,6 +382,7 @@ static void begin_start(struct pair *pair, bool is_first)
     for (int i = 0; i < PAIR_SIDES; i++) {
         if (!is_first)
             pair_side_release(&pair->sides[i]);
+        fork_pool_renew(plan->clients[i]->fork_pool);
         pair_side_init(&pair->sides[i], plan->cells[i], plan->clients[i], &plan->policies[i],
                        plan->run_id, plan->log_paths[i]);
     }

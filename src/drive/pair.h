@@ -66,7 +66,7 @@ struct pair_side_result {
     uint64_t steps_count;            /* counted */
     size_t blocks_count;             /* counted; with results */
     struct interval_quantile median; /* of the blocks' times, ns; when blocks_count > 0 */
-    char log_tail[SESSION_TAIL_BYTES + 1];
+    char log_tail[LOG_TAIL_BYTES + 1];
 };
 
 struct pair_result {

@@ -35,6 +35,7 @@ struct engine_device {
 /* How `tokmark worker` was called. */
 struct engine_start {
     const char *python; /* the interpreter asked for; NULL = the engine chooses */
+    bool is_server;     /* make workers when asked (client/fork_pool.h) */
     bool is_probe;      /* only say what would run (engines/python/python.h), then end */
 };
 

@@ -381,7 +381,7 @@ def test_neither_engine_imports_the_other_s_framework():
     script = (
         "import sys; sys.path.insert(0, {sources!r})\n"
         "from tokmark_worker import worker\n"
-        "worker.load_engine({engine!r})\n"
+        "worker.import_engine({engine!r})\n"
         "print(*sorted({{'torch', 'jax', 'flax', 'equinox'}} & set(sys.modules)))"
     )
     for engine, wanted in (("jax", "jax"), ("pytorch", "torch")):

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,5 +212,107 @@ Test(base_spawn, writing_to_a_child_that_does_not_read_has_a_deadline)
     spawn_release(&spawn);
     cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
     cr_assert_eq(errno, ECHILD);
+    close(log_fd);
+}
+
+/* --- a child that another process makes --- */
+
+#define PASSED SPAWN_PASSED_FDS
+
+/* What a server does: takes the descriptors of one request. */
+static void take_fds(int socket_fd, int fds[PASSED])
+{
+    char byte = 0;
+    struct iovec bytes = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(PASSED * sizeof(int))];
+    } rights;
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &rights,
+                             .msg_controllen = sizeof(rights.space)};
+    cr_assert_eq(recvmsg(socket_fd, &message, 0), 1);
+    cr_assert_eq(rights.header.cmsg_len, CMSG_LEN(PASSED * sizeof(int)));
+    memcpy(fds, CMSG_DATA(&rights.header), PASSED * sizeof(int));
+}
+
+/* And then: a process that has them as its standard ones, in a group of its own. */
+static pid_t run_with(const int fds[PASSED], const char *script)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)setpgid(0, 0);
+        for (int i = 0; i < PASSED; i++)
+            (void)dup2(fds[i], i);
+        closefrom(PASSED);
+        (void)execlp("sh", "sh", "-c", script, (char *)NULL);
+        _exit(127);
+    }
+    (void)setpgid(pid, pid);
+    for (int i = 0; i < PASSED; i++)
+        close(fds[i]);
+    return pid;
+}
+
+Test(base_spawn, a_child_that_a_server_makes_is_as_one_of_our_own)
+{
+    int ends[2];
+    int log_fd = open_log();
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    const struct spawn server = {.in_fd = ends[0]};
+    struct spawn spawn = {0};
+    struct err err = {0};
+    cr_assert_eq(spawn_ask(&server, log_fd, &spawn, &err), STATUS_OK, "%s", err.text);
+    cr_expect_eq(spawn.pid, 0);
+    int fds[PASSED];
+    take_fds(ends[1], fds);
+    pid_t pid = run_with(fds, "read x; echo \"got $x\"; echo noise >&2; sleep 300 & exit 3");
+    cr_expect_not(spawn_adopt(&spawn, 1), "nobody's child");
+    cr_expect_not(spawn_adopt(&spawn, getppid()), "our parent");
+    cr_expect_not(spawn_adopt(&spawn, -1));
+    cr_expect_eq(spawn.pid, 0);
+    cr_assert(spawn_adopt(&spawn, pid));
+    cr_assert_eq(spawn_write(&spawn, "hello\n", 6, in_ms(5000), &err), STATUS_OK, "%s", err.text);
+    char text[256];
+    ssize_t got = read(spawn.out_fd, text, sizeof(text));
+    cr_assert_eq(got, 10);
+    cr_assert_eq(memcmp(text, "got hello\n", 10), 0);
+    cr_assert(spawn_wait(&spawn, in_ms(60000)));
+    cr_expect_eq(WEXITSTATUS(spawn.wait_status), 3);
+    read_output(&spawn, text, sizeof(text)); /* ends only when the rest of the group is dead */
+    spawn_release(&spawn);
+    cr_assert_eq(pread(log_fd, text, sizeof(text), 0), 6);
+    close(ends[0]);
+    close(ends[1]);
+    close(log_fd);
+}
+
+Test(base_spawn, a_server_that_is_gone_is_said)
+{
+    int ends[2];
+    int log_fd = open_log();
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    close(ends[1]);
+    const struct spawn server = {.in_fd = ends[0]};
+    struct spawn spawn = {0};
+    struct err err = {0};
+    cr_assert_eq(spawn_ask(&server, log_fd, &spawn, &err), STATUS_CRASHED);
+    cr_expect_eq(spawn.pid, 0);
+    close(ends[0]);
+    close(log_fd);
+}
+
+Test(base_spawn, a_servers_standard_input_is_a_socket)
+{
+    char *argv[] = {(char *)"sh", (char *)"-c", (char *)"readlink /proc/$$/fd/0", NULL};
+    struct spawn spawn = {0};
+    struct err err = {0};
+    int log_fd = open_log();
+    char text[64];
+    cr_assert_eq(spawn_start_server(NULL, argv, log_fd, &spawn, &err), STATUS_OK, "%s", err.text);
+    read_output(&spawn, text, sizeof(text));
+    cr_expect_eq(strncmp(text, "socket:", 7), 0, "%s", text);
+    spawn_release(&spawn);
     close(log_fd);
 }

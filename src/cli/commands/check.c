@@ -115,8 +115,9 @@ static const struct option check_rows[] = {
 };
 
 /* The rows of `run` that mean the same here. */
-static const char *const run_names[] = {"python",       "set",    "seed",  "threads", "timeout",
-                                        "memory-limit", "launch", "quiet", "help",    NULL};
+static const char *const run_names[] = {"python",  "set",          "seed",   "threads",
+                                        "timeout", "memory-limit", "launch", "fresh",
+                                        "quiet",   "help",         NULL};
 
 static enum exit_code run_check(const struct invocation *call)
 {

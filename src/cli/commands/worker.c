@@ -5,6 +5,7 @@
 
 struct worker_options {
     const char *python;
+    bool is_server;
     bool is_probe;
 };
 
@@ -16,6 +17,12 @@ static const struct option worker_rows[] = {
      .max = FILE_PATH_BYTES - 1,
      .group = "Engines in Python",
      .help = "the interpreter, or a virtual environment's folder; other engines take no notice"},
+    {.name = "serve",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct worker_options, is_server),
+     .group = "Engines in Python",
+     .help = "import the framework, then fork a worker for each request; standard input is a "
+             "socket"},
     {.name = "probe",
      .type = OPTION_FLAG,
      .offset = offsetof(struct worker_options, is_probe),
@@ -49,7 +56,8 @@ static enum exit_code run_worker(const struct invocation *call)
     }
     if (ops->become == NULL)
         return (enum exit_code)worker_main(ops);
-    const struct engine_start start = {.python = options.python, .is_probe = options.is_probe};
+    const struct engine_start start = {
+        .python = options.python, .is_server = options.is_server, .is_probe = options.is_probe};
     struct err err = {0};
     if (ops->become(&start, &err) != STATUS_OK)
         command_complain(call, "%s", err.text);

@@ -1,5 +1,6 @@
 """Entry of the package as the program carries it: `python PACKAGE IN,OUT ENGINE`, or `python PACKAGE
-IN,OUT probe ENGINE`, which says what is installed, or `python PACKAGE IN,OUT setup ENGINE FOLDER`.
+IN,OUT probe ENGINE`, which says what is installed, or `python PACKAGE IN,OUT serve ENGINE`, which makes
+workers, or `python PACKAGE IN,OUT setup ENGINE FOLDER`.
 
 IN and OUT are what was standard input and output: the program moved them away before Python
 started (engines/python/python.c), so that nothing printed by then is on them."""
@@ -19,6 +20,10 @@ elif sys.argv[1:2] == ["setup"]:
 
     main(out_fd)
 else:
+    if sys.argv[1:2] == ["serve"]:
+        from tokmark_worker.serve import serve
+
+        in_fd, out_fd = serve(in_fd, out_fd)  # returns in each worker
     from tokmark_worker.__main__ import main
 
     main(in_fd, out_fd)

@@ -83,8 +83,10 @@ static enum status become(const char *engine, const struct engine_start *start, 
     if (status != STATUS_OK)
         return status;
     const char *const probe[] = {"probe", engine, interpreter.origin, NULL};
+    const char *const serve[] = {"serve", engine, NULL};
     const char *const work[] = {engine, NULL};
-    return python_become(interpreter.path, start->is_probe ? probe : work, err);
+    const char *const *arguments = start->is_server ? serve : work;
+    return python_become(interpreter.path, start->is_probe ? probe : arguments, err);
 }
 
 static enum status become_pytorch(const struct engine_start *start, struct err *err)

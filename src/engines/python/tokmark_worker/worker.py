@@ -11,6 +11,7 @@ All but close() may raise WorkerError. An engine never sees the host.
 """
 import atexit
 import ctypes
+import gc
 import importlib
 import os
 import re
@@ -36,14 +37,22 @@ def die_with_parent():
     return os.getppid() == parent
 
 
-def load_engine(name):
-    """The engine, or the error that every `open` is then answered with. A framework is imported for
-    its own engine only."""
+def import_engine(name):
+    """The engine's class, or the error that every `open` is then answered with. No device is touched."""
+    engine = _import(name)
+    # What is there now is there for good: no later collection need look at it.
+    gc.collect()
+    gc.freeze()
+    return engine
+
+
+def _import(name):
+    """A framework is imported for its own engine only."""
     if name == "pytorch":
         _require(name, "PyTorch", "torch", (2, 2))
         from . import torch_engine
 
-        return torch_engine.TorchEngine()
+        return torch_engine.TorchEngine
     if name == "jax":
         # memory taken all at once says nothing about a cell; read when the first device is used
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -52,7 +61,7 @@ def load_engine(name):
         _require(name, "optax", "optax", (0, 1))
         from . import jax_engine
 
-        return jax_engine.JaxEngine()
+        return jax_engine.JaxEngine
     raise WorkerError("unsupported", f"this worker has no engine '{name}'")
 
 
@@ -135,7 +144,7 @@ class Worker:
             raise WorkerError(
                 "unsupported", f"this worker speaks protocol version {protocol.VERSION} only"
             )
-        self._engine = load_engine(self._engine_name)
+        self._engine = import_engine(self._engine_name)()
         self._state = "greeted"
         self._send(
             "hello",
