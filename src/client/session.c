@@ -23,6 +23,7 @@
 #define EXIT_GRACE_NS      (1 * NS_PER_S) /* between the stream's end and the process's */
 #define REQUEST_BYTES_MAX  (64 * 1024)
 #define FIRST_FREE_FD      3
+#define REASON_LINES_MAX   3 /* of the log, in a reason */
 /* How far a worker's clock may run from the host's over one block. */
 #define CLOCK_SLACK_NS       NS_PER_MS
 #define CLOCK_SLACK_PER_CENT 1
@@ -67,6 +68,19 @@ bool session_saw_less(uint64_t window_ns, uint64_t host_ns)
     return window_ns > host_ns + slack_ns;
 }
 
+/* The last lines of the log, behind a reason. */
+static void add_log(const struct session *session, char text[REASON_TEXT_BYTES])
+{
+    char lines[LOG_TAIL_BYTES + 1];
+    size_t length = strlen(text);
+    log_tail(session->log_fd, session->log_start_byte, REASON_LINES_MAX, lines);
+    for (char *line = lines; (line = strchr(line, '\n')) != NULL;)
+        *line = '|';
+    if (lines[0] != '\0')
+        (void)snprintf(text + length, REASON_TEXT_BYTES - length, ": %.*s",
+                       (int)(REASON_TEXT_BYTES - length), lines);
+}
+
 void session_end(struct session *session, enum verdict verdict, const char *code,
                  const char *format, ...)
 {
@@ -77,6 +91,10 @@ void session_end(struct session *session, enum verdict verdict, const char *code
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    /* Of a worker that never spoke, its log knows most: a launcher's complaint, a missing library.
+     */
+    if (session->phase == EVENT_STARTING && !session->is_alive_expected)
+        add_log(session, text);
     session->has_ended = true;
     session->verdict = verdict;
     reasons_add(&session->reasons, code, "%s", text);
