@@ -333,7 +333,10 @@ static enum status update_by_precision(struct measure_state *state, struct err *
     if (!is_capped && !can_end)
         return STATUS_OK;
     if (count == 0) {
-        state->phase = MEASURE_DONE; /* not one clean block */
+        /* Not one clean block: disturbed ones are a result, too, the first after a pause is none.
+         */
+        if (state->aside_steps_done > 0)
+            state->phase = MEASURE_DONE;
         return STATUS_OK;
     }
 

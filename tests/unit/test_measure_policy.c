@@ -763,3 +763,28 @@ Test(measure_policy, the_time_limit_holds_for_warm_up_and_measuring_together)
         drive_free(drive);
     }
 }
+
+/* Warm-up took all of the time, and the block after a pause is no result: one more is. */
+Test(measure_policy, a_lead_in_never_ends_a_run_without_a_result)
+{
+    struct measure_policy policy = measure_policy_default();
+    struct measure_state state;
+    struct err err = {0};
+    uint64_t step_ns[1000] = {0};
+    policy.time_max_ns = 10 * NS_PER_S;
+    policy.is_warmup_auto = false;
+    policy.warmup_steps = 0;
+    measure_init(&state, &policy);
+    state.is_lead_in = true;
+    for (int blocks = 0; blocks < 2; blocks++) {
+        struct measure_order order = measure_next(&state);
+        cr_assert_eq(order.phase, MEASURE_STEADY, "block %d", blocks);
+        for (uint32_t i = 0; i < order.steps_count; i++)
+            step_ns[i] = 12 * NS_PER_S / order.steps_count;
+        cr_assert_eq(measure_set_aside(&state, order.steps_count, 12 * NS_PER_S, step_ns, &err),
+                     STATUS_OK);
+    }
+    cr_expect_eq(state.phase, MEASURE_DONE);
+    cr_expect_gt(state.aside_steps_done, 0);
+    measure_release(&state);
+}
