@@ -18,7 +18,7 @@ SMALL = {**MOE, "layers_count": 1}
 
 
 @pytest.fixture(autouse=True)
-def _fp32_products():
+def _fp32_matmuls():
     with jax.default_matmul_precision("highest"):
         yield
 

@@ -157,7 +157,7 @@ def test_routed_gives_the_published_numbers(dtype):
     reference = reference_of(spec)
     tokens = tokens_of(spec)
     both = [ours_of(spec, reference, form, dtype)(tokens) for form in ("published", "routed")]
-    # the same products on the same rows; only the order of two additions may differ
+    # the same matmuls on the same rows; only the order of two additions may differ
     assert distance(both[1], both[0].double()) < (1e-6 if dtype == torch.float32 else 2e-2)
 
 

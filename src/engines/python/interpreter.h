@@ -15,7 +15,7 @@
 
 struct interpreter {
     char path[FILE_PATH_BYTES]; /* a program that can be run */
-    const char *origin;         /* static: why this one, "$TOKMARK_PYTHON" */
+    const char *origin;         /* borrowed: static. Why this one, "$TOKMARK_PYTHON" */
 };
 
 /* `asked`: --python, a program or a virtual environment's folder; NULL = not given.

@@ -225,7 +225,7 @@ class JaxEngine:
         return sum(leaf.size for leaf in jax.tree_util.tree_leaves(self._source.params))
 
     def _describe(self, program, threads, load_ns):
-        source, cell = self._source, self._cell
+        source = self._source
         types = {}
         for leaf in jax.tree_util.tree_leaves(source.params):
             name = type_name(leaf.dtype)
@@ -269,7 +269,7 @@ class JaxEngine:
         words = [f"xla {_platform(self._device)}"]
         made = program.executable.text()
         if made:
-            words.append(f"products {made}")
+            words.append(f"{made} matmuls")
         model = self._source.model
         if program.executable.has_cudnn_attention:
             words.append("attention cudnn")

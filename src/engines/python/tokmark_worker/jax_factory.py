@@ -2,7 +2,6 @@
 belongs to it, and what its parameters and its call become."""
 import dataclasses
 import inspect
-import sys
 import types
 
 import jax
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 from .errors import model_error
 from .jax_call import (
     ROLES,
-    SWITCHES,
     is_array,
     method_parameters,
     parameters_of,
@@ -26,12 +24,11 @@ from .jax_kinds import (
     from_linen,
     is_class_of,
     is_of,
-    switches,
     take_apart,
 )
-from .made_config import TYPE_ARGUMENTS
-from .model_config import arguments, spec_key, vocabulary_of_config
+from .model_config import arguments
 from .protocol import Verbatim
+from .setting_names import spec_key, vocabulary_of_config
 from .setting_text import value_of
 from .user_code import call_user, find_target
 

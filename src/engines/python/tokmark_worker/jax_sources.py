@@ -203,7 +203,7 @@ class _Model:
         return self._settings.author_rules()
 
     def tree(self, params, state):
-        return self._leaves.tree(self._types.for_products(params), state["fixed"])
+        return self._leaves.tree(self._types.for_matmuls(params), state["fixed"])
 
     def run(self, params, state, given):
         with self.author_rules():

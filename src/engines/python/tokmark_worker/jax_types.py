@@ -25,7 +25,7 @@ class Types:
             for leaf, is_kept in zip(params, self._is_kept)
         ]
 
-    def for_products(self, params):
+    def for_matmuls(self, params):
         """As the model's code sees them."""
         dtype = self._precision.compute_dtype
         if dtype == self._precision.param_dtype:

@@ -16,12 +16,11 @@ import torch
 
 from . import torch_hf, torch_model
 from .cell import ModelSpec
+from .config_fill import make_config, rule_preset, rule_published
 from .errors import model_error
 from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
-from .model_config import (
-    ESSENTIAL, arguments, builtin_spec, make_config, match_names, rule_preset, rule_published,
-    spec_key, vocabulary_of_config,
-)
+from .model_config import arguments, builtin_spec
+from .setting_names import ESSENTIAL, match_names, spec_key, vocabulary_of_config
 from .torch_made import Source, make_module
 from .torch_vocabulary import token_vocabulary
 from .user_code import find_target, import_module, shorten
