@@ -55,6 +55,18 @@ void err_set(struct err *err, enum status status, const char *file, int line, co
 #define ERR(err, code, ...) \
     (err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__), (enum status)(code))
 
+/* Hands on a failure: what has to be released first is marked CLEANUP. */
+#define TRY(call)                   \
+    do {                            \
+        enum status tried = (call); \
+        if (tried != STATUS_OK)     \
+            return tried;           \
+    } while (0)
+
+/* `struct buf text CLEANUP(buf_release) = ...`: called with the variable's address on every way out
+ * of its block. A pointer that is given away is set to NULL before. */
+#define CLEANUP(function) __attribute__((cleanup(function)))
+
 /* One line, "out of memory". */
 const char *status_text(enum status status);
 

@@ -45,35 +45,30 @@ static enum status read_files(const char *path, const struct buf *content, json_
                               struct err *err)
 {
     json_error_t problem;
-    json_t *index = json_loadb(content->data, content->length_bytes, 0, &problem);
-    const json_t *map = json_object_get(index, "weight_map");
-    json_t *files = json_object();
-    enum status status = STATUS_OK;
+    json_auto_t *index = json_loadb(content->data, content->length_bytes, 0, &problem);
+    json_auto_t *files = json_object();
+    json_t *map = json_object_get(index, "weight_map");
     if (index == NULL)
-        status = ERR(err, STATUS_INVALID, "'%.200s' is not JSON: %s (line %d)", path, problem.text,
-                     problem.line);
-    else if (json_object_size(map) == 0)
-        status = ERR(err, STATUS_INVALID,
-                     "'%.200s' is no index of safetensors files: it has no weight_map", path);
+        return ERR(err, STATUS_INVALID, "'%.200s' is not JSON: %s (line %d)", path, problem.text,
+                   problem.line);
+    if (json_object_size(map) == 0)
+        return ERR(err, STATUS_INVALID,
+                   "'%.200s' is no index of safetensors files: it has no weight_map", path);
     const char *name = NULL;
     const json_t *file = NULL;
-    json_object_foreach((json_t *)map, name, file)
+    json_object_foreach(map, name, file)
     {
         const char *word = json_string_value(file);
-        if (status == STATUS_OK && (word == NULL || word[0] == '\0' || strchr(word, '/') != NULL))
-            status =
-                ERR(err, STATUS_INVALID,
-                    "'%.200s': the file of tensor '%.80s' is not a file name in the same folder",
-                    path, name);
-        if (status == STATUS_OK && json_object_set_new(files, word, json_null()) != 0)
-            status = ERR(err, STATUS_NOMEM, "out of memory");
+        if (word == NULL || word[0] == '\0' || strchr(word, '/') != NULL)
+            return ERR(err, STATUS_INVALID,
+                       "'%.200s': the file of tensor '%.80s' is not a file name in the same folder",
+                       path, name);
+        if (json_object_set_new(files, word, json_null()) != 0)
+            return ERR(err, STATUS_NOMEM, "out of memory");
     }
-    json_decref(index);
-    if (status == STATUS_OK)
-        *ret_files = files;
-    else
-        json_decref(files);
-    return status;
+    *ret_files = files;
+    files = NULL;
+    return STATUS_OK;
 }
 
 static enum status beside(const char *path, const char *name, char ret_path[FILE_PATH_BYTES],
@@ -118,37 +113,26 @@ static enum status require_files(const char *path, json_t *files, struct err *er
 
 enum status weights_index_hash(const char *path, char id[HASH_ID_BYTES], struct err *err)
 {
-    struct buf content;
-    struct buf hashes;
-    json_t *files = NULL;
+    struct buf content CLEANUP(buf_release);
+    struct buf hashes CLEANUP(buf_release);
+    json_auto_t *files = NULL;
     char one[HASH_ID_BYTES];
     buf_init(&content, INDEX_BYTES_MAX);
     buf_init(&hashes, INDEX_BYTES_MAX);
-    enum status status = file_read_all(path, &content, err);
-    if (status == STATUS_OK)
-        status = read_files(path, &content, &files, err);
-    if (status == STATUS_OK)
-        status = require_files(path, files, err);
-    if (status == STATUS_OK)
-        status = tokens_hash_file(path, one, err);
-    if (status == STATUS_OK)
-        buf_append_text(&hashes, one);
+    TRY(file_read_all(path, &content, err));
+    TRY(read_files(path, &content, &files, err));
+    TRY(require_files(path, files, err));
+    TRY(tokens_hash_file(path, one, err));
+    buf_append_text(&hashes, one);
     const char *name = NULL;
     json_t *unused = NULL;
     json_object_foreach(files, name, unused)
     {
         char file[FILE_PATH_BYTES];
-        if (status == STATUS_OK)
-            status = beside(path, name, file, err);
-        if (status == STATUS_OK)
-            status = tokens_hash_file(file, one, err);
-        if (status == STATUS_OK)
-            buf_append_text(&hashes, one);
+        TRY(beside(path, name, file, err));
+        TRY(tokens_hash_file(file, one, err));
+        buf_append_text(&hashes, one);
     }
-    if (status == STATUS_OK)
-        hash_id(hashes.data, hashes.length_bytes, id);
-    json_decref(files);
-    buf_release(&content);
-    buf_release(&hashes);
-    return status;
+    hash_id(hashes.data, hashes.length_bytes, id);
+    return STATUS_OK;
 }

@@ -226,6 +226,18 @@ static void take_baseline(struct worker *worker)
     worker->has_baseline = sysmem_process_rss(getpid(), &worker->rss_baseline_bytes, &peak_bytes);
 }
 
+/* All that can be known before memory is taken. */
+static enum status look_before_open(struct worker *worker, struct engine_prediction *ret_prediction,
+                                    struct err *err)
+{
+    const struct engine_ops *ops = worker->ops;
+    TRY(ops->supports(&worker->cell, err));
+    TRY(engine_device_of(ops, &worker->cell, &worker->device, err));
+    if (ops->device != NULL)
+        log_device(&worker->device);
+    return ops->predict != NULL ? ops->predict(&worker->cell, ret_prediction, err) : STATUS_OK;
+}
+
 static void handle_open(struct worker *worker, const struct cell *cell)
 {
     if (worker->state != WORKER_GREETED) {
@@ -238,14 +250,8 @@ static void handle_open(struct worker *worker, const struct cell *cell)
     file_path_from_text(worker->cell.weights_path);
     take_baseline(worker);
     struct err err = {0};
-    enum status status = worker->ops->supports(&worker->cell, &err);
     struct engine_prediction prediction = {0};
-    if (status == STATUS_OK)
-        status = engine_device_of(worker->ops, &worker->cell, &worker->device, &err);
-    if (status == STATUS_OK && worker->ops->device != NULL)
-        log_device(&worker->device);
-    if (status == STATUS_OK && worker->ops->predict != NULL)
-        status = worker->ops->predict(&worker->cell, &prediction, &err);
+    enum status status = look_before_open(worker, &prediction, &err);
     if (status == STATUS_OK && !fits_in_memory(worker, &prediction))
         return;
     struct proto_worker_message message = {.type = PROTO_READY};

@@ -82,20 +82,19 @@ static enum status read_options(struct bridge *bridge, struct err *err)
     const char *const *tags = options->tags_count > 0 ? options->tags : default_tags;
     size_t tags_count = options->tags_count > 0 ? options->tags_count : ARRAY_COUNT(default_tags);
     bool is_needed[FACTS_COUNT] = {false};
-    enum status status = STATUS_OK;
-    for (size_t i = 0; status == STATUS_OK && i < metrics_count; i++)
-        status = add_metric(bridge, metrics[i], err);
+    for (size_t i = 0; i < metrics_count; i++)
+        TRY(add_metric(bridge, metrics[i], err));
     const char *const templates[] = {template_of(options->id_template, BRIDGE_ID_TEMPLATE),
                                      template_of(options->name_template, BRIDGE_NAME_TEMPLATE),
                                      template_of(options->source_template, BRIDGE_SOURCE_TEMPLATE)};
-    if (status == STATUS_OK && templates[0][0] == '\0')
-        status = ERR(err, STATUS_INVALID, "the id template is empty");
-    for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(templates); i++)
-        status = template_check(templates[i], is_needed, err);
-    if (status == STATUS_OK && tags_count > ENTRY_TAGS_MAX)
-        status = ERR(err, STATUS_INVALID, "at most %d tags", ENTRY_TAGS_MAX);
-    for (size_t i = 0; status == STATUS_OK && i < tags_count; i++)
-        status = template_check(tags[i], is_needed, err);
+    if (templates[0][0] == '\0')
+        return ERR(err, STATUS_INVALID, "the id template is empty");
+    for (size_t i = 0; i < ARRAY_COUNT(templates); i++)
+        TRY(template_check(templates[i], is_needed, err));
+    if (tags_count > ENTRY_TAGS_MAX)
+        return ERR(err, STATUS_INVALID, "at most %d tags", ENTRY_TAGS_MAX);
+    for (size_t i = 0; i < tags_count; i++)
+        TRY(template_check(tags[i], is_needed, err));
     for (size_t i = 0; i < admit_fields_count; i++)
         is_needed[admit_fields[i]] = true;
     for (size_t i = 0; i < bridge->metrics_count; i++)
@@ -103,7 +102,7 @@ static enum status read_options(struct bridge *bridge, struct err *err)
     for (enum fact_id id = 0; id < FACTS_COUNT; id++)
         if (is_needed[id])
             bridge->fields[bridge->fields_count++] = id;
-    return status;
+    return STATUS_OK;
 }
 
 enum status bridge_new(const struct bridge_options *options, struct bridge **ret_bridge,
@@ -203,24 +202,19 @@ static enum status fill(const struct bridge *bridge, const struct template_subje
     const char *const *tags = options->tags_count > 0 ? options->tags : default_tags;
     size_t tags_count = options->tags_count > 0 ? options->tags_count : ARRAY_COUNT(default_tags);
     bool is_higher = fact_of(subject->metric)->better == FACT_BETTER_HIGHER;
-    enum status status = expand(template_of(options->id_template, BRIDGE_ID_TEMPLATE), subject,
-                                &entry->texts[ENTRY_ID], err);
-    if (status == STATUS_OK)
-        status = expand(template_of(options->name_template, BRIDGE_NAME_TEMPLATE), subject,
-                        &entry->texts[ENTRY_NAME], err);
-    if (status == STATUS_OK)
-        status = expand(template_of(options->source_template, BRIDGE_SOURCE_TEMPLATE), subject,
-                        &entry->texts[ENTRY_SOURCE], err);
-    if (status == STATUS_OK)
-        status = copy_text(is_higher ? "higher_is_better" : "lower_is_better",
-                           &entry->texts[ENTRY_COMPARE], err);
-    for (size_t i = 0; status == STATUS_OK && i < tags_count; i++) {
-        status = expand(tags[i], subject, &entry->tags[entry->tags_count], err);
-        entry->tags_count += status == STATUS_OK;
+    TRY(expand(template_of(options->id_template, BRIDGE_ID_TEMPLATE), subject,
+               &entry->texts[ENTRY_ID], err));
+    TRY(expand(template_of(options->name_template, BRIDGE_NAME_TEMPLATE), subject,
+               &entry->texts[ENTRY_NAME], err));
+    TRY(expand(template_of(options->source_template, BRIDGE_SOURCE_TEMPLATE), subject,
+               &entry->texts[ENTRY_SOURCE], err));
+    TRY(copy_text(is_higher ? "higher_is_better" : "lower_is_better", &entry->texts[ENTRY_COMPARE],
+                  err));
+    for (size_t i = 0; i < tags_count; i++) {
+        TRY(expand(tags[i], subject, &entry->tags[entry->tags_count], err));
+        entry->tags_count++;
     }
-    if (status == STATUS_OK && options->writes_value)
-        status = fill_value(subject, entry, err);
-    return status;
+    return options->writes_value ? fill_value(subject, entry, err) : STATUS_OK;
 }
 
 static bool is_same_cell(const struct entry *one, const struct entry *other)

@@ -88,24 +88,33 @@ static enum status name_temporary(struct target *target, struct err *err)
     return STATUS_OK;
 }
 
+static enum status take_path(struct target *target, const char *path, struct err *err)
+{
+    char *resolved = realpath(path, NULL);
+    bool is_fit = resolved != NULL && strlen(resolved) < sizeof(target->path);
+    if (is_fit)
+        memcpy(target->path, resolved, strlen(resolved) + 1);
+    free(resolved);
+    return is_fit ? STATUS_OK : ERR(err, STATUS_IO, "cannot find the folder of '%.200s'", path);
+}
+
+static enum status lock_and_look(struct target *target, const char *path, bool only_looks,
+                                 struct err *err)
+{
+    TRY(lock_file(target, path, only_looks, err));
+    if (target->fd < 0)
+        return STATUS_OK;
+    TRY(check_file(target, path, err));
+    TRY(take_path(target, path, err));
+    target->bytes = (uint64_t)target->info.st_size;
+    target->is_new = target->is_new && target->bytes == 0;
+    return name_temporary(target, err);
+}
+
 enum status target_open(struct target *target, const char *path, bool only_looks, struct err *err)
 {
     *target = (struct target){.fd = -1, .temporary_fd = -1};
-    enum status status = lock_file(target, path, only_looks, err);
-    if (status == STATUS_OK && target->fd >= 0)
-        status = check_file(target, path, err);
-    if (status == STATUS_OK && target->fd >= 0) {
-        char *resolved = realpath(path, NULL);
-        if (resolved == NULL || strlen(resolved) >= sizeof(target->path))
-            status = ERR(err, STATUS_IO, "cannot find the folder of '%.200s'", path);
-        else
-            memcpy(target->path, resolved, strlen(resolved) + 1);
-        free(resolved);
-        target->bytes = (uint64_t)target->info.st_size;
-        target->is_new = target->is_new && target->bytes == 0;
-        if (status == STATUS_OK)
-            status = name_temporary(target, err);
-    }
+    enum status status = lock_and_look(target, path, only_looks, err);
     if (status != STATUS_OK)
         target_close(target);
     return status;

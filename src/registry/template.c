@@ -184,14 +184,11 @@ static enum status append_placeholder(unsigned placeholder, const struct templat
 enum status template_expand(const char *text, const struct template_subject *subject,
                             struct buf *out, struct err *err)
 {
-    enum status status = STATUS_OK;
-    for (const char *at = text; status == STATUS_OK && *at != '\0';) {
+    for (const char *at = text; *at != '\0';) {
         unsigned placeholder;
-        status = take_part(&at, out, &placeholder, err);
-        if (status == STATUS_OK && placeholder < PLACEHOLDERS_COUNT + FACTS_COUNT)
-            status = append_placeholder(placeholder, subject, out, err);
+        TRY(take_part(&at, out, &placeholder, err));
+        if (placeholder < PLACEHOLDERS_COUNT + FACTS_COUNT)
+            TRY(append_placeholder(placeholder, subject, out, err));
     }
-    if (status == STATUS_OK && out->failed)
-        status = ERR(err, STATUS_LIMIT, "'%.100s' becomes too long", text);
-    return status;
+    return out->failed ? ERR(err, STATUS_LIMIT, "'%.100s' becomes too long", text) : STATUS_OK;
 }

@@ -23,6 +23,14 @@ struct reader {
     bool reads_rows_whole;
 };
 
+static enum status make_parts(struct reader *reader, struct input *input,
+                              const struct reader_options *wanted, struct err *err)
+{
+    TRY(line_source_new(input, wanted->follows, RECORD_LINE_BYTES_MAX, &reader->lines, err));
+    TRY(parser_new(wanted->fields, wanted->fields_count, &reader->parser, err));
+    return csv_rows_new(&reader->rows, err);
+}
+
 static enum status open_input(struct input *input, const struct reader_options *options,
                               struct reader **ret_reader, struct err *err)
 {
@@ -36,12 +44,7 @@ static enum status open_input(struct input *input, const struct reader_options *
     reader->is_jsonl = wanted->is_jsonl;
     reader->reads_rows_whole = wanted->reads_rows_whole;
     reader->format = wanted->is_jsonl ? FORMAT_JSONL : FORMAT_UNKNOWN;
-    enum status status =
-        line_source_new(input, wanted->follows, RECORD_LINE_BYTES_MAX, &reader->lines, err);
-    if (status == STATUS_OK)
-        status = parser_new(wanted->fields, wanted->fields_count, &reader->parser, err);
-    if (status == STATUS_OK)
-        status = csv_rows_new(&reader->rows, err);
+    enum status status = make_parts(reader, input, wanted, err);
     if (status == STATUS_OK)
         *ret_reader = reader;
     else
