@@ -87,7 +87,7 @@ enum status file_write_fd(int fd, const void *bytes, size_t bytes_count, struct 
     return STATUS_OK;
 }
 
-enum status file_replace_with(const char *path, file_writer *write, void *context, struct err *err)
+enum status file_replace(const char *path, file_writer *write, void *context, struct err *err)
 {
     char temporary[FILE_PATH_BYTES];
     int length = snprintf(temporary, sizeof(temporary), "%s.tmp.%d", path, (int)getpid());
@@ -104,23 +104,6 @@ enum status file_replace_with(const char *path, file_writer *write, void *contex
     if (status != STATUS_OK)
         (void)unlink(temporary);
     return status;
-}
-
-struct given_bytes {
-    const void *bytes;
-    size_t count;
-};
-
-static enum status write_given(void *context, int fd, struct err *err)
-{
-    const struct given_bytes *given = context;
-    return file_write_fd(fd, given->bytes, given->count, err);
-}
-
-enum status file_replace(const char *path, const void *bytes, size_t bytes_count, struct err *err)
-{
-    struct given_bytes given = {bytes, bytes_count};
-    return file_replace_with(path, write_given, &given, err);
 }
 
 static const char url_prefix[] = "file://";

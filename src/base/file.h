@@ -26,10 +26,7 @@ typedef enum status file_writer(void *context, int fd, struct err *err);
 
 /* Replaces the file's content with what `write` writes, through a temporary file beside it and
  * rename(2): readers see the old or the new content, never a part; on failure the old stays. */
-MUST_CHECK enum status file_replace_with(const char *path, file_writer *write, void *context,
-                                         struct err *err);
-/* The same with content that is there already. */
-MUST_CHECK enum status file_replace(const char *path, const void *bytes, size_t bytes_count,
+MUST_CHECK enum status file_replace(const char *path, file_writer *write, void *context,
                                     struct err *err);
 /* A path as text that JSON can hold: as it is where it is UTF-8, else (or where it begins like one)
  * as a file URL, "file:///tmp/caf%E9" (RFC 8089). STATUS_LIMIT when that does not fit. */

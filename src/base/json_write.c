@@ -16,8 +16,8 @@ void json_writer_init(struct json_writer *writer, struct buf *out)
 /* Writes the comma that the next value needs, if any. */
 static void separate(struct json_writer *writer)
 {
-    if (writer->after_key) {
-        writer->after_key = false;
+    if (writer->is_after_key) {
+        writer->is_after_key = false;
         return;
     }
     if (writer->depth > 0) {
@@ -37,7 +37,7 @@ static void begin(struct json_writer *writer, char bracket)
 
 static void end(struct json_writer *writer, char bracket)
 {
-    ASSERT(writer->depth > 0 && !writer->after_key);
+    ASSERT(writer->depth > 0 && !writer->is_after_key);
     writer->depth--;
     buf_append_char(writer->out, bracket);
 }
@@ -99,11 +99,11 @@ static void append_quoted(struct buf *out, const char *text)
 
 void json_put_key(struct json_writer *writer, const char *key)
 {
-    ASSERT(writer->depth > 0 && !writer->after_key);
+    ASSERT(writer->depth > 0 && !writer->is_after_key);
     separate(writer);
     append_quoted(writer->out, key);
     buf_append_char(writer->out, ':');
-    writer->after_key = true;
+    writer->is_after_key = true;
 }
 
 void json_put_string(struct json_writer *writer, const char *text)

@@ -19,7 +19,7 @@ struct json_writer {
     struct buf *out; /* borrowed: for the writer's life */
     int depth;
     bool has_item[JSON_DEPTH_MAX];
-    bool after_key;
+    bool is_after_key;
 };
 
 void json_writer_init(struct json_writer *writer, struct buf *out);

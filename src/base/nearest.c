@@ -86,26 +86,24 @@ static bool append(struct nearest_hint *hint, size_t *length, const char *text)
     return true;
 }
 
-const char *nearest_hint(struct nearest_hint *ret_hint, const char *before, const char *text,
+const char *nearest_hint(struct nearest_hint *hint, const char *before, const char *text,
                          const char *const *words, size_t words_count)
 {
     const char *best = nearest_word(text, words, words_count);
     if (best != NULL) {
-        (void)snprintf(ret_hint->text, sizeof(ret_hint->text), "did you mean '%s%.128s'?", before,
-                       best);
-        return ret_hint->text;
+        (void)snprintf(hint->text, sizeof(hint->text), "did you mean '%s%.128s'?", before, best);
+        return hint->text;
     }
     size_t length = 0;
-    ret_hint->text[0] = '\0';
-    bool is_whole = append(ret_hint, &length, words_count == 1 ? "there is " : "there are ");
+    hint->text[0] = '\0';
+    bool is_whole = append(hint, &length, words_count == 1 ? "there is " : "there are ");
     for (size_t i = 0; is_whole && i < words_count; i++) {
         char item[NEAREST_TEXT_MAX + 8];
         (void)snprintf(item, sizeof(item), "%s%s%.128s", i == 0 ? "" : ", ", before, words[i]);
         /* room for the end of a list that is cut */
-        is_whole =
-            length + strlen(item) + 6 < sizeof(ret_hint->text) && append(ret_hint, &length, item);
+        is_whole = length + strlen(item) + 6 < sizeof(hint->text) && append(hint, &length, item);
     }
     if (!is_whole)
-        (void)append(ret_hint, &length, ", ...");
-    return ret_hint->text;
+        (void)append(hint, &length, ", ...");
+    return hint->text;
 }

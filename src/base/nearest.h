@@ -16,8 +16,8 @@ struct nearest_hint {
  * one's letters, rounded; the first of equals. NULL where none is near. Borrowed from `words`. */
 const char *nearest_word(const char *text, const char *const *words, size_t words_count);
 /* "did you mean 'x'?" where a word is near, else "there are a, b, c", cut with "..." where there
- * are many. `before` is put before each word ("--"). Gives ret_hint->text. */
-const char *nearest_hint(struct nearest_hint *ret_hint, const char *before, const char *text,
+ * are many. `before` is put before each word ("--"). Gives hint->text. */
+const char *nearest_hint(struct nearest_hint *hint, const char *before, const char *text,
                          const char *const *words, size_t words_count);
 /* Letters put in, left out, changed, or swapped with the next (Damerau-Levenshtein, each place
  * once), ASCII case ignored; texts over 128 bytes are compared by their first 128. */

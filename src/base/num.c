@@ -55,6 +55,7 @@ enum status num_parse_double(const char *text, double min, double max, double *r
     return STATUS_OK;
 }
 
+/* Borrowed: static. */
 struct unit {
     const char *name;
     double factor;

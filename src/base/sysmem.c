@@ -14,6 +14,7 @@
 /* A full group still reads as something: 0 means that nothing could be read. */
 #define SYSMEM_LEAST_BYTES 4096ULL
 
+/* The root is borrowed for the call. */
 struct limits {
     const char *root;
     uint64_t total_bytes;
@@ -132,6 +133,7 @@ bool sysmem_reset_own_peak(void)
     return is_reset;
 }
 
+/* The root is borrowed for the call. */
 struct oom_search {
     const char *root;
     bool is_found;

@@ -137,7 +137,7 @@ static enum status write_file(const char *file, struct writing *writing, struct 
 {
     struct stat info;
     if (stat(file, &info) != 0 || S_ISREG(info.st_mode))
-        return file_replace_with(file, write_to, writing, err);
+        return file_replace(file, write_to, writing, err);
     int fd = open(file, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return ERR(err, STATUS_IO, "cannot write '%s': %s", file, strerror(errno));

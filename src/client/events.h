@@ -21,7 +21,7 @@ enum event_phase {
 };
 
 struct event_listener {
-    void *context;
+    void *context; /* borrowed: while the client lives */
     void (*cell_started)(void *context, const struct cell *cell, uint32_t trial);
     void (*phase_changed)(void *context, enum event_phase phase);
     /* After each block; `state` is borrowed for the call. */

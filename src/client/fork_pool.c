@@ -168,7 +168,7 @@ static enum status await_line(struct fork_server *server, const struct client_op
         struct err why = {0};
         enum status status = line_reader_next(&server->reader, slice_ns, options->wake_fd, ret_line,
                                               ret_bytes, &why);
-        if (status == STATUS_NOT_FOUND || (status == STATUS_PROTOCOL && server->reader.at_eof))
+        if (status == STATUS_NOT_FOUND || (status == STATUS_PROTOCOL && server->reader.is_at_end))
             return fail_ended(server, err);
         if (status != STATUS_TIMEOUT && status != STATUS_INTERRUPTED)
             return status == STATUS_OK ? status : ERR(err, status, "%s", why.text);

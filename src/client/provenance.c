@@ -31,14 +31,14 @@ static bool is_word_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-/* "bf16 81 %, fp32 19 %" and "bf16+fp32": what most is done in stands first. */
-struct seen {
+/* "bf16 81 %, fp32 19 %" and "bf16+fp32": what most is done in stands first. Borrowed: static. */
+struct types_seen {
     const char *first; /* NULL = none that is known */
     int narrowest;
     bool has_kept; /* some were left out: see is_excused() */
 };
 
-static bool is_first(const struct seen *seen, const char *name)
+static bool is_first(const struct types_seen *seen, const char *name)
 {
     return seen->first != NULL && strncmp(seen->first, name, strlen(name)) == 0;
 }
@@ -65,17 +65,17 @@ static bool is_kept(const char *kept, const char *type, size_t type_length)
 
 /* A type that parameters keep because their author chose it is no wrong precision: one that tells
    more apart never, one that tells less apart only beside what was asked for. */
-static bool is_excused(const struct seen *seen, const char *kept, int asked_width, const char *type,
-                       size_t length)
+static bool is_excused(const struct types_seen *seen, const char *kept, int asked_width,
+                       const char *type, size_t length)
 {
     int width = width_of(type, length);
     return (width > asked_width || (width < asked_width && seen->first != NULL)) &&
            is_kept(kept, type, length);
 }
 
-static struct seen types_in(const char *text, const char *kept, int asked_width)
+static struct types_seen types_in(const char *text, const char *kept, int asked_width)
 {
-    struct seen seen = {0};
+    struct types_seen seen = {0};
     for (const char *c = text; *c != '\0';) {
         size_t length = word_length(c);
         int width = width_of(c, length);
@@ -94,7 +94,7 @@ static bool contradicts_compute(enum cell_precision precision, const struct prot
 {
     const char *asked = asked_types[precision];
     int asked_width = width_of(asked, strlen(asked));
-    struct seen seen = types_in(ready->dtype_compute, ready->dtype_kept, asked_width);
+    struct types_seen seen = types_in(ready->dtype_compute, ready->dtype_kept, asked_width);
     if (seen.first == NULL)
         return seen.has_kept;
     /* Engines name tf32 matmuls by their operands' type, and the switch apart. */
@@ -108,7 +108,7 @@ static bool contradicts_compute(enum cell_precision precision, const struct prot
 static bool contradicts_param(enum cell_precision precision, const struct proto_ready *ready)
 {
     bool is_wide = precision == CELL_PRECISION_FP32 || precision == CELL_PRECISION_TF32;
-    struct seen seen = types_in(ready->dtype_param, ready->dtype_kept, is_wide ? 32 : 16);
+    struct types_seen seen = types_in(ready->dtype_param, ready->dtype_kept, is_wide ? 32 : 16);
     if (seen.first == NULL)
         return seen.has_kept && precision == CELL_PRECISION_BF16_PURE;
     if (is_wide)

@@ -112,28 +112,32 @@ static void end_by_timeout(struct session *session)
 
 /* --- starting --- */
 
+static enum status add_command(const struct client_options *options, const char *engine,
+                               struct words *words, struct err *err)
+{
+    static const char exec_prefix[] = "exec:";
+    if (options->launch_prefix != NULL)
+        TRY(words_split(words, options->launch_prefix, err));
+    size_t prefix_count = words->count;
+    if (strncmp(engine, exec_prefix, sizeof(exec_prefix) - 1) == 0) {
+        TRY(words_split(words, engine + sizeof(exec_prefix) - 1, err));
+        return words->count > prefix_count
+                   ? STATUS_OK
+                   : ERR(err, STATUS_INVALID, "'exec:' needs a command behind it");
+    }
+    const char *const own[] = {options->self_path, "worker", engine, "--python", options->python};
+    size_t own_count = options->python != NULL ? ARRAY_COUNT(own) : ARRAY_COUNT(own) - 2;
+    for (size_t i = 0; i < own_count; i++)
+        TRY(words_add(words, own[i], err));
+    return STATUS_OK;
+}
+
 enum status session_command(const struct client_options *options, const char *engine,
                             struct words *ret_words, struct err *err)
 {
-    static const char exec_prefix[] = "exec:";
     struct words words;
     words_init(&words);
-    enum status status = STATUS_OK;
-    if (options->launch_prefix != NULL)
-        status = words_split(&words, options->launch_prefix, err);
-    size_t prefix_count = words.count;
-    if (strncmp(engine, exec_prefix, sizeof(exec_prefix) - 1) == 0) {
-        if (status == STATUS_OK)
-            status = words_split(&words, engine + sizeof(exec_prefix) - 1, err);
-        if (status == STATUS_OK && words.count == prefix_count)
-            status = ERR(err, STATUS_INVALID, "'exec:' needs a command behind it");
-    } else {
-        const char *const own[] = {options->self_path, "worker", engine, "--python",
-                                   options->python};
-        size_t own_count = options->python != NULL ? ARRAY_COUNT(own) : ARRAY_COUNT(own) - 2;
-        for (size_t i = 0; i < own_count && status == STATUS_OK; i++)
-            status = words_add(&words, own[i], err);
-    }
+    enum status status = add_command(options, engine, &words, err);
     if (status == STATUS_OK)
         *ret_words = words;
     else
@@ -413,7 +417,8 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
                              session->options->wake_fd, ret_line, ret_bytes, &why);
         if (status == STATUS_OK)
             return true;
-        if (status == STATUS_NOT_FOUND || (status == STATUS_PROTOCOL && session->reader.at_eof)) {
+        if (status == STATUS_NOT_FOUND ||
+            (status == STATUS_PROTOCOL && session->reader.is_at_end)) {
             end_by_exit(session, status == STATUS_PROTOCOL);
             return false;
         }

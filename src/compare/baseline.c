@@ -81,7 +81,7 @@ static enum status save_new(const char *path, const char *source, struct err *er
     int length = snprintf(temporary, sizeof(temporary), "%s.%ld.new", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof(temporary))
         return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
-    enum status status = file_replace_with(temporary, write_records, (void *)source, err);
+    enum status status = file_replace(temporary, write_records, (void *)source, err);
     if (status != STATUS_OK)
         return status;
     if (link(temporary, path) != 0)
@@ -103,6 +103,6 @@ enum status baseline_save(const char *name, const char *source, bool replaces, s
         status = file_make_dirs(folder, err);
     if (status != STATUS_OK)
         return status;
-    return replaces ? file_replace_with(path, write_records, (void *)source, err)
+    return replaces ? file_replace(path, write_records, (void *)source, err)
                     : save_new(path, source, err);
 }

@@ -119,6 +119,6 @@ enum status check_files_batch(const char *path, const struct cell *cell, struct 
         status = safetensors_write(path, entries, ARRAY_COUNT(entries), err);
     }
     free(values);
-    tokens_free(tokens);
+    tokens_close(tokens);
     return status;
 }

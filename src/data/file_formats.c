@@ -17,6 +17,7 @@
     "torch, safetensors.torch as s; s.save_file({k: v.clone() for k, v in torch.load('FILE', "     \
     "map_location='cpu', weights_only=True).items()}, 'FILE.safetensors')\""
 
+/* Borrowed: static. */
 struct format {
     const char *magic;
     const char *what;

@@ -17,6 +17,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format's byte order is the host's");
 
+/* Borrowed: static. */
 struct dtype {
     const char *name;
     unsigned bytes;
@@ -37,7 +38,7 @@ struct safetensors {
     size_t tensors_count;
 };
 
-/* Where a file is being read, for its errors. */
+/* Where a file is being read, for its errors. All borrowed for the call. */
 struct reading {
     const char *path;
     struct safetensors *file;

@@ -59,6 +59,7 @@ MUST_CHECK enum status safetensors_copy_i32(const struct safetensors_tensor *ten
 struct safetensors_tensor safetensors_part(const struct safetensors_tensor *tensor, uint64_t first,
                                            uint64_t count);
 
+/* All borrowed while it is written. */
 struct safetensors_entry {
     const char *name;  /* not "__metadata__", no two equal */
     const char *dtype; /* "F32" or "I32" */

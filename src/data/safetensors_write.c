@@ -79,6 +79,7 @@ static enum status make_header(const struct safetensors_entry *entries, size_t e
     return STATUS_OK;
 }
 
+/* Its pointers are borrowed while it is written. */
 struct content {
     struct buf header;
     const struct safetensors_entry *entries;
@@ -110,20 +111,18 @@ static enum status write_content(void *context, int fd, struct err *err)
 {
     const struct content *content = context;
     uint64_t header_bytes = content->header.length_bytes;
-    enum status status = file_write_fd(fd, &header_bytes, sizeof(header_bytes), err);
-    if (status == STATUS_OK)
-        status = file_write_fd(fd, content->header.data, content->header.length_bytes, err);
-    for (size_t i = 0; i < content->entries_count && status == STATUS_OK; i++) {
+    TRY(file_write_fd(fd, &header_bytes, sizeof(header_bytes), err));
+    TRY(file_write_fd(fd, content->header.data, content->header.length_bytes, err));
+    for (size_t i = 0; i < content->entries_count; i++) {
         uint64_t bytes = 0;
         if (content->make != NULL) {
-            status = write_made(content, i, fd, err);
+            TRY(write_made(content, i, fd, err));
             continue;
         }
-        status = entry_bytes(&content->entries[i], &bytes, err);
-        if (status == STATUS_OK)
-            status = file_write_fd(fd, content->entries[i].data, (size_t)bytes, err);
+        TRY(entry_bytes(&content->entries[i], &bytes, err));
+        TRY(file_write_fd(fd, content->entries[i].data, (size_t)bytes, err));
     }
-    return status;
+    return STATUS_OK;
 }
 
 static enum status write_file(const char *path, struct content *content, struct err *err)
@@ -132,7 +131,7 @@ static enum status write_file(const char *path, struct content *content, struct 
     enum status status =
         make_header(content->entries, content->entries_count, &content->header, err);
     if (status == STATUS_OK)
-        status = file_replace_with(path, write_content, content, err);
+        status = file_replace(path, write_content, content, err);
     buf_release(&content->header);
     return status;
 }

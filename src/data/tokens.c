@@ -195,14 +195,14 @@ enum status tokens_open(const struct cell *cell, struct tokens **ret_tokens, str
             status = check_tokens(cell->data_path, tokens, err);
     }
     if (status != STATUS_OK) {
-        tokens_free(tokens);
+        tokens_close(tokens);
         return status;
     }
     *ret_tokens = tokens;
     return STATUS_OK;
 }
 
-void tokens_free(struct tokens *tokens)
+void tokens_close(struct tokens *tokens)
 {
     if (tokens == NULL)
         return;

@@ -26,10 +26,10 @@ struct tokens; /* opaque */
 
 /* Opens the cell's data (kind, path) and checks that it is long enough (more than seq_len tokens)
  * and that every token of it is below vocab_size (the text names the first that is not and where).
- * The file is mapped, not copied. *ret_tokens is the caller's: tokens_free(). */
+ * The file is mapped, not copied. *ret_tokens is the caller's: tokens_close(). */
 MUST_CHECK enum status tokens_open(const struct cell *cell, struct tokens **ret_tokens,
                                    struct err *err);
-void tokens_free(struct tokens *tokens);
+void tokens_close(struct tokens *tokens);
 
 /* The inputs and targets of one step, each (batch_size, seq_len), row-major. */
 void tokens_batch(const struct tokens *tokens, uint64_t step, uint32_t *ret_inputs,

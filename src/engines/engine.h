@@ -32,13 +32,14 @@ struct engine_device {
     uint64_t available_bytes;    /* of that, to this process now */
 };
 
-/* How `tokmark worker` was called. */
+/* How `tokmark worker` was called. Borrowed: the command line. */
 struct engine_start {
     const char *python; /* the interpreter asked for; NULL = the engine chooses */
     bool is_server;     /* make workers when asked (client/fork_pool.h) */
     bool is_probe;      /* only say what would run (engines/python/python.h), then end */
 };
 
+/* Borrowed, what it points to: static. */
 struct engine_ops {
     const char *name;
     const char *summary; /* one line, for --help */

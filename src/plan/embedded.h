@@ -2,6 +2,7 @@
 #ifndef PLAN_EMBEDDED_H
 #define PLAN_EMBEDDED_H
 
+/* Borrowed: in the program itself. */
 struct embedded_model {
     const char *name;    /* file name without .json */
     const char *summary; /* its "summary" */

@@ -16,7 +16,8 @@
 #define BYTES_MAX    (1ULL << 60)
 #define COUNT_MAX    (1ULL << 60)
 
-/* One line being taken apart. The first error is kept; later reads do nothing. */
+/* One line being taken apart. The first error is kept; later reads do nothing. All borrowed for the
+ * call. */
 struct fields {
     const json_t *object; /* borrowed */
     const char *message;  /* borrowed: "block" */

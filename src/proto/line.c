@@ -60,7 +60,7 @@ static enum status wait_readable(const struct line_reader *reader, uint64_t dead
     }
 }
 
-/* One read(2) into the buffer; at_eof at the end of the stream. */
+/* One read(2) into the buffer; is_at_end at the end of the stream. */
 static enum status read_more(struct line_reader *reader, struct err *err)
 {
     char chunk[READ_BYTES];
@@ -70,7 +70,7 @@ static enum status read_more(struct line_reader *reader, struct err *err)
     if (got < 0)
         return ERR(err, STATUS_IO, "cannot read from the peer: %s", strerror(errno));
     if (got == 0)
-        reader->at_eof = true;
+        reader->is_at_end = true;
     buf_append(&reader->data, chunk, (size_t)got);
     if (reader->data.failed)
         return ERR(err, STATUS_NOMEM, "no memory for a line of %zu bytes",
@@ -108,10 +108,10 @@ enum status line_reader_next(struct line_reader *reader, uint64_t deadline_ns, i
             return give_line(reader, end, ret_line, ret_bytes, err);
         if (reader->data.length_bytes > PROTO_LINE_BYTES_MAX)
             return ERR(err, STATUS_PROTOCOL, "a line of more than %d bytes", PROTO_LINE_BYTES_MAX);
-        if (reader->at_eof && reader->data.length_bytes > 0)
+        if (reader->is_at_end && reader->data.length_bytes > 0)
             return ERR(err, STATUS_PROTOCOL, "the stream ended inside a line, after %zu bytes",
                        reader->data.length_bytes);
-        if (reader->at_eof)
+        if (reader->is_at_end)
             return ERR(err, STATUS_NOT_FOUND, "the stream has ended");
         enum status status = wait_readable(reader, deadline_ns, wake_fd, err);
         if (status == STATUS_OK)

@@ -12,7 +12,7 @@ struct line_reader {
     int fd;          /* borrowed */
     struct buf data; /* owned: bytes read and not yet given */
     size_t given_bytes;
-    bool at_eof;
+    bool is_at_end;
 };
 
 void line_reader_init(struct line_reader *reader, int fd);

@@ -12,6 +12,7 @@
 #define BRIDGE_NAME_TEMPLATE   "{title} ({mode})"
 #define BRIDGE_SOURCE_TEMPLATE "{script}"
 
+/* All borrowed while the bridge runs. */
 struct bridge_options {
     const char *id_template, *name_template, *source_template; /* NULL = the ones above */
     const char *const *tags; /* templates; none: fuzzy-parakeet v24.x {engine} */

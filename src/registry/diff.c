@@ -6,6 +6,7 @@
 #define CONTEXT   3
 #define AHEAD_MAX 400 /* lines that are looked at for where the two go on alike */
 
+/* Borrowed for the call. */
 struct side {
     const char *text;
     size_t bytes;

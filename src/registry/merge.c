@@ -18,7 +18,7 @@ struct merge {
     struct buf scratch; /* of keys */
     struct buf out;     /* lines to be written */
     bool includes[ADMIT_KINDS_COUNT];
-    bool only_looks;
+    bool is_look_only;
     struct merge_counts counts;
 };
 
@@ -87,23 +87,27 @@ static enum status learn_records(struct merge *merge, struct err *err)
     return status;
 }
 
+static enum status look_at_target(struct merge *merge, const char *path, struct err *err)
+{
+    TRY(target_open(&merge->target, path, merge->is_look_only, err));
+    TRY(seen_new(&merge->seen, err));
+    if (merge->target.bytes == 0)
+        return STATUS_OK;
+    TRY(check_kind(merge, err));
+    return learn_records(merge, err);
+}
+
 enum status merge_open(const char *path, const bool includes[ADMIT_KINDS_COUNT], bool only_looks,
                        struct merge **ret_merge, struct err *err)
 {
     struct merge *merge = calloc(1, sizeof(*merge));
     if (merge == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to merge");
-    merge->only_looks = only_looks;
+    merge->is_look_only = only_looks;
     memcpy(merge->includes, includes, sizeof(merge->includes));
     buf_init(&merge->scratch, RECORD_LINE_BYTES_MAX * 4);
     buf_init(&merge->out, OUT_BYTES_MAX);
-    enum status status = target_open(&merge->target, path, only_looks, err);
-    if (status == STATUS_OK)
-        status = seen_new(&merge->seen, err);
-    if (status == STATUS_OK && merge->target.bytes > 0)
-        status = check_kind(merge, err);
-    if (status == STATUS_OK && merge->target.bytes > 0)
-        status = learn_records(merge, err);
+    enum status status = look_at_target(merge, path, err);
     if (status == STATUS_OK)
         *ret_merge = merge;
     else
@@ -133,15 +137,12 @@ const struct merge_counts *merge_counts(const struct merge *merge)
 static enum status begin(struct merge *merge, struct err *err)
 {
     char last = '\n';
-    enum status status = target_begin(&merge->target, err);
-    if (status == STATUS_OK)
-        status = target_copy_old(&merge->target, err);
-    if (status == STATUS_OK && merge->target.bytes > 0 &&
+    TRY(target_begin(&merge->target, err));
+    TRY(target_copy_old(&merge->target, err));
+    if (merge->target.bytes > 0 &&
         pread(merge->target.fd, &last, 1, (off_t)merge->target.bytes - 1) != 1)
-        status = ERR(err, STATUS_IO, "cannot read '%s'", merge->target.path);
-    if (status == STATUS_OK && last != '\n')
-        status = target_write(&merge->target, "\n", 1, err);
-    return status;
+        return ERR(err, STATUS_IO, "cannot read '%s'", merge->target.path);
+    return last != '\n' ? target_write(&merge->target, "\n", 1, err) : STATUS_OK;
 }
 
 static enum status flush(struct merge *merge, struct err *err)
@@ -149,7 +150,7 @@ static enum status flush(struct merge *merge, struct err *err)
     enum status status = STATUS_OK;
     if (merge->out.failed)
         return ERR(err, STATUS_NOMEM, "no memory for the lines to be added");
-    if (!merge->only_looks && merge->out.length_bytes > 0) {
+    if (!merge->is_look_only && merge->out.length_bytes > 0) {
         if (!target_has_begun(&merge->target))
             status = begin(merge, err);
         if (status == STATUS_OK)

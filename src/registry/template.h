@@ -15,6 +15,7 @@
 
 #define TEMPLATE_ENGINE_BYTES 128
 
+/* Borrowed for a call of template_fill(). */
 struct template_subject {
     enum fact_id metric;
     char engine[TEMPLATE_ENGINE_BYTES];

@@ -30,10 +30,10 @@ struct yaml_splice {
 
 struct yaml_changes {
     const struct yaml_tree *tree; /* borrowed: the text as it was */
-    const char *line_end;
-    size_t list;                 /* YAML_NONE: a new one, behind everything */
-    struct yaml_change *of_node; /* owned: one a node */
-    const struct entry **added;  /* owned; the entries borrowed */
+    const char *line_end;         /* borrowed: static */
+    size_t list;                  /* YAML_NONE: a new one, behind everything */
+    struct yaml_change *of_node;  /* owned: one a node */
+    const struct entry **added;   /* owned; the entries borrowed */
     size_t added_count;
     struct yaml_splice *splices; /* owned */
     size_t splices_count, splices_max;

@@ -9,7 +9,7 @@
 
 _Static_assert(ENTRY_FIELDS_COUNT <= 32 && ENTRY_TAGS_MAX <= 32, "bits of yaml_change.fields");
 
-/* One entry that is there already. */
+/* One entry that is there already. Borrowed for the call. */
 struct meeting {
     struct yaml_changes *changes;
     const struct entry *entry;
@@ -228,26 +228,18 @@ enum status yaml_edit(const char *text, size_t text_bytes, const char *key,
                       const struct entry *entries, size_t entries_count, struct buf *ret_text,
                       struct yaml_edit_counts *ret_counts, struct err *err)
 {
-    struct yaml_tree tree = {0};
-    struct yaml_changes changes = {0};
+    struct yaml_tree tree CLEANUP(yaml_release) = {0};
+    struct yaml_changes changes CLEANUP(yaml_changes_release) = {0};
     struct yaml_edit_counts counts = {0};
-    enum status status = yaml_parse(text, text_bytes, &tree, err);
-    if (status == STATUS_OK)
-        status = yaml_changes_init(&tree, entries_count, &changes, err);
-    if (status == STATUS_OK)
-        status = yaml_list_find(&tree, key, &changes.list, err);
-    if (status == STATUS_OK)
-        status = decide(&changes, entries, entries_count, &counts, err);
-    if (status == STATUS_OK) {
-        yaml_apply(&changes, ret_text);
-        if (ret_text->failed)
-            status = ERR(err, STATUS_NOMEM, "no memory for the new text");
-        else if (changes.splices_count > 0)
-            status = check(&changes, ret_text, err);
-    }
-    if (status == STATUS_OK)
-        *ret_counts = counts;
-    yaml_changes_release(&changes);
-    yaml_release(&tree);
-    return status;
+    TRY(yaml_parse(text, text_bytes, &tree, err));
+    TRY(yaml_changes_init(&tree, entries_count, &changes, err));
+    TRY(yaml_list_find(&tree, key, &changes.list, err));
+    TRY(decide(&changes, entries, entries_count, &counts, err));
+    yaml_apply(&changes, ret_text);
+    if (ret_text->failed)
+        return ERR(err, STATUS_NOMEM, "no memory for the new text");
+    if (changes.splices_count > 0)
+        TRY(check(&changes, ret_text, err));
+    *ret_counts = counts;
+    return STATUS_OK;
 }

@@ -6,7 +6,7 @@
 
 #define NAMES_MAX 64
 
-struct finding {
+struct lists_found {
     size_t first, second; /* the first two lists found */
 };
 
@@ -33,7 +33,7 @@ static bool is_list_of_entries(const struct yaml_tree *tree, size_t node)
 }
 
 /* The outermost ones: an entry may hold lists of its own. At most YAML_DEPTH_MAX deep. */
-static void search(const struct yaml_tree *tree, size_t node, struct finding *finding)
+static void search(const struct yaml_tree *tree, size_t node, struct lists_found *finding)
 {
     if (is_list_of_entries(tree, node)) {
         *(finding->first == YAML_NONE ? &finding->first : &finding->second) = node;
@@ -50,7 +50,7 @@ static bool may_be_list(const struct yaml_tree *tree, size_t node)
 
 static enum status find_alone(const struct yaml_tree *tree, size_t *ret_list, struct err *err)
 {
-    struct finding finding = {YAML_NONE, YAML_NONE};
+    struct lists_found finding = {YAML_NONE, YAML_NONE};
     for (size_t at = tree->first_root; at != YAML_NONE; at = tree->nodes[at].next)
         search(tree, at, &finding);
     if (finding.second != YAML_NONE)

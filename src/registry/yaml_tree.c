@@ -8,14 +8,14 @@
 #define NODES_MAX        ((size_t)1 << 24)
 
 /* libyaml counts characters; every CHECKPOINT_CHARS-th one's byte is kept. */
-struct places {
+struct yaml_places {
     size_t *bytes; /* owned */
     size_t count;
 };
 
 struct builder {
-    struct yaml_tree *tree;
-    struct places places;
+    struct yaml_tree *tree; /* borrowed for the call */
+    struct yaml_places places;
     size_t open[YAML_DEPTH_MAX]; /* collections that have not ended */
     size_t depth;
     size_t last_root;
@@ -30,7 +30,7 @@ static size_t char_bytes(unsigned char lead)
     return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
 
-static enum status find_places(const struct yaml_tree *tree, struct places *ret_places,
+static enum status find_places(const struct yaml_tree *tree, struct yaml_places *ret_places,
                                struct err *err)
 {
     size_t *bytes = malloc((tree->bytes_count / CHECKPOINT_CHARS + 1) * sizeof(*bytes));
@@ -42,7 +42,7 @@ static enum status find_places(const struct yaml_tree *tree, struct places *ret_
             bytes[chars / CHECKPOINT_CHARS] = at;
         at += char_bytes((unsigned char)tree->bytes[at]);
     }
-    *ret_places = (struct places){bytes, (chars + CHECKPOINT_CHARS - 1) / CHECKPOINT_CHARS};
+    *ret_places = (struct yaml_places){bytes, (chars + CHECKPOINT_CHARS - 1) / CHECKPOINT_CHARS};
     return STATUS_OK;
 }
 

@@ -2,7 +2,8 @@
 
 #include "registry/yaml_change.h"
 
-struct pair {
+/* Borrowed for the call. */
+struct yaml_pair {
     const struct yaml_changes *changes;
     const struct yaml_tree *before, *after;
 };
@@ -72,14 +73,14 @@ static bool are_entries(const struct yaml_changes *changes, const struct yaml_tr
 
 /* --- what was there --- */
 
-static bool is_same_name(const struct pair *pair, size_t one, size_t other)
+static bool is_same_name(const struct yaml_pair *pair, size_t one, size_t other)
 {
     if (one == YAML_NONE || other == YAML_NONE)
         return one == other;
     return strcmp(pair->before->texts.data + one, pair->after->texts.data + other) == 0;
 }
 
-static bool is_same_content(const struct pair *pair, const struct yaml_node *one,
+static bool is_same_content(const struct yaml_pair *pair, const struct yaml_node *one,
                             const struct yaml_node *other)
 {
     if (one->kind != other->kind || !is_same_name(pair, one->anchor, other->anchor) ||
@@ -92,7 +93,8 @@ static bool is_same_content(const struct pair *pair, const struct yaml_node *one
                   one->text_bytes) == 0;
 }
 
-static bool is_expected_rest(const struct pair *pair, const struct yaml_change *change, size_t at)
+static bool is_expected_rest(const struct yaml_pair *pair, const struct yaml_change *change,
+                             size_t at)
 {
     switch (change->op) {
     case YAML_OP_PAIRS: return are_pairs(pair->after, at, change->entry, change->fields);
@@ -105,7 +107,7 @@ static bool is_expected_rest(const struct pair *pair, const struct yaml_change *
 }
 
 /* At most YAML_DEPTH_MAX deep. */
-static bool is_expected(const struct pair *pair, size_t one, size_t other)
+static bool is_expected(const struct yaml_pair *pair, size_t one, size_t other)
 {
     const struct yaml_node *old = &pair->before->nodes[one];
     const struct yaml_node *new = &pair->after->nodes[other];
@@ -131,7 +133,7 @@ static bool is_expected(const struct pair *pair, size_t one, size_t other)
 
 bool yaml_verify(const struct yaml_changes *changes, const struct yaml_tree *after)
 {
-    const struct pair pair = {changes, changes->tree, after};
+    const struct yaml_pair pair = {changes, changes->tree, after};
     size_t at = after->first_root;
     if (pair.before->first_root == YAML_NONE && changes->added_count > 0)
         return at != YAML_NONE && after->documents_count == 1 && is_bare(after, at) &&

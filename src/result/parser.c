@@ -12,17 +12,17 @@
 #define WHY_BYTES           256
 
 struct parser {
-    const char *names[VALUES_COUNT];
+    const char *names[VALUES_COUNT]; /* borrowed: static */
     size_t fields_count;
     enum fact_id fields[FACTS_COUNT]; /* that are taken */
-    struct scanner *lines;
-    struct scanner *reasons;
+    struct scanner *lines;            /* owned */
+    struct scanner *reasons;          /* owned */
     struct scan_value values[VALUES_COUNT];
     struct scan_value reason_values[FACTS_COUNT];
     struct buf reasons_text; /* the null_reasons that reason_values are of, with padding */
     size_t reasons_bytes;
-    struct buf reason; /* scratch */
-    struct record *record;
+    struct buf reason;     /* scratch */
+    struct record *record; /* owned */
     char why[WHY_BYTES];
 };
 
@@ -40,6 +40,17 @@ static void choose_fields(struct parser *parser, const enum fact_id *fields, siz
     parser->names[VALUE_REASONS] = "null_reasons";
 }
 
+static enum status make_parts(struct parser *parser, const enum fact_id *fields,
+                              size_t fields_count, struct err *err)
+{
+    parser->record = record_new();
+    if (parser->record == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a record");
+    choose_fields(parser, fields, fields_count);
+    TRY(scanner_new(parser->names, VALUES_COUNT, &parser->lines, err));
+    return scanner_new(parser->names, FACTS_COUNT, &parser->reasons, err);
+}
+
 enum status parser_new(const enum fact_id *fields, size_t fields_count, struct parser **ret_parser,
                        struct err *err)
 {
@@ -49,15 +60,7 @@ enum status parser_new(const enum fact_id *fields, size_t fields_count, struct p
         return ERR(err, STATUS_NOMEM, "no memory to read records");
     buf_init(&parser->reasons_text, 2 * (size_t)RECORD_LINE_BYTES_MAX);
     buf_init(&parser->reason, RECORD_LINE_BYTES_MAX);
-    parser->record = record_new();
-    enum status status =
-        parser->record == NULL ? ERR(err, STATUS_NOMEM, "no memory for a record") : STATUS_OK;
-    if (status == STATUS_OK) {
-        choose_fields(parser, fields, fields_count);
-        status = scanner_new(parser->names, VALUES_COUNT, &parser->lines, err);
-    }
-    if (status == STATUS_OK)
-        status = scanner_new(parser->names, FACTS_COUNT, &parser->reasons, err);
+    enum status status = make_parts(parser, fields, fields_count, err);
     if (status == STATUS_OK)
         *ret_parser = parser;
     else

@@ -45,7 +45,7 @@ struct reader_item {
 
 struct reader_options {
     /* The fields that will be looked at; others are null, "not_read". NULL = all. Whether a line is
-     * a record does not depend on them. */
+     * a record does not depend on them. Borrowed for reader_open(). */
     const enum fact_id *fields;
     size_t fields_count;
     bool reads_rows_whole; /* `fields` is meant for lines of JSON: rows of CSV are read whole */

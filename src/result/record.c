@@ -25,7 +25,7 @@ struct value {
     union {
         uint64_t u64;
         double real;
-        bool truth;
+        bool is_true;
     } plain;
 };
 
@@ -127,11 +127,11 @@ void record_set_double(struct record *record, enum fact_id field, double number)
     value->is_set = true;
 }
 
-void record_set_bool(struct record *record, enum fact_id field, bool truth)
+void record_set_bool(struct record *record, enum fact_id field, bool is_true)
 {
     ASSERT(fact_of(field)->type == FACT_TYPE_BOOLEAN);
     struct value *value = empty(record, field);
-    value->plain.truth = truth;
+    value->plain.is_true = is_true;
     value->is_set = true;
 }
 
@@ -235,7 +235,7 @@ double record_double(const struct record *record, enum fact_id field)
 bool record_bool(const struct record *record, enum fact_id field)
 {
     const struct value *value = get(record, field, FACT_TYPE_BOOLEAN);
-    return value != NULL && value->plain.truth;
+    return value != NULL && value->plain.is_true;
 }
 
 static void put_value(struct json_writer *writer, const struct value *value, enum fact_type type)
@@ -248,7 +248,7 @@ static void put_value(struct json_writer *writer, const struct value *value, enu
     case FACT_TYPE_STRING: json_put_string(writer, value->text.data); break;
     case FACT_TYPE_INTEGER: json_put_u64(writer, value->plain.u64); break;
     case FACT_TYPE_DOUBLE: json_put_double(writer, value->plain.real); break;
-    case FACT_TYPE_BOOLEAN: json_put_bool(writer, value->plain.truth); break;
+    case FACT_TYPE_BOOLEAN: json_put_bool(writer, value->plain.is_true); break;
     case FACT_TYPE_JSON: json_put_raw(writer, value->text.data); break;
     }
 }

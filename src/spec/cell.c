@@ -233,15 +233,17 @@ bool cell_needs_memory_of(const struct cell *cell, const struct cell *smaller)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* One field of the message: what it is called in errors, where its value goes. */
-struct reading {
+/* One field of the message: what it is called in errors, where its value goes. All borrowed for the
+ * call. */
+struct cell_reading {
     const struct cell_field *field;
     const char *prefix; /* of the key in errors: "" or "options." */
     const json_t *value;
     char *at;
 };
 
-static enum status read_text(const struct reading *r, char *ret, size_t ret_bytes, struct err *err)
+static enum status read_text(const struct cell_reading *r, char *ret, size_t ret_bytes,
+                             struct err *err)
 {
     if (!json_is_string(r->value))
         return ERR(err, STATUS_INVALID, "open: '%s%s' must be a string", r->prefix, r->field->key);
@@ -253,7 +255,7 @@ static enum status read_text(const struct reading *r, char *ret, size_t ret_byte
     return STATUS_OK;
 }
 
-static enum status read_word(const struct reading *r, struct err *err)
+static enum status read_word(const struct cell_reading *r, struct err *err)
 {
     const struct cell_field *field = r->field;
     if (!json_is_string(r->value))
@@ -276,7 +278,7 @@ static enum status read_word(const struct reading *r, struct err *err)
     return STATUS_OK;
 }
 
-static enum status read_count(const struct reading *r, struct err *err)
+static enum status read_count(const struct cell_reading *r, struct err *err)
 {
     if (!json_is_integer(r->value) || json_integer_value(r->value) < r->field->least ||
         json_integer_value(r->value) > UINT32_MAX)
@@ -287,7 +289,7 @@ static enum status read_count(const struct reading *r, struct err *err)
     return STATUS_OK;
 }
 
-static enum status read_seed(const struct reading *r, struct err *err)
+static enum status read_seed(const struct cell_reading *r, struct err *err)
 {
     char text[CELL_SEED_BYTES] = "";
     uint64_t seed = 0;
@@ -299,14 +301,14 @@ static enum status read_seed(const struct reading *r, struct err *err)
     return status;
 }
 
-static enum status read_model(const struct reading *r, struct cell *cell, struct err *err)
+static enum status read_model(const struct cell_reading *r, struct cell *cell, struct err *err)
 {
     enum status status = model_spec_read(r->value, &cell->model, err);
     return status == STATUS_OK ? model_spec_validate(&cell->model, err) : status;
 }
 
 /* Compactly, so that equal settings are equal text. */
-static enum status read_settings(const struct reading *r, struct err *err)
+static enum status read_settings(const struct cell_reading *r, struct err *err)
 {
     if (!json_is_object(r->value))
         return ERR(err, STATUS_INVALID, "open: '%s%s' must be an object", r->prefix, r->field->key);
@@ -326,7 +328,7 @@ static enum status read_settings(const struct reading *r, struct err *err)
 static enum status read_fields(const json_t *object, struct cell *cell, bool is_option,
                                struct err *err);
 
-static enum status read_field(const struct reading *r, struct cell *cell, struct err *err)
+static enum status read_field(const struct cell_reading *r, struct cell *cell, struct err *err)
 {
     switch (r->field->kind) {
     case CELL_KIND_TEXT:
@@ -351,10 +353,10 @@ static enum status read_fields(const json_t *object, struct cell *cell, bool is_
         const struct cell_field *field = &fields[i];
         if (field->is_option != is_option)
             continue;
-        struct reading r = {.field = field,
-                            .prefix = is_option ? "options." : "",
-                            .value = json_object_get(object, field->key),
-                            .at = (char *)cell + field->offset};
+        struct cell_reading r = {.field = field,
+                                 .prefix = is_option ? "options." : "",
+                                 .value = json_object_get(object, field->key),
+                                 .at = (char *)cell + field->offset};
         bool is_optional = field->need != CELL_NEED_ALWAYS && field->need != CELL_NEED_PATH;
         if (is_optional && (r.value == NULL || json_is_null(r.value)))
             continue;

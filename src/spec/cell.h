@@ -114,7 +114,7 @@ enum cell_need {
     CELL_NEED_BESIDE
 };
 
-/* A row of spec/cell.def. */
+/* A row of spec/cell.def. Borrowed: static. */
 struct cell_field {
     const char *key;
     bool is_option; /* a key of `options` */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "spec/verdict.h"
 
 static const struct fact facts[FACTS_COUNT] = {
 #define ROW(name, type, unit, group, better, giver, meaning, null_when, reasons)                \
@@ -147,23 +146,6 @@ bool fact_lists_reason(const struct fact *fact, const char *word)
         c += here + (c[here] == ' ');
     }
     return false;
-}
-
-bool fact_may_be_null_for(const struct fact *fact, const char *reason)
-{
-    static const char *const general[] = {"not_measured", "not_recorded", "not_finite",
-                                          "invalid_json", "out_of_memory"};
-    static const char over[] = "over_int64: ";
-    enum verdict verdict;
-    for (size_t i = 0; i < ARRAY_COUNT(general); i++)
-        if (strcmp(general[i], reason) == 0)
-            return true;
-    if (strncmp(reason, over, sizeof(over) - 1) == 0)
-        return fact->type == FACT_TYPE_INTEGER;
-    if (strcmp(reason, "verdict") == 0) /* stands for others */
-        return false;
-    return fact_lists_reason(fact, reason) ||
-           (fact_lists_reason(fact, "verdict") && verdict_parse(reason, &verdict));
 }
 
 void fact_unsaid_reason(const struct fact *fact, char ret_reason[FACT_REASON_BYTES])

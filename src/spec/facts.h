@@ -128,6 +128,7 @@ enum fact_fold {
     FACT_FOLD_TOTAL
 };
 
+/* All borrowed: static. */
 struct fact {
     const char *name;
     enum fact_type type;
@@ -162,9 +163,6 @@ const char *fact_compare_name(enum fact_compare compare);
 double fact_least_percent(enum fact_id id);
 /* Is `word` in the row's null_reasons? */
 bool fact_lists_reason(const struct fact *fact, const char *word);
-/* May a record give this reason for the field's null: listed, one of the general ones, or, where
- * "verdict" is listed, a verdict's word? */
-bool fact_may_be_null_for(const struct fact *fact, const char *reason);
 /* The reason of a worker that does not say: the first word, in the caller's buffer. */
 #define FACT_REASON_BYTES 48
 void fact_unsaid_reason(const struct fact *fact, char ret_reason[FACT_REASON_BYTES]);

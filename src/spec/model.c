@@ -11,6 +11,7 @@
 /* One row a field: drives reading, writing, --set and the range check. */
 enum field_type { FIELD_U32, FIELD_DOUBLE, FIELD_BOOL, FIELD_NORM, FIELD_FFN };
 
+/* Borrowed: static. */
 struct field {
     const char *key;
     enum field_type type;

@@ -187,5 +187,5 @@ static enum status write_rows(void *context, int fd, struct err *err)
 enum status csv_remake(const char *path, int jsonl_fd, const char *jsonl_path, struct err *err)
 {
     struct rows_source source = {jsonl_fd, jsonl_path};
-    return file_replace_with(path, write_rows, &source, err);
+    return file_replace(path, write_rows, &source, err);
 }

@@ -53,7 +53,7 @@ struct cpu_watch {
     char *text; /* owned: room for the processors' lines */
     size_t text_bytes;
     uint64_t *idle_ns;   /* owned: cpu_last + 1 of them, at the last look */
-    uint64_t *stolen_ns; /* the same */
+    uint64_t *stolen_ns; /* owned: the same */
     uint64_t throttled_ns;
     uint64_t at_ns, harness_ns; /* of the last look */
     bool has_looked;            /* there is one to compare with */

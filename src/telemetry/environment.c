@@ -119,6 +119,7 @@ static void put_memory(struct json_writer *writer, const char *root)
     json_end_object(writer);
 }
 
+/* The root is borrowed for the call. */
 struct cpu_limit {
     const char *root;
     double cpus; /* 0 = none */

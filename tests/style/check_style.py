@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import check_declarations
 import check_texts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -249,17 +250,22 @@ def self_test():
 
 
 def main():
-    if self_test() != 0 or check_texts.self_test() != 0:
+    if self_test() != 0 or check_texts.self_test() != 0 or check_declarations.self_test(strip_comments_and_strings) != 0:
         return 1
     found = []
+    codes = {}
     for path in tracked():
         try:
             with open(os.path.join(ROOT, path), encoding="utf-8") as file:
                 text = file.read()
             check_text(path, text, found)
             check_texts.check_texts(path, text, read_tracked, found)
+            if path.endswith((".c", ".h")) and not path.startswith("examples/"):
+                codes[path] = strip_comments_and_strings(text)
+                check_declarations.check_file(path, text, codes[path], found)
         except (UnicodeDecodeError, IsADirectoryError):
             continue
+    check_declarations.check_tree(codes, found)
     check_headers_alone(found)
     check_probes(found)
     for line in found:

@@ -66,16 +66,21 @@ static inline char *scratch_read(const char *dir, const char *name, size_t *ret_
     return text;
 }
 
-static inline void scratch_write(const char *dir, const char *name, const char *bytes,
-                                 size_t bytes_count)
+static inline void scratch_write_file(const char *path, const void *bytes, size_t bytes_count)
 {
-    char path[FILE_PATH_BYTES];
     /* A new file: some file systems flush one that is truncated and written again to the disk. */
-    (void)unlink(scratch_path(path, dir, name));
+    (void)unlink(path);
     FILE *file = fopen(path, "wb");
     cr_assert_not_null(file);
     cr_assert_eq(fwrite(bytes, 1, bytes_count, file), bytes_count);
     cr_assert_eq(fclose(file), 0);
+}
+
+static inline void scratch_write(const char *dir, const char *name, const char *bytes,
+                                 size_t bytes_count)
+{
+    char path[FILE_PATH_BYTES];
+    scratch_write_file(scratch_path(path, dir, name), bytes, bytes_count);
 }
 
 static inline void scratch_write_text(const char *dir, const char *name, const char *text)

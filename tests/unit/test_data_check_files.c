@@ -118,7 +118,7 @@ Test(data_check_files, the_batch_is_step_0)
     struct err err = {0};
     cr_assert_eq(tokens_open(&cell, &tokens, &err), STATUS_OK, "%s", err.text);
     tokens_batch(tokens, 0, inputs, targets);
-    tokens_free(tokens);
+    tokens_close(tokens);
     cr_assert_eq(check_files_batch(path, &cell, &err), STATUS_OK, "%s", err.text);
     struct safetensors *file = NULL;
     cr_assert_eq(safetensors_open(path, &file, &err), STATUS_OK, "%s", err.text);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "data/safetensors.h"
+#include "scratch.h"
 
 #define FILE_BYTES 65536
 
@@ -37,7 +38,7 @@ static void put_file(const char *header, size_t data_bytes)
     memcpy(content + 8, header, header_bytes);
     for (size_t i = 0; i < data_bytes; i++)
         content[8 + header_bytes + i] = (unsigned char)i;
-    cr_assert_eq(file_replace(path, content, 8 + header_bytes + data_bytes, NULL), STATUS_OK);
+    scratch_write_file(path, content, 8 + header_bytes + data_bytes);
 }
 
 static struct safetensors *open_good(void)
@@ -171,7 +172,7 @@ Test(data_safetensors, conversions)
     memcpy(data + 22, brains, 8);
     memcpy(data + 30, doubles, 24);
     memcpy(data + 54, longs, 24);
-    cr_assert_eq(file_replace(path, content, 8 + header_bytes + 78, NULL), STATUS_OK);
+    scratch_write_file(path, content, 8 + header_bytes + 78);
     struct safetensors *file = open_good();
     float values[11];
     cr_assert_eq(safetensors_copy_f32(safetensors_find(file, "h"), values, NULL), STATUS_OK);
@@ -220,13 +221,13 @@ Test(data_safetensors, file_is_not_there_or_no_file)
 
 Test(data_safetensors, truncated_files)
 {
-    cr_assert_eq(file_replace(path, "", 0, NULL), STATUS_OK);
+    scratch_write_file(path, "", 0);
     expect_refusal(STATUS_INVALID, "too short");
-    cr_assert_eq(file_replace(path, "\x02\0\0\0\0\0\0", 7, NULL), STATUS_OK);
+    scratch_write_file(path, "\x02\0\0\0\0\0\0", 7);
     expect_refusal(STATUS_INVALID, "too short");
-    cr_assert_eq(file_replace(path, "\x02\0\0\0\0\0\0\0{", 9, NULL), STATUS_OK);
+    scratch_write_file(path, "\x02\0\0\0\0\0\0\0{", 9);
     expect_refusal(STATUS_INVALID, "truncated");
-    cr_assert_eq(file_replace(path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, NULL), STATUS_OK);
+    scratch_write_file(path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
     expect_refusal(STATUS_LIMIT, "at most 16777216");
     refuse("{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 15, "truncated");
 }
@@ -316,7 +317,7 @@ Test(data_safetensors, file_of_the_python_package)
     memcpy(content, "\0\1\0\0\0\0\0\0", 8);
     memcpy(content + 8, header, strlen(header));
     memcpy(content + 8 + strlen(header), data, sizeof(data) - 1);
-    cr_assert_eq(file_replace(path, content, sizeof(content), NULL), STATUS_OK);
+    scratch_write_file(path, content, sizeof(content));
     struct safetensors *file = open_good();
     cr_assert_eq(safetensors_count(file), 4);
     float values[4];

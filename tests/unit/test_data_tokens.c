@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "data/tokens.h"
+#include "scratch.h"
 
 #define SEQ_LEN      4
 #define BATCH        2
@@ -62,7 +63,7 @@ static void expect_refusal(const struct cell *cell, enum status status, const ch
 
 static void put_bytes(const struct cell *cell, const void *bytes, size_t bytes_count)
 {
-    cr_assert_eq(file_replace(cell->data_path, bytes, bytes_count, NULL), STATUS_OK);
+    scratch_write_file(cell->data_path, bytes, bytes_count);
 }
 
 /* TOKENS_COUNT tokens of the given width, the i-th being 3 * i, behind an optional llm.c header. */
@@ -126,8 +127,8 @@ Test(data_tokens, synthetic_is_what_python_makes)
     cr_assert_eq(memcmp(inputs, seventh, SEQ_LEN * sizeof(uint32_t)), 0);
     cr_assert_eq(memcmp(targets, seventh + 1, SEQ_LEN * sizeof(uint32_t)), 0);
     expect_batch(tokens, 0, first); /* no state between steps */
-    tokens_free(tokens);
-    tokens_free(NULL);
+    tokens_close(tokens);
+    tokens_close(NULL);
 }
 
 Test(data_tokens, synthetic_with_large_numbers)
@@ -143,7 +144,7 @@ Test(data_tokens, synthetic_with_large_numbers)
     const uint32_t expected[SEQ_LEN + 1] = {46415, 43810, 9674, 12050, 13900};
     cr_assert_eq(memcmp(inputs + 2 * SEQ_LEN, expected, SEQ_LEN * sizeof(uint32_t)), 0);
     cr_assert_eq(memcmp(targets + 2 * SEQ_LEN, expected + 1, SEQ_LEN * sizeof(uint32_t)), 0);
-    tokens_free(tokens);
+    tokens_close(tokens);
 }
 
 /* [offset(1234, s, r, 100, 4) for s in range(3) for r in range(2)] */
@@ -184,7 +185,7 @@ Test(data_tokens, every_form_gives_the_same_tokens)
         struct tokens *tokens = open_good(&cell);
         cr_assert_str_eq(tokens_form(tokens), cases[i].form, "case %zu", i);
         expect_file_batches(tokens);
-        tokens_free(tokens);
+        tokens_close(tokens);
     }
 }
 
@@ -202,13 +203,13 @@ Test(data_tokens, text_is_bytes)
         for (uint32_t i = 0; i <= SEQ_LEN; i++)
             expected[row][i] = 255 - (offsets[0][row] + i);
     expect_batch(tokens, 0, expected);
-    tokens_free(tokens);
+    tokens_close(tokens);
     /* asked for by name, even where the name or the content says otherwise */
     cell = make_cell(CELL_DATA_TEXT, "data.bin", 256);
     put_tokens(&cell, 2, 1, TOKENS_COUNT);
     tokens = open_good(&cell);
     cr_assert_eq(tokens_count(tokens), 1024 + 2 * TOKENS_COUNT);
-    tokens_free(tokens);
+    tokens_close(tokens);
 }
 
 Test(data_tokens, the_shortest_file_that_works)
@@ -219,7 +220,7 @@ Test(data_tokens, the_shortest_file_that_works)
     const uint32_t expected[BATCH][SEQ_LEN + 1] = {{'a', 'b', 'c', 'd', 'e'},
                                                    {'a', 'b', 'c', 'd', 'e'}};
     expect_batch(tokens, 0, expected);
-    tokens_free(tokens);
+    tokens_close(tokens);
     put_bytes(&cell, "abcd", 4);
     expect_refusal(&cell, STATUS_INVALID, "has 4 tokens; a sequence of 4 needs at least 5");
 }
@@ -228,7 +229,7 @@ Test(data_tokens, tokens_outside_the_vocabulary)
 {
     struct cell cell = make_cell(CELL_DATA_UINT16, "data.bin", 298);
     put_tokens(&cell, 2, 0, 0); /* the last is 297 */
-    tokens_free(open_good(&cell));
+    tokens_close(open_good(&cell));
     cell.model.vocab_size = 150;
     expect_refusal(&cell, STATUS_INVALID, "token 50 is 150, but the model's vocabulary has 150");
     cell = make_cell(CELL_DATA_UINT32, "data.bin", 65536);

@@ -21,7 +21,7 @@ static const char *put(const char *name, const char *content)
 {
     static char path[FILE_PATH_BYTES];
     cr_assert_eq(file_join(dir, name, path, NULL), STATUS_OK);
-    cr_assert_eq(file_replace(path, content, strlen(content), NULL), STATUS_OK);
+    scratch_write_file(path, content, strlen(content));
     return path;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "null_reasons.h"
 #include "observe/clock_check.h"
 #include "observe/interference.h"
 #include "observe/list.h"
@@ -161,7 +162,7 @@ Test(observe_observe, a_probe_that_is_off_has_no_state_and_says_off)
             cr_expect_not(is_taken[id], "%s", fact_of(id)->name);
             is_taken[id] = true;
             cr_expect(record_is_null(record, id), "%s", fact_of(id)->name);
-            cr_expect(fact_may_be_null_for(fact_of(id), record_null_reason(record, id)), "%s: %s",
+            cr_expect(null_reason_is_listed(fact_of(id), record_null_reason(record, id)), "%s: %s",
                       fact_of(id)->name, record_null_reason(record, id));
             if (!is_on)
                 cr_expect_str_eq(record_null_reason(record, id), probe->off_reason);

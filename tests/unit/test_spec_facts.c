@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "null_reasons.h"
 #include "spec/facts.h"
 
 TestSuite(spec_facts);
@@ -60,13 +61,13 @@ Test(spec_facts, what_a_worker_gives_has_a_key_of_its_own_and_a_reason_when_it_i
 Test(spec_facts, reasons_for_nulls_are_words_of_the_row_general_ones_or_verdicts)
 {
     const struct fact *load = fact_of(FACT_LOAD_MS);
-    cr_expect(fact_may_be_null_for(load, "not_reported"));
-    cr_expect(fact_may_be_null_for(load, "synthetic"));
-    cr_expect(fact_may_be_null_for(load, "timeout"), "the trial ended before");
-    cr_expect(fact_may_be_null_for(load, "not_recorded"));
-    cr_expect_not(fact_may_be_null_for(load, "reported"), "a part of a word");
-    cr_expect_not(fact_may_be_null_for(load, "verdict"), "stands for others");
-    cr_expect_not(fact_may_be_null_for(load, "over_int64: 9"));
-    cr_expect(fact_may_be_null_for(fact_of(FACT_SEED), "over_int64: 9"));
-    cr_expect_not(fact_may_be_null_for(fact_of(FACT_MODEL_SOURCE), "timeout"));
+    cr_expect(null_reason_is_listed(load, "not_reported"));
+    cr_expect(null_reason_is_listed(load, "synthetic"));
+    cr_expect(null_reason_is_listed(load, "timeout"), "the trial ended before");
+    cr_expect(null_reason_is_listed(load, "not_recorded"));
+    cr_expect_not(null_reason_is_listed(load, "reported"), "a part of a word");
+    cr_expect_not(null_reason_is_listed(load, "verdict"), "stands for others");
+    cr_expect_not(null_reason_is_listed(load, "over_int64: 9"));
+    cr_expect(null_reason_is_listed(fact_of(FACT_SEED), "over_int64: 9"));
+    cr_expect_not(null_reason_is_listed(fact_of(FACT_MODEL_SOURCE), "timeout"));
 }

@@ -97,7 +97,7 @@ Test(spec_model, state_dict_names_are_the_published_ones)
 Test(spec_model, flops_of_gpt2_match_the_known_figure)
 {
     struct model_spec spec = gpt2();
-    /* 0.247 GFLOP a token forward with all logits, without attention products */
+    /* 0.247 GFLOP a token forward with all logits, without the matmuls of attention */
     double flops = model_forward_flops(&spec, 1, 0);
     cr_assert(flops > 0.2465e9 && flops < 0.2475e9, "%g", flops);
 }

@@ -5,6 +5,7 @@
 #include "engines/native/clones.h"
 #include "engines/native/elementary.h"
 
+/* Borrowed for the loop. */
 struct adamw_job {
     float *params;
     const float *gradients;
@@ -20,7 +21,8 @@ struct adamw_job {
     float eps;
 };
 
-struct norm_job {
+/* Borrowed for the loop. */
+struct squares_job {
     const float *gradients;
     double sums[POOL_THREADS_MAX]; /* of squares, per thread */
 };
@@ -73,13 +75,13 @@ void adamw_step(const struct compute *compute, const struct adamw *adamw, uint64
 
 static CLONES void squares_task(void *context, unsigned thread_index, size_t begin, size_t end)
 {
-    struct norm_job *job = context;
+    struct squares_job *job = context;
     job->sums[thread_index] = squares_f32(job->gradients + begin, end - begin);
 }
 
 double adamw_gradient_norm(const struct compute *compute, struct matrix gradients)
 {
-    struct norm_job job = {.gradients = matrix_floats(gradients)};
+    struct squares_job job = {.gradients = matrix_floats(gradients)};
     ASSERT(gradients.rows == 1);
     pool_run(compute->pool, gradients.columns, COMPUTE_GRAIN_FLOATS, squares_task, &job);
     double sum = 0;

@@ -37,7 +37,7 @@ void layout_settle(struct layout *layout);
 struct arena {
     void *mapping; /* owned */
     size_t mapping_bytes;
-    char *data; /* in `mapping`, aligned to a huge page; zero at first */
+    char *data; /* borrowed: in `mapping`, aligned to a huge page; zero at first */
     size_t bytes;
 };
 

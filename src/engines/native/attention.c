@@ -9,6 +9,7 @@
 #include "engines/native/elementary.h"
 #include "engines/native/gemm.h"
 
+/* All borrowed for the loop. */
 struct attention_job {
     const struct compute *compute;
     const struct attention *attention;

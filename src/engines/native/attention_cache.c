@@ -7,6 +7,7 @@
 #include "engines/native/clones.h"
 #include "engines/native/elementary.h"
 
+/* All borrowed for the loop. */
 struct cache_job {
     const struct compute *compute;
     const struct attention_cache *cache;

@@ -18,7 +18,7 @@ static void mlp_backward(struct transformer *t, uint64_t step, size_t index,
     struct buffers *b = &t->buffers;
     struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index);
     struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index);
-    struct embedding drop = transformer_dropout(t, step, index, SITE_FFN);
+    struct embedding drop = transformer_dropout(t, step, index, TRANSFORMER_FFN);
     embedding_copy_dropped(compute, &drop, b->d_x, b->d_out);
     linear_backward_input(compute, &proj, b->d_out, b->act, false);
     mlp_gelu_backward(compute, layer->hidden1, b->act);
@@ -58,7 +58,7 @@ static void attention_half_backward(struct transformer *t, uint64_t step, size_t
     struct norm norm = transformer_norm(t, PARAM_NORM1_WEIGHT, PARAM_NORM1_BIAS, index);
     struct linear qkv = transformer_linear(t, PARAM_QKV_WEIGHT, PARAM_QKV_BIAS, index);
     struct linear out = transformer_linear(t, PARAM_OUT_WEIGHT, PARAM_OUT_BIAS, index);
-    struct embedding drop = transformer_dropout(t, step, index, SITE_RESIDUAL);
+    struct embedding drop = transformer_dropout(t, step, index, TRANSFORMER_RESIDUAL);
     struct attention attention = transformer_attention(t, step, index);
     struct rotary rotary = transformer_rotary(t);
     embedding_copy_dropped(compute, &drop, b->d_x, b->d_out);
@@ -112,7 +112,7 @@ double transformer_gradients(struct transformer *t, uint64_t step, struct matrix
         attention_half_backward(t, step, index, &layer);
     }
     zero_tables(t);
-    struct embedding drop = transformer_dropout(t, step, t->shape.L, SITE_EMBEDDING);
+    struct embedding drop = transformer_dropout(t, step, t->shape.L, TRANSFORMER_EMBEDDING);
     embedding_backward(&t->compute, &drop, b->inputs, b->positions, b->d_x,
                        gradient_at(t, PARAM_TOKEN, 0), gradient_at(t, PARAM_POSITION, 0));
     return loss;

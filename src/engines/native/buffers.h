@@ -39,7 +39,7 @@ struct shape {
 };
 
 /* One layer. In train every layer has its own, else all share one, and x_in, x_mid and the final
- * residual are the same buffer. */
+ * residual are the same buffer. All of it is borrowed: in the arena. */
 struct layer_buffers {
     struct matrix x_in;  /* (N, C) residual before the layer */
     struct matrix x_mid; /* (N, C) residual between attention and feed-forward */
@@ -59,6 +59,7 @@ struct layer_buffers {
     size_t *expert_begin;  /* (E + 1) first sorted row of each expert */
 };
 
+/* All of it is borrowed: in the arena, which lives as long. */
 struct buffers {
     struct matrix weights; /* (1, elements) params_layout runs, the next three train only */
     struct matrix gradients;

@@ -77,8 +77,9 @@ static enum status inputs_read(const char *path, const struct model_spec *spec,
 }
 
 /* A model of the inputs' shape with the session's weights and no dropout. */
-static enum status open_copy(const struct session *session, const struct check_inputs *inputs,
-                             struct transformer *ret, struct err *err)
+static enum status open_copy(const struct native_session *session,
+                             const struct check_inputs *inputs, struct transformer *ret,
+                             struct err *err)
 {
     const struct transformer *from = &session->model;
     struct transformer_shape shape = {.mode = from->shape.mode,
@@ -132,8 +133,8 @@ static double decode_all(struct transformer *t, float *step_logits, float *logit
     return loss / (double)(B * T);
 }
 
-static enum status compute(struct session *session, struct transformer *t, uint32_t train_steps,
-                           float *logits, double *ret_loss, struct err *err)
+static enum status compute(struct native_session *session, struct transformer *t,
+                           uint32_t train_steps, float *logits, double *ret_loss, struct err *err)
 {
     struct buffers *b = &t->buffers;
     struct matrix logits_out = matrix_make(logits, MATRIX_F32, t->shape.B * t->shape.T, t->shape.V);
@@ -217,32 +218,26 @@ static enum status write_output(const struct transformer *t, const struct proto_
     return status;
 }
 
-enum status session_check(struct session *session, const struct proto_check *request,
+static void free_floats(float **values)
+{
+    free(*values);
+}
+
+enum status session_check(struct native_session *session, const struct proto_check *request,
                           struct proto_check_result *ret_result, struct err *err)
 {
-    struct check_inputs inputs = {0};
-    struct transformer copy = {0};
+    struct check_inputs inputs CLEANUP(inputs_release) = {0};
+    struct transformer copy CLEANUP(transformer_close) = {0};
     struct proto_check_result result = {0};
-    float *logits = NULL;
-    enum status status = inputs_read(request->inputs_path, &session->model.spec, &inputs, err);
-    if (status == STATUS_OK)
-        status = open_copy(session, &inputs, &copy, err);
-    if (status == STATUS_OK) {
-        logits = malloc(inputs.B * inputs.T * copy.shape.V * sizeof(float));
-        if (logits == NULL)
-            status = ERR(err, STATUS_NOMEM, "out of memory");
-    }
-    if (status == STATUS_OK)
-        status = compute(session, &copy, request->train_steps, logits, &result.loss, err);
-    if (status == STATUS_OK) {
-        float loss = (float)result.loss;
-        status = write_output(&copy, request, session->model.buffers.weights, logits, &loss,
-                              &result.tensors_count, err);
-    }
-    if (status == STATUS_OK)
-        *ret_result = result;
-    free(logits);
-    transformer_close(&copy);
-    inputs_release(&inputs);
-    return status;
+    TRY(inputs_read(request->inputs_path, &session->model.spec, &inputs, err));
+    TRY(open_copy(session, &inputs, &copy, err));
+    float *logits CLEANUP(free_floats) = malloc(inputs.B * inputs.T * copy.shape.V * sizeof(float));
+    if (logits == NULL)
+        return ERR(err, STATUS_NOMEM, "out of memory");
+    TRY(compute(session, &copy, request->train_steps, logits, &result.loss, err));
+    float loss = (float)result.loss;
+    TRY(write_output(&copy, request, session->model.buffers.weights, logits, &loss,
+                     &result.tensors_count, err));
+    *ret_result = result;
+    return STATUS_OK;
 }

@@ -7,6 +7,7 @@
 
 #define EMBEDDING_COLUMNS 64
 
+/* All borrowed for the loop. */
 struct embedding_job {
     const struct embedding *embedding;
     size_t rows;

@@ -20,7 +20,7 @@ _Static_assert(THREAD_BYTES % GEMM_WORKSPACE_ALIGNMENT == 0,
                "slices of the workspace stay aligned");
 _Static_assert(FEW_ROWS_K *GEMM_DOT_ROWS <= A_FLOATS + B_FLOATS, "straightened rows fit");
 
-/* One matmul, and how it is spread over threads. */
+/* One matmul, and how it is spread over threads. All borrowed for the call. */
 struct matmul {
     const struct gemm_backend *backend;
     size_t m, n, k;

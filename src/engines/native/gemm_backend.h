@@ -32,6 +32,7 @@ static inline void gemm_fetch(const float *base, size_t offset)
     __builtin_prefetch((const void *)((uintptr_t)base + offset * sizeof(*base)), 0, 2);
 }
 
+/* Borrowed, its name: static. */
 struct gemm_backend {
     const char *name;
     bool (*is_supported)(void); /* by this processor, asked at run time */

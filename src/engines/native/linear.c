@@ -14,6 +14,7 @@
 /* Outputs of a thread's share with few rows. */
 #define FEW_ROWS_GRAIN 16
 
+/* All borrowed for the loop. */
 struct linear_job {
     size_t in;
     size_t out;
@@ -85,6 +86,7 @@ void linear_backward_input(const struct compute *compute, const struct linear *l
          compute->gemm_workspace);
 }
 
+/* All borrowed for the loop. */
 struct sum_job {
     const float *dy;
     size_t rows;

@@ -7,6 +7,7 @@
 #include "engines/native/elementary.h"
 #include "engines/native/linear.h"
 
+/* All borrowed for the loop. */
 struct loss_job {
     float *logits; /* (the block's rows, V) */
     size_t V;

@@ -6,6 +6,7 @@
 #define GELU_SCALE 0.7978845608028654f /* sqrt(2 / pi) */
 #define GELU_CUBIC 0.044715f
 
+/* All borrowed for the loop. */
 struct gelu_job {
     const float *hidden;
     float *act;

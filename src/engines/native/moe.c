@@ -8,7 +8,7 @@
 #include "engines/native/linear.h"
 #include "proto/message.h"
 
-/* What the kernels on floats work on. */
+/* What the kernels on floats work on. All borrowed for the call. */
 struct moe_job {
     const struct moe *moe;
     const struct layer_buffers *layer; /* the routes: expert_of, row_of, token_of, expert_begin */

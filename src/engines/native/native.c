@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/sysmem.h"
 #include "base/version.h"
 #include "engines/native/gemm.h"
 #include "engines/native/session.h"
@@ -108,19 +107,7 @@ static enum status native_predict(const struct cell *cell, struct engine_predict
     return STATUS_OK;
 }
 
-/* The worker asks the same before it opens; here it keeps a caller without one from taking memory
- * that is not there. */
-static enum status check_memory(const struct engine_prediction *prediction, struct err *err)
-{
-    uint64_t available = sysmem_available_bytes();
-    uint64_t needed = prediction->memory.total_bytes;
-    if (available == 0 || needed <= available)
-        return STATUS_OK;
-    return ERR(err, STATUS_NOMEM, "needs %" PRIu64 " bytes, %" PRIu64 " available (host)", needed,
-               available);
-}
-
-static enum status make_weights(struct session *session, struct err *err)
+static enum status make_weights(struct native_session *session, struct err *err)
 {
     struct transformer *t = &session->model;
     const struct cell *cell = &session->cell;
@@ -130,7 +117,7 @@ static enum status make_weights(struct session *session, struct err *err)
     return STATUS_OK;
 }
 
-static void describe_data(const struct session *session, char text[PROTO_TEXT_BYTES])
+static void describe_data(const struct native_session *session, char text[PROTO_TEXT_BYTES])
 {
     if (session->cell.data == CELL_DATA_SYNTHETIC)
         (void)snprintf(text, PROTO_TEXT_BYTES, "synthetic uniform");
@@ -140,8 +127,9 @@ static void describe_data(const struct session *session, char text[PROTO_TEXT_BY
                        tokens_count(session->tokens));
 }
 
-static void describe(const struct session *session, const struct engine_prediction *prediction,
-                     uint64_t load_ns, struct proto_ready *ready)
+/* The worker adds what it predicted. */
+static void describe(const struct native_session *session, uint64_t load_ns,
+                     struct proto_ready *ready)
 {
     const struct cell *cell = &session->cell;
     *ready = (struct proto_ready){.params_total = model_params_total(&cell->model),
@@ -151,7 +139,6 @@ static void describe(const struct session *session, const struct engine_predicti
                                   .dtype_accumulate = "fp32",
                                   .has_tf32 = true,
                                   .threads = session_threads(cell),
-                                  .memory_predicted = prediction->memory,
                                   .load_ns = load_ns};
     (void)snprintf(ready->model_source, sizeof(ready->model_source), "%s",
                    cell->weights_path[0] != '\0' ? "weights file" : cell->model_source);
@@ -164,16 +151,16 @@ static void describe(const struct session *session, const struct engine_predicti
 
 static void native_close(void *context)
 {
-    struct session *session = context;
+    struct native_session *session = context;
     if (session == NULL)
         return;
     transformer_close(&session->model);
-    tokens_free(session->tokens);
+    tokens_close(session->tokens);
     free(session);
 }
 
 /* Decode: one row of tokens for each batch row, and all but the last in the cache. */
-static void prepare_decode(struct session *session)
+static void prepare_decode(struct native_session *session)
 {
     struct buffers *b = &session->model.buffers;
     if (session->cell.mode != CELL_MODE_DECODE)
@@ -185,15 +172,10 @@ static void prepare_decode(struct session *session)
 static enum status native_open(const struct cell *cell, void **ret_context,
                                struct proto_ready *ret_ready, struct err *err)
 {
-    struct engine_prediction prediction;
     enum status status = native_supports(cell, err);
-    if (status == STATUS_OK)
-        status = native_predict(cell, &prediction, err);
-    if (status == STATUS_OK && !cell->skips_memory_check)
-        status = check_memory(&prediction, err);
     if (status != STATUS_OK)
         return status;
-    struct session *session = calloc(1, sizeof(*session));
+    struct native_session *session = calloc(1, sizeof(*session));
     if (session == NULL)
         return ERR(err, STATUS_NOMEM, "out of memory");
     session->cell = *cell;
@@ -216,12 +198,12 @@ static enum status native_open(const struct cell *cell, void **ret_context,
     prepare_decode(session);
     /* Prefill's choices of experts are not a step's. */
     memset(session->model.expert_tokens, 0, sizeof(session->model.expert_tokens));
-    describe(session, &prediction, load_ns, ret_ready);
+    describe(session, load_ns, ret_ready);
     *ret_context = session;
     return STATUS_OK;
 }
 
-static void train_step(struct session *session)
+static void train_step(struct native_session *session)
 {
     struct transformer *t = &session->model;
     uint64_t step = session->steps_done;
@@ -235,7 +217,7 @@ static void train_step(struct session *session)
 static enum status native_run_step(void *context, struct err *err)
 {
     (void)err;
-    struct session *session = context;
+    struct native_session *session = context;
     struct transformer *t = &session->model;
     if (session->cell.mode != CELL_MODE_DECODE)
         tokens_batch(session->tokens, session->steps_done, t->buffers.inputs, t->buffers.targets);
@@ -254,7 +236,7 @@ static enum status native_run_step(void *context, struct err *err)
 
 static void native_observe(void *context, struct proto_observation *ret)
 {
-    struct session *session = context;
+    struct native_session *session = context;
     struct transformer *t = &session->model;
     if (session->cell.mode == CELL_MODE_TRAIN && session->steps_done > 0) {
         ret->loss = session->loss;
@@ -271,7 +253,7 @@ static void native_observe(void *context, struct proto_observation *ret)
 
 static void native_memory(void *context, struct proto_memory *ret)
 {
-    const struct session *session = context;
+    const struct native_session *session = context;
     *ret = (struct proto_memory){.parts = session->model.planned,
                                  .has_allocated_bytes = true,
                                  .has_reserved_bytes = true,

@@ -8,6 +8,7 @@
 
 #define NORM_COLUMNS 128
 
+/* All borrowed for the loop. */
 struct norm_job {
     size_t dim;
     double eps;

@@ -6,20 +6,20 @@
 #define PARAMS_GAP          16
 #define PARAMS_ELEMENTS_MAX ((uint64_t)1 << 60)
 
-enum slot_group { GROUP_GLOBAL, GROUP_LAYER, GROUP_EXPERT };
+enum slot_group { SLOT_GLOBAL, SLOT_LAYER, SLOT_EXPERT };
 
 static const struct slot_name {
     const char *name;
     enum param_slot slot;
     enum slot_group group;
 } slot_names[] = {
-#define X(slot, name) {name, PARAM_##slot, GROUP_GLOBAL},
+#define X(slot, name) {name, PARAM_##slot, SLOT_GLOBAL},
     PARAM_GLOBAL_MAP(X)
 #undef X
-#define X(slot, name) {name, PARAM_##slot, GROUP_LAYER},
+#define X(slot, name) {name, PARAM_##slot, SLOT_LAYER},
         PARAM_LAYER_MAP(X)
 #undef X
-#define X(slot, name) {name, PARAM_##slot, GROUP_EXPERT},
+#define X(slot, name) {name, PARAM_##slot, SLOT_EXPERT},
             PARAM_EXPERT_MAP(X)
 #undef X
 };
@@ -121,7 +121,7 @@ void params_layout_init(struct params_layout *layout, const struct model_spec *s
 /* Behind "layers.N." or "layers.N.moe.experts.E.". */
 static const char *name_in_group(const struct model_tensor *tensor, enum slot_group group)
 {
-    static const int dots_before[] = {[GROUP_GLOBAL] = 0, [GROUP_LAYER] = 2, [GROUP_EXPERT] = 5};
+    static const int dots_before[] = {[SLOT_GLOBAL] = 0, [SLOT_LAYER] = 2, [SLOT_EXPERT] = 5};
     const char *name = tensor->name;
     for (int dots = 0; dots < dots_before[group]; dots++) {
         name = strchr(name, '.');
@@ -134,9 +134,9 @@ static const char *name_in_group(const struct model_tensor *tensor, enum slot_gr
 struct matrix params_of(const struct params_layout *layout, struct matrix run,
                         const struct model_tensor *tensor)
 {
-    enum slot_group group = tensor->expert >= 0  ? GROUP_EXPERT
-                            : tensor->layer >= 0 ? GROUP_LAYER
-                                                 : GROUP_GLOBAL;
+    enum slot_group group = tensor->expert >= 0  ? SLOT_EXPERT
+                            : tensor->layer >= 0 ? SLOT_LAYER
+                                                 : SLOT_GLOBAL;
     const char *name = name_in_group(tensor, group);
     size_t layer = tensor->layer >= 0 ? (size_t)tensor->layer : 0;
     size_t expert = tensor->expert >= 0 ? (size_t)tensor->expert : 0;

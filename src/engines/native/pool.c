@@ -36,9 +36,9 @@ struct pool_thread {
 struct pool {
     struct signal_word start; /* counts loops */
     struct signal_word busy;  /* workers that have not finished the loop */
-    /* The loop; written by the caller before `start`, read by the workers after it. */
+    /* The loop, borrowed; written by the caller before `start`, read by the workers after it. */
     pool_task *task;
-    void *context;
+    void *context; /* borrowed too */
     size_t items_count;
     unsigned parts_count;
     bool is_stopping;

@@ -20,6 +20,7 @@ void rotary_table(double base, struct matrix cosines, struct matrix sines)
     }
 }
 
+/* All borrowed for the loop. */
 struct rotary_job {
     const struct rotary *rotary;
     const float *cosines;

@@ -10,7 +10,7 @@
 #include "engines/native/transformer.h"
 #include "proto/message.h"
 
-struct session {
+struct native_session {
     struct cell cell;
     struct transformer model;
     struct tokens *tokens; /* owned */
@@ -24,7 +24,8 @@ struct session {
 unsigned session_threads(const struct cell *cell);
 
 /* The memory of check(): its own shape and weights, so that nothing of the session changes. */
-MUST_CHECK enum status session_check(struct session *session, const struct proto_check *request,
+MUST_CHECK enum status session_check(struct native_session *session,
+                                     const struct proto_check *request,
                                      struct proto_check_result *ret_result, struct err *err);
 
 /* Decode: the keys and values of positions 0 .. positions_count-1 of every row of buffers.inputs

@@ -13,7 +13,7 @@
 /* What one forward works on. */
 struct pass {
     size_t rows;
-    const uint32_t *tokens;
+    const uint32_t *tokens; /* borrowed for the call */
     uint64_t step;
     bool is_cached;
 };
@@ -52,21 +52,24 @@ static void fill_tables(struct transformer *t)
             b->positions[row] = (uint32_t)(row % t->shape.T);
 }
 
+static enum status take_resources(const struct model_spec *spec,
+                                  const struct transformer_shape *shape, struct transformer *t,
+                                  struct err *err)
+{
+    struct layout layout = {0};
+    TRY(plan(spec, shape, &layout, t, err));
+    TRY(arena_open(layout.used_bytes, &t->arena, err));
+    TRY(pool_new(shape->threads_count, &t->pool, err));
+    layout = (struct layout){.base = (uintptr_t)t->arena.data};
+    return buffers_place(&t->shape, spec, &t->params, &layout, &t->buffers, NULL, err);
+}
+
 enum status transformer_open(const struct model_spec *spec, const struct transformer_shape *shape,
                              uint64_t seed, struct transformer *ret, struct err *err)
 {
     struct transformer t = {.spec = *spec, .seed = seed};
     t.dropout = shape->mode == CELL_MODE_TRAIN ? spec->dropout : 0.0;
-    struct layout layout = {0};
-    enum status status = plan(spec, shape, &layout, &t, err);
-    if (status == STATUS_OK)
-        status = arena_open(layout.used_bytes, &t.arena, err);
-    if (status == STATUS_OK)
-        status = pool_new(shape->threads_count, &t.pool, err);
-    if (status == STATUS_OK) {
-        layout = (struct layout){.base = (uintptr_t)t.arena.data};
-        status = buffers_place(&t.shape, spec, &t.params, &layout, &t.buffers, NULL, err);
-    }
+    enum status status = take_resources(spec, shape, &t, err);
     if (status != STATUS_OK) {
         transformer_close(&t);
         return status;
@@ -88,11 +91,11 @@ void transformer_close(struct transformer *t)
     *t = (struct transformer){0};
 }
 
-uint64_t transformer_dropout_key(const struct transformer *t, uint64_t step, size_t layer,
-                                 enum transformer_site site)
+static uint64_t dropout_key(const struct transformer *t, uint64_t step, size_t layer,
+                            enum transformer_site site)
 {
     uint64_t step_key = random_key(random_key(t->seed, DROPOUT_STREAM), step);
-    return random_key(step_key, (uint64_t)layer * SITES_COUNT + (uint64_t)site);
+    return random_key(step_key, (uint64_t)layer * TRANSFORMER_SITES_COUNT + (uint64_t)site);
 }
 
 struct norm transformer_norm(const struct transformer *t, enum param_slot weight,
@@ -121,14 +124,14 @@ struct moe transformer_moe(const struct transformer *t, uint64_t step, size_t la
                         .E = t->shape.E,
                         .K = t->shape.K,
                         .dropout = t->dropout,
-                        .dropout_key = transformer_dropout_key(t, step, layer, SITE_FFN)};
+                        .dropout_key = dropout_key(t, step, layer, TRANSFORMER_FFN)};
 }
 
 struct embedding transformer_dropout(const struct transformer *t, uint64_t step, size_t layer,
                                      enum transformer_site site)
 {
     return (struct embedding){.dropout = t->dropout,
-                              .dropout_key = transformer_dropout_key(t, step, layer, site)};
+                              .dropout_key = dropout_key(t, step, layer, site)};
 }
 
 struct rotary transformer_rotary(const struct transformer *t)
@@ -149,8 +152,7 @@ struct attention transformer_attention(const struct transformer *t, uint64_t ste
                               .D = t->shape.D,
                               .is_causal = t->spec.is_causal,
                               .dropout = t->dropout,
-                              .dropout_key =
-                                  transformer_dropout_key(t, step, layer, SITE_ATTENTION)};
+                              .dropout_key = dropout_key(t, step, layer, TRANSFORMER_ATTENTION)};
 }
 
 static void attend_cached(struct transformer *t, size_t index, struct matrix qkv, struct matrix att)
@@ -191,7 +193,7 @@ static void attention_half(struct transformer *t, const struct pass *pass, size_
         attention_forward(compute, &attention, qkv, att, layer->lse);
     }
     linear_forward(compute, &out_proj, att, normed);
-    struct embedding drop = transformer_dropout(t, pass->step, index, SITE_RESIDUAL);
+    struct embedding drop = transformer_dropout(t, pass->step, index, TRANSFORMER_RESIDUAL);
     embedding_add_dropped(compute, &drop, normed, x_in, matrix_rows(layer->x_mid, 0, pass->rows));
 }
 
@@ -215,7 +217,7 @@ static void ffn_half(struct transformer *t, const struct pass *pass, size_t inde
     struct matrix result = matrix_rows(b->routed, 0, pass->rows);
     struct linear fc = transformer_linear(t, PARAM_FC_WEIGHT, PARAM_FC_BIAS, index);
     struct linear proj = transformer_linear(t, PARAM_PROJ_WEIGHT, PARAM_PROJ_BIAS, index);
-    struct embedding drop = transformer_dropout(t, pass->step, index, SITE_FFN);
+    struct embedding drop = transformer_dropout(t, pass->step, index, TRANSFORMER_FFN);
     linear_forward(compute, &fc, normed, hidden);
     mlp_gelu(compute, hidden, act);
     linear_forward(compute, &proj, act, result);
@@ -226,7 +228,7 @@ static void ffn_half(struct transformer *t, const struct pass *pass, size_t inde
 static void forward(struct transformer *t, const struct pass *pass)
 {
     struct buffers *b = &t->buffers;
-    struct embedding drop = transformer_dropout(t, pass->step, t->shape.L, SITE_EMBEDDING);
+    struct embedding drop = transformer_dropout(t, pass->step, t->shape.L, TRANSFORMER_EMBEDDING);
     embedding_forward(&t->compute, &drop, pass->tokens, b->positions,
                       params_at(&t->params, b->weights, PARAM_TOKEN, 0, 0),
                       params_at(&t->params, b->weights, PARAM_POSITION, 0, 0),

@@ -70,9 +70,13 @@ void transformer_decode(struct transformer *t, size_t rows_count, bool has_logit
                         struct matrix logits_out);
 
 /* For backward.c, which is the other half of transformer.c. */
-enum transformer_site { SITE_EMBEDDING, SITE_ATTENTION, SITE_RESIDUAL, SITE_FFN, SITES_COUNT };
-uint64_t transformer_dropout_key(const struct transformer *t, uint64_t step, size_t layer,
-                                 enum transformer_site site);
+enum transformer_site {
+    TRANSFORMER_EMBEDDING,
+    TRANSFORMER_ATTENTION,
+    TRANSFORMER_RESIDUAL,
+    TRANSFORMER_FFN,
+    TRANSFORMER_SITES_COUNT
+};
 struct norm transformer_norm(const struct transformer *t, enum param_slot weight,
                              enum param_slot bias, size_t layer);
 struct linear transformer_linear(const struct transformer *t, enum param_slot weight,

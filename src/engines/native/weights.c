@@ -13,6 +13,7 @@
 /* A large tensor is copied so many elements at a time, and what was copied is given back. */
 #define COPY_ELEMENTS ((uint64_t)1 << 17)
 
+/* Borrowed for the loop. */
 struct init_job {
     float *values;
     uint64_t key;

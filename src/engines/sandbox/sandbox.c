@@ -22,6 +22,7 @@ struct sandbox_context {
 
 /* --- nominal machine --- */
 
+/* Borrowed: static. */
 struct precision_traits {
     double cpu_flops;
     double device_flops;
