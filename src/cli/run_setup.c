@@ -160,9 +160,7 @@ static void take_engine(const struct run_options *options, struct cell *cell)
     bool is_sandbox = options->is_sandbox && strcmp(name, "sandbox") != 0;
     const char *worker = options->is_sandbox ? "sandbox" : name;
     (void)snprintf(cell->engine, sizeof(cell->engine), "%s", worker);
-    /* A long command is cut: cell_id and `command` hold all of it. */
-    const size_t room = CELL_WORD_BYTES - 1 - (is_sandbox ? strlen("-sandbox") : 0);
-    (void)snprintf(cell->framework, sizeof(cell->framework), "%.*s%s", (int)room, name,
+    (void)snprintf(cell->framework, sizeof(cell->framework), "%s%s", name,
                    is_sandbox ? "-sandbox" : "");
 }
 

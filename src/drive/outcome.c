@@ -117,7 +117,7 @@ static void put_framework(const struct trial *trial, struct record *record)
 {
     const char *name =
         trial->cell->framework[0] != '\0' ? trial->cell->framework : trial->cell->engine;
-    char text[CELL_PATH_BYTES + 16];
+    char text[CELL_FRAMEWORK_BYTES + 16];
     bool is_marked = strstr(name, "sandbox") != NULL;
     (void)snprintf(text, sizeof(text), "%s%s", name,
                    is_synthetic(trial) && !is_marked ? "-sandbox" : "");

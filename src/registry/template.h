@@ -12,8 +12,9 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "result/record.h"
+#include "spec/cell.h"
 
-#define TEMPLATE_ENGINE_BYTES 128
+#define TEMPLATE_ENGINE_BYTES CELL_FRAMEWORK_BYTES /* whole: ids are made from it */
 
 /* Borrowed for a call of template_fill(). */
 struct template_subject {

@@ -18,7 +18,9 @@
 
 #define CELL_WORD_BYTES 32
 #define CELL_PATH_BYTES 1024
-#define CELL_SEED_BYTES 24
+/* An engine's whole name, a command's too, and "-sandbox": cell_id() is made from it. */
+#define CELL_FRAMEWORK_BYTES (CELL_PATH_BYTES + 16)
+#define CELL_SEED_BYTES      24
 
 /* enum cell_mode, enum cell_precision, ...: the values of words. */
 #define CELL_ENUM_TEXT(member, bytes)

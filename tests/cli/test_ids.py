@@ -3,7 +3,7 @@ import csv
 import json
 import re
 
-from caller import NULL
+from caller import NULL, worker
 
 IDS = ("run_id", "cell_id", "policy_id", "environment_id", "history_id", "data_hash", "weights_hash")
 HASHED = ("run", "--engine", "null", "--steps", "20", "--warmup", "2", "--seq", "16", "--history", "on")
@@ -67,3 +67,16 @@ def test_earlier_runs_of_an_earlier_version_count(call, tmp_path):
     assert [record["history_runs"] for record in call.records()] == [None, 2, 3]
     ids = [line["history_id"] for line in map(json.loads, journal.read_text().splitlines()) if line["what"] == "run"]
     assert ids[0] == ids[1] == ids[2][1:]
+
+
+def test_engines_whose_names_differ_at_the_end_are_two(call):
+    """Commands are long: what is cut is not what tells them apart."""
+    names = [worker("--uneven " * 20 + "--step-ms", step) for step in ("1.1", "1.2")]
+    for name in names:
+        call("run", "--engine", name, "--mode", "infer", "--seq", "16", "--steps", "3", "--warmup", "1", "--out", "out")
+    found = call.records("out")
+    assert [record["framework"] for record in found] == names
+    assert found[0]["cell_id"] != found[1]["cell_id"]
+    call("registry", "bridge", "--into", "metrics.yaml", "--id-template", "{engine}.{mode}", "out", code=0)
+    text = (call.folder / "metrics.yaml").read_text()
+    assert "1.1.infer" in text and "1.2.infer" in text

@@ -1,6 +1,7 @@
 """Whose Python an engine runs in: the choice, what it says of it, and what is missing."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -330,6 +331,21 @@ def test_other_workers_print_nothing_first(call, script, code):
     call("run", "--engine", engine, "--mode", "infer", "--steps", "3", *launch, code=4)
     found = call.records()[0]["reasons"][0]["code"]
     assert found in ({code} if code else {"bad_message", "unasked_message"}), "by which comes first"
+
+
+@pytest.mark.parametrize("start", ["hang", "exit 1", "kill -SEGV $$"])
+def test_what_a_launcher_complains_of_is_in_the_reason(call, start):
+    path = call.folder / "launcher"
+    path.write_text(f"#!/bin/sh\necho one; echo two >&2\necho launcher: no CPU 2 here >&2\n{start.replace('hang', 'exec sleep 600')}\n")
+    path.chmod(0o755)
+    done = call("run", "--engine", "null", "--mode", "infer", "--seq", "16", "--steps", "3", "--timeout", "5s",
+                "--launch", "./launcher", code=4)
+    reason, = call.records()[0]["reasons"]
+    assert "launcher: no CPU 2 here" in reason["text"], reason
+    assert "no CPU 2 here" in done.stdout + done.stderr
+    # a worker that has spoken says itself what is wrong
+    call("run", "--engine", worker("--crash-seq", "16"), "--mode", "infer", "--seq", "16", "--steps", "3", "--out", "later", code=4)
+    assert re.fullmatch(r"the worker (ended|died) during \w+: [^:]*", call.records("later")[0]["reasons"][0]["text"])
 
 
 def test_a_banner_without_end_is_no_banner(call):

@@ -4,7 +4,7 @@
 # required. Absent means zero: the first word, an empty text.
 CELL = (
     ("engine", "text", 1024, True),
-    ("framework", "text", 32, True),
+    ("framework", "text", 1040, True),
     ("model", "model", None, True),
     ("model_source", "text", 32, True),
     ("model_ref", "text", 1024, False),
