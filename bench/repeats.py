@@ -100,7 +100,7 @@ def collect(options):
 # --- the table ---
 
 def holds(line, low, high, median):
-    return line[low] is not None and line[low] <= median <= line[high]
+    return None not in (line[low], line[high]) and line[low] <= median <= line[high]
 
 
 def describe(pairs):
@@ -109,7 +109,7 @@ def describe(pairs):
         held = sum(holds(line, low, high, after["ms_p50"]) for line, after in pairs)
         return f"{held} ({100 * held / len(pairs):.0f} %)"
 
-    known = [line for line, _ in pairs if line["next_run_ms_low"] is not None]
+    known = [line for line, _ in pairs if None not in (line["next_run_ms_low"], line["next_run_ms_high"])]
     below = [100 * (line["next_run_ms_low"] / line["ms_p50"] - 1) for line in known]
     above = [100 * (line["next_run_ms_high"] / line["ms_p50"] - 1) for line in known]
     width = f"{statistics.median(below):+.1f} / {statistics.median(above):+.1f}" if known else "-"
