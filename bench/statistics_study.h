@@ -17,5 +17,7 @@ void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
 void study_starts(const struct study_options *options);
 void study_next_run(const struct study_options *options);
+void study_gate(const struct study_options *options);
+void study_interference(const struct study_options *options);
 
 #endif

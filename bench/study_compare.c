@@ -255,14 +255,16 @@ static void study_drift(const struct study_options *options)
             for (size_t i = 0; i < options->series_count; i++) {
                 double samples[SAMPLES_MAX];
                 struct drift drift;
+                struct interval_quantile median;
                 struct study_random random = {random_key(key, i), 0};
                 study_series_make(&kinds[k], &random, counts[n], samples);
                 for (size_t s = 0; strstr(kinds[k].name, quiet) != NULL && s < counts[n]; s++)
                     samples[s] = 1 + (samples[s] - 1) / 5;
-                if (drift_of(samples, counts[n], 1, &drift, NULL) != STATUS_OK)
+                if (drift_of(samples, counts[n], 1, &drift, NULL) != STATUS_OK ||
+                    interval_of_median(samples, counts[n], 0.95, &median, NULL) != STATUS_OK)
                     exit(1);
                 drifted += drift.has_drifted;
-                correlated += drift.is_correlated;
+                correlated += !median.two_sided.is_known;
             }
             double scale = 100 / (double)options->series_count;
             printf(" %.1f / %.1f |", scale * (double)drifted, scale * (double)correlated);

@@ -89,7 +89,8 @@ static struct next_run next_of(struct measure_reading cells[CELLS_COUNT][RUNS_CO
             spreads[spreads_count++] = next_run_spread_of(runs, count, NEXT_RUN_DEVICE_WEIGHT);
     }
     const struct measure_reading *own = newest(cells[cell], run + 1, &count);
-    return next_run_of(own, count, false, next_run_prior_of(spreads, spreads_count), CONFIDENCE);
+    return next_run_of(own, NULL, count, false, next_run_prior_of(spreads, spreads_count),
+                       CONFIDENCE);
 }
 
 static void take_sequence(const struct machine *machine, struct study_random *random,

@@ -123,6 +123,24 @@ void num_format_double(double value, char text[NUM_TEXT_BYTES])
         (void)snprintf(text + strlen(text), NUM_TEXT_BYTES - strlen(text), ".0");
 }
 
+static int compare(double a, double b)
+{
+    return (a > b) - (a < b);
+}
+
+int num_digits_apart(double value, double limit)
+{
+    int digits = 3;
+    for (; digits < 17; digits++) {
+        char texts[2][NUM_TEXT_BYTES];
+        (void)snprintf(texts[0], NUM_TEXT_BYTES, "%.*g", digits, value);
+        (void)snprintf(texts[1], NUM_TEXT_BYTES, "%.*g", digits, limit);
+        if (compare(strtod(texts[0], NULL), strtod(texts[1], NULL)) == compare(value, limit))
+            break;
+    }
+    return digits;
+}
+
 /* Three significant digits and the largest unit that keeps the number at or over 1. */
 static void format_scaled(double value, double step, const char *const *suffixes, size_t count,
                           char text[NUM_TEXT_BYTES])
@@ -140,6 +158,17 @@ void num_format_bytes(uint64_t bytes, char text[NUM_TEXT_BYTES])
 {
     static const char *const suffixes[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB"};
     format_scaled((double)bytes, 1024.0, suffixes, ARRAY_COUNT(suffixes), text);
+}
+
+void num_format_bytes_apart(uint64_t bytes, uint64_t limit_bytes, char text[NUM_TEXT_BYTES],
+                            char limit_text[NUM_TEXT_BYTES])
+{
+    num_format_bytes(bytes, text);
+    num_format_bytes(limit_bytes, limit_text);
+    if (bytes == limit_bytes || strcmp(text, limit_text) != 0)
+        return;
+    (void)snprintf(text, NUM_TEXT_BYTES, "%" PRIu64 " B", bytes);
+    (void)snprintf(limit_text, NUM_TEXT_BYTES, "%" PRIu64 " B", limit_bytes);
 }
 
 void num_format_count(double count, char text[NUM_TEXT_BYTES])

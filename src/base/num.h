@@ -24,8 +24,14 @@ MUST_CHECK enum status num_parse_bytes(const char *text, uint64_t *ret_bytes, st
 /* Shortest decimal text that reads back as the same double; `value` must be finite.
  * A whole number keeps a ".0" so that the type survives in JSON. */
 void num_format_double(double value, char text[NUM_TEXT_BYTES]);
+/* Significant digits, 3 or as many more as it takes, with which both numbers ("%.*g") read as they
+ * compare: a number that decided must not read as its limit. */
+int num_digits_apart(double value, double limit);
 /* "1.5 GiB", "30.6 M", "2m05s": for people, not for files. */
 void num_format_bytes(uint64_t bytes, char text[NUM_TEXT_BYTES]);
+/* Two that decided by their difference: in plain bytes where they would read the same. */
+void num_format_bytes_apart(uint64_t bytes, uint64_t limit_bytes, char text[NUM_TEXT_BYTES],
+                            char limit_text[NUM_TEXT_BYTES]);
 void num_format_count(double count, char text[NUM_TEXT_BYTES]);
 void num_format_duration(uint64_t ns, char text[NUM_TEXT_BYTES]);
 

@@ -126,6 +126,7 @@ enum status canary_check(struct canary *canary, bool is_end, uint64_t position, 
     options.policy = canary->policy;
     options.sweep = &facts;
     options.observe.canary = &probed;
+    options.observe.target_percent = 0; /* of the cells, not of so short a look */
     struct record *record = NULL;
     progress_set_canary(progress, true);
     store_set_canary(store, true);

@@ -58,7 +58,9 @@ struct run_options {
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
     bool is_quiet;
-    bool is_strict; /* warnings count for the exit code */
+    bool is_strict;           /* warnings count for the exit code */
+    const char *compare_base; /* NULL = nothing is compared */
+    double gate_percent;      /* 0 = no gate */
 };
 
 /* Sections that other commands take whole, by these names in their lists. */

@@ -132,8 +132,11 @@ bool client_run(struct client *client, uint32_t steps_count, enum proto_sync syn
         proto_worker_message_release(&reply);
         return false;
     }
-    if (!client->hello.is_synthetic && session_saw_less(block->window_ns, host_ns))
-        client->has_clock_mismatch = true;
+    uint64_t window_max_ns = session_window_max_ns(host_ns);
+    if (!client->hello.is_synthetic && block->window_ns > window_max_ns) {
+        client->impossible_window_ns = block->window_ns;
+        client->window_max_ns = window_max_ns;
+    }
     client->nonfinite_count += block->observation.nonfinite;
     client->recompiles_count += is_measured ? block->recompiles_count : 0;
     *ret_block = *block;
@@ -176,9 +179,11 @@ void client_faults(const struct client *client, struct reasons *ret_reasons)
     if (client->recompiles_count > 0)
         reasons_add(ret_reasons, "recompile", "%" PRIu64 " recompilations inside measured blocks",
                     client->recompiles_count);
-    if (client->has_clock_mismatch)
+    if (client->impossible_window_ns > 0)
         reasons_add(ret_reasons, "clock_mismatch",
-                    "the worker reported a longer block than the host saw pass");
+                    "the worker reported a block of %" PRIu64 " ns, of which at most %" PRIu64
+                    " ns had passed by the host's clock",
+                    client->impossible_window_ns, client->window_max_ns);
     if (client->has_ready && provenance_is_other_model(client->cell, &client->ready, text))
         reasons_add(ret_reasons, "params_mismatch", "%s", text);
     if (client->has_ready && provenance_contradicts(client->cell->precision, &client->ready, text))

@@ -31,7 +31,8 @@ struct client {
     uint64_t open_ns;                /* the same of opening the cell */
     uint64_t nonfinite_count;        /* losses and norms that were not finite, warm-up's included */
     uint64_t recompiles_count;       /* in measured blocks */
-    bool has_clock_mismatch;         /* a window longer than the host saw pass */
+    uint64_t impossible_window_ns;   /* longer than the host saw pass, the last one; 0 = none */
+    uint64_t window_max_ns;          /* what it could be at most */
 };
 
 void client_init(struct client *client, const struct cell *cell,

@@ -62,10 +62,9 @@ void session_release(struct session *session)
     session->log_fd = -1;
 }
 
-bool session_saw_less(uint64_t window_ns, uint64_t host_ns)
+uint64_t session_window_max_ns(uint64_t host_ns)
 {
-    uint64_t slack_ns = CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
-    return window_ns > host_ns + slack_ns;
+    return host_ns + CLOCK_SLACK_NS + host_ns / 100 * CLOCK_SLACK_PER_CENT;
 }
 
 /* The last lines of the log, behind a reason. */
@@ -259,22 +258,24 @@ static void end_by_exit(struct session *session, bool had_half_line)
 
 static void end_by_memory(struct session *session, const struct watch_look *look)
 {
-    char rss[NUM_TEXT_BYTES];
+    const struct watch *watch = &session->watch;
+    const char *phase = session_phase_name(session->phase);
+    char seen[NUM_TEXT_BYTES];
     char limit[NUM_TEXT_BYTES];
-    num_format_bytes(look->rss_bytes, rss);
     session->has_oom_available = true;
     if (look->finding == WATCH_OVER_LIMIT) {
-        num_format_bytes(session->watch.limit_bytes, limit);
-        session->oom_available_bytes = session->watch.limit_bytes;
+        num_format_bytes_apart(look->rss_bytes, watch->limit_bytes, seen, limit);
+        session->oom_available_bytes = watch->limit_bytes;
         session_end(session, VERDICT_OOM, "memory_limit",
-                    "the worker held %s during %s; the limit is %s", rss,
-                    session_phase_name(session->phase), limit);
+                    "the worker held %s during %s; the limit is %s", seen, phase, limit);
     } else {
-        num_format_bytes(look->available_bytes, limit);
+        char rss[NUM_TEXT_BYTES];
+        num_format_bytes(look->rss_bytes, rss);
+        num_format_bytes_apart(look->available_bytes, watch->reserve_bytes, seen, limit);
         session->oom_available_bytes = look->available_bytes;
         session_end(session, VERDICT_OOM, "host_memory_low",
-                    "the worker held %s during %s and the host had only %s left", rss,
-                    session_phase_name(session->phase), limit);
+                    "the worker held %s during %s and the host had only %s left, %s are kept free",
+                    rss, phase, seen, limit);
     }
 }
 

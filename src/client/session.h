@@ -64,9 +64,9 @@ bool session_ask(struct session *session, const struct proto_host_message *reque
 /* Waits while the worker is idle. False, at once, when a signal has come or the worker is gone. */
 bool session_pause(struct session *session, uint64_t pause_ns);
 
-/* Is a block's window longer than the time that the host saw pass, by more than two clocks can
- * differ? */
-bool session_saw_less(uint64_t window_ns, uint64_t host_ns);
+/* How long a block's window can have been for a host that saw so much time pass: two clocks may
+ * differ by a little. */
+uint64_t session_window_max_ns(uint64_t host_ns);
 /* "start", "open", "warmup", "measure", "check", "close". */
 const char *session_phase_name(enum event_phase phase);
 /* Has a SIGINT come? */

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "compare/context.h"
 #include "compare/judge.h"
+#include "compare/raw.h"
 #include "compare/tally.h"
 #include "measure/quantile.h"
 #include "result/admit.h"
@@ -34,6 +35,8 @@ struct comparison {
     struct chunks labels; /* struct label a cell */
     enum fact_id fields[FACTS_COUNT];
     size_t fields_count;
+    bool needs_raw;
+    struct samples samples;    /* for one record after the other */
     uint32_t pairs[PAIRS_MAX]; /* of contexts whose differences are in the summary */
     size_t pairs_count;
     struct compare_summary summary;
@@ -72,6 +75,8 @@ static void choose_fields(struct comparison *comparison)
         is_wanted[admit_fields[i]] = true;
     for (size_t i = 0; i < cells_fields_count; i++)
         is_wanted[cells_fields[i]] = true;
+    for (size_t i = 0; comparison->needs_raw && i < samples_fields_count; i++)
+        is_wanted[samples_fields[i]] = true;
     for (size_t i = 0; i < comparison->options.by_count; i++)
         is_wanted[comparison->options.by[i]] = true;
     for (enum fact_id id = 0; id < FACTS_COUNT; id++)
@@ -89,6 +94,7 @@ enum status comparison_new(const struct comparison_options *options,
     chunks_init(&comparison->labels, sizeof(struct label));
     for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++)
         tallies_init(&comparison->tallies[i], &comparison->options.metrics);
+    comparison->needs_raw = raw_is_needed(&options->metrics);
     choose_fields(comparison);
     const struct cells_options cells_options = {
         .by = options->by,
@@ -115,6 +121,7 @@ void comparison_free(struct comparison *comparison)
     for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++)
         tallies_release(&comparison->tallies[i]);
     chunks_release(&comparison->labels);
+    samples_release(&comparison->samples);
     free(comparison);
 }
 
@@ -137,8 +144,10 @@ static enum status take_label(struct comparison *comparison, size_t cell,
 }
 
 static enum status take_record(struct comparison *comparison, enum compare_side side,
-                               const struct reader_item *item, struct err *err)
+                               const char *source, const struct reader_item *item, struct err *err)
 {
+    struct tally_sample values[METRICS_MAX];
+    bool has_raw = comparison->needs_raw && strcmp(source, "-") != 0 && !item->is_published;
     struct cells_place place;
     uint16_t context = 0;
     comparison->summary.records[side]++;
@@ -148,9 +157,13 @@ static enum status take_record(struct comparison *comparison, enum compare_side 
     status = take_label(comparison, place.cell, item->record, err);
     if (status == STATUS_OK)
         status = contexts_take(comparison->contexts, item->record, &context, err);
+    if (status == STATUS_OK && has_raw && place.has_result)
+        status = raw_summarize(&comparison->options.metrics, source, item->record,
+                               &comparison->samples, values, err);
     if (status == STATUS_OK)
         status = tallies_add(&comparison->tallies[side], place.cell, item, place.has_result,
-                             place.effect == CELLS_REPLACES, context, NULL, err);
+                             place.effect == CELLS_REPLACES, context,
+                             has_raw && place.has_result ? values : NULL, err);
     return status;
 }
 
@@ -179,7 +192,7 @@ enum status comparison_read(struct comparison *comparison, enum compare_side sid
         if (status != STATUS_OK || item.kind == READER_END)
             break;
         if (item.kind == READER_RECORD)
-            status = take_record(comparison, side, &item, err);
+            status = take_record(comparison, side, source, &item, err);
         else
             take_note(comparison, side, reader_name(reader), &item);
     }

@@ -170,7 +170,7 @@ enum status compare_write_json(struct compare_output *output, struct err *err)
     json_writer_init(&writer, &output->text);
     json_begin_object(&writer);
     json_field_string(&writer, "schema", SCHEMA);
-    json_field_string(&writer, "harness", version_text());
+    json_field_string(&writer, "harness", version_harness());
     put_summary(&writer, output);
     put_metrics(&writer, comparison_metrics(output->comparison));
     put_differences(&writer, comparison_summary(output->comparison));

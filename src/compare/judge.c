@@ -93,13 +93,13 @@ static bool judge_work(const struct judge *judge, struct row *row)
 
 struct change_noise judge_noise(const struct row *row)
 {
-    uint16_t most = 0;
-    for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++)
-        if (row->sides[i]->noise > most)
-            most = row->sides[i]->noise;
-    if (most == 0)
-        return change_noise_assumed();
-    return (struct change_noise){log1p(most * TALLY_NOISE_UNIT / 100), 4, false};
+    struct change_noise most = change_noise_assumed();
+    for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++) {
+        struct change_noise noise;
+        if (tally_noise(row->sides[i], &noise) && (most.is_assumed || noise.log_sd > most.log_sd))
+            most = noise;
+    }
+    return most;
 }
 
 static bool has_few_samples(const struct row *row)

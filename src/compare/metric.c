@@ -8,9 +8,16 @@ static const struct {
     enum fact_id fact, middle, low, high;
 } intervals[] = {
     {FACT_MS_P50, FACT_MS_P50, FACT_MS_P50_LOW, FACT_MS_P50_HIGH},
+    {FACT_MEDIAN_TOKENS_PER_SEC, FACT_MS_P50, FACT_MS_P50_LOW, FACT_MS_P50_HIGH},
     {FACT_MS_PER_STEP, FACT_MS_PER_STEP, FACT_MS_MEAN_LOW, FACT_MS_MEAN_HIGH},
     {FACT_TOKENS_PER_SEC, FACT_MS_PER_STEP, FACT_MS_MEAN_LOW, FACT_MS_MEAN_HIGH},
 };
+
+static const struct {
+    enum fact_id fact;
+    double quantile;
+} quantiles[] = {
+    {FACT_MS_P90, 0.9}, {FACT_MS_P95, 0.95}, {FACT_MS_P99, 0.99}, {FACT_MS_P999, 0.999}};
 
 static bool is_metric(enum fact_id id)
 {
@@ -42,6 +49,9 @@ static void add(struct metrics *metrics, enum fact_id fact, double least_percent
             metric->low = intervals[i].low;
             metric->high = intervals[i].high;
         }
+    for (size_t i = 0; i < ARRAY_COUNT(quantiles); i++)
+        if (quantiles[i].fact == fact)
+            metric->quantile = quantiles[i].quantile;
 }
 
 static enum status add_named(struct metrics *metrics, const char *name, double least_percent,

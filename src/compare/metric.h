@@ -17,6 +17,7 @@ struct metric {
     /* Of a sampled one the fields that hold its 95 % interval, or one that is as wide relative to
      * it; FACTS_COUNT where a record has none. */
     enum fact_id middle, low, high;
+    double quantile;  /* of a sampled one that records have no interval of; else 0 */
     bool is_stand_in; /* only where one of the sides does not know the metric before it */
 };
 

@@ -65,7 +65,12 @@ void tallies_release(struct tallies *tallies)
 
 void tallies_mark_fields(const struct metrics *metrics, bool is_wanted[FACTS_COUNT])
 {
-    static const enum fact_id always[] = {FACT_VERDICT, FACT_SAMPLES, FACT_PACE_MS};
+    static const enum fact_id always[] = {FACT_VERDICT,         FACT_SAMPLES,
+                                          FACT_PACE_MS,         FACT_WARNINGS,
+                                          FACT_MS_P50_LOW,      FACT_MS_P50_HIGH,
+                                          FACT_NEXT_RUN_MS_LOW, FACT_NEXT_RUN_MS_HIGH,
+                                          FACT_NEXT_RUN_BASIS,  FACT_BETWEEN_RUN_PERCENT,
+                                          FACT_HISTORY_RUNS};
     for (size_t i = 0; i < ARRAY_COUNT(always); i++)
         is_wanted[always[i]] = true;
     for (size_t i = 0; i < metrics->count; i++) {
@@ -182,6 +187,57 @@ static void add_pace(struct tally *tally, const struct record *record)
             (int16_t)lrint(tally->log_pace == 0 ? units : (tally->log_pace + units) / 2);
 }
 
+/* --- the machine's noise, as the record knows it --- */
+
+/* Sixteen bits: the standard deviation between runs in units of NOISE_UNIT %, and four bits of how
+ * well it is known. */
+#define NOISE_UNIT        0.01
+#define NOISE_UNITS_MAX   4095
+#define NOISE_FREEDOM_MAX 15
+
+/* How well it is known stands in no field, but in the width of the next run's interval: Student's t
+ * that it was made with. Ends that were moved out to a run that was seen make it wider, and what
+ * follows here more careful. */
+static unsigned noise_freedom(const struct record *record, double between)
+{
+    double within = (double)variance_of(number_of(record, FACT_MS_P50_LOW),
+                                        number_of(record, FACT_MS_P50_HIGH));
+    double width =
+        log(number_of(record, FACT_NEXT_RUN_MS_HIGH) / number_of(record, FACT_NEXT_RUN_MS_LOW));
+    bool is_of_cell = strcmp(record_string(record, FACT_NEXT_RUN_BASIS), "cell") == 0;
+    double runs = is_of_cell ? fmax(number_of(record, FACT_HISTORY_RUNS), 2) : 1;
+    double error = sqrt((between * between + (isfinite(within) ? within : 0)) * (1 + 1 / runs));
+    unsigned freedom = 1;
+    while (freedom < NOISE_FREEDOM_MAX &&
+           special_student_quantile(0.975, freedom) * error * 2 > width * (1 + 1e-3))
+        freedom++;
+    return freedom;
+}
+
+/* Of the first record of a cell only: those of later runs know of this one, and would count it
+ * twice; so would what the trials of the call itself have shown. */
+static uint16_t pack_noise(const struct record *record)
+{
+    double percent = number_of(record, FACT_BETWEEN_RUN_PERCENT);
+    const char *basis = record_string(record, FACT_NEXT_RUN_BASIS);
+    if (!isfinite(percent) || percent < 0 ||
+        (strcmp(basis, "cell") != 0 && strcmp(basis, "kind") != 0))
+        return 0;
+    double units = fmin(ceil(percent / NOISE_UNIT), NOISE_UNITS_MAX);
+    double between = sqrt(log1p(pow(percent / 100, 2)));
+    return (uint16_t)((unsigned)units << 4 | noise_freedom(record, between));
+}
+
+bool tally_noise(const struct tally *tally, struct change_noise *ret_noise)
+{
+    double percent = (tally->noise >> 4) * NOISE_UNIT;
+    if (tally->noise == 0)
+        return false;
+    *ret_noise = (struct change_noise){sqrt(log1p(pow(percent / 100, 2))),
+                                       tally->noise & NOISE_FREEDOM_MAX, false};
+    return true;
+}
+
 static void add_flags(struct tally *tally, const struct reader_item *item)
 {
     enum admit_kind kind = ADMIT_KINDS_COUNT;
@@ -191,6 +247,8 @@ static void add_flags(struct tally *tally, const struct reader_item *item)
         tally->flags |= TALLY_IS_PUBLISHED;
     if (strcmp(record_string(item->record, FACT_VERDICT), verdict_name(VERDICT_UNSTEADY)) == 0)
         tally->flags |= TALLY_IS_UNSTEADY;
+    if (record_reasons(item->record, FACT_WARNINGS)->count > 0)
+        tally->flags |= TALLY_IS_WARNED;
 }
 
 static void add_samples_count(struct tally *tally, const struct record *record)
@@ -209,6 +267,8 @@ static enum status add_result(struct tallies *tallies, struct tally *tally,
 {
     const struct metrics *metrics = tallies->metrics;
     bool is_first = (tally->flags & TALLY_HAS_RESULT) == 0;
+    if (is_first)
+        tally->noise = pack_noise(record);
     struct sums *sums = NULL;
     if (!is_first && tally->many == 0)
         sums = make_many(tallies, tally);

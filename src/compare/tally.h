@@ -21,11 +21,10 @@ struct tally {
     uint32_t many;    /* where its sums are; 0 = one run, whose values are the sums */
     uint32_t samples_count;
     int16_t log_pace; /* ln(pace_ms), in units of TALLY_PACE_UNIT; 0 = not known */
-    uint16_t noise;   /* between runs, in units of TALLY_NOISE_UNIT %; 0 = not known */
+    uint16_t noise;   /* between runs, for tally_noise(); 0 = not known */
 };
 
-#define TALLY_PACE_UNIT  1e-4
-#define TALLY_NOISE_UNIT 1e-3
+#define TALLY_PACE_UNIT 1e-4
 
 enum tally_flag {
     TALLY_HAS_RESULT = 1, /* a record has one, and none of the newest run lacks one */
@@ -65,6 +64,9 @@ const struct tally *tallies_find(const struct tallies *tallies, size_t cell);
 /* Takes over what `from` has of a cell. */
 MUST_CHECK enum status tallies_move(struct tallies *tallies, size_t from, size_t to,
                                     struct err *err);
+
+/* What the cell's first record knew of the noise between runs; false: nothing. */
+bool tally_noise(const struct tally *tally, struct change_noise *ret_noise);
 
 /* A metric of a cell; false: no run knows it. *ret_value: of the one run, or the geometric mean of
  * several; of a counted metric the newest. */

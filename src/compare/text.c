@@ -65,11 +65,12 @@ static void append_row(const struct row *row, const struct row_metric *result,
     buf_append_text(&cell, result->verdict == COMPARE_SAME ? "same"
                                                            : compare_verdict_word(result->verdict));
     append_column(&cell, VERDICT_WIDTH, false, out);
-    phrase_append_evidence(row, result, out);
-    if (result->why[0] != '\0') {
-        buf_append_text(out, result->metric->how == FACT_COMPARE_COUNTED ? "" : "; ");
-        phrase_append_text(result->why, COMPARE_WHY_BYTES, out);
-    }
+    buf_reset(&cell);
+    phrase_append_evidence(row, result, &cell);
+    if (cell.length_bytes > 0 && result->why[0] != '\0')
+        buf_append_text(&cell, "; ");
+    phrase_append_text(result->why, COMPARE_WHY_BYTES, &cell);
+    buf_append(out, cell.data, cell.length_bytes);
     buf_append_char(out, '\n');
     buf_release(&cell);
 }

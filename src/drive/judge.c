@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "measure/precision.h"
+
 /* How far a trial got: its session is closing by the time this is asked. */
 static const char *last_phase_name(const struct trial *trial)
 {
@@ -40,7 +42,26 @@ static void judge_drift(struct trial *trial)
     struct reasons found = {0};
     struct drift drift = trial->drift;
     drift.has_drifted = drift.has_drifted && !is_below_clock(trial);
-    drift_add_reasons(&drift, trial->summary.samples_count, &found);
+    drift_add_reason(&drift, &found);
+    judgement_warn_all(&trial->judgement, &found);
+}
+
+/* What so many samples say, with an exact number of steps: nobody saw to it that they are enough.
+ */
+static void warn_of_precision(struct trial *trial)
+{
+    const struct measure_summary *summary = &trial->summary;
+    struct reasons found = {0};
+    struct precision precision = {.samples_count = summary->samples_count,
+                                  .median_ns = summary->median_ns,
+                                  .median_95 = summary->median_95,
+                                  .effective_count = summary->effective_count,
+                                  .needed_count = summary->needed_count};
+    if (!trial->has_summary)
+        return;
+    precision_add_correlated(&precision, &found);
+    if (trial->measure.policy.steps_exact > 0)
+        precision_add_imprecise(&precision, &found);
     judgement_warn_all(&trial->judgement, &found);
 }
 
@@ -51,11 +72,12 @@ static void judge_precision(struct trial *trial)
     const struct reasons *unmet = &trial->measure.reasons;
     for (size_t i = 0; i < unmet->count; i++) {
         const struct reason *reason = &unmet->items[i];
-        if (policy->is_target_asked && strcmp(reason->code, MEASURE_TARGET_NOT_MET) == 0)
+        if (policy->is_target_asked && strcmp(reason->code, PRECISION_TARGET_NOT_MET) == 0)
             judgement_add(&trial->judgement, VERDICT_UNSTEADY, reason->code, "%s", reason->text);
         else
             judgement_warn(&trial->judgement, reason->code, "%s", reason->text);
     }
+    warn_of_precision(trial);
 }
 
 void judge_trial(struct trial *trial)

@@ -32,11 +32,8 @@ enum status outcome_summarize(struct trial *trial, struct err *err)
                           cell_tokens_per_step(trial->cell), summary, err);
     if (status != STATUS_OK)
         return status;
-    struct interval_quantile median = {.value = summary->median_ns,
-                                       .effective_count = summary->effective_count,
-                                       .two_sided = summary->median_95};
-    status = drift_beside(samples->values, samples->count, &median,
-                          trial->options->drift_limit_percent, &trial->drift, err);
+    status = drift_of(samples->values, samples->count, trial->options->drift_limit_percent,
+                      &trial->drift, err);
     trial->has_summary = status == STATUS_OK;
     return status;
 }

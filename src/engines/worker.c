@@ -202,8 +202,7 @@ static bool fits_in_memory(struct worker *worker, const struct engine_prediction
         return true;
     char needed_text[NUM_TEXT_BYTES];
     char usable_text[NUM_TEXT_BYTES];
-    num_format_bytes(needed, needed_text);
-    num_format_bytes(usable, usable_text);
+    num_format_bytes_apart(needed, usable, needed_text, usable_text);
     struct proto_worker_message message = {.type = PROTO_ERROR};
     struct proto_error *error = &message.as.error;
     error->kind = PROTO_ERROR_OOM;

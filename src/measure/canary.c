@@ -32,14 +32,15 @@ struct measure_policy canary_policy(const struct measure_policy *policy, double 
 
 void canary_add_reason(const struct canary_change *change, struct reasons *reasons)
 {
+    const struct measure_interval *ratio = &change->ratio.percent_95;
     if (!change->is_beyond)
         return;
+    int digits = interval_digits_beyond(ratio, change->limit_percent);
     reasons_add(
         reasons, "machine_drift",
-        "the canary cell's step time changed by %+.3g %% since its first measurement (95 %% "
-        "interval "
-        "%+.3g to %+.3g %%; the limit is %g %%): the machine changed since the sweep began; let it "
-        "settle and measure again",
-        change->ratio.percent.value, change->ratio.percent_95.low, change->ratio.percent_95.high,
+        "the canary cell's step time changed by %+.*g %% since its first measurement (95 %% "
+        "interval %+.*g to %+.*g %%; the limit is %.*g %%): the machine changed since the "
+        "sweep began",
+        digits, change->ratio.percent.value, digits, ratio->low, digits, ratio->high, digits,
         change->limit_percent);
 }

@@ -7,8 +7,7 @@
 #include "measure/quantile.h"
 #include "measure/series.h"
 
-#define CONFIDENCE       0.95
-#define CORRELATED_COUNT 30 /* independent samples would have an interval by far */
+#define CONFIDENCE 0.95
 
 /* --- slope --- */
 
@@ -95,9 +94,8 @@ static void compare_halves(const struct half *before, const struct half *after, 
     drift->has_drifted = interval_ratio_is_beyond(&ratio, drift->limit_percent);
 }
 
-enum status drift_beside(const double *samples, size_t count,
-                         const struct interval_quantile *median, double limit_percent,
-                         struct drift *ret_drift, struct err *err)
+enum status drift_of(const double *samples, size_t count, double limit_percent,
+                     struct drift *ret_drift, struct err *err)
 {
     struct drift drift = {.limit_percent = limit_percent, .lag1 = series_lag1(samples, count)};
     if (count < 2) {
@@ -111,6 +109,9 @@ enum status drift_beside(const double *samples, size_t count,
     struct half second;
     double slope = 0;
     size_t half = count / 2;
+    memcpy(work, samples, count * sizeof(*work));
+    quantile_sort(work, count);
+    double median = quantile_median(work, count);
     enum status status = theil_sen(samples, count, &slope, err);
     if (status == STATUS_OK)
         status = half_of(samples, half, work, &first, err);
@@ -119,40 +120,24 @@ enum status drift_beside(const double *samples, size_t count,
     free(work);
     if (status != STATUS_OK)
         return status;
-    if (median->value > 0)
-        drift.slope_percent =
-            (struct measure_value){true, 100 * slope * (double)count / median->value};
+    if (median > 0)
+        drift.slope_percent = (struct measure_value){true, 100 * slope * (double)count / median};
     compare_halves(&first, &second, &drift);
-    drift.is_correlated = count >= CORRELATED_COUNT && !median->two_sided.is_known;
     *ret_drift = drift;
     return STATUS_OK;
 }
 
-enum status drift_of(const double *samples, size_t count, double limit_percent,
-                     struct drift *ret_drift, struct err *err)
+void drift_add_reason(const struct drift *drift, struct reasons *reasons)
 {
-    struct interval_quantile median = {0};
-    enum status status = STATUS_OK;
-    if (count > 0)
-        status = interval_of_median(samples, count, CONFIDENCE, &median, err);
-    if (status != STATUS_OK)
-        return status;
-    return drift_beside(samples, count, &median, limit_percent, ret_drift, err);
-}
-
-void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons)
-{
-    if (drift->has_drifted)
-        reasons_add(reasons, "drift",
-                    "the second half's median differs from the first's by %+.3g %% (95 %% interval "
-                    "%+.3g to %+.3g %%; the limit is %g %%), the slope over the run is %+.3g %%",
-                    drift->half_change_percent.value, drift->half_change_95.low,
-                    drift->half_change_95.high, drift->limit_percent, drift->slope_percent.value);
-    if (drift->is_correlated)
-        reasons_add(reasons, "correlated",
-                    "%zu samples are so strongly autocorrelated (%.2f at lag 1) that they give no "
-                    "interval",
-                    count, drift->lag1);
+    const struct measure_interval *change = &drift->half_change_95;
+    if (!drift->has_drifted)
+        return;
+    int digits = interval_digits_beyond(change, drift->limit_percent);
+    reasons_add(reasons, "drift",
+                "the second half's median differs from the first's by %+.*g %% (95 %% interval "
+                "%+.*g to %+.*g %%; the limit is %.*g %%), the slope over the run is %+.3g %%",
+                digits, drift->half_change_percent.value, digits, change->low, digits, change->high,
+                digits, drift->limit_percent, drift->slope_percent.value);
 }
 
 /* --- outliers --- */

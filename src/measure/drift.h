@@ -27,18 +27,12 @@ struct drift {
     double lag1;
     double limit_percent; /* as asked for */
     bool has_drifted;     /* the whole interval is beyond the limit, up or down */
-    /* So correlated that the median has no interval though there are samples enough. */
-    bool is_correlated;
 };
 
 MUST_CHECK enum status drift_of(const double *samples, size_t count, double limit_percent,
                                 struct drift *ret_drift, struct err *err);
-/* The same, where the median of all samples and its interval at 95 % are known already. */
-MUST_CHECK enum status drift_beside(const double *samples, size_t count,
-                                    const struct interval_quantile *median, double limit_percent,
-                                    struct drift *ret_drift, struct err *err);
-/* Adds `drift` and `correlated` with their numbers. */
-void drift_add_reasons(const struct drift *drift, size_t count, struct reasons *reasons);
+/* Adds `drift` with its numbers, where has_drifted. */
+void drift_add_reason(const struct drift *drift, struct reasons *reasons);
 
 /* Tukey's fences: 1.5 (mild) and 3 (severe) interquartile ranges beyond the quartiles, which are
  * linear between order statistics. */

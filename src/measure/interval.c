@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "measure/quantile.h"
 #include "measure/series.h"
 #include "measure/special.h"
@@ -49,6 +50,12 @@ static double rank_of(double n, double q, double probability)
             high = middle;
     }
     return low + (high - low) / 2;
+}
+
+double interval_count_needed(double q, double confidence, double freedom)
+{
+    double risk = widened_risk((1 - confidence) / 2, freedom);
+    return fmax(log(risk) / log(fmax(q, 1 - q)), 1);
 }
 
 bool interval_ranks(double effective_count, double q, double confidence, double freedom,
@@ -129,6 +136,7 @@ enum status interval_of_quantile_by(const double *samples, const double *sorted,
     }
     double n = time.effective_count;
     quantile.effective_count = n;
+    quantile.needed_count = interval_count_needed(q, confidence, time.freedom);
     double low = 0;
     double high = 0;
     if (interval_ranks(n, q, confidence, time.freedom, &low, &high))
@@ -182,6 +190,11 @@ bool interval_ratio_is_beyond(const struct measure_ratio *ratio, double limit_pe
 {
     const struct measure_interval *interval = &ratio->percent_95;
     return interval->is_known && (interval->low > limit_percent || interval->high < -limit_percent);
+}
+
+int interval_digits_beyond(const struct measure_interval *interval, double limit_percent)
+{
+    return num_digits_apart(fmin(fabs(interval->low), fabs(interval->high)), limit_percent);
 }
 
 /* --- mean --- */

@@ -36,6 +36,8 @@ struct measure_interval {
  */
 bool interval_ranks(double effective_count, double q, double confidence, double freedom,
                     double *ret_low, double *ret_high);
+/* The count that those ranks need at least. */
+double interval_count_needed(double q, double confidence, double freedom);
 /* One-sided: the rank high with P(X_(high) < x_q) = 1 - confidence. */
 bool interval_upper_rank(double effective_count, double q, double confidence, double freedom,
                          double *ret_high);
@@ -43,6 +45,7 @@ bool interval_upper_rank(double effective_count, double q, double confidence, do
 struct interval_quantile {
     double value;                      /* median, or nearest rank */
     double effective_count;            /* effective sample size for this quantile */
+    double needed_count;               /* that two_sided needs: under it there is none */
     struct measure_interval two_sided; /* the interval at `confidence` */
     struct measure_value upper;        /* x_q is not over it, with `confidence`: one-sided */
 };
@@ -77,6 +80,8 @@ struct measure_ratio interval_of_ratio(double first, struct measure_interval fir
                                        double second, struct measure_interval second_95);
 /* Is the whole interval over limit_percent, or under -limit_percent? */
 bool interval_ratio_is_beyond(const struct measure_ratio *ratio, double limit_percent);
+/* Digits with which the nearer end of such an interval does not read as the limit. */
+int interval_digits_beyond(const struct measure_interval *interval, double limit_percent);
 
 struct interval_mean {
     double value;

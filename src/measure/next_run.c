@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/num.h"
 #include "base/status.h"
 #include "measure/special.h"
 
@@ -83,48 +84,74 @@ static enum next_run_basis basis_of(size_t count, bool are_trials, bool has_prio
     return has_own ? NEXT_RUN_THIS_RUN : NEXT_RUN_UNKNOWN;
 }
 
-/* The interval of that half-width about the runs' mean, and all of the runs. */
-static struct measure_interval hold_all(const struct measure_reading *runs, size_t count,
-                                        double half)
-{
-    double location = runs[0].median * exp(log_mean(runs, count));
-    struct measure_interval interval = {true, location * exp(-half), location * exp(half)};
-    for (size_t i = 0; i < count; i++) {
-        interval.low = fmin(interval.low, runs[i].median);
-        interval.high = fmax(interval.high, runs[i].median);
-    }
-    return interval;
-}
+/* What some runs say of one more. */
+struct estimate {
+    double low, high;
+    double between; /* variance between runs */
+    double freedom; /* 0: that is not known */
+};
 
-struct next_run next_run_of(const struct measure_reading *runs, size_t count, bool are_trials,
-                            struct next_run_prior prior, double confidence)
+/* `own`: this run's variance, which may be another's than theirs. */
+static struct estimate estimate_of(const struct measure_reading *runs, size_t count, double own,
+                                   struct next_run_prior prior, double confidence)
 {
-    ASSERT(count >= 1 && confidence > 0 && confidence < 1);
     double k = (double)count;
-    double own = 0; /* this run's */
-    bool has_own = own_variance(&runs[count - 1], &own);
-    double freedom = prior.freedom + k - 1;
-    struct next_run next = {
-        .basis = basis_of(count, are_trials, prior.freedom > 0, has_own),
-        .freedom = freedom > 0 ? freedom : INFINITY,
-    };
-    if (next.basis == NEXT_RUN_UNKNOWN)
-        return next;
     double mean_own = mean_own_variance(runs, count);
     double pooled = mean_own;
     double upper = 1 - (1 - confidence) / 2;
     double quantile = special_normal_quantile(upper);
-    if (freedom > 0) {
-        double seen = (prior.freedom * prior.variance + log_squares(runs, count)) / freedom;
-        double between = fmax(0, seen - mean_own);
-        next.between_percent = (struct measure_value){true, 100 * sqrt(expm1(between))};
+    struct estimate estimate = {.freedom = prior.freedom + k - 1};
+    if (estimate.freedom >= 1) {
+        double seen =
+            (prior.freedom * prior.variance + log_squares(runs, count)) / estimate.freedom;
+        estimate.between = fmax(0, seen - mean_own);
         pooled = fmax(seen, mean_own);
-        quantile = special_student_quantile(upper, freedom);
+        quantile = special_student_quantile(upper, fmax(estimate.freedom, NEXT_RUN_FREEDOM_MIN));
+    } else {
+        estimate.freedom = 0;
     }
     /* A shorter run than the others is less well known, and so is one more like it. */
     double next_variance = pooled + fmax(0, own - mean_own);
-    next.log_sd = sqrt(next_variance);
-    next.interval = hold_all(runs, count, quantile * sqrt(next_variance + pooled / k));
+    double half = quantile * sqrt(next_variance + pooled / k);
+    double location = runs[0].median * exp(log_mean(runs, count));
+    estimate.low = location * exp(-half);
+    estimate.high = location * exp(half);
+    return estimate;
+}
+
+static size_t keep_undisturbed(const struct measure_reading *runs, const bool *are_disturbed,
+                               size_t count, struct measure_reading *ret_runs)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (are_disturbed == NULL || !are_disturbed[i])
+            ret_runs[kept++] = runs[i];
+    return kept;
+}
+
+struct next_run next_run_of(const struct measure_reading *runs, const bool *are_disturbed,
+                            size_t count, bool are_trials, struct next_run_prior prior,
+                            double confidence)
+{
+    ASSERT(count >= 1 && count <= NEXT_RUN_RUNS_MAX && confidence > 0 && confidence < 1);
+    struct measure_reading undisturbed[NEXT_RUN_RUNS_MAX];
+    double own = 0; /* this run's */
+    bool has_own = own_variance(&runs[count - 1], &own);
+    struct next_run next = {.basis = basis_of(count, are_trials, prior.freedom >= 1, has_own)};
+    if (next.basis == NEXT_RUN_UNKNOWN)
+        return next;
+    struct estimate all = estimate_of(runs, count, own, prior, confidence);
+    next.interval = (struct measure_interval){true, all.low, all.high};
+    size_t kept = keep_undisturbed(runs, are_disturbed, count, undisturbed);
+    if (kept >= 2)
+        next.interval.low = estimate_of(undisturbed, kept, own, prior, confidence).low;
+    for (size_t i = 0; i < count; i++) {
+        next.interval.low = fmin(next.interval.low, runs[i].median);
+        next.interval.high = fmax(next.interval.high, runs[i].median);
+    }
+    next.freedom = all.freedom;
+    if (all.freedom > 0)
+        next.between_percent = (struct measure_value){true, 100 * sqrt(expm1(all.between))};
     return next;
 }
 
@@ -138,4 +165,25 @@ const char *next_run_basis_name(enum next_run_basis basis)
     case NEXT_RUN_TRIALS: return "trials";
     }
     return NULL;
+}
+
+void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
+                         const struct measure_reading *own, double tick, struct reasons *reasons)
+{
+    const struct measure_interval *within = &expected->interval;
+    struct measure_interval range = own->median_95;
+    if (!range.is_known)
+        range = (struct measure_interval){true, own->median, own->median};
+    bool is_over = range.low > within->high + tick;
+    if (!within->is_known || (!is_over && range.high >= within->low - tick))
+        return;
+    int digits = is_over ? num_digits_apart(range.low, within->high)
+                         : num_digits_apart(range.high, within->low);
+    digits = digits < 5 ? 5 : digits; /* of times, as elsewhere */
+    reasons_add(
+        reasons, "runs_disagree",
+        "the median is %.*g ms (95 %% interval %.*g to %.*g ms); by the %zu runs before it, 95 "
+        "of 100 are within %.*g to %.*g ms: the machine has changed, or what else runs on it",
+        digits, own->median, digits, range.low, digits, range.high, runs_count, digits, within->low,
+        digits, within->high);
 }

@@ -9,12 +9,16 @@
 #include <stddef.h>
 
 #include "measure/interval.h"
+#include "spec/verdict.h"
 
 /* So many runs count, this one and the newest before it. More would remember a machine as it was.
  */
-#define NEXT_RUN_RUNS_MAX 21
+#define NEXT_RUN_RUNS_MAX 31
 /* Other cells count for no more than so many further runs of this one. */
 #define NEXT_RUN_PRIOR_FREEDOM_MAX 4.0
+/* Student's t of fewer is not used: with two runs alone it is 8.0 instead of 12.7, and holds 92 of
+ * 100 runs, as an interval of a factor of 100 would help nobody. */
+#define NEXT_RUN_FREEDOM_MIN 1.25
 /* What a cell of the same device counts for, against one of the same kind. */
 #define NEXT_RUN_DEVICE_WEIGHT 0.25
 
@@ -25,7 +29,8 @@ struct next_run_spread {
     double weight;   /* 1: of the same kind; less: of another */
 };
 
-/* What other cells let one expect: a variance as if from `freedom` + 1 runs; freedom 0: nothing. */
+/* What other cells let one expect: a variance as if from `freedom` + 1 runs; under 1: nothing,
+ * where this cell has but one run. */
 struct next_run_prior {
     double variance, freedom;
 };
@@ -50,16 +55,23 @@ struct next_run {
     struct measure_interval interval; /* in the unit of the medians; holds all of the runs */
     /* Standard deviation between runs in %, without what samples leave open; runs or kind. */
     struct measure_value between_percent;
-    double log_sd;  /* of one run's median about the cell's own, all included */
-    double freedom; /* behind it; infinite for NEXT_RUN_THIS_RUN */
+    double freedom; /* behind it; 0 for NEXT_RUN_THIS_RUN */
 };
 
-/* `runs`: in time order, 1 <= count, the last is this one; every median over 0. `are_trials`: all
- * of this call. Student's prediction interval for one more median, about the runs' geometric mean,
- * on the logarithms, and never without a run that was seen: a machine of two levels is not normal.
- */
-struct next_run next_run_of(const struct measure_reading *runs, size_t count, bool are_trials,
-                            struct next_run_prior prior, double confidence);
+/* `runs`: in time order, 1 <= count <= NEXT_RUN_RUNS_MAX, the last is this one; every median over
+ * 0. `are_disturbed`: which of them others on the machine had a part in, NULL for none.
+ * `are_trials`: all are of this call. Student's prediction interval for one more median, about the
+ * runs' geometric mean, on the logarithms; never without a run that was seen, as a machine of two
+ * levels is not normal. What others do makes a run slower, never faster: the low end is that of the
+ * runs that were not disturbed, where there are two. */
+struct next_run next_run_of(const struct measure_reading *runs, const bool *are_disturbed,
+                            size_t count, bool are_trials, struct next_run_prior prior,
+                            double confidence);
+
+/* Adds `runs_disagree` where all that `own` may be (its interval, or its median without one) lies
+ * outside of what the `runs_count` runs before it let one expect, by more than `tick`. In ms. */
+void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
+                         const struct measure_reading *own, double tick, struct reasons *reasons);
 
 /* "trials", "cell", "kind", "this_run"; NULL for unknown. */
 const char *next_run_basis_name(enum next_run_basis basis);

@@ -8,15 +8,14 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "measure/interval.h"
+#include "measure/precision.h"
 #include "measure/quantile.h"
 #include "measure/steady.h"
 #include "measure/warmup.h"
 
-#define CONFIDENCE          0.95
-#define WARMUP_WINDOW       5
-#define WARMUP_SHORT_WINDOW 3
-#define EXACT_BLOCKS_MIN    10 /* synced per block: enough blocks for an interval of the median */
-#define LONG_BLOCKS_MIN     8  /* of an exact number of steps, over block_target_ns */
+#define CONFIDENCE       0.95
+#define EXACT_BLOCKS_MIN 10 /* synced per block: enough blocks for an interval of the median */
+#define LONG_BLOCKS_MIN  8  /* of an exact number of steps, over block_target_ns */
 
 struct measure_policy measure_policy_default(void)
 {
@@ -223,70 +222,33 @@ struct measure_order measure_next(const struct measure_state *state)
 
 /* --- the end --- */
 
-struct look {
-    bool has_interval;
-    double median_ns;
-    double low_ns;
-    double high_ns;
-    double effective_count;
-    double ci_percent; /* the wider side; infinite without an interval */
-};
-
 /* At the first `count` samples. */
-static enum status take_look(const struct measure_state *state, size_t count, struct look *ret_look,
-                             struct err *err)
+static enum status take_look(const struct measure_state *state, size_t count,
+                             struct precision *ret_look, struct err *err)
 {
     struct interval_quantile median;
     enum status status = interval_of_median(state->steady.values, count, CONFIDENCE, &median, err);
     if (status != STATUS_OK)
         return status;
-    struct look look = {.has_interval = median.two_sided.is_known,
-                        .median_ns = median.value,
-                        .low_ns = median.two_sided.low,
-                        .high_ns = median.two_sided.high,
-                        .effective_count = median.effective_count,
-                        .ci_percent = INFINITY};
-    if (look.has_interval) {
-        double side = fmax(look.high_ns - look.median_ns, look.median_ns - look.low_ns);
-        if (side == 0)
-            look.ci_percent = 0;
-        else if (look.median_ns > 0)
-            look.ci_percent = 100 * side / look.median_ns;
-    }
-    *ret_look = look;
+    *ret_look = (struct precision){.samples_count = count,
+                                   .median_ns = median.value,
+                                   .median_95 = median.two_sided,
+                                   .effective_count = median.effective_count,
+                                   .needed_count = median.needed_count};
     return STATUS_OK;
 }
 
-static bool is_within_target(const struct measure_state *state, const struct look *look)
+static bool is_within_target(const struct measure_state *state, const struct precision *look)
 {
-    return look->has_interval && look->ci_percent <= state->policy.target_ci_percent;
-}
-
-static void add_target_reason(struct measure_state *state, const struct look *look)
-{
-    char measured[NUM_TEXT_BYTES];
-    num_format_duration(state->steady_ns, measured);
-    double target = state->policy.target_ci_percent;
-    if (!look->has_interval) {
-        reasons_add(&state->reasons, MEASURE_TARGET_NOT_MET,
-                    "%zu samples in %s (effective sample size %.3g) are too few for a 95 %% "
-                    "interval of the median (target +-%g %%)",
-                    state->steady.count, measured, look->effective_count, target);
-        return;
-    }
-    reasons_add(&state->reasons, MEASURE_TARGET_NOT_MET,
-                "after %zu samples in %s (effective sample size %.3g) the median is %.6g ms, 95 %% "
-                "interval %.6g to %.6g ms: +-%.3g %%, the target is +-%g %%",
-                state->steady.count, measured, look->effective_count, look->median_ns / 1e6,
-                look->low_ns / 1e6, look->high_ns / 1e6, look->ci_percent, target);
+    return precision_percent(look) <= state->policy.target_ci_percent;
 }
 
 /* Few samples do not show how much they resemble their neighbours: then only an interval well
  * within the target ends the run. */
-static double effective_needed(const struct measure_policy *policy, const struct look *look)
+static double effective_needed(const struct measure_policy *policy, const struct precision *look)
 {
     double least = policy->samples_min;
-    bool is_well_within = look->ci_percent <= policy->target_ci_percent / 2;
+    bool is_well_within = precision_percent(look) <= policy->target_ci_percent / 2;
     return is_well_within ? least : fmax(least, MEASURE_EFFECTIVE_MIN);
 }
 
@@ -302,7 +264,7 @@ static size_t look_before(const struct measure_policy *policy, size_t count)
 /* Does the run end at this look? The one before must have met the target, too: one alone is met as
  * soon as chance makes an interval narrow. It need not have been taken then; its samples are here.
  */
-static enum status look_and_before(const struct measure_state *state, const struct look *look,
+static enum status look_and_before(const struct measure_state *state, const struct precision *look,
                                    bool *ret_can_end, struct err *err)
 {
     size_t before = look_before(&state->policy, state->steady.count);
@@ -310,7 +272,7 @@ static enum status look_and_before(const struct measure_state *state, const stru
     if (before == 0 || !is_within_target(state, look) ||
         look->effective_count < effective_needed(&state->policy, look))
         return STATUS_OK;
-    struct look earlier = {0};
+    struct precision earlier = {0};
     enum status status = take_look(state, before, &earlier, err);
     if (status == STATUS_OK)
         *ret_can_end = is_within_target(state, &earlier);
@@ -340,17 +302,17 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         return STATUS_OK;
     }
 
-    struct look look = {0};
+    struct precision look = {0};
     bool is_met = false;
     enum status status = take_look(state, count, &look, err);
     if (status == STATUS_OK && can_end)
         status = look_and_before(state, &look, &is_met, err);
     if (status != STATUS_OK)
         return status;
-    state->ci_percent = look.ci_percent;
+    state->ci_percent = precision_percent(&look);
     state->effective_count = look.effective_count;
     if (is_capped && !is_within_target(state, &look))
-        add_target_reason(state, &look);
+        precision_add_target(&look, state->steady_ns, policy->target_ci_percent, &state->reasons);
     if (is_capped && count < policy->samples_min)
         reasons_add(&state->reasons, "samples_min_not_reached",
                     "%zu samples; at least %" PRIu32 " are required", count, policy->samples_min);

@@ -22,10 +22,8 @@
  * and clocks have rested.
  *
  * Warm-up, when auto, ends at the first block's end where the samples have settled (steady.h); or
- * at its caps (by precision, its time is at most half of time_max_ns), where with fewer than
- * STEADY_SAMPLES_MIN samples it counts as steady if the medians of the last five and the five
- * before (with fewer than ten: the last three, the first step not among them) lie within
- * MEASURE_STEADY_PERCENT. Otherwise the reason warmup_not_steady is kept.
+ * at its caps (by precision, its time is at most half of time_max_ns), where too few samples for
+ * that may count as steady (steady_is_short()). Otherwise the reason warmup_not_steady is kept.
  *
  * Blocks: as many steps as fit into block_target_ns; when synced per step, into more where what is
  * spent outside the windows (measure_add_overhead()) would else be over MEASURE_OVERHEAD_PERCENT of
@@ -47,10 +45,8 @@
 /* Raised when the same policy gives different results: earlier measurements then do not count as
  * the same (--resume). 2: intervals by the effective number of samples. 3: disturbed blocks are set
  * aside, and the time limit holds for warm-up and measuring together. */
-#define MEASURE_METHOD         3
-#define MEASURE_STEADY_PERCENT 5.0
-#define MEASURE_EFFECTIVE_MIN  20.0
-#define MEASURE_TARGET_NOT_MET "target_ci_not_met" /* a reason's code */
+#define MEASURE_METHOD        3
+#define MEASURE_EFFECTIVE_MIN 20.0
 /* By precision no more samples are taken than this; steps_exact is the caller's to bound. */
 #define MEASURE_SAMPLES_MAX 1000000
 /* Half of what is promised: blocks that end early for a look are shorter than wished. */

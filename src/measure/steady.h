@@ -15,12 +15,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "spec/verdict.h"
 
 #define STEADY_CHANGE_PERCENT      1.0
 #define STEADY_CHANGE_SURE_PERCENT 0.5
 #define STEADY_TREND_Z             1.0
 #define STEADY_SAMPLES_MIN         20
 #define STEADY_WINDOW_MAX          400
+/* Of a warm-up so short that it has fewer samples than STEADY_SAMPLES_MIN. */
+#define STEADY_SHORT_PERCENT 5.0
 
 struct steady_look {
     size_t window;   /* samples looked at, the last ones; 0: too few to tell */
@@ -38,5 +43,13 @@ double steady_trend_z(const double *values, size_t count);
 
 /* Of the samples so far, in time order. */
 struct steady_look steady_look_at(const double *samples, size_t count);
+
+/* For steps so slow that fewer than STEADY_SAMPLES_MIN fit: are the medians of the last five and
+ * the five before within STEADY_SHORT_PERCENT; of fewer than ten the last three, the first step not
+ * among them, of their median? */
+bool steady_is_short(const double *samples, size_t count);
+/* Adds `warmup_not_steady`: why the samples of a warm-up that was capped are not settled. */
+void steady_add_reason(const double *samples, size_t count, uint64_t steps_count,
+                       uint64_t warmup_ns, struct reasons *reasons);
 
 #endif

@@ -59,6 +59,7 @@ static enum status add_intervals(const double *samples, const double *sorted, si
     summary->median_ns = median.value;
     summary->median_95 = median.two_sided;
     summary->effective_count = median.effective_count;
+    summary->needed_count = median.needed_count;
     summary->samples_mean_ns = mean.value;
     summary->mean_95 = mean.two_sided;
     const struct {

@@ -26,6 +26,7 @@ struct measure_summary {
     double median_ns;
     struct measure_interval median_95; /* order statistics among effective_count, needs 6 of them */
     double effective_count;            /* effective sample size for the median */
+    double needed_count;               /* that median_95 needs */
     double samples_mean_ns;            /* of the samples; mean_ns where a sample is a step */
     struct measure_interval mean_95;   /* batch means, about samples_mean_ns */
     double lag1;                       /* autocorrelation of neighbouring samples */

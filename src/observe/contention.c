@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/num.h"
+
 static void read_load(const struct client *const *clients, size_t clients_count, size_t index,
                       struct cpuload *ret_load)
 {
@@ -65,9 +67,10 @@ bool contention_is_over(const struct contention *contention, double limit_percen
     if (!(limit_percent > 0) || contention_percent(contention, &percent) != NULL ||
         percent <= limit_percent)
         return false;
+    int digits = num_digits_apart(percent, limit_percent);
     (void)snprintf(ret_text, REASON_TEXT_BYTES,
-                   "others used %.3g %% of the time of the %u processors that the cell may use, "
-                   "while it was measured; %g %% is allowed",
-                   percent, contention->from.cpus_count, limit_percent);
+                   "others used %.*g %% of the time of the %u processors that the cell may use, "
+                   "while it was measured; %.*g %% is allowed",
+                   digits, percent, contention->from.cpus_count, digits, limit_percent);
     return true;
 }

@@ -11,6 +11,7 @@
 #include "client/provenance.h"
 #include "measure/next_run.h"
 #include "measure/trials.h"
+#include "observe/interference.h"
 #include "observe/list.h"
 #include "observe/readings.h"
 #include "observe/spreads.h"
@@ -22,11 +23,14 @@
 #define CONFIDENCE       0.95
 /* Runs that let one expect something of the one after. */
 #define EXPECTING_MIN 2
+/* Fewer degrees of freedom say too little of the spread between runs for a verdict. */
+#define JUDGING_FREEDOM_MIN 4
 
 struct earlier_runs {
     char id[HASH_ID_BYTES];     /* "" = none */
     const char *unknown_reason; /* of the earlier runs; NULL: there are some. Borrowed: a literal */
     struct measure_reading readings[NEXT_RUN_RUNS_MAX]; /* in ms; the last is this run's */
+    bool are_disturbed[NEXT_RUN_RUNS_MAX];              /* by others on the machine */
     size_t count;                                       /* 0: this run has no median */
     const char *no_median_reason;
     bool are_trials; /* all of them are of this call */
@@ -51,8 +55,8 @@ static const char *why_no_id(const struct observed *seen)
         return "synthetic";
     if (seen->summary == NULL || !client->has_ready)
         return "not_measured";
-    if (!device_is_host(client->cell->device))
-        return "device_not_known"; /* which card it is: the environment does not say yet */
+    if (!device_is_host(client->cell->device) && client->ready.device_name[0] == '\0')
+        return "device_not_known"; /* another card may go by the same name */
     /* What a user's own code does may change from run to run, under the same name. */
     if (!is_by_own_engine(client->cell) || !provenance_is_preset(client->cell) ||
         provenance_is_package(&client->ready))
@@ -97,6 +101,8 @@ static void make_id(const struct observed *seen, char id[HASH_ID_BYTES])
     json_field_string(&writer, "environment", hash_id_digits(options->environment_id));
     json_field_string(&writer, "launch", launch != NULL ? launch : "");
     json_field_u64(&writer, "variables", hash_variables());
+    if (seen->client->ready.device_name[0] != '\0')
+        json_field_string(&writer, "device_name", seen->client->ready.device_name);
     json_field_bool(&writer, "is_sync_per_block", seen->is_sync_per_block);
     json_end_object(&writer);
     hash_id(text.data, text.length_bytes, id);
@@ -123,6 +129,7 @@ static void look_up(struct earlier_runs *runs, const struct observed *seen)
     uint64_t call = machine_call_hash(options->run_id != NULL ? options->run_id : "");
     for (size_t i = 0; i < count; i++) {
         runs->readings[i] = reading_of_median(&found[i]->median);
+        runs->are_disturbed[i] = found[i]->is_disturbed;
         runs->are_trials &= found[i]->call == call;
     }
     runs->count = count;
@@ -150,9 +157,16 @@ static struct next_run_prior look_at_others(const struct earlier_runs *runs,
     if (options->machine == NULL || runs->id[0] == '\0')
         return (struct next_run_prior){0};
     memcpy(own.id, runs->id, sizeof(own.id));
-    own.device = machine_device_hash(options->machine_id, cell->device, "");
+    own.device =
+        machine_device_hash(options->machine_id, cell->device, seen->client->ready.device_name);
     own.kind = machine_kind_hash(own.device, cell->framework, cell_mode_name(cell->mode));
     return next_run_prior_of(spreads, spreads_of_others(options->machine, &own, spreads));
+}
+
+static bool is_disturbed(const struct observed *seen)
+{
+    char text[REASON_TEXT_BYTES];
+    return seen->interference != NULL && interference_is_heavy(seen->interference, text);
 }
 
 static enum status after_trial(void *state, const struct observed *seen, struct err *err)
@@ -176,40 +190,46 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
         take_trials(runs, seen->options);
     struct next_run_prior prior = look_at_others(runs, seen, own.median);
     if (runs->count >= EXPECTING_MIN)
-        runs->expected =
-            next_run_of(runs->readings, runs->count, runs->are_trials, prior, CONFIDENCE);
-    runs->readings[runs->count++] = own;
-    runs->next = next_run_of(runs->readings, runs->count, runs->are_trials, prior, CONFIDENCE);
+        runs->expected = next_run_of(runs->readings, runs->are_disturbed, runs->count,
+                                     runs->are_trials, prior, CONFIDENCE);
+    runs->readings[runs->count] = own;
+    runs->are_disturbed[runs->count++] = is_disturbed(seen);
+    runs->next = next_run_of(runs->readings, runs->are_disturbed, runs->count, runs->are_trials,
+                             prior, CONFIDENCE);
     size_t shown = runs->count < HISTORY_RUNS_MAX + 1 ? runs->count : HISTORY_RUNS_MAX + 1;
     runs->history = trials_of(runs->readings + runs->count - shown, shown);
     return STATUS_OK;
 }
 
-/* Is all that this run's median may be outside of what the runs before it let one expect, by more
- * than two readings of the clock? */
-static bool is_unlike(const struct earlier_runs *runs)
+/* The precision that was asked for is one for the next run as well, where it is known how far runs
+ * lie apart: a run of seconds is soon precise about the state that it finds. */
+static void judge_precision(const struct earlier_runs *runs, double target_percent,
+                            struct judgement *judgement)
 {
-    const struct measure_interval *expected = &runs->expected.interval;
-    if (runs->unknown_reason != NULL || !expected->is_known)
-        return false;
-    const struct measure_reading *own = &runs->readings[runs->count - 1];
-    double low = own->median_95.is_known ? own->median_95.low : own->median;
-    double high = own->median_95.is_known ? own->median_95.high : own->median;
-    double ticks = CLOCK_TICKS_NS / (double)NS_PER_MS;
-    return low > expected->high + ticks || high < expected->low - ticks;
+    const struct measure_interval *next = &runs->next.interval;
+    if (!(target_percent > 0) || !next->is_known || runs->next.freedom < JUDGING_FREEDOM_MIN)
+        return;
+    double median = runs->readings[runs->count - 1].median;
+    double below = 100 * (1 - next->low / median);
+    double above = 100 * (next->high / median - 1);
+    if (fmax(below, above) > target_percent)
+        judgement_add(judgement, VERDICT_UNSTEADY, "target_ci_not_met",
+                      "another run's median may be %.3g %% below this one's to %.3g %% above, by "
+                      "how far runs lie apart on this machine; the target is +-%g %%",
+                      below, above, target_percent);
 }
 
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
 {
     const struct earlier_runs *runs = state;
-    (void)seen;
-    if (!is_unlike(runs))
+    struct reasons found = {0};
+    if (runs->count == 0 || runs->no_median_reason != NULL)
         return;
-    judgement_warn(judgement, "runs_disagree",
-                   "the median is %.6g ms; by the %zu runs before it, 95 of 100 are within %.6g to "
-                   "%.6g ms: the machine has changed, or what else runs on it",
-                   runs->readings[runs->count - 1].median, runs->count - 1,
-                   runs->expected.interval.low, runs->expected.interval.high);
+    judge_precision(runs, seen->options->target_percent, judgement);
+    if (runs->unknown_reason == NULL)
+        next_run_add_unlike(&runs->expected, runs->count - 1, &runs->readings[runs->count - 1],
+                            CLOCK_TICKS_NS / (double)NS_PER_MS, &found);
+    judgement_warn_all(judgement, &found);
 }
 
 /* The id, and what its runs come to. */

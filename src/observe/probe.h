@@ -32,6 +32,7 @@ struct observe_options {
     double foreign_limit_percent;       /* of a block's processors; more sets it aside; 0 = any */
     const uint64_t *clock_best_ns;      /* of this machine, 0 where unknown; NULL: off */
     const struct machine_book *machine; /* what this machine has shown; NULL: off */
+    double target_percent;              /* how well another run is to be known; 0 = nobody asked */
     const char *machine_id;
     const char *run_id; /* of the call */
     /* This cell's trials before this one, of this call or, resumed, an earlier one. */

@@ -38,7 +38,26 @@ static int find_entry(unzFile zip, const char *name, unz_file_pos *ret_place)
     return result == UNZ_END_OF_LIST_OF_FILE ? count : -1;
 }
 
-static enum status open_entry(struct archive_entry *entry, struct err *err)
+/* Goes on to the file beside the one that the archive is at. */
+static enum status go_beside(struct archive_entry *entry, const char *beside, struct err *err)
+{
+    char path[FILE_PATH_BYTES] = "";
+    char wanted[2 * FILE_PATH_BYTES];
+    unz_global_info64 info;
+    if (unzGetCurrentFileInfo64(entry->zip, NULL, path, sizeof(path) - 1, NULL, 0, NULL, 0) !=
+            UNZ_OK ||
+        unzGetGlobalInfo64(entry->zip, &info) != UNZ_OK)
+        return ERR(err, STATUS_IO, "the archive '%s' is damaged", entry->name);
+    const char *slash = strrchr(path, '/');
+    int folder_bytes = slash != NULL ? (int)(slash - path) + 1 : 0;
+    (void)snprintf(wanted, sizeof(wanted), "%.*s%s", folder_bytes, path, beside);
+    if (info.number_entry > ARCHIVE_ENTRY_FILES_MAX ||
+        unzLocateFile(entry->zip, wanted, 1) != UNZ_OK)
+        return ERR(err, STATUS_NOT_FOUND, "the archive '%s' has no %s", entry->name, wanted);
+    return STATUS_OK;
+}
+
+static enum status open_entry(struct archive_entry *entry, const char *beside, struct err *err)
 {
     unz_file_pos place;
     const char *wanted = RESULT_JSONL_NAME;
@@ -56,13 +75,19 @@ static enum status open_entry(struct archive_entry *entry, struct err *err)
         return ERR(err, STATUS_INVALID,
                    "the archive '%s' has %d files named %s; unpack it and name one folder",
                    entry->name, count, wanted);
-    if (unzGoToFilePos(entry->zip, &place) != UNZ_OK || unzOpenCurrentFile(entry->zip) != UNZ_OK)
+    bool is_there = unzGoToFilePos(entry->zip, &place) == UNZ_OK;
+    if (is_there && beside != NULL) {
+        enum status status = go_beside(entry, beside, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (!is_there || unzOpenCurrentFile(entry->zip) != UNZ_OK)
         return ERR(err, STATUS_IO, "cannot read %s in the archive '%s'", wanted, entry->name);
     return STATUS_OK;
 }
 
-enum status archive_entry_open(int fd, const char *name, struct archive_entry **ret_entry,
-                               struct err *err)
+enum status archive_entry_open(int fd, const char *name, const char *beside,
+                               struct archive_entry **ret_entry, struct err *err)
 {
     char path[64];
     struct archive_entry *entry = calloc(1, sizeof(*entry));
@@ -74,7 +99,7 @@ enum status archive_entry_open(int fd, const char *name, struct archive_entry **
     entry->zip = unzOpen64(path);
     enum status status =
         entry->zip != NULL
-            ? open_entry(entry, err)
+            ? open_entry(entry, beside, err)
             : ERR(err, STATUS_IO, "the archive '%s' is damaged, or was not written to its end",
                   entry->name);
     if (status == STATUS_OK)

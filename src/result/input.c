@@ -66,7 +66,27 @@ static enum status take_fd(struct input *input, struct err *err)
         return ERR(err, STATUS_INVALID,
                    "'%s' is an archive, which does not grow; leave out --follow", input->name);
     input->is_seekable = false;
-    return archive_entry_open(input->fd, input->name, &input->entry, err);
+    return archive_entry_open(input->fd, input->name, input->kind.beside, &input->entry, err);
+}
+
+/* The file beside the results that `path` is, unless that is an archive, in which it is. */
+static enum status find_beside(struct input *input, const char *path, bool is_folder,
+                               struct err *err)
+{
+    char dir[FILE_PATH_BYTES];
+    int length = snprintf(dir, sizeof(dir), "%s", path);
+    if (length < 0 || (size_t)length >= sizeof(dir))
+        return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
+    int fd = is_folder ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    bool is_inside = fd >= 0 && is_archive(fd);
+    if (fd >= 0)
+        (void)close(fd);
+    if (is_inside)
+        return keep_name(input, path, err);
+    char *slash = is_folder ? NULL : strrchr(dir, '/');
+    if (slash != NULL)
+        slash[slash == dir ? 1 : 0] = '\0';
+    return file_join(is_folder || slash != NULL ? dir : ".", input->kind.beside, input->name, err);
 }
 
 /* Opens the path that `name` is. `must_be_plain`: it was not the user who named this file. */
@@ -121,9 +141,11 @@ enum status input_open(const char *path, struct input_kind kind, struct input **
     input->kind = kind;
     struct stat info;
     bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    enum status status = is_folder ? find_in_folder(input, path, err) : keep_name(input, path, err);
+    enum status status = kind.beside != NULL ? find_beside(input, path, is_folder, err)
+                         : is_folder         ? find_in_folder(input, path, err)
+                                             : keep_name(input, path, err);
     if (status == STATUS_OK && (!kind.follows || !is_folder || file_exists(input->name)))
-        status = open_name(input, is_folder, err);
+        status = open_name(input, is_folder || kind.beside != NULL, err);
     if (status == STATUS_OK)
         *ret_input = input;
     else

@@ -15,6 +15,9 @@ struct input; /* opaque */
 struct input_kind {
     bool follows;  /* it may grow, and a file may not be there yet; an archive is refused */
     bool is_plain; /* an archive is bytes like any other file */
+    /* Not the results but a file beside them, such as "samples/x.jsonl", in the same folder or
+     * archive. NULL: the results. Borrowed: for the call. */
+    const char *beside;
 };
 
 /* `path`: a file, a named pipe, a zip archive, or a results folder, which stands for its

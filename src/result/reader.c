@@ -54,7 +54,7 @@ static enum status open_input(struct input *input, const struct reader_options *
 
 static struct input_kind kind_of(const struct reader_options *options)
 {
-    return options != NULL ? (struct input_kind){options->follows, options->is_jsonl}
+    return options != NULL ? (struct input_kind){options->follows, options->is_jsonl, NULL}
                            : (struct input_kind){0};
 }
 

@@ -11,6 +11,7 @@ static const struct {
     {"warmup_not_steady", "wait until the machine is idle, or give a longer warm-up (--warmup N)"},
     {"target_ci_not_met", "raise --max-time or --target-ci, or stop other processes"},
     {"samples_min_not_reached", "raise --max-time"},
+    {"imprecise", "measure more steps (--steps), or until it is precise (--target-ci)"},
     {"drift", "wait until the machine is warm and idle, or measure longer; --drift sets the limit"},
     {"correlated", "measure longer, or stop other processes"},
     {"machine_drift", "find what changed on the machine, and run the sweep again"},

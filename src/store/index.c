@@ -1,11 +1,17 @@
 #include "store/index.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/hash.h"
+#include "result/reader.h"
+#include "spec/verdict.h"
+#include "store/store.h"
 
 #define INDEX_FIRST_SLOTS   64
 #define INDEX_KEY_BYTES_MAX (8U << 20)
@@ -75,6 +81,73 @@ enum status index_add(struct store_index *index, const char *cell_id, const char
     }
     buf_release(&key);
     return is_added ? STATUS_OK : ERR(err, STATUS_NOMEM, "no memory for the index of records");
+}
+
+static bool is_finished(const struct record *record)
+{
+    enum verdict verdict;
+    return verdict_parse(record_string(record, FACT_VERDICT), &verdict) &&
+           verdict_is_finished(verdict) &&
+           !verdict_may_pass(reasons_deciding(record_reasons(record, FACT_REASONS)));
+}
+
+static enum status add_record_of(struct store_index *index, const struct record *record,
+                                 const char *environment_id, struct err *err)
+{
+    struct store_median median = {NAN, NAN, NAN};
+    (void)store_median_of(record, &median);
+    return index_add(index, record_string(record, FACT_CELL_ID),
+                     record_string(record, FACT_POLICY_ID), record_u64(record, FACT_TRIAL),
+                     environment_id, &median, err);
+}
+
+enum status index_add_record(struct store_index *index, const struct record *record,
+                             bool *ret_is_added, struct err *err)
+{
+    bool is_added = is_finished(record);
+    enum status status = STATUS_OK;
+    if (is_added)
+        status = add_record_of(index, record, record_string(record, FACT_ENVIRONMENT_ID), err);
+    *ret_is_added = is_added;
+    return status;
+}
+
+static enum status read_all(struct reader *reader, bool is_any_environment,
+                            struct store_index *index, struct err *err)
+{
+    struct reader_item item = {.kind = READER_WAITING};
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && item.kind != READER_END) {
+        status = reader_next(reader, &item, err);
+        if (status != STATUS_OK || item.kind != READER_RECORD || item.is_published ||
+            !is_finished(item.record))
+            continue;
+        const char *environment_id =
+            is_any_environment ? "" : record_string(item.record, FACT_ENVIRONMENT_ID);
+        status = add_record_of(index, item.record, environment_id, err);
+    }
+    return status;
+}
+
+enum status index_read(const char *dir, bool is_any_environment, struct store_index *ret_index,
+                       struct err *err)
+{
+    char path[FILE_PATH_BYTES];
+    struct store_index index = {0};
+    struct reader *reader = NULL;
+    const struct reader_options options = {.is_jsonl = true};
+    enum status status = file_join(dir, "bench_results.jsonl", path, err);
+    if (status == STATUS_OK && access(path, F_OK) == 0) {
+        status = reader_open(path, &options, &reader, err);
+        if (status == STATUS_OK)
+            status = read_all(reader, is_any_environment, &index, err);
+        reader_close(reader);
+    }
+    if (status == STATUS_OK)
+        *ret_index = index;
+    else
+        index_release(&index);
+    return status;
 }
 
 const struct store_median *index_find(const struct store_index *index, const char *cell_id,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "result/record.h"
 
 /* A record's median step with its own interval, ms; NaN = not known. */
 struct store_median {
@@ -26,6 +27,14 @@ struct store_index {
 };
 
 void index_release(struct store_index *index);
+/* Adds a record if --resume would not measure it again: finished (verdict_is_finished(), and not by
+ * what may pass). */
+MUST_CHECK enum status index_add_record(struct store_index *index, const struct record *record,
+                                        bool *ret_is_added, struct err *err);
+/* Those of a results folder that nobody opens for it: read only, and none where there is no folder.
+ * `is_any_environment`: they are found under the environment "". */
+MUST_CHECK enum status index_read(const char *dir, bool is_any_environment,
+                                  struct store_index *ret_index, struct err *err);
 /* Adding a key that is there is fine: the newer median counts. */
 MUST_CHECK enum status index_add(struct store_index *index, const char *cell_id,
                                  const char *policy_id, uint64_t trial, const char *environment_id,

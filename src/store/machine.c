@@ -180,11 +180,11 @@ static uint64_t hash_words(uint64_t seed, const char *a, const char *b)
     return hash_u64(text, bytes);
 }
 
-uint64_t machine_device_hash(const char *machine_id, const char *device, const char *card)
+uint64_t machine_device_hash(const char *machine_id, const char *device, const char *name)
 {
     char text[2 * CELL_PATH_BYTES];
     (void)snprintf(text, sizeof(text), "%s\n%s", hash_id_digits(machine_id), device);
-    return hash_words(1, text, card);
+    return hash_words(1, text, name);
 }
 
 uint64_t machine_kind_hash(uint64_t device, const char *framework, const char *mode)
@@ -212,8 +212,10 @@ static bool run_of(const struct record *record, const char *machine_id, struct m
     if (id[0] == '\0' || !store_median_of(record, &run->median) ||
         !clock_stamp_shift(run->at, 0, same))
         return false;
+    run->is_disturbed = reasons_have(record_reasons(record, FACT_REASONS), "foreign_load");
     run->call = machine_call_hash(record_string(record, FACT_RUN_ID));
-    run->device = machine_device_hash(machine_id, words[1], "");
+    run->device =
+        machine_device_hash(machine_id, words[1], record_string(record, FACT_DEVICE_NAME));
     run->kind = machine_kind_hash(run->device, words[0], words[2]);
     buf_init(&text, MACHINE_LINE_BYTES_MAX);
     machine_line_describe(words, record_u64(record, FACT_SEQ_LEN),

@@ -35,7 +35,8 @@ struct machine_run {
     /* Hashes, 0 = not known: the call that it was a part of; the machine with its device; the
      * engine and mode on that; lines of earlier versions know neither. */
     uint64_t call, device, kind;
-    char *cell; /* owned; for people: "native cpu infer fp32 seq 128 batch 4 NAME" */
+    bool is_disturbed; /* by others on the machine, for most of the time: `foreign_load` */
+    char *cell;        /* owned; for people: "native cpu infer fp32 seq 128 batch 4 NAME" */
 };
 
 /* How far comparisons of a cell with itself lay apart. */
@@ -83,13 +84,15 @@ void machine_book_release(struct machine_book *book);
  * added. */
 size_t machine_book_runs(const struct machine_book *book, const char *id, size_t runs_max,
                          const struct machine_run **ret_runs);
-/* The hashes of a run of such a cell here; `card`: what is known of the device, "" for none. */
-uint64_t machine_device_hash(const char *machine_id, const char *device, const char *card);
+/* The hashes of a run of such a cell here; `name`: which one the device is, ""
+ * for not known. */
+uint64_t machine_device_hash(const char *machine_id, const char *device, const char *name);
 uint64_t machine_kind_hash(uint64_t device, const char *framework, const char *mode);
 uint64_t machine_call_hash(const char *run_id);
 /* Takes the run of a record that has a history_id and a sound median (store_median_of()) into the
- * book, and appends it to DIR/machine.jsonl, which is made; `dir` NULL: into the book only. Waits a
- * little for another writer. */
+ * book, and appends it to
+ * DIR/machine.jsonl, which is made; `dir` NULL: into the book only. Waits a little for another
+ * writer. */
 MUST_CHECK enum status machine_take_run(struct machine_book *book, const char *dir,
                                         const char *machine_id, const struct record *record,
                                         struct err *err);

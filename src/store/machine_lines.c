@@ -115,14 +115,14 @@ static void take_origin(const json_t *object, struct machine_run *run)
 {
     const char *machine_id = json_string_value(json_object_get(object, "machine_id"));
     const char *call = json_string_value(json_object_get(object, "run_id"));
-    const char *card = json_string_value(json_object_get(object, "card"));
+    const char *name = json_string_value(json_object_get(object, "device_name"));
     const char *words[5];
     for (size_t i = 0; i < ARRAY_COUNT(words); i++)
         words[i] = json_string_value(json_object_get(object, cell_words[i]));
     run->call = call != NULL ? machine_call_hash(call) : 0;
     if (machine_id == NULL || words[0] == NULL || words[1] == NULL || words[2] == NULL)
         return;
-    run->device = machine_device_hash(machine_id, words[1], card != NULL ? card : "");
+    run->device = machine_device_hash(machine_id, words[1], name != NULL ? name : "");
     run->kind = machine_kind_hash(run->device, words[0], words[2]);
 }
 
@@ -150,6 +150,7 @@ static bool take_run(const json_t *object, struct machine_run *run)
         !take_ms(object, "ms", &run->median.ms) || !take_interval(object, &run->median))
         return false;
     (void)snprintf(run->id, sizeof(run->id), "%s", id);
+    run->is_disturbed = json_is_true(json_object_get(object, "disturbed"));
     take_origin(object, run);
     run->cell = take_cell(object);
     return true;
@@ -248,11 +249,14 @@ void machine_line_write_run(const struct machine_run *run, const char *machine_i
     json_field_string(&writer, "history_id", run->id);
     for (size_t i = 0; i < ARRAY_COUNT(words); i++)
         json_field_string(&writer, cell_words[i], record_string(record, words[i]));
+    if (!record_is_null(record, FACT_DEVICE_NAME))
+        json_field_string(&writer, "device_name", record_string(record, FACT_DEVICE_NAME));
     json_field_u64(&writer, "seq_len", record_u64(record, FACT_SEQ_LEN));
     json_field_u64(&writer, "batch_size", record_u64(record, FACT_BATCH_SIZE));
     write_ms(&writer, "ms", run->median.ms);
     write_ms(&writer, "ms_low", run->median.ms_low);
     write_ms(&writer, "ms_high", run->median.ms_high);
+    json_field_bool(&writer, "disturbed", run->is_disturbed);
     end(&writer, out);
 }
 

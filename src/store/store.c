@@ -58,18 +58,9 @@ bool store_median_of(const struct record *record, struct store_median *ret_media
 
 static enum status count_record(struct store *store, const struct record *record, struct err *err)
 {
-    enum verdict verdict;
-    if (!verdict_parse(record_string(record, FACT_VERDICT), &verdict) ||
-        !verdict_is_finished(verdict) ||
-        verdict_may_pass(reasons_deciding(record_reasons(record, FACT_REASONS))))
-        return STATUS_OK;
-    struct store_median median = {NAN, NAN, NAN};
-    (void)store_median_of(record, &median);
-    enum status status =
-        index_add(&store->finished, record_string(record, FACT_CELL_ID),
-                  record_string(record, FACT_POLICY_ID), record_u64(record, FACT_TRIAL),
-                  record_string(record, FACT_ENVIRONMENT_ID), &median, err);
-    if (status == STATUS_OK)
+    bool is_added = false;
+    enum status status = index_add_record(&store->finished, record, &is_added, err);
+    if (status == STATUS_OK && is_added)
         store->finished_count++;
     return status;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "measure/quantile.h"
 
 #define REPEATS     9
@@ -35,11 +36,13 @@ bool clock_check_is_slow(uint64_t best_ns, uint64_t seen_ns, const char *when, c
 {
     if (best_ns == 0 || (double)seen_ns <= (double)best_ns * (1 + CLOCK_CHECK_LIMIT_PERCENT / 100))
         return false;
+    double longer_percent = 100 * ((double)seen_ns / (double)best_ns - 1);
+    int digits = num_digits_apart(longer_percent, CLOCK_CHECK_LIMIT_PERCENT);
     (void)snprintf(
         ret_text, text_bytes,
-        "%s measuring, a fixed chain of multiplications took %.3g ms; on this machine it "
-        "has taken %.3g ms: it runs at %.0f %% of that clock rate",
-        when, (double)seen_ns / 1e6, (double)best_ns / 1e6,
-        100 * (double)best_ns / (double)seen_ns);
+        "%s measuring, a fixed chain of multiplications took %.6g ms; on this machine it "
+        "has taken %.6g ms: it is %.*g %% longer, the limit is %.*g %%",
+        when, (double)seen_ns / 1e6, (double)best_ns / 1e6, digits, longer_percent, digits,
+        (double)CLOCK_CHECK_LIMIT_PERCENT);
     return true;
 }

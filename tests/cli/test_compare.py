@@ -5,6 +5,8 @@ import json
 import math
 import os
 import random
+import shutil
+import statistics
 import subprocess
 import xml.etree.ElementTree as xml
 import zipfile
@@ -400,3 +402,103 @@ def test_results_of_real_sweeps(tmp_path, compare, parsed):
     got = parsed(tmp_path / "a", slower, "--include", "sandbox", "--gate", "2", code=1)
     assert [(cell["mode"], cell["batch_size"]) for cell in got["cells"] if cell["verdict"] == "worse"] == [("train", 2)]
     assert got["cells_by_verdict"]["same"] == 3
+
+
+def test_noise_between_runs_is_what_the_records_know(parsed):
+    def known(median, percent, width, basis="kind", **changes):
+        return timed(median, between_run_percent=percent, next_run_ms_low=median / width, next_run_ms_high=median * width, next_run_basis=basis,
+                     **changes)
+
+    def width(base, now):
+        metric = parsed(base, now)["cells"][0]["metrics"][0]
+        return metric["change_percent_high"] - metric["change_percent_low"], metric["verdict"]
+    # 2 % of noise, known by so many degrees of freedom as make the next run's interval that wide: t = 2.78 for 4.
+    wide = student(0.975, 4) * math.sqrt(2) * math.hypot(0.02, math.log(1.004) / 1.96)
+    assert width(timed(2.5), timed(2.625))[1] == "worse"
+    assert width(known(2.5, 2.0, math.exp(wide)), known(2.625, 2.0, math.exp(wide)))[1] == "undecided"
+    # By hand: V = 2 (w + b), 4 degrees of freedom by Satterthwaite a little more.
+    within, between = (math.log(1.004) / 1.96) ** 2, math.log1p(0.02**2)
+    freedom = 4 * ((within + between) / between) ** 2
+    half = student(0.975, freedom) * math.sqrt(2 * (within + between))
+    got = width(known(2.5, 2.0, math.exp(wide)), known(2.5, 2.0, math.exp(wide)))[0]
+    assert got == pytest.approx(100 * (math.exp(half) - math.exp(-half)), rel=1e-3)
+    # Less noise than is assumed makes the interval narrower; what the trials of the call have shown counts once, as their spread.
+    assert width(known(2.5, 0.05, 1.004), known(2.5, 0.05, 1.004))[0] < width(timed(2.5), timed(2.5))[0]
+    assert width(known(2.5, 2.0, 1.2, basis="trials"), timed(2.5)) == width(timed(2.5), timed(2.5))
+    # A later record of the cell knows of the earlier one, so the first one's counts.
+    two = known(2.5, 0.05, 1.004) + known(2.5, 9.0, 1.5, run_id="r2", basis="cell", history_runs=2)
+    assert width(two, two)[0] < 4
+
+
+def student(p, freedom):
+    """The quantile, by bisection of the incomplete beta function: SciPy is not needed for one number."""
+    from scipy import stats
+    return stats.t.ppf(p, freedom)
+
+
+def test_warnings_are_told(compare):
+    warned = timed(2.5, warnings=[{"code": "drift", "text": "the level moved"}])
+    text = compare(timed(2.5), warned, "--gate", "3")
+    assert "1 cell is from records with warnings" in text
+
+
+def sweep(folder, *more):
+    subprocess.run([TOKMARK, "run", "--sandbox", "--mode", "infer", "--seq", "64", "--batch", "1", "--steps", "2000", "--out", "out", "--zip", *more],
+                   cwd=folder, capture_output=True, check=False)
+    return folder / "out"
+
+
+def slower(folder, factor):
+    """A copy of a results folder whose raw samples, and what a record says of the tail, are that much slower."""
+    other = folder.parent / f"slower{factor}"
+    shutil.copytree(folder, other)
+    record = json.loads((other / "bench_results.jsonl").read_text())
+    for name in record:
+        if name.startswith("ms_p") and record[name] is not None:
+            record[name] *= factor
+    steady = []
+    for path in (other / "samples").iterdir():
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        for block in lines:
+            block["ns"] = [round(ns * factor) for ns in block["ns"]]
+            steady += block["ns"] if block["phase"] == "steady" else []
+        path.write_text("".join(json.dumps(block, separators=(",", ":")) + "\n" for block in lines))
+    record["ms_p50"] = statistics.median(steady) / 1e6
+    (other / "bench_results.jsonl").write_text(json.dumps(record) + "\n")
+    return other
+
+
+def test_tails_are_compared_by_raw_samples(tmp_path, parsed):
+    out = sweep(tmp_path)
+    tail = ["--metric", "ms_p99", "ms_p90", "--include", "sandbox"]
+    same = parsed(out, tmp_path / "out.zip", *tail, "--gate", "5")
+    assert only(same)[1] == {"ms_p99": "same", "ms_p90": "same"} and same["cells"][0]["metrics"][0]["new"]["half_width_percent"] > 0
+    # In a copy everything is 20 % slower. ms_p50 is what shows that the samples are the record's.
+    worse = slower(out, 1.2)
+    got = parsed(out, worse / "bench_results.jsonl", *tail, "--gate", "5", code=1)
+    assert only(got)[1] == {"ms_p99": "worse", "ms_p90": "worse"}
+    values = [ns for line in (worse / "samples").iterdir() for block in map(json.loads, line.read_text().splitlines())
+              if block["phase"] == "steady" for ns in block["ns"]]
+    assert got["cells"][0]["metrics"][0]["new"]["value"] == pytest.approx(sorted(values)[math.ceil(0.99 * len(values)) - 1] / 1e6, rel=1e-12)
+
+
+@pytest.mark.parametrize("damage", ["none", "other", "torn", "words", "huge", "set_aside"])
+def test_raw_samples_that_are_not_the_records_are_not_used(tmp_path, parsed, damage):
+    out = sweep(tmp_path)
+    tail = ["--metric", "ms_p99", "--include", "sandbox"]
+    path = next((out / "samples").iterdir())
+    lines = path.read_text().splitlines(keepends=True)
+    if damage == "none":
+        path.unlink()
+    elif damage == "other":
+        path.write_text("".join(lines).replace('"run_id":"r', '"run_id":"x'))
+    elif damage == "torn":
+        path.write_text("".join(lines)[:-5000])
+    elif damage == "words":
+        path.write_text("".join(lines[:-1]) + lines[-1].replace('"ns":[', '"ns":["x",'))
+    elif damage == "huge":
+        path.write_text("".join(lines[:-1]) + lines[-1].replace('"ns":[', '"ns":[' + "9" * 400 + ","))
+    else:
+        path.write_text("".join(lines[:-1]) + lines[-1].replace('"set_aside":null', '"set_aside":"cpu_wait"'))
+    metric = parsed(out, tmp_path / "out.zip", *tail, "--gate", "5", code=3)["cells"][0]["metrics"][0]
+    assert metric["verdict"] == "undecided" and metric["base"]["half_width_percent"] is None

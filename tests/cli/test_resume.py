@@ -110,3 +110,17 @@ def test_kill_9_then_resume(call):
     csv = (call.folder / "_bench" / "bench_results.csv").read_text().splitlines()
     assert len(csv) >= 4 and csv[0].startswith("framework,")
     assert not any(name.endswith(".tmp") for name in os.listdir(call.folder / "_bench"))
+
+
+def test_a_dry_run_knows_what_resume_will_skip(call):
+    run = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0"]
+    call(*run, "--seq", "8", "16", "--trials", "2", code=0)
+    wider = [*run, "--seq", "8", "16", "32", "--trials", "2", "--dry-run"]
+    assert "finished" not in call(*wider, code=0).stdout
+    shown = call(*wider, "--resume", code=0).stdout
+    cells = [line for line in shown.splitlines() if " infer " in line]
+    assert [line.rstrip().endswith("finished") for line in cells] == [True, True, False]
+    assert "3 cells x 2 trials, 4 of 6 finished (--resume)" in shown
+    assert "finished" not in call(*wider, "--resume", "--steps", "21", code=0).stdout, "another policy"
+    nothing_left = call(*run, "--seq", "8", "--trials", "2", "--resume", "--dry-run", code=0).stdout
+    assert "2 of 2 finished" in nothing_left and "time" not in nothing_left.split("finished (")[1]

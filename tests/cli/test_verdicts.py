@@ -45,6 +45,22 @@ def test_only_a_precision_that_was_asked_for_is_a_verdict(call):
     call(*uneven, "--target-ci", "1", "--strict", "--out", "strict", code=3)
 
 
+def test_a_few_uneven_steps_say_how_badly_they_are_known(call):
+    few = ["run", "--engine", worker("--uneven"), "--mode", "infer", "--warmup", "0"]
+    call(*few, "--steps", "25", code=0)
+    (record,) = call.records()
+    assert (record["verdict"], reasons(record)) == ("ok", []) and "imprecise" in warnings(record)
+    (text,) = [warning["text"] for warning in record["warnings"] if warning["code"] == "imprecise"]
+    low, high = (abs(float(side)) for side in re.search(r"known to -([\d.]+) / \+([\d.]+) % only", text).groups())
+    assert low == pytest.approx(100 * (1 - record["ms_p50_low"] / record["ms_p50"]), rel=0.01)
+    assert high == pytest.approx(100 * (record["ms_p50_high"] / record["ms_p50"] - 1), rel=0.01)
+    call(*few, "--steps", "5", "--out", "none", code=0)
+    (record,) = call.records("none")
+    assert record["ms_p50_low"] is None and "imprecise" in warnings(record)
+    call(*few, "--steps", "2000", "--out", "many", code=0)
+    assert "imprecise" not in warnings(call.records("many")[0])
+
+
 # --- others ---
 
 def raw_blocks(call, out):
@@ -165,6 +181,24 @@ def test_a_run_unlike_earlier_ones_has_a_warning_and_an_interval_that_holds_them
     assert machine_file(tmp_path / "data").read_text() == kept
 
 
+@pytest.mark.parametrize("apart, verdict", [(0.1, "unsteady"), (0, "ok")])
+def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdict):
+    """The samples of a run are precise to 50 %; what its earlier runs say decides."""
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    run = [*HISTORY_RUN, "--history", "on", "--target-ci", "50"]
+    run[run.index("--steps"):run.index("--steps") + 2] = ["--max-time", "1s"]
+    call(*run, env=env, code=0)
+    (line,) = known_lines(tmp_path / "data", "run")
+    base = {**line, "run_id": "r0", "ms_low": None, "ms_high": None}
+    factors = [1 + apart * 10 * (i % 2) for i in range(10)]
+    machine_file(tmp_path / "data").write_text("".join(json.dumps({**base, "ms": line["ms"] * factor}) + "\n" for factor in factors))
+    call(*run, env=env, code=0)
+    record = call.records()[-1]
+    assert record["next_run_basis"] == "cell" and (record["verdict"], reasons(record)) == (verdict, ["target_ci_not_met"] if apart else [])
+    if apart:
+        assert f"{100 * (record['next_run_ms_high'] / record['ms_p50'] - 1):.3g} % above" in record["reasons"][0]["text"]
+
+
 def test_other_cells_tell_a_first_run_how_far_runs_lie_apart(call, tmp_path):
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     for _ in range(2):
@@ -264,5 +298,7 @@ def test_what_would_help_is_said_once(call):
     assert "\nWhat would help:\n  unsupported: choose what the reason names" in done.stdout
     for record in call.records():
         assert record["reasons"][0]["cure"].startswith("choose what the reason names")
-    done = call("run", "--engine", "null", "--steps", "3", "--warmup", "1", "--mode", "infer", "--out", "b", code=0)
+    (call.folder / "steps").write_text("100000\n")
+    done = call("run", "--engine", worker(f"--starts '{call.folder / 'steps'}'"), "--steps", "40", "--warmup", "1",
+                "--mode", "infer", "--out", "b", code=0)
     assert "What would help" not in done.stdout

@@ -385,24 +385,32 @@ def trials_case(key, count, noise):
                   "range": 100 * (medians.max() / medians.min() - 1)}
 
 
-def next_run_case(key, count, noise, width, others):
-    """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight]."""
+def next_run_case(key, count, noise, width, others, disturbed=False):
+    """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight];
+    disturbed: runs 1, 4, 7 ... are."""
     logs = numpy.log(numpy.exp(noise * series(key, count, 0)))
     own = (width / special.ndtri(0.975)) ** 2
     freedoms = [freedom * weight for _, freedom, weight in others]
     prior = min(sum(freedoms), 4)
-    freedom = prior + count - 1
-    variance, quantile, between = own, special.ndtri(0.975), UNKNOWN
-    if freedom > 0:
+
+    def spread(runs):
+        """Variance, half-width, and what the runs say between them."""
+        freedom = prior + len(runs) - 1
+        if freedom < 1:
+            return own, special.ndtri(0.975) * math.sqrt(own * (1 + 1 / len(runs))), UNKNOWN
         pooled = numpy.average([variance for variance, _, _ in others], weights=freedoms) if others else 0
-        variance = (prior * pooled + ((logs - logs.mean()) ** 2).sum()) / freedom
+        variance = (prior * pooled + ((runs - runs.mean()) ** 2).sum()) / freedom
         # The geometric coefficient of variation, as the log-normal distribution has it.
         shape = math.sqrt(max(0, variance - own))
         between = 100 * stats.lognorm.std(shape) / stats.lognorm.mean(shape) if shape > 0 else 0
-        variance, quantile = max(variance, own), stats.t.ppf(0.975, freedom)
-    half = quantile * math.sqrt(variance * (1 + 1 / count))
-    return {"key": key, "count": count, "noise": noise, "width": width, "others": others, "between": between,
-            "low": math.exp(min(logs.mean() - half, logs.min())), "high": math.exp(max(logs.mean() + half, logs.max()))}
+        half = stats.t.ppf(0.975, max(1.25, freedom)) * math.sqrt(max(variance, own) * (1 + 1 / len(runs)))
+        return variance, half, between
+
+    _, half, between = spread(logs)
+    kept = numpy.array([x for i, x in enumerate(logs) if i % 3 != 1]) if disturbed else logs
+    low = kept.mean() - spread(kept)[1]
+    return {"key": key, "count": count, "noise": noise, "width": width, "others": others, "disturbed": disturbed,
+            "between": between, "low": math.exp(min(low, logs.min())), "high": math.exp(max(logs.mean() + half, logs.max()))}
 
 
 def ratio_case(first, second):
@@ -426,7 +434,8 @@ def cases():
         (71, 1, 0, 0.01, []), (72, 1, 0, 0.01, [[0.0004, 1, 1]]), (73, 1, 0, 0.05, [[0.0004, 8, 0.25]]),
         (74, 2, 0.02, 0, []), (75, 2, 0.1, 0.01, []), (76, 2, 0.1, 0.01, [[0.01, 3, 1], [0.0001, 9, 0.25]]),
         (77, 5, 0.05, 0.002, []), (78, 5, 0.05, 0.2, []), (79, 21, 0.3, 0.01, [[0.0001, 20, 1], [0.02, 2, 0.25]]),
-        (80, 21, 0.3, 0.01, [])])
+        (80, 21, 0.3, 0.01, []), (81, 1, 0, 0.01, [[0.0004, 2, 0.25]]), (82, 9, 0.2, 0.01, [], True),
+        (83, 6, 0.1, 0.01, [[0.01, 3, 1]], True)])
     yield "ratio", (
         ratio_case(*row) for row in [((10.0, 9.9, 10.1), (10.5, 10.4, 10.7)),
                                      ((10.0, 9.0, 10.5), (8.0, 7.9, 8.2)),

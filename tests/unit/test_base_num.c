@@ -74,3 +74,24 @@ Test(base_num, bytes_are_binary_whatever_the_unit_is_called)
         cr_assert_eq(bytes, 7);
     }
 }
+
+Test(base_num, numbers_that_decided_do_not_read_as_their_limit)
+{
+    static const struct {
+        double value, limit;
+        int digits;
+    } cases[] = {{12, 10, 3}, {10, 10, 3}, {10.04, 10, 4}, {0.99996, 1, 5}, {1.0000000001, 1, 11}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        cr_expect_eq(num_digits_apart(cases[i].value, cases[i].limit), cases[i].digits, "%.12g",
+                     cases[i].value);
+        cr_expect_eq(num_digits_apart(cases[i].limit, cases[i].value), cases[i].digits);
+    }
+    char text[NUM_TEXT_BYTES];
+    char limit[NUM_TEXT_BYTES];
+    num_format_bytes_apart((1 << 30) + 4096, 1 << 30, text, limit);
+    cr_expect_str_eq(text, "1073745920 B");
+    cr_expect_str_eq(limit, "1073741824 B");
+    num_format_bytes_apart(2ULL << 30, 1 << 30, text, limit);
+    cr_expect_str_eq(text, "2.00 GiB");
+    cr_expect_str_eq(limit, "1.00 GiB");
+}

@@ -46,7 +46,7 @@ Test(client_client, what_makes_results_wrong_is_a_fault)
     client.recompiles_count = 1;
     expect_fault(&client, "recompile");
     set_up(&client, &cell);
-    client.has_clock_mismatch = true;
+    client.impossible_window_ns = 2;
     expect_fault(&client, "clock_mismatch");
     set_up(&client, &cell);
     client.has_ready = false;

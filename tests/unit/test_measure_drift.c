@@ -62,7 +62,7 @@ Test(measure_drift, a_step_is_drift_beyond_the_limit_only)
     cr_assert(drift.has_drifted);
     cr_assert_float_eq(drift.half_change_percent.value, 5, 0.5);
     struct reasons reasons = {0};
-    drift_add_reasons(&drift, 200, &reasons);
+    drift_add_reason(&drift, &reasons);
     cr_assert_str_eq(reasons.items[0].code, "drift");
     cr_assert(strstr(reasons.items[0].text, "%") != NULL);
 
@@ -71,21 +71,8 @@ Test(measure_drift, a_step_is_drift_beyond_the_limit_only)
     cr_assert_not(drift_of_step(1, 1).has_drifted);
     reasons = (struct reasons){0};
     drift = drift_of_step(1, 1);
-    drift_add_reasons(&drift, 200, &reasons);
+    drift_add_reason(&drift, &reasons);
     cr_assert_eq(reasons.count, 0);
-}
-
-Test(measure_drift, samples_worth_too_few_are_a_reason)
-{
-    double values[100];
-    for (size_t i = 0; i < 100; i++)
-        values[i] = 1 + 0.1 * (double)i;
-    struct drift drift;
-    cr_assert_eq(drift_of(values, 100, 1, &drift, NULL), STATUS_OK);
-    cr_assert(drift.is_correlated);
-    struct reasons reasons = {0};
-    drift_add_reasons(&drift, 100, &reasons);
-    cr_assert_str_eq(reasons.items[reasons.count - 1].code, "correlated");
 }
 
 Test(measure_drift, one_sample_has_no_drift)

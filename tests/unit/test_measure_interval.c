@@ -98,6 +98,21 @@ Test(measure_interval, needs_are_the_published_ones_for_independent_samples)
     }
 }
 
+Test(measure_interval, the_count_that_is_needed_is_where_ranks_begin)
+{
+    static const double quantiles[] = {0.5, 0.1, 0.9};
+    static const double freedoms[] = {INFINITY, 20, 3};
+    for (size_t i = 0; i < ARRAY_COUNT(quantiles) * ARRAY_COUNT(freedoms); i++) {
+        double q = quantiles[i % ARRAY_COUNT(quantiles)];
+        double freedom = freedoms[i / ARRAY_COUNT(quantiles)];
+        double needed = interval_count_needed(q, 0.95, freedom);
+        double low, high;
+        cr_expect_not(interval_ranks(needed * (1 - 1e-9), q, 0.95, freedom, &low, &high));
+        cr_expect(interval_ranks(needed * (1 + 1e-9), q, 0.95, freedom, &low, &high));
+    }
+    cr_expect_float_eq(interval_count_needed(0.5, 0.95, INFINITY), log(0.025) / log(0.5), 1e-12);
+}
+
 Test(measure_interval, ranks_lie_within_the_exact_whole_ones)
 {
     for (size_t n = 6; n < 2000; n += 7) {

@@ -28,10 +28,13 @@ Test(measure_next_run, intervals_agree_with_scipy)
         struct measure_reading runs[MOST];
         size_t count = golden_readings(row, MOST, runs);
         double width = golden_number(row, "width");
+        bool disturbed[MOST] = {false};
+        for (size_t k = 1; k < count && json_is_true(json_object_get(row, "disturbed")); k += 3)
+            disturbed[k] = true;
         for (size_t k = 0; k < count; k++)
             runs[k].median_95 = (struct measure_interval){true, runs[k].median * exp(-width),
                                                           runs[k].median * exp(width)};
-        struct next_run next = next_run_of(runs, count, false, golden_prior(row), 0.95);
+        struct next_run next = next_run_of(runs, disturbed, count, false, golden_prior(row), 0.95);
         cr_assert(next.interval.is_known);
         golden_near(next.interval.low, golden_number(row, "low"), 0, "low");
         golden_near(next.interval.high, golden_number(row, "high"), 0, "high");
@@ -54,18 +57,20 @@ Test(measure_next_run, what_it_rests_on)
 {
     const struct next_run_prior none = {0};
     const struct next_run_prior some = {0.0004, 2};
+    const struct next_run_prior little = {0.0004, 0.5};
     struct measure_reading runs[] = {reading(100, 0.01), reading(103, 0.01)};
     struct measure_reading bare = {.median = 100};
     struct {
         struct next_run next;
         const char *basis;
     } cases[] = {
-        {next_run_of(&bare, 1, false, none, 0.95), NULL},
-        {next_run_of(&bare, 1, false, some, 0.95), "kind"},
-        {next_run_of(runs, 1, true, none, 0.95), "this_run"},
-        {next_run_of(runs, 1, true, some, 0.95), "kind"},
-        {next_run_of(runs, 2, false, some, 0.95), "cell"},
-        {next_run_of(runs, 2, true, none, 0.95), "trials"},
+        {next_run_of(&bare, NULL, 1, false, none, 0.95), NULL},
+        {next_run_of(&bare, NULL, 1, false, some, 0.95), "kind"},
+        {next_run_of(runs, NULL, 1, true, none, 0.95), "this_run"},
+        {next_run_of(runs, NULL, 1, true, some, 0.95), "kind"},
+        {next_run_of(runs, NULL, 1, true, little, 0.95), "this_run"},
+        {next_run_of(runs, NULL, 2, false, some, 0.95), "cell"},
+        {next_run_of(runs, NULL, 2, true, none, 0.95), "trials"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         const char *basis = next_run_basis_name(cases[i].next.basis);
@@ -85,18 +90,32 @@ Test(measure_next_run, every_run_that_was_seen_is_in_it)
     struct measure_reading runs[MOST];
     for (size_t i = 0; i < MOST; i++)
         runs[i] = reading(i == 3 ? 200 : 100, 0.001);
-    struct next_run next = next_run_of(runs, MOST, false, (struct next_run_prior){0}, 0.95);
+    struct next_run next = next_run_of(runs, NULL, MOST, false, (struct next_run_prior){0}, 0.95);
     cr_expect_eq(next.interval.high, 200, "Student's is %g", next.interval.high);
     cr_expect_lt(next.interval.low, 100);
+}
+
+Test(measure_next_run, disturbed_runs_widen_it_upwards_only)
+{
+    struct measure_reading runs[] = {reading(100, 0.001), reading(101, 0.001), reading(99, 0.001),
+                                     reading(100, 0.001), reading(180, 0.001)};
+    const bool disturbed[] = {false, false, false, false, true};
+    const struct next_run_prior none = {0};
+    struct next_run clean = next_run_of(runs, NULL, 4, false, none, 0.95);
+    struct next_run all = next_run_of(runs, NULL, 5, false, none, 0.95);
+    struct next_run told = next_run_of(runs, disturbed, 5, false, none, 0.95);
+    cr_expect_eq(told.interval.low, clean.interval.low);
+    cr_expect_eq(told.interval.high, all.interval.high);
+    cr_expect_lt(all.interval.low, 60, "not told it is as wide downwards");
 }
 
 Test(measure_next_run, a_short_run_is_less_well_known)
 {
     struct measure_reading runs[] = {reading(100, 0.01), reading(101, 0.01), reading(100, 0.01)};
     const struct next_run_prior none = {0};
-    double usual = next_run_of(runs, 3, false, none, 0.95).interval.high;
+    double usual = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
     runs[2] = reading(100, 0.3);
-    double short_one = next_run_of(runs, 3, false, none, 0.95).interval.high;
+    double short_one = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
     cr_expect_gt(short_one, usual * 1.3);
 }
 
@@ -139,7 +158,8 @@ static double coverage(const struct machine *machine, uint64_t key)
         }
         for (size_t i = 1; i + 1 < RUNS_COUNT; i++) {
             size_t first = i + 1 > MOST ? i + 1 - MOST : 0;
-            struct next_run next = next_run_of(runs + first, i + 1 - first, false, none, 0.95);
+            struct next_run next =
+                next_run_of(runs + first, NULL, i + 1 - first, false, none, 0.95);
             double median = runs[i + 1].median;
             held += next.interval.low <= median && median <= next.interval.high;
             count++;

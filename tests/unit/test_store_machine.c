@@ -73,6 +73,10 @@ static void take(struct machine_book *book, const char *into, struct sample samp
     record_set_string(record, FACT_STARTED_AT, now);
     if (sample.id != NULL)
         record_set_string(record, FACT_HISTORY_ID, sample.id);
+    struct reasons reasons = {0};
+    if (strcmp(sample.verdict, "unsteady") == 0)
+        reasons_add(&reasons, "foreign_load", "others took the processors");
+    record_set_reasons(record, FACT_REASONS, &reasons);
     record_set_double(record, FACT_MS_P50, sample.ms);
     record_set_double(record, FACT_MS_P50_LOW, sample.ms - sample.half_ms);
     record_set_double(record, FACT_MS_P50_HIGH, sample.ms + sample.half_ms);
@@ -93,7 +97,9 @@ static void expect_runs(const struct machine_book *book)
     cr_expect_eq(runs[1]->call, machine_call_hash("r2"));
     cr_expect_eq(runs[0]->device, machine_device_hash("h" MACHINE, "cpu", ""));
     cr_expect_eq(runs[0]->kind, machine_kind_hash(runs[0]->device, "native", "infer"));
+    cr_expect_not(runs[0]->is_disturbed);
     cr_assert_eq(machine_book_runs(book, OTHER, 4, runs), 1);
+    cr_expect(runs[0]->is_disturbed, "unsteady by others on the machine");
     cr_expect(isnan(runs[0]->median.ms_low) && isnan(runs[0]->median.ms_high));
     cr_expect_neq(runs[0]->kind, machine_kind_hash(runs[0]->device, "native", "infer"));
     cr_expect_eq(machine_book_runs(book, "none", 4, runs), 0);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
+#include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/render/dry_run.h"
 #include "cli/run_setup.h"
@@ -181,6 +182,8 @@ static struct observe_options observe_options(const struct run *run)
         .foreign_limit_percent = (double)run->setup.options.foreign_load,
         .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
         .machine = run->known.has_history ? &run->known.book : NULL,
+        .target_percent =
+            run->setup.policy.is_target_asked ? run->setup.policy.target_ci_percent : 0,
         .machine_id = run->known.machine_id,
         .run_id = run->context.run_id,
         .program_id = run->program_id,
@@ -331,11 +334,74 @@ static enum exit_code run_sweep(struct run *run)
     return code;
 }
 
+/* What --resume would skip. An interpreter's packages belong to the environment, too; nothing is
+ * started to ask for them, so records of such engines count whatever they were. */
+static enum status find_finished(struct run *run, struct store_index *ret_finished, struct err *err)
+{
+    bool is_python = run->setup.ops != NULL && run->setup.ops->become != NULL;
+    enum status status = context_open(&run->context, run->call, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!is_python)
+        context_identify(&run->context);
+    return index_read(run->setup.out, is_python, ret_finished, err);
+}
+
+static struct compare_call compare_call_of(const struct run *run)
+{
+    const struct run_options *options = &run->setup.options;
+    return (struct compare_call){
+        .base = options->compare_base,
+        .now = run->setup.out,
+        .has_gate = options->gate_percent > 0,
+        .gate_percent = options->gate_percent,
+        /* What --resume skipped is of an earlier run. */
+        .takes_newest_run = !options->can_resume,
+        .comment_id = "run",
+    };
+}
+
+/* A sweep that ended early or measured nothing has its own exit code; else a failed gate comes
+ * first, then cells without a result. */
+static enum exit_code compare_results(const struct run *run, enum exit_code code)
+{
+    const struct compare_call request = compare_call_of(run);
+    if (request.base == NULL || (code != EXIT_CODE_OK && code != EXIT_CODE_SOME_NOT_OK))
+        return code;
+    printf("\n");
+    enum exit_code compared = compare_call_run(run->call, &request);
+    if (compared == EXIT_CODE_IO || compared == EXIT_CODE_GATE_FAILED)
+        return compared;
+    return request.has_gate && compared != EXIT_CODE_OK ? compared : code;
+}
+
+static enum status check_compare(const struct run *run, struct err *err)
+{
+    const struct compare_call request = compare_call_of(run);
+    if (request.base == NULL && request.has_gate)
+        return ERR(err, STATUS_INVALID, "--gate needs --compare BASE");
+    if (request.base != NULL && strcmp(request.base, "-") == 0)
+        return ERR(err, STATUS_INVALID, "--compare reads no standard input; name a file");
+    return request.base != NULL ? compare_call_check(&request, err) : STATUS_OK;
+}
+
 static enum exit_code print_dry_run(struct run *run)
 {
     struct buf out;
+    struct err err = {0};
+    struct store_index finished = {0};
+    bool can_resume = run->setup.options.can_resume;
+    if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
+        return fail(run, STATUS_IO, &err);
+    const struct dry_run dry_run = {
+        .setup = &run->setup,
+        .finished = can_resume ? &finished : NULL,
+        .environment_id = run->context.environment_id,
+        .available_bytes = sysmem_available_bytes(),
+    };
     buf_init(&out, DRY_RUN_BYTES_MAX);
-    dry_run_format(&run->setup, sysmem_available_bytes(), &out);
+    dry_run_format(&dry_run, &out);
+    index_release(&finished);
     return command_print(run->call, &out);
 }
 
@@ -360,6 +426,8 @@ enum exit_code run_command(const struct invocation *call)
     struct err err = {0};
     struct run run = {.call = call};
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
+    if (status == STATUS_OK)
+        status = check_compare(&run, &err);
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         run_setup_release(&run.setup);
@@ -367,7 +435,7 @@ enum exit_code run_command(const struct invocation *call)
     }
     progress_init(&run.progress, progress_style(&options), run.setup.plan.cells_count,
                   options.trials);
-    code = options.is_dry_run ? print_dry_run(&run) : run_sweep(&run);
+    code = options.is_dry_run ? print_dry_run(&run) : compare_results(&run, run_sweep(&run));
     release(&run);
     return code;
 }

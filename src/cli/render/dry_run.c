@@ -17,23 +17,41 @@ struct outlook {
     char reason[ERR_TEXT_BYTES]; /* why not */
     uint64_t memory_bytes;       /* 0 = unknown */
     struct engine_device device;
-    uint64_t time_ns; /* 0 = unknown */
+    uint64_t time_ns; /* of warm-up and measuring, a trial; 0 = unknown */
     bool is_time_cap; /* time_ns is the most, not an estimate */
+    uint64_t trials_left;
 };
+
+static uint64_t in_ns(double ns)
+{
+    return ns > 0 && ns < 1e18 ? (uint64_t)ns : 0;
+}
+
+/* Time that is bounded holds from the second step on, to the end of the step that is under way. */
+#define STEPS_BESIDE_LIMIT 2
 
 static void estimate_time(const struct run_setup *setup, double step_ns, struct outlook *outlook)
 {
     const struct measure_policy *policy = &setup->policy;
+    double warmup_steps = policy->is_warmup_auto ? 0 : (double)policy->warmup_steps;
     if (policy->steps_exact == 0) {
         outlook->is_time_cap = true;
-        outlook->time_ns = policy->time_max_ns;
-        if (policy->is_warmup_auto)
-            outlook->time_ns += policy->warmup_time_max_ns;
+        outlook->time_ns =
+            policy->time_max_ns + in_ns(step_ns * (warmup_steps + STEPS_BESIDE_LIMIT));
         return;
     }
-    double steps = (double)policy->steps_exact + (double)policy->warmup_steps;
-    double time_ns = step_ns * steps;
-    outlook->time_ns = time_ns > 0 && time_ns < 1e18 ? (uint64_t)time_ns : 0;
+    outlook->time_ns = in_ns(step_ns * ((double)policy->steps_exact + warmup_steps));
+}
+
+/* The trials that --resume leaves to do. */
+static uint64_t trials_left(const struct dry_run *dry_run, const char *id)
+{
+    uint64_t left = 0;
+    for (uint64_t trial = 0; trial < dry_run->setup->options.trials; trial++)
+        left += dry_run->finished == NULL ||
+                index_find(dry_run->finished, id, dry_run->setup->policy_id, trial,
+                           dry_run->environment_id) == NULL;
+    return left;
 }
 
 static void look_ahead(const struct run_setup *setup, const struct cell *cell,
@@ -42,20 +60,19 @@ static void look_ahead(const struct run_setup *setup, const struct cell *cell,
     *outlook = (struct outlook){.is_supported = true};
     double step_ns = 0;
     /* What only a worker can say is unknown here: nothing is started. */
-    if (setup->ops != NULL && setup->ops->supports != NULL) {
-        struct err why = {0};
-        if (setup->ops->supports(cell, &why) != STATUS_OK) {
-            outlook->is_supported = false;
-            (void)snprintf(outlook->reason, sizeof(outlook->reason), "%s", why.text);
-            return;
-        }
-        struct engine_prediction prediction = {0};
-        if (setup->ops->predict != NULL &&
-            setup->ops->predict(cell, &prediction, NULL) == STATUS_OK) {
-            if (prediction.memory.is_known)
-                outlook->memory_bytes = prediction.memory.total_bytes;
-            step_ns = prediction.step_ns_estimate;
-        }
+    struct err why = {0};
+    if (setup->ops != NULL && setup->ops->supports != NULL &&
+        setup->ops->supports(cell, &why) != STATUS_OK) {
+        outlook->is_supported = false;
+        (void)snprintf(outlook->reason, sizeof(outlook->reason), "%s", why.text);
+        return;
+    }
+    struct engine_prediction prediction = {0};
+    if (setup->ops != NULL && setup->ops->predict != NULL &&
+        setup->ops->predict(cell, &prediction, NULL) == STATUS_OK) {
+        if (prediction.memory.is_known)
+            outlook->memory_bytes = prediction.memory.total_bytes;
+        step_ns = prediction.step_ns_estimate;
     }
     if (engine_device_of(setup->ops, cell, &outlook->device, NULL) != STATUS_OK)
         outlook->device = (struct engine_device){0};
@@ -85,21 +102,26 @@ static void format_time(const struct outlook *outlook, char text[NUM_TEXT_BYTES]
     (void)snprintf(text, NUM_TEXT_BYTES, "%s%.24s", outlook->is_time_cap ? "<= " : "~ ", duration);
 }
 
-static void append_cell(const struct run_setup *setup, size_t index, uint64_t available_bytes,
-                        struct outlook *outlook, struct buf *out)
+static void append_cell(const struct dry_run *dry_run, size_t index, struct outlook *outlook,
+                        struct buf *out)
 {
-    const struct cell *cell = &setup->plan.cells[index];
+    const struct cell *cell = &dry_run->setup->plan.cells[index];
     char id[HASH_ID_BYTES], memory[NUM_TEXT_BYTES], time[NUM_TEXT_BYTES];
-    look_ahead(setup, cell, outlook);
+    look_ahead(dry_run->setup, cell, outlook);
     cell_id(cell, id);
+    outlook->trials_left = trials_left(dry_run, id);
     (void)snprintf(memory, sizeof(memory), "unknown");
     if (outlook->memory_bytes > 0)
         num_format_bytes(outlook->memory_bytes, memory);
     format_time(outlook, time);
+    bool is_finished = outlook->trials_left == 0;
     buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
                 index + 1, id, cell->framework, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size, memory,
-                fits_text(outlook, available_bytes), outlook->is_supported ? time : "-");
+                fits_text(outlook, dry_run->available_bytes),
+                is_finished             ? "finished"
+                : outlook->is_supported ? time
+                                        : "-");
     if (!outlook->is_supported)
         buf_appendf(out, "       %s\n", outlook->reason);
 }
@@ -129,42 +151,71 @@ static void append_order(const struct run_setup *setup, struct buf *out)
     free(order);
 }
 
-void dry_run_format(const struct run_setup *setup, uint64_t available_bytes, struct buf *out)
+static void append_rule(const struct run_setup *setup, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     const struct cell *first = &setup->plan.cells[0];
     buf_appendf(out, "%s on %s; stop ", first->model.name, first->device);
     if (setup->policy.steps_exact > 0) {
         buf_appendf(out, "after exactly %" PRIu64 " steps\n\n", setup->policy.steps_exact);
-    } else {
-        num_format_duration(setup->policy.time_max_ns, text);
-        buf_appendf(out, "within %g %% or after %s\n\n", setup->policy.target_ci_percent, text);
+        return;
     }
-    buf_appendf(out, "%5s  %-16s  %-15s  %-6s  %-9s  %7s  %7s  %10s  %-11s  %s\n", "cell", "id",
-                "engine", "mode", "precision", "seq", "batch", "memory", "fits", "time");
-    struct outlook total = {0};
-    bool is_time_known = true;
-    for (size_t i = 0; i < setup->plan.cells_count; i++) {
-        struct outlook outlook;
-        append_cell(setup, i, available_bytes, &outlook, out);
-        if (!outlook.is_supported)
-            continue;
-        total.time_ns += outlook.time_ns * setup->options.trials;
-        total.is_time_cap |= outlook.is_time_cap;
-        is_time_known &= outlook.time_ns > 0;
-    }
-    buf_appendf(out, "\n%zu cells", setup->plan.cells_count);
+    num_format_duration(setup->policy.time_max_ns, text);
+    buf_appendf(out, "within %g %% or after %s\n\n", setup->policy.target_ci_percent, text);
+}
+
+/* Of the trials that are left. */
+struct total {
+    uint64_t trials_left, trials_count;
+    uint64_t time_ns;
+    bool is_time_known, is_time_cap;
+};
+
+static void append_total(const struct dry_run *dry_run, const struct total *total, struct buf *out)
+{
+    char text[NUM_TEXT_BYTES];
+    const struct run_setup *setup = dry_run->setup;
+    struct outlook time = {.time_ns = total->is_time_known ? total->time_ns : 0,
+                           .is_time_cap = total->is_time_cap};
+    size_t cells_count = setup->plan.cells_count;
+    buf_appendf(out, "\n%zu cell%s", cells_count, cells_count == 1 ? "" : "s");
     if (setup->options.trials > 1)
         buf_appendf(out, " x %" PRIu64 " trials", setup->options.trials);
-    if (!is_time_known)
-        total.time_ns = 0;
-    format_time(&total, text);
-    buf_appendf(out, ", time %s", text);
-    if (available_bytes > 0) {
-        num_format_bytes(available_bytes, text);
+    if (total->trials_left < total->trials_count)
+        buf_appendf(out, ", %" PRIu64 " of %" PRIu64 " finished (--resume)",
+                    total->trials_count - total->trials_left, total->trials_count);
+    if (total->trials_left > 0) {
+        format_time(&time, text);
+        buf_appendf(out, ", time %s, and what starting%s takes", text,
+                    setup->ops != NULL && setup->ops->become != NULL ? ", loading and compiling"
+                                                                     : " and loading");
+    }
+    if (dry_run->available_bytes > 0) {
+        num_format_bytes(dry_run->available_bytes, text);
         buf_appendf(out, ", memory available %s", text);
     }
     buf_append_char(out, '\n');
+}
+
+void dry_run_format(const struct dry_run *dry_run, struct buf *out)
+{
+    const struct run_setup *setup = dry_run->setup;
+    append_rule(setup, out);
+    buf_appendf(out, "%5s  %-16s  %-15s  %-6s  %-9s  %7s  %7s  %10s  %-11s  %s\n", "cell", "id",
+                "engine", "mode", "precision", "seq", "batch", "memory", "fits", "time");
+    struct total total = {.is_time_known = true};
+    for (size_t i = 0; i < setup->plan.cells_count; i++) {
+        struct outlook outlook;
+        append_cell(dry_run, i, &outlook, out);
+        total.trials_left += outlook.trials_left;
+        total.trials_count += setup->options.trials;
+        if (!outlook.is_supported || outlook.trials_left == 0)
+            continue;
+        total.time_ns += outlook.time_ns * outlook.trials_left;
+        total.is_time_cap |= outlook.is_time_cap;
+        total.is_time_known &= outlook.time_ns > 0;
+    }
+    append_total(dry_run, &total, out);
     append_order(setup, out);
     buf_append_text(out, "Dry run: nothing was started or written.\n");
 }

@@ -4,11 +4,20 @@
 
 #include "base/buf.h"
 #include "cli/run_setup.h"
+#include "store/index.h"
 
 #define DRY_RUN_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
+/* What a dry run goes by. */
+struct dry_run {
+    const struct run_setup *setup;      /* borrowed, as are the next two */
+    const struct store_index *finished; /* what --resume would skip; NULL: nothing */
+    const char *environment_id;         /* under which those are */
+    uint64_t available_bytes;           /* memory of the host; 0 = not known */
+};
+
 /* A line a cell: index, id, shape, the engine's own prediction of memory and time, and whether it
- * would fit into `available_bytes` (0 = not known). */
-void dry_run_format(const struct run_setup *setup, uint64_t available_bytes, struct buf *out);
+ * would fit; and what all of it would take. */
+void dry_run_format(const struct dry_run *dry_run, struct buf *out);
 
 #endif

@@ -71,6 +71,10 @@ static uint64_t sweep_remaining_ns(const struct progress *progress)
 static void append_results(const struct progress *progress, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
+    if (progress->phase == EVENT_WARMUP) {
+        num_format_duration(clock_now_ns() - progress->warmup_begin_ns, text);
+        buf_appendf(out, ", steps %" PRIu64 ", %s", progress->warmup_steps_count, text);
+    }
     if (progress->samples_count > 0) {
         buf_appendf(out, ", samples %" PRIu64 ", ms_p50 %.4g", progress->samples_count,
                     progress->median_ns / NS_PER_MS);
@@ -153,6 +157,7 @@ static void on_cell_started(void *context, const struct cell *cell, uint32_t tri
     progress->trial = trial;
     progress->phase = EVENT_STARTING;
     progress->cell_begin_ns = clock_now_ns();
+    progress->warmup_steps_count = 0;
     progress->steps_count = 0;
     progress->samples_count = 0;
     progress->median_ns = 0;
@@ -173,6 +178,8 @@ static void on_phase_changed(void *context, enum event_phase phase)
 {
     struct progress *progress = context;
     progress->phase = phase;
+    if (phase == EVENT_WARMUP && progress->warmup_steps_count == 0)
+        progress->warmup_begin_ns = clock_now_ns();
     refresh(progress);
 }
 
@@ -191,6 +198,7 @@ static void on_block_done(void *context, const struct measure_state *state)
     /* Blocks can be as short as a system call: this must cost nothing between redraws. */
     uint64_t now_ns = clock_now_ns();
     bool is_due = now_ns - progress->figures_ns >= REDRAW_INTERVAL_NS;
+    progress->warmup_steps_count = state->warmup_steps_done;
     progress->samples_count = state->steady.count;
     progress->steps_count = state->steady_steps_done;
     if (is_due && state->steady.count > 0 && state->steady_ns > 0) {

@@ -29,6 +29,8 @@ struct progress {
     uint32_t trial;
     enum event_phase phase;
     uint64_t cell_begin_ns;
+    uint64_t warmup_begin_ns;
+    uint64_t warmup_steps_count;
     /* of its measuring so far */
     uint64_t steps_count;
     uint64_t samples_count;

@@ -236,11 +236,15 @@ def format_bytes(count):
     raise AssertionError
 
 
+def format_apart(count, limit):
+    """Two that decided by their difference: in plain bytes where they would read the same."""
+    texts = format_bytes(count), format_bytes(limit)
+    return texts if count == limit or texts[0] != texts[1] else (f"{count} B", f"{limit} B")
+
+
 def host_oom(what, needed_bytes, available_bytes):
-    text = (
-        f"{what} needs at least {format_bytes(needed_bytes)} of host memory and "
-        f"{format_bytes(available_bytes)} can be used"
-    )
+    needed, available = format_apart(needed_bytes, available_bytes)
+    text = f"{what} needs at least {needed} of host memory and {available} can be used"
     return WorkerError("oom", text, needed_bytes, available_bytes, "host")
 
 

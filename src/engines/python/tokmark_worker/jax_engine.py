@@ -255,7 +255,16 @@ class JaxEngine:
             "notes": "; ".join(self._notes(program)),
             "model_config": source.config,
             "model_chosen": source.chosen,
+            "device_name": self._device_name(),
         }
+
+    def _device_name(self):
+        """"NVIDIA H200, cuda 13000"; None on the CPU."""
+        device = self._device
+        if device.platform == "cpu":
+            return None
+        version = str(device.client.platform_version).strip().splitlines()
+        return f"{device.device_kind}, {version[-1]}" if version else device.device_kind
 
     def _compute_name(self, program):
         """As traced; and where XLA has made other matmuls of it, as those."""

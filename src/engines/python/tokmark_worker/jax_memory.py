@@ -4,7 +4,7 @@ import jax
 
 from . import host_memory, nvml
 from .cell_memory import describe_cell, require_host
-from .errors import WorkerError, asked_bytes, format_bytes, is_memory_error
+from .errors import WorkerError, asked_bytes, format_apart, format_bytes, is_memory_error
 
 
 def tree_bytes(tree):
@@ -60,10 +60,11 @@ def require_device(cell, what, needed_bytes, device):
         return
     available = limit - stats.get("bytes_in_use", 0)
     if needed_bytes > available:
+        needed, free = format_apart(needed_bytes, available)
         raise WorkerError(
             "oom",
-            f"{what} needs at least {format_bytes(needed_bytes)} of device memory and "
-            f"{format_bytes(available)} of the {format_bytes(limit)} that JAX may take are free",
+            f"{what} needs at least {needed} of device memory and "
+            f"{free} of the {format_bytes(limit)} that JAX may take are free",
             needed_bytes,
             available,
             "device",

@@ -60,6 +60,7 @@ REPLIES = {
         "dtype_buffers": "text 512, cut",
         "dtype_kept": "text 512, cut",
         "framework_settings": "text 512, cut",
+        "device_name": "text 512, cut",
     },
     "block": {
         "loss": "number",

@@ -266,7 +266,16 @@ class TorchEngine:
             "notes": self._notes_text(),
             "model_config": source.config,
             "model_chosen": source.chosen,
+            "device_name": self._device_name(),
         }
+
+    def _device_name(self):
+        """"NVIDIA H100 80GB HBM3, driver for CUDA 12.8"; None on the CPU."""
+        if self._device.type != "cuda":
+            return None
+        number = torch._C._cuda_getDriverVersion() if torch.version.cuda else 0
+        driver = f", driver for CUDA {number // 1000}.{number % 1000 // 10}" if number else ""
+        return torch.cuda.get_device_name(self._device) + driver
 
     def _forward_text(self):
         return self._steps.call_text() if self._cell.mode == "decode" else self._caller.text()

@@ -1,0 +1,39 @@
+/* measure/precision.h - how well a measured median is known, in words. Pure. */
+#ifndef MEASURE_PRECISION_H
+#define MEASURE_PRECISION_H
+
+#include "measure/interval.h"
+#include "spec/verdict.h"
+
+/* A median that is known no better than this is worth a warning, where nobody asked for a
+ * precision.
+ */
+#define PRECISION_WIDE_PERCENT 5.0
+
+/* Reason codes. */
+#define PRECISION_TARGET_NOT_MET "target_ci_not_met"
+#define PRECISION_IMPRECISE      "imprecise"
+#define PRECISION_CORRELATED     "correlated"
+
+/* The median of so many samples. */
+struct precision {
+    size_t samples_count;
+    double median_ns;
+    struct measure_interval median_95;
+    double effective_count;
+    double needed_count; /* of effective ones, for an interval */
+};
+
+/* The wider side of the interval in % of the median; infinite without one. */
+double precision_percent(const struct precision *precision);
+/* Adds `target_ci_not_met`, where precision_percent() is over the target after measuring for
+ * measured_ns. */
+void precision_add_target(const struct precision *precision, uint64_t measured_ns,
+                          double target_percent, struct reasons *reasons);
+/* Adds `imprecise` where the interval is wide, or where there are too few samples for one. What
+ * precision_add_correlated() says is left to it. */
+void precision_add_imprecise(const struct precision *precision, struct reasons *reasons);
+/* Adds `correlated` where there are samples enough and still no interval. */
+void precision_add_correlated(const struct precision *precision, struct reasons *reasons);
+
+#endif
