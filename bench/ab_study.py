@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Does `tokmark ab` say what is true on this machine, while other cores are loaded on and off?
 
-usage: bench/ab_study.py aa|effect|truth|table [--runs 40] [--out _ab_study.jsonl] [--max-time 10s] [--seed 1]
+usage: bench/ab_study.py aa|effect|large|truth|table [--runs 40] [--out _ab_study.jsonl] [--max-time 60s] [--seed 1]
                          [--binary build/tokmark] [--threads 1] [--no-load] [--ignore-noise] [--lock FILE]
-                         [--starts 5]
+                         [--starts 20] [--for 60]
 
   aa      N comparisons of a cell with itself: FASTER and SLOWER are false.
   effect  N comparisons where B's model has 103 layers for A's 100 and all else is alike: SLOWER is true.
+  large   the same with 120 layers.
   truth   what those layers are in time (a little under 3 %: not all of a step is layers): one long comparison without load.
   table   only the table of what the file holds.
 
 Load: a busy loop a core less one, stopped and let go on at random (seeded, every 0.5 to 4 s); ended by its id, and
 by itself when this script is gone. Every run is a line of the file as soon as it is over; a call goes on where the
-file ends. Prints a Markdown table. --ignore-noise: as if `tokmark noise` had stored nothing. --lock FILE: held during each run,
+file ends. --for: no run is begun after so many seconds, to do a study in pieces. Prints a Markdown table. --ignore-noise: as if `tokmark noise` had stored nothing. --lock FILE: held during each run,
 for other measurements in the pauses (bench/repeats.py).
 """
 import argparse
@@ -32,7 +33,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Steps of some ms, so that a block's median is over several; layers so small that all of them are in the cache.
 CELL = ["--engine", "native", "--model", "gpt2-124m", "--set", "dim=32", "--set", "heads_count=2", "--set",
         "ffn_hidden=64", "--set", "vocab_size=256", "--mode", "infer", "--seq", "8", "--batch", "4"]
-PARTS = ("aa", "effect", "truth")
+LAYERS = {"aa": 100, "effect": 103, "large": 120, "truth": 103}
+PARTS = tuple(LAYERS)
 TRUTH_ROUNDS = 100
 LET_OTHERS_S = 0.5  # who waits for the lock would else find it taken again
 # Also gone with this script when that is killed while the loop is stopped.
@@ -72,8 +74,8 @@ class Load:
 
 def compare(options, part, index):
     """One run as a line of the study."""
-    a, b = "--set layers_count=100", f"--set layers_count={100 if part == 'aa' else 103}"
-    length = ["--rounds", str(TRUTH_ROUNDS)] if part == "truth" else ["--max-time", options.max_time]
+    a, b = "--set layers_count=100", f"--set layers_count={LAYERS[part]}"
+    length = ["--rounds", str(TRUTH_ROUNDS), "--starts", "5"] if part == "truth" else ["--max-time", options.max_time, "--starts", str(options.starts)]
     env = dict(os.environ)
     with tempfile.TemporaryDirectory() as out:
         if options.ignore_noise:
@@ -82,7 +84,7 @@ def compare(options, part, index):
         load = Load(f"{options.seed} {part} {index}", is_loaded)
         begin = time.monotonic()
         try:
-            done = subprocess.run([options.binary, "ab", "--foreign-load", "off", *CELL, "--threads", str(options.threads), "--starts", str(options.starts), "--a", a, "--b", b,
+            done = subprocess.run([options.binary, "ab", "--foreign-load", "off", *CELL, "--threads", str(options.threads), "--a", a, "--b", b,
                                    *length, "--out", out, "--quiet"], env=env, check=False, text=True,
                                   capture_output=True)
         finally:
@@ -92,7 +94,7 @@ def compare(options, part, index):
             sys.exit(f"tokmark ab: exit {done.returncode}\n{done.stdout}{done.stderr}")
         with open(os.path.join(out, "ab_results.jsonl"), encoding="utf-8") as file:
             line = json.loads(file.readlines()[-1])
-    kept = ("outcome ratio_percent ratio_percent_low ratio_percent_high starts start_spread_percent rounds effective_rounds steps_per_block "
+    kept = ("outcome ratio_percent ratio_percent_low ratio_percent_high starts starts_planned start_spread_percent looks prepare_ms rounds effective_rounds steps_per_block "
             "threshold_percent noise_floor_percent measured_ms environment_id").split()
     return {"part": part, "index": index, "seed": options.seed, "loaded": is_loaded, "wall_s": round(wall_s, 2),
             "load_on_share": round(load.on_s / wall_s, 3), "a_ms": line["a"]["ms_p50"], "b_ms": line["b"]["ms_p50"],
@@ -108,7 +110,7 @@ def read(path):
 
 def print_table(lines):
     print("| part | runs | FASTER | SLOWER | SAME | UNDECIDED | B/A %, median [least, greatest] | half-width %, median | "
-          "starts, median | spread between starts %, median | rounds, median | s a run | load on |")
+          "starts, median [most] | spread between starts %, median | rounds, median | s a run, median [most] | load on |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for part in PARTS:
         rows = [line for line in lines if line["part"] == part]
@@ -122,9 +124,9 @@ def print_table(lines):
         spreads = [row["start_spread_percent"] for row in rows if row["start_spread_percent"] is not None] or [float("nan")]
         print(f"| {part} | {len(rows)} | {said['faster']} | {said['slower']} | {said['same']} | {said['undecided']} | "
               f"{statistics.median(ratios):+.2f} [{min(ratios):+.2f}, {max(ratios):+.2f}] | "
-              f"{statistics.median(widths):.2f} | {statistics.median(row['starts'] for row in rows):g} | "
+              f"{statistics.median(widths):.2f} | {statistics.median(row['starts'] for row in rows):g} [{max(row['starts'] for row in rows)}] | "
               f"{statistics.median(spreads):.2f} | {statistics.median(row['rounds'] for row in rows):g} | "
-              f"{statistics.median(row['wall_s'] for row in rows):.1f} | "
+              f"{statistics.median(row['wall_s'] for row in rows):.1f} [{max(row['wall_s'] for row in rows):.1f}] | "
               f"{statistics.mean(row['load_on_share'] for row in rows):.0%} |")
 
 
@@ -133,20 +135,24 @@ def main():
     parser.add_argument("part", choices=[*PARTS, "table"])
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--out", default="_ab_study.jsonl")
-    parser.add_argument("--max-time", default="10s")
+    parser.add_argument("--max-time", default="60s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--binary", default=os.path.join(ROOT, "build", "tokmark"))
     parser.add_argument("--no-load", action="store_true")
     parser.add_argument("--ignore-noise", action="store_true")
     parser.add_argument("--lock")
-    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--for", type=float, default=float("inf"), dest="seconds")
     options = parser.parse_args()
     runs = 0 if options.part == "table" else 1 if options.part == "truth" else options.runs
     there = {(line["part"], line["index"]) for line in read(options.out)}
+    end = time.monotonic() + options.seconds
     for index in range(runs):
         if (options.part, index) in there:
             continue
+        if time.monotonic() >= end:
+            break
         with open(options.lock, "a", encoding="ascii") if options.lock else tempfile.TemporaryFile() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             line = compare(options, options.part, index)

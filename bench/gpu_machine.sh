@@ -7,6 +7,7 @@
 #   bench/gpu_machine.sh jax jaxbare   the same for JAX: a sweep of the 971 M model; the worker beside a bare loop
 #   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, interleaved
 #   bench/gpu_machine.sh answer   time to answer: 2000 steps beside stopping by precision
+#   bench/gpu_machine.sh ab_compile   torch.compile off against default in one `tokmark ab` of 20 s: decided in its time?
 #   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
 set -u
 cd "$(dirname "$0")/.."
@@ -55,6 +56,20 @@ for part in "$@"; do
         cat "$OUT"/_answer/*/bench_results.jsonl >"$OUT/answer.jsonl"
         rm -rf "$OUT/_answer"
         ;;
+    ab_compile)
+        # The whole may take the first start's preparing (compiling twice the model's layers) and 40 s.
+        begin=$(date +%s)
+        "$program/tokmark" ab --engine pytorch --b '--compile default' --model "${MODEL:-superintelligence-1b}" --device cuda:0 --precision bf16 \
+            --mode "${MODE:-infer}" --seq 512 --batch 8 --max-time 20s --out "$OUT/_ab"
+        echo "exit code $?, $(($(date +%s) - begin)) s"
+        cp "$OUT/_ab/ab_results.jsonl" "$OUT/ab_compile.jsonl"
+        "$python" -c "
+import json, sys
+for line in map(json.loads, open(sys.argv[1])):
+    print(*[line[key] for key in 'outcome ratio_percent ratio_percent_low ratio_percent_high starts starts_planned rounds measured_ms prepare_ms total_ms'.split()])
+" "$OUT/ab_compile.jsonl"
+        rm -rf "$OUT/_ab"
+        ;;
     peak)
         "$python" bench/pytorch_bare.py --no-moe --steps 5 --rounds 1 --modes train
         ;;
@@ -65,7 +80,7 @@ for part in "$@"; do
         "$program/tokmark" check --engines native,pytorch,jax --device pytorch=cuda:0 jax=cuda:0 --precision fp32 bf16 --out "$OUT/check"
         ;;
     *)
-        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, compiled, experts, peak, jax, jaxbare, table, answer, check" >&2
+        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, compiled, experts, peak, jax, jaxbare, table, answer, ab_compile, check" >&2
         exit 2
         ;;
     esac

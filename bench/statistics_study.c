@@ -3,7 +3,7 @@
  *
  *     build/bench/statistics_study [PART [SERIES [SEED]]]
  *
- * PART is intervals, warmup, stop, compare, starts, next, gate, interference or all; SERIES
+ * PART is intervals, warmup, stop, compare, drift, starts, next, gate, interference or all; SERIES
  * made-up series a cell of a table (default 2000), from SEED. Same seed, same tables.
  */
 #include "statistics_study.h"
@@ -178,10 +178,10 @@ void study_intervals(const struct study_options *options)
 static const struct {
     const char *name;
     void (*run)(const struct study_options *options);
-} parts[] = {{"intervals", study_intervals}, {"warmup", study_warmup},
-             {"stop", study_stop},           {"compare", study_compare},
-             {"starts", study_starts},       {"next", study_next_run},
-             {"gate", study_gate},           {"interference", study_interference}};
+} parts[] = {
+    {"intervals", study_intervals}, {"warmup", study_warmup}, {"stop", study_stop},
+    {"compare", study_compare},     {"drift", study_drift},   {"starts", study_starts},
+    {"next", study_next_run},       {"gate", study_gate},     {"interference", study_interference}};
 
 int main(int argc, char **argv)
 {
@@ -201,9 +201,10 @@ int main(int argc, char **argv)
         (void)fflush(stdout);
     }
     if (!is_known || options.series_count == 0) {
-        (void)fprintf(
-            stderr, "usage: statistics_study [intervals|warmup|stop|compare|starts|next|gate|all] "
-                    "[SERIES [SEED]]\n");
+        (void)fprintf(stderr,
+                      "usage: statistics_study "
+                      "[intervals|warmup|stop|compare|drift|starts|next|gate|interference|all] "
+                      "[SERIES [SEED]]\n");
         return 2;
     }
     return 0;

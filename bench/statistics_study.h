@@ -15,6 +15,7 @@ void study_intervals(const struct study_options *options);
 void study_warmup(const struct study_options *options);
 void study_stop(const struct study_options *options);
 void study_compare(const struct study_options *options);
+void study_drift(const struct study_options *options);
 void study_starts(const struct study_options *options);
 void study_next_run(const struct study_options *options);
 void study_gate(const struct study_options *options);

@@ -1,26 +1,21 @@
 /* What a comparison of two sides in interleaved rounds decides, with no difference and with one, in
- * one start and in several; and how often drift is seen where there is none and where there is
- * some. */
+ * one start and in several: by measure/sequence.c, with made-up times. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "measure/compare.h"
-#include "measure/drift.h"
+#include "measure/sequence.h"
 #include "statistics_study.h"
 #include "study_series.h"
 
-#define ROUNDS_MAX  200
+#define ROUND_S     0.02
+#define ROUNDS_MAX  300  /* of a single start */
+#define ROUNDS_ROOM 3000 /* 60 s of them */
 #define THRESHOLD   0.01
-#define CONFIDENCE  0.95
 #define OUTCOMES    4
-#define SAMPLES_MAX 1000
-#define STARTS_MIN  5
-#define STARTS_MAX  10    /* as many as --max-time has room for, at least */
-#define START_SD    0.001 /* of a start's median: what its rounds leave open */
 
 struct machine {
     const char *name;
@@ -43,7 +38,8 @@ static const struct machine machines[] = {
     {"1 % noise, load of 50 % on and off (0.99)", 0.01, 0,    0,   0,   0.5, 0.99, 0},
     {"1 % noise, load (0.99) that hits B 5 % more", 0.01, 0,  0,   0,   0.5, 0.99, 0.05},
 };
-static const double effects[] = {0, 0.005, 0.01, 0.02, 0.03};
+static const double round_effects[] = {0, 0.005, 0.01, 0.02, 0.03};
+static const double start_effects[] = {0, 0.01, 0.02, 0.03, 0.08, 0.2};
 /* clang-format on */
 
 struct world {
@@ -80,201 +76,201 @@ static double next_round(struct world *world, size_t round, double effect)
     return compare_round(blocks[0], blocks[3], blocks[1], blocks[2]);
 }
 
-struct compare_tally {
+struct tally {
     size_t outcomes[OUTCOMES];
     size_t covered;
     size_t known;
     double rounds_sum;
+    double starts_sum;
+    double seconds_sum;
+    size_t early_count; /* over within a fifth of the time */
 };
 
-/* Rounds until two looks in a row are precise, or to the cap. */
-static void study_pair(struct world *world, double effect, struct compare_tally *tally)
+static struct sequence_rule rule_of(size_t starts_max, double max_time_s)
 {
-    const struct compare_limits limits = {log1p(THRESHOLD), 0};
-    double rounds[ROUNDS_MAX];
-    struct compare_result result = {0};
-    size_t precise = 0;
-    size_t count = 0;
-    for (size_t look = compare_look_after(0); precise < 2 && count < ROUNDS_MAX;
-         look = compare_look_after(look)) {
-        size_t end = look < ROUNDS_MAX ? look : ROUNDS_MAX;
-        for (; count < end; count++)
-            rounds[count] = next_round(world, count, effect);
-        if (compare_rounds(rounds, count, &limits, CONFIDENCE, &result, NULL) != STATUS_OK)
-            exit(1);
-        precise = result.is_precise ? precise + 1 : 0;
-    }
-    tally->outcomes[result.outcome]++;
-    tally->rounds_sum += (double)count;
-    tally->known += result.log_ratio_ci.is_known;
-    double truth = log1p(effect);
-    tally->covered += result.log_ratio_ci.is_known && result.log_ratio_ci.low <= truth &&
-                      truth <= result.log_ratio_ci.high;
+    return (struct sequence_rule){
+        .starts_max = starts_max,
+        .time_max_ns = (uint64_t)(max_time_s * (double)NS_PER_S),
+        .limits = {.threshold = log1p(THRESHOLD)},
+        .prior = compare_prior_built_in(),
+    };
 }
 
-static void study_outcomes(const struct study_options *options)
+/* A start as drive/pair.c runs it: to two precise looks in a row or the end of its time, with looks
+ * at what it says in the first. */
+static void run_start(struct world *world, double effect, struct sequence *sequence)
 {
-    printf("\nSide by side, threshold 1 %%, at most %d rounds: %% FASTER / SLOWER / SAME / "
-           "UNDECIDED, coverage of the interval in %%, @ mean rounds\n\n| machine |",
-           ROUNDS_MAX);
-    for (size_t e = 0; e < ARRAY_COUNT(effects); e++)
+    double rounds[ROUNDS_ROOM];
+    size_t most = (size_t)((double)sequence_start_time_ns(sequence) / (ROUND_S * (double)NS_PER_S));
+    size_t precise = 0;
+    size_t count = 0;
+    size_t next_look = compare_look_after(0);
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && precise < 2 && count < most && count < ARRAY_COUNT(rounds)) {
+        rounds[count] = next_round(world, count, effect);
+        count++;
+        if (sequence_is_early_look(sequence, count))
+            status = sequence_look_early(sequence, rounds, count, NULL);
+        if (sequence->end == SEQUENCE_DECIDED)
+            break;
+        if (status != STATUS_OK || count != next_look)
+            continue;
+        struct compare_result result = {0};
+        status = compare_rounds(rounds, count, &sequence->rule.limits, 1 - SEQUENCE_ERROR, &result,
+                                NULL);
+        precise = result.is_precise ? precise + 1 : 0;
+        next_look = compare_look_after(count);
+    }
+    double seconds = ROUND_S * (double)count;
+    if (status == STATUS_OK && sequence->end == SEQUENCE_DECIDED)
+        sequence->measured_ns = (uint64_t)(seconds * (double)NS_PER_S);
+    else if (status == STATUS_OK)
+        status = sequence_add_start(sequence, rounds, count, (uint64_t)(seconds * (double)NS_PER_S),
+                                    NULL);
+    if (status != STATUS_OK)
+        exit(1);
+}
+
+static void take(const struct sequence *sequence, double effect, struct tally *tally)
+{
+    const struct sequence_look *last = sequence_result(sequence);
+    double truth = log1p(effect);
+    double limit_s = (double)sequence->rule.time_max_ns / (double)NS_PER_S;
+    double seconds =
+        (double)(sequence->measured_ns + sequence->first_prepare_ns + sequence->later_prepare_ns) /
+        (double)NS_PER_S;
+    tally->outcomes[last->outcome]++;
+    tally->known += last->log_ratio_ci.is_known;
+    tally->covered += last->log_ratio_ci.is_known && last->log_ratio_ci.low <= truth &&
+                      truth <= last->log_ratio_ci.high;
+    tally->rounds_sum += (double)sequence->rounds_count;
+    tally->starts_sum += (double)sequence->starts_count;
+    tally->seconds_sum += seconds;
+    tally->early_count += last->outcome != COMPARE_UNDECIDED && seconds <= limit_s / 5;
+}
+
+static void print_outcomes(const struct tally *tally, double scale)
+{
+    printf(" %.1f / %.1f / %.1f / %.1f, %.1f", scale * (double)tally->outcomes[COMPARE_FASTER],
+           scale * (double)tally->outcomes[COMPARE_SLOWER],
+           scale * (double)tally->outcomes[COMPARE_SAME],
+           scale * (double)tally->outcomes[COMPARE_UNDECIDED],
+           100 * (double)tally->covered / (double)tally->known);
+}
+
+static void print_head(const char *first, const double *effects, size_t count)
+{
+    printf("| %s |", first);
+    for (size_t e = 0; e < count; e++)
         printf(" B takes +%g %% |", 100 * effects[e]);
-    printf("\n| --- | --- | --- | --- | --- | --- |\n");
+    printf("\n| --- |");
+    for (size_t e = 0; e < count; e++)
+        printf(" --- |");
+    printf("\n");
+}
+
+/* --- one start --- */
+
+void study_compare(const struct study_options *options)
+{
+    const struct sequence_rule rule = rule_of(1, ROUNDS_MAX * ROUND_S);
+    printf("\nOne start, threshold 1 %%, at most %d rounds: %% FASTER / SLOWER / SAME / UNDECIDED, "
+           "coverage of the interval in %%, @ mean rounds\n\n",
+           ROUNDS_MAX);
+    print_head("machine", round_effects, ARRAY_COUNT(round_effects));
     for (size_t m = 0; m < ARRAY_COUNT(machines); m++) {
         printf("| %s |", machines[m].name);
-        for (size_t e = 0; e < ARRAY_COUNT(effects); e++) {
-            struct compare_tally tally = {0};
+        for (size_t e = 0; e < ARRAY_COUNT(round_effects); e++) {
+            struct tally tally = {0};
             uint64_t key = random_key(random_key(random_key(options->seed, 9), m), e);
             for (size_t i = 0; i < options->series_count; i++) {
+                struct sequence sequence;
                 struct world world = {.machine = &machines[m], .random = {random_key(key, i), 0}};
                 world.slow = study_gauss(&world.random);
-                study_pair(&world, effects[e], &tally);
+                sequence_init(&sequence, &rule);
+                sequence_prepared(&sequence, 0, ROUND_S * (double)NS_PER_S);
+                run_start(&world, round_effects[e], &sequence);
+                take(&sequence, round_effects[e], &tally);
             }
-            double scale = 100 / (double)options->series_count;
-            printf(" %.1f / %.1f / %.1f / %.1f, %.1f @%.0f |",
-                   scale * (double)tally.outcomes[COMPARE_FASTER],
-                   scale * (double)tally.outcomes[COMPARE_SLOWER],
-                   scale * (double)tally.outcomes[COMPARE_SAME],
-                   scale * (double)tally.outcomes[COMPARE_UNDECIDED],
-                   100 * (double)tally.covered / (double)tally.known,
-                   tally.rounds_sum / (double)options->series_count);
+            double count = (double)options->series_count;
+            print_outcomes(&tally, 100 / count);
+            printf(" @%.0f |", tally.rounds_sum / count);
         }
         printf("\n");
     }
 }
 
-/* --- starts --- */
+/* --- several starts --- */
 
-/* How much two processes of one program differ, as a log ratio. */
-struct processes {
+struct scenario {
     const char *name;
-    double sd;
-    bool has_two_kinds; /* either of two layouts, 2 sd apart, and nothing between */
+    size_t machine;     /* of `machines` */
+    double process_sd;  /* by which a process is slower or faster for its whole life, log */
+    bool has_two_kinds; /* that much slower or faster, and nothing between */
+    double prepare_s;   /* a start, */
+    double max_time_s;
 };
 
-static double next_start(struct study_random *random, const struct processes *processes,
-                         double effect)
+/* clang-format off */
+static const struct scenario scenarios[] = {
+    {"processes alike",                                     0, 0,     false, 1,  60},
+    {"processes 0.3 % apart",                               0, 0.003, false, 1,  60},
+    {"processes 1 % apart",                                 0, 0.01,  false, 1,  60},
+    {"1 % apart, 3 % noise a block",                        1, 0.01,  false, 1,  60},
+    {"1 % apart, load of 50 % on and off (0.99)",           5, 0.01,  false, 1,  60},
+    {"two layouts of the process, +-1 %",                   0, 0.01,  true,  1,  60},
+    {"2 % apart",                                           0, 0.02,  false, 1,  60},
+    {"two layouts of the process, +-3 %",                   0, 0.03,  true,  1,  60},
+    {"1 % apart, preparing takes 12 s",                     0, 0.01,  false, 12, 60},
+    {"1 % apart, preparing takes 45 s, --max-time 20s",     0, 0.01,  false, 45, 20},
+};
+/* clang-format on */
+
+static double process_of(const struct scenario *scenario, struct study_random *random)
 {
     double own =
-        processes->has_two_kinds ? (study_uniform(random) < 0.5 ? -1 : 1) : study_gauss(random);
-    return log1p(effect) + processes->sd * own + START_SD * study_gauss(random);
+        scenario->has_two_kinds ? (study_uniform(random) < 0.5 ? -1 : 1) : study_gauss(random);
+    return scenario->process_sd * own;
 }
 
-/* By the rule of drive/pair.c; or of one start, whose interval is that of its rounds. */
-static void study_starts_of(struct study_random *random, const struct processes *processes,
-                            double effect, bool is_single, struct compare_tally *tally)
+static void study_scenario(const struct scenario *scenario, double effect, uint64_t key,
+                           struct tally *tally)
 {
-    double starts[STARTS_MAX];
-    size_t count = 0;
-    const struct compare_limits limits = {log1p(THRESHOLD), 0};
-    struct compare_result result = {0};
-    double truth = log1p(effect);
-    if (is_single) {
-        double median = next_start(random, processes, effect);
-        result.log_ratio_ci =
-            (struct measure_interval){true, median - 1.96 * START_SD, median + 1.96 * START_SD};
-        result.outcome = compare_decide(result.log_ratio_ci, &limits);
-        count = 1;
+    const struct sequence_rule rule = rule_of(20, scenario->max_time_s);
+    struct sequence sequence;
+    struct world world = {.machine = &machines[scenario->machine], .random = {key, 0}};
+    world.slow = study_gauss(&world.random);
+    sequence_init(&sequence, &rule);
+    while (sequence.end == SEQUENCE_GOES_ON) {
+        double apart = process_of(scenario, &world.random) - process_of(scenario, &world.random);
+        sequence_prepared(&sequence, (uint64_t)(scenario->prepare_s * (double)NS_PER_S),
+                          ROUND_S * (double)NS_PER_S);
+        world.blocks = 0;
+        run_start(&world, expm1(log1p(effect) + apart), &sequence);
     }
-    while (!is_single && count < STARTS_MAX && !result.is_precise) {
-        size_t look = compare_start_look_after(STARTS_MIN, count);
-        while (count < look && count < STARTS_MAX)
-            starts[count++] = next_start(random, processes, effect);
-        compare_starts(starts, count, &limits, CONFIDENCE, &result);
-    }
-    tally->outcomes[result.outcome]++;
-    tally->rounds_sum += (double)count;
-    tally->covered += result.log_ratio_ci.low <= truth && truth <= result.log_ratio_ci.high;
+    take(&sequence, effect, tally);
 }
 
 void study_starts(const struct study_options *options)
 {
-    static const struct processes kinds[] = {
-        {"alike within 0.1 %", 0, false},
-        {"0.5 % apart", 0.005, false},
-        {"1 % apart", 0.01, false},
-        {"2 % apart", 0.02, false},
-        {"two layouts, 1 % from their mean", 0.01, true},
-    };
     printf(
-        "\nStarts, threshold 1 %%: %% FASTER / SLOWER / SAME / UNDECIDED, coverage in %%, @ mean "
-        "starts\n\n| processes | starts |");
-    for (size_t e = 0; e < ARRAY_COUNT(effects); e++)
-        printf(" B takes +%g %% |", 100 * effects[e]);
-    printf("\n| --- | --- | --- | --- | --- | --- | --- |\n");
-    for (size_t k = 0; k < 2 * ARRAY_COUNT(kinds); k++) {
-        bool is_single = k % 2 == 0;
-        printf("| %s | %s |", kinds[k / 2].name, is_single ? "1" : "5 to 10");
-        for (size_t e = 0; e < ARRAY_COUNT(effects); e++) {
-            struct compare_tally tally = {0};
+        "\nAt most 20 starts, threshold 1 %%, 60 s: %% FASTER / SLOWER / SAME / UNDECIDED, "
+        "coverage "
+        "in %%, @ mean starts, mean s with preparing (%% decided within a fifth of the time)\n\n");
+    print_head("machine", start_effects, ARRAY_COUNT(start_effects));
+    for (size_t k = 0; k < ARRAY_COUNT(scenarios); k++) {
+        printf("| %s |", scenarios[k].name);
+        for (size_t e = 0; e < ARRAY_COUNT(start_effects); e++) {
+            struct tally tally = {0};
             uint64_t key = random_key(random_key(random_key(options->seed, 11), k), e);
-            for (size_t i = 0; i < options->series_count; i++) {
-                struct study_random random = {random_key(key, i), 0};
-                study_starts_of(&random, &kinds[k / 2], effects[e], is_single, &tally);
-            }
-            double scale = 100 / (double)options->series_count;
-            printf(" %.1f / %.1f / %.1f / %.1f, %.1f @%.1f |",
-                   scale * (double)tally.outcomes[COMPARE_FASTER],
-                   scale * (double)tally.outcomes[COMPARE_SLOWER],
-                   scale * (double)tally.outcomes[COMPARE_SAME],
-                   scale * (double)tally.outcomes[COMPARE_UNDECIDED], scale * (double)tally.covered,
-                   tally.rounds_sum / (double)options->series_count);
+            for (size_t i = 0; i < options->series_count; i++)
+                study_scenario(&scenarios[k], start_effects[e], random_key(key, i), &tally);
+            double count = (double)options->series_count;
+            print_outcomes(&tally, 100 / count);
+            printf(" @%.1f, %.0f s (%.0f) |", tally.starts_sum / count, tally.seconds_sum / count,
+                   100 * (double)tally.early_count / count);
         }
         printf("\n");
+        (void)fflush(stdout);
     }
-}
-
-static void study_drift(const struct study_options *options)
-{
-    /* As the others, but everything a fifth as large: noise of 1 %. */
-    static const char *const quiet = "noise 1 %";
-    static const struct study_kind kinds[] = {
-        {"normal, independent", STUDY_NORMAL, 0, 0, STUDY_FLAT, 0},
-        {"lognormal, independent", STUDY_LOGNORMAL, 0, 0, STUDY_FLAT, 0},
-        {"AR(1) 0.6", STUDY_NORMAL, 0.6, 0, STUDY_FLAT, 0},
-        {"AR(1) 0.9", STUDY_NORMAL, 0.9, 0, STUDY_FLAT, 0},
-        {"two modes, kept with 0.8", STUDY_BIMODAL, 0.8, 0, STUDY_FLAT, 0},
-        {"linear drift, 4 %", STUDY_NORMAL, 0, 0, STUDY_LINEAR, 0.04},
-        {"linear drift, 10 %", STUDY_NORMAL, 0, 0, STUDY_LINEAR, 0.1},
-        {"step of 5 % at half", STUDY_NORMAL, 0, 0, STUDY_STEP, 0.05},
-        {"ramp from +50 %", STUDY_NORMAL, 0, 0, STUDY_RAMP, 0.5},
-        {"linear drift, 5 %, noise 1 %", STUDY_NORMAL, 0, 0, STUDY_LINEAR, 0.25},
-        {"linear drift, 5 %, AR(1) 0.6, noise 1 %", STUDY_NORMAL, 0.6, 0, STUDY_LINEAR, 0.25},
-        {"step of 3 % at half, noise 1 %", STUDY_NORMAL, 0, 0, STUDY_STEP, 0.15},
-    };
-    static const size_t counts[] = {30, 100, 200, 300, 1000};
-    printf("\nDrift beyond 1 %% said / samples too correlated for an interval, %% of series\n\n"
-           "| series | n = 30 | n = 100 | n = 200 | n = 300 | n = 1000 |\n"
-           "| --- | --- | --- | --- | --- | --- |\n");
-    for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
-        printf("| %s |", kinds[k].name);
-        for (size_t n = 0; n < ARRAY_COUNT(counts); n++) {
-            size_t drifted = 0;
-            size_t correlated = 0;
-            uint64_t key = random_key(random_key(random_key(options->seed, 10), k), n);
-            for (size_t i = 0; i < options->series_count; i++) {
-                double samples[SAMPLES_MAX];
-                struct drift drift;
-                struct interval_quantile median;
-                struct study_random random = {random_key(key, i), 0};
-                study_series_make(&kinds[k], &random, counts[n], samples);
-                for (size_t s = 0; strstr(kinds[k].name, quiet) != NULL && s < counts[n]; s++)
-                    samples[s] = 1 + (samples[s] - 1) / 5;
-                if (drift_of(samples, counts[n], 1, &drift, NULL) != STATUS_OK ||
-                    interval_of_median(samples, counts[n], 0.95, &median, NULL) != STATUS_OK)
-                    exit(1);
-                drifted += drift.has_drifted;
-                correlated += !median.two_sided.is_known;
-            }
-            double scale = 100 / (double)options->series_count;
-            printf(" %.1f / %.1f |", scale * (double)drifted, scale * (double)correlated);
-        }
-        printf("\n");
-    }
-}
-
-void study_compare(const struct study_options *options)
-{
-    study_outcomes(options);
-    study_drift(options);
 }

@@ -9,6 +9,8 @@
 #include "cli/signals.h"
 #include "telemetry/environment.h"
 
+#define WARMUP_STARTS 10 /* more starts are as many as are cheap: they share with fewer */
+
 void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 {
     if (bench->setup->options.run.is_quiet)
@@ -24,13 +26,14 @@ void ab_bench_note(struct ab_bench *bench, const char *format, ...)
 
 /* --- opening --- */
 
-/* Auto warm-up takes no more than a quarter of --max-time a side, over the least number of starts:
- * what still drifts after it is shared by both. */
+/* Auto warm-up takes no more than a part of --max-time a side: what still drifts after it is shared
+ * by both. */
 static struct measure_policy side_policy(const struct ab_setup *setup, const struct ab_side *side)
 {
     struct measure_policy policy = side->run.policy;
-    uint64_t starts = setup->options.starts > 0 ? setup->options.starts : 1;
-    uint64_t share_ns = setup->options.max_time_ns / (4 * starts);
+    uint64_t starts = ab_starts(&setup->options);
+    uint64_t share_ns =
+        setup->options.max_time_ns / (4 * (starts < WARMUP_STARTS ? starts : WARMUP_STARTS));
     if (setup->options.rounds == 0 && share_ns < policy.warmup_time_max_ns)
         policy.warmup_time_max_ns = share_ns;
     return policy;
@@ -244,11 +247,13 @@ static enum status compare(struct ab_bench *bench, struct ab_row *row, struct er
         .run_id = bench->context.run_id,
         .contention_limit_percent = (double)options->run.foreign_load,
         .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
-        .limits = {.threshold = log1p(row->threshold_percent / 100),
-                   .floor = row->floor.is_known ? log1p(row->floor.percent / 100) : 0},
-        .starts_min = (uint32_t)options->starts,
-        .rounds_exact = options->rounds,
-        .time_max_ns = options->rounds > 0 ? 0 : options->max_time_ns,
+        .rule = {.starts_max = ab_starts(options),
+                 .rounds_exact = options->rounds,
+                 .is_estimate = options->repeats > 0,
+                 .time_max_ns = options->rounds > 0 ? 0 : options->max_time_ns,
+                 .limits = {.threshold = log1p(row->threshold_percent / 100),
+                            .floor = row->floor.is_known ? log1p(row->floor.percent / 100) : 0},
+                 .prior = compare_prior_built_in()},
         .rounds_file = &samples,
         .listener = ab_progress_listener(&bench->progress),
     };
@@ -270,7 +275,7 @@ enum status ab_bench_compare(struct ab_bench *bench, size_t pair, struct ab_row 
                    bench->context.run_id, bench->compared_count);
     buf_init(&text, AB_PROGRESS_TEXT_BYTES - 1);
     ab_report_describe(row, &text);
-    ab_progress_begin(&bench->progress, bench->compared_count, text.data);
+    ab_progress_begin(&bench->progress, bench->compared_count, text.data, &bench->setup->options);
     enum status status = compare(bench, row, err);
     if (status == STATUS_OK)
         status = store_line(bench, row, err);

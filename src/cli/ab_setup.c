@@ -1,12 +1,14 @@
 #include "cli/ab_setup.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "proto/message.h"
 
 /* How it is measured is the same on both sides; what and on what may differ. */
@@ -178,6 +180,24 @@ void ab_setup_release(struct ab_setup *setup)
         run_setup_release(&setup->sides[i].run);
         words_release(&setup->sides[i].words);
     }
+}
+
+void ab_setup_describe_time(const struct ab_options *options, struct buf *out)
+{
+    char limit[NUM_TEXT_BYTES];
+    uint64_t starts = ab_starts(options);
+    const char *plural = starts == 1 ? "" : "s";
+    num_format_duration(options->max_time_ns, limit);
+    if (options->rounds > 0)
+        buf_appendf(out, "%" PRIu64 " start%s of %" PRIu64 " rounds", starts, plural,
+                    options->rounds);
+    else if (starts == 1)
+        buf_appendf(out, "1 start, at most %s of rounds", limit);
+    else
+        buf_appendf(out,
+                    "at most %" PRIu64 " starts, %s of rounds in all, and as long again to "
+                    "prepare workers after the first start",
+                    starts, limit);
 }
 
 bool ab_is_same_work(const struct cell *a, const struct cell *b)

@@ -17,7 +17,7 @@ struct ab_options {
     struct run_options run;
     const char *flags[PAIR_SIDES]; /* NULL = the common ones alone */
     double threshold_percent;
-    uint64_t starts; /* of fresh workers; 0, as `noise` has it: one */
+    uint64_t starts; /* of fresh workers, at most; 0, as `noise` has it: one */
     uint64_t rounds; /* of each start; 0 = by precision */
     uint64_t max_time_ns;
     bool is_gated;
@@ -57,11 +57,12 @@ struct ab_setup {
             "exactly N rounds of four blocks in each start, instead of as many as precision needs" \
     }
 
-#define AB_ROW_MAX_TIME(heading)                                                              \
-    {                                                                                         \
-        .name = "max-time", .type = OPTION_DURATION,                                          \
-        .offset = offsetof(struct ab_options, max_time_ns), .arg = "TIME", .def = "60s",      \
-        .group = (heading), .help = "the longest measurement per comparison, without warm-up" \
+#define AB_ROW_MAX_TIME(heading)                                                                 \
+    {                                                                                            \
+        .name = "max-time", .type = OPTION_DURATION,                                             \
+        .offset = offsetof(struct ab_options, max_time_ns), .arg = "TIME", .def = "60s",         \
+        .group = (heading),                                                                      \
+        .help = "the rounds of a comparison take no longer; nor does preparing its later starts" \
     }
 
 #define AB_ROW_OUT(heading)                                                                 \
@@ -70,6 +71,15 @@ struct ab_setup {
         .arg = "DIR", .def = "_bench", .max = 3800, .group = (heading),                     \
         .help = "folder of ab_results.jsonl, samples/ and logs/; appended to"               \
     }
+
+/* Fresh workers so often, at most. */
+static inline uint64_t ab_starts(const struct ab_options *options)
+{
+    return options->starts > 0 ? options->starts : 1;
+}
+
+/* How long a comparison is, as far as it is known before it starts: "at most 10 starts, ..." */
+void ab_setup_describe_time(const struct ab_options *options, struct buf *out);
 
 /* Names of run's flags that both commands take, for `struct command`. */
 extern const char *const ab_common_names[];

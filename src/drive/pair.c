@@ -10,7 +10,6 @@
 #include "drive/pair_state.h"
 
 #define BLOCKS_PER_ROUND     4
-#define STARTS_ROOM          2 /* times starts_min fit into time_max_ns, or more */
 #define ROUND_LINE_BYTES_MAX (1U << 21)
 /* Steps whose single durations are kept on the disk, of one comparison. */
 #define RAW_STEPS_MAX 1000000
@@ -56,7 +55,7 @@ static bool can_go_on(const struct pair *pair)
 /* Who is opened first may find the machine otherwise: that alternates. */
 static enum status open_sides(struct pair *pair, struct err *err)
 {
-    enum pair_name first = pair->starts_count % 2 == 0 ? PAIR_A : PAIR_B;
+    enum pair_name first = pair->sequence.starts_count % 2 == 0 ? PAIR_A : PAIR_B;
     enum pair_name second = first == PAIR_A ? PAIR_B : PAIR_A;
     tell(pair, EVENT_OPENING);
     enum status status = pair_side_open(&pair->sides[first], err);
@@ -94,12 +93,23 @@ static enum status warm_up(struct pair *pair, struct err *err)
         if (status == STATUS_OK && can_go_on(pair))
             status = pair_side_warm(&pair->sides[PAIR_B], steps_count, err);
     }
-    double slower_ns =
-        fmax(pair_side_step_ns(&pair->sides[PAIR_A]), pair_side_step_ns(&pair->sides[PAIR_B]));
-    /* Every start has blocks like the first one's. */
-    if (can_go_on(pair) && pair->steps_per_block == 0)
-        pair->steps_per_block = pair_block_steps(slower_ns);
     return status;
+}
+
+/* Both are ready for rounds: how long those are, and how many starts there is time for. */
+static void plan_rounds(struct pair *pair, uint64_t prepare_ns)
+{
+    const struct pair_listener *listener = &pair->plan->listener;
+    double a_ns = pair_side_step_ns(&pair->sides[PAIR_A]);
+    double b_ns = pair_side_step_ns(&pair->sides[PAIR_B]);
+    bool is_first = pair->steps_per_block == 0;
+    /* Every start has blocks like the first one's. */
+    if (is_first)
+        pair->steps_per_block = pair_block_steps(fmax(a_ns, b_ns));
+    double steps = BLOCKS_PER_SIDE * (1.0 + pair->steps_per_block);
+    sequence_prepared(&pair->sequence, prepare_ns, steps * (a_ns + b_ns));
+    if (is_first && listener->planned != NULL)
+        listener->planned(listener->context, &pair->sequence);
 }
 
 /* --- rounds --- */
@@ -208,7 +218,7 @@ static enum status write_round(struct pair *pair, const struct round *round, dou
     json_writer_init(&writer, &line);
     json_begin_object(&writer);
     json_field_string(&writer, "run_id", run_id != NULL ? run_id : "");
-    json_field_u64(&writer, "start", pair->starts_count);
+    json_field_u64(&writer, "start", pair->sequence.starts_count);
     json_field_u64(&writer, "round", pair->rounds_count);
     json_field_string(&writer, "order",
                       pair_order(pair->rounds_count, 0) == PAIR_A ? "ABBA" : "BAAB");
@@ -251,11 +261,21 @@ static size_t rounds_of_start(const struct pair *pair)
     return pair->rounds_count - pair->first_round;
 }
 
+/* Is the start precise? That ends it. Is the difference so large that it can be told from a part of
+ * the first start? That ends all. */
 static enum status look(struct pair *pair, struct err *err)
 {
-    enum status status =
-        compare_rounds(pair->log_ratios + pair->first_round, rounds_of_start(pair),
-                       &pair->plan->limits, PAIR_CONFIDENCE, &pair->last_look, err);
+    const double *log_ratios = pair->log_ratios + pair->first_round;
+    size_t count = rounds_of_start(pair);
+    if (sequence_is_early_look(&pair->sequence, count)) {
+        enum status status = sequence_look_early(&pair->sequence, log_ratios, count, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (count != pair->next_look)
+        return STATUS_OK;
+    enum status status = compare_rounds(log_ratios, count, &pair->plan->rule.limits,
+                                        PAIR_CONFIDENCE, &pair->last_look, err);
     if (status != STATUS_OK)
         return status;
     pair->has_look = true;
@@ -264,31 +284,14 @@ static enum status look(struct pair *pair, struct err *err)
     return STATUS_OK;
 }
 
-/* What one start may take: with half of its share of the time there is room for twice as many
- * starts. From 5 to 10 of them the interval becomes 1.7 times as narrow by their number; half as
- * long, each is at most 1.4 times as noisy. Where other load comes and goes, a start must be long
- * enough to see it do so. */
-static uint64_t start_time_ns(const struct pair_plan *plan)
-{
-    uint64_t starts = (uint64_t)STARTS_ROOM * plan->starts_min;
-    return plan->starts_min > 1 ? plan->time_max_ns / starts : plan->time_max_ns;
-}
-
 static void add_precision_reason(struct pair *pair)
 {
     char limit[NUM_TEXT_BYTES];
     num_format_duration(pair->measured_ns, limit);
-    if (pair_has_many_starts(pair))
-        reasons_add(
-            &pair->reasons, "precision_not_met",
-            "ended after %zu starts, %zu rounds, %s, before the interval between starts was "
-            "as narrow as the threshold",
-            pair->starts_count, pair->rounds_count, limit);
-    else
-        reasons_add(&pair->reasons, "precision_not_met",
-                    "ended after %zu rounds, %s, before the interval was as narrow as the "
-                    "threshold at two looks in a row",
-                    pair->rounds_count, limit);
+    reasons_add(&pair->reasons, "precision_not_met",
+                "ended after %zu rounds, %s, before the interval was as narrow as the threshold at "
+                "two looks in a row",
+                pair->rounds_count, limit);
 }
 
 /* Is this start's part done? For a single start time is a cap, that is a reason; for one of many
@@ -296,15 +299,16 @@ static void add_precision_reason(struct pair *pair)
 static bool is_start_over(struct pair *pair)
 {
     const struct pair_plan *plan = pair->plan;
-    if (plan->rounds_exact > 0)
-        return rounds_of_start(pair) >= plan->rounds_exact;
+    if (plan->rule.rounds_exact > 0)
+        return rounds_of_start(pair) >= plan->rule.rounds_exact;
     if (pair->precise_looks >= 2)
         return true;
     uint64_t taken_ns = pair->measured_ns - pair->measured_before_ns;
-    bool is_late = plan->time_max_ns > 0 && taken_ns >= start_time_ns(plan);
-    if (!is_late && pair->rounds_count < PAIR_ROUNDS_MAX)
+    uint64_t limit_ns = sequence_start_time_ns(&pair->sequence);
+    bool is_late = limit_ns > 0 && taken_ns >= limit_ns;
+    if (!is_late && rounds_of_start(pair) < PAIR_ROUNDS_MAX)
         return false;
-    if (!pair_has_many_starts(pair))
+    if (plan->rule.starts_max == 1)
         add_precision_reason(pair);
     return true;
 }
@@ -340,38 +344,15 @@ static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *
         if (!is_run)
             break;
         pair->measured_ns = pair->measured_before_ns + (clock_now_ns() - pair->begin_ns);
-        if (status == STATUS_OK && rounds_of_start(pair) == pair->next_look)
+        if (status == STATUS_OK)
             status = look(pair, err);
+        if (pair->sequence.end == SEQUENCE_DECIDED)
+            break;
         if (status == STATUS_OK)
             *ret_is_over = is_start_over(pair);
     }
     look_for_contention(pair, false);
     return status;
-}
-
-/* Is the comparison done after a whole start? Looks are at predeclared numbers of starts. */
-static bool is_over(struct pair *pair)
-{
-    const struct pair_plan *plan = pair->plan;
-    if (!pair_has_many_starts(pair))
-        return true;
-    if (pair->starts_count < plan->starts_min)
-        return false;
-    if (plan->rounds_exact > 0)
-        return true;
-    bool is_look =
-        pair->starts_count == compare_start_look_after(plan->starts_min, pair->starts_count - 1);
-    struct compare_result between = {0};
-    compare_starts(pair->start_log_ratios, pair->starts_count, &plan->limits, PAIR_CONFIDENCE,
-                   &between);
-    if (is_look && between.is_precise)
-        return true;
-    if (pair->starts_count < PAIR_STARTS_MAX && pair->rounds_count < PAIR_ROUNDS_MAX &&
-        (plan->time_max_ns == 0 || pair->measured_ns < plan->time_max_ns))
-        return false;
-    if (!between.is_precise)
-        add_precision_reason(pair);
-    return true;
 }
 
 /* --- starts --- */
@@ -403,12 +384,19 @@ static enum status end_start(struct pair *pair, bool is_first, bool is_whole, st
     size_t rounds_count = rounds_of_start(pair);
     if (!is_whole || rounds_count == 0)
         return STATUS_OK;
-    struct interval_quantile median;
-    enum status status = interval_of_median(pair->log_ratios + pair->first_round, rounds_count,
-                                            PAIR_CONFIDENCE, &median, err);
-    if (status == STATUS_OK)
-        pair->start_log_ratios[pair->starts_count++] = median.value;
-    return status;
+    return sequence_add_start(&pair->sequence, pair->log_ratios + pair->first_round, rounds_count,
+                              pair->measured_ns - pair->measured_before_ns, err);
+}
+
+/* Cut, it is judged by the same rule on what there is. */
+static enum status end_cut(struct pair *pair, struct err *err)
+{
+    size_t rounds_count = rounds_of_start(pair);
+    sequence_cut(&pair->sequence);
+    if (pair->sequence.starts_count > 0 || rounds_count == 0 || pair->plan->rule.is_estimate)
+        return STATUS_OK;
+    return sequence_look_early(&pair->sequence, pair->log_ratios + pair->first_round, rounds_count,
+                               err);
 }
 
 static enum status run_starts(struct pair *pair, struct err *err)
@@ -416,23 +404,26 @@ static enum status run_starts(struct pair *pair, struct err *err)
     enum status status = STATUS_OK;
     for (bool is_first = true; status == STATUS_OK && !pair->is_complete; is_first = false) {
         bool is_start_whole = false;
+        uint64_t before_ns = clock_now_ns();
         begin_start(pair, is_first);
         pair->first_round = pair->rounds_count;
         status = open_sides(pair, err);
         if (status == STATUS_OK)
             status = warm_up(pair, err);
-        if (status == STATUS_OK && can_go_on(pair))
+        if (status == STATUS_OK && can_go_on(pair)) {
+            plan_rounds(pair, clock_now_ns() - before_ns);
             status = run_rounds(pair, &is_start_whole, err);
+        }
         struct err why = {0};
         enum status ended = end_start(pair, is_first, is_start_whole, &why);
         if (status == STATUS_OK && ended != STATUS_OK)
             status = ERR(err, ended, "%s", why.text);
-        if (!is_start_whole)
-            break;
-        pair->is_complete = is_over(pair);
-        if (session_is_interrupted(&pair->sides[PAIR_A].client.session))
+        pair->is_complete = pair->sequence.end != SEQUENCE_GOES_ON;
+        if (!is_start_whole || session_is_interrupted(&pair->sides[PAIR_A].client.session))
             break;
     }
+    if (status == STATUS_OK && !pair->is_complete)
+        status = end_cut(pair, err);
     return status;
 }
 
@@ -458,6 +449,7 @@ enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_r
     uint64_t before_ns = clock_now_ns();
     clock_stamp(result.started_at);
     pair->plan = plan;
+    sequence_init(&pair->sequence, &plan->rule);
     enum status status = run_starts(pair, err);
     result.is_interrupted =
         !pair->is_complete && session_is_interrupted(&pair->sides[PAIR_A].client.session);

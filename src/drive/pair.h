@@ -4,7 +4,8 @@
  *   start and open A, then B;  interleaved warm-up, the same number of steps on both;
  *   rounds of four blocks, A B B A and then B A A B, each of a lead-in step that is not counted and
  *   the same number of counted steps; looks at predeclared numbers of rounds;
- *   all of it again with fresh workers, for several starts: two processes of one program differ.
+ *   all of it again with fresh workers, for several starts, as two processes of one program differ,
+ *   until it is decided or the time is used up (measure/sequence.h).
  *
  * What goes wrong with a worker is an outcome; a status other than OK means that the harness itself
  * could not go on.
@@ -18,13 +19,12 @@
 
 #include "base/clock.h"
 #include "drive/pair_side.h"
-#include "measure/compare.h"
+#include "measure/sequence.h"
 #include "store/lines.h"
 
 #define PAIR_CONFIDENCE      0.95
 #define PAIR_BLOCK_TARGET_NS (4 * NS_PER_MS) /* of the slower side's blocks; at least one step */
-#define PAIR_ROUNDS_MAX      100000
-#define PAIR_STARTS_MAX      64
+#define PAIR_ROUNDS_MAX      100000          /* of one start */
 
 enum pair_name { PAIR_A, PAIR_B, PAIR_SIDES };
 
@@ -37,6 +37,9 @@ struct pair_listener {
     /* A new phase, or another round: `last` is what the last look saw, NULL before one. */
     void (*changed)(void *context, enum event_phase phase, size_t rounds_count,
                     const struct compare_result *last);
+    /* The first start is ready for its rounds; how many starts there will be is known. May be NULL.
+     */
+    void (*planned)(void *context, const struct sequence *sequence);
 };
 
 struct pair_plan {
@@ -47,10 +50,7 @@ struct pair_plan {
     const char *run_id;                               /* borrowed; NULL = none */
     double contention_limit_percent; /* of the processors' time by others; more decides nothing; 0 =
                                         any */
-    struct compare_limits limits;
-    uint32_t starts_min;            /* fresh workers so often, at least; 0 and 1: a single start */
-    uint64_t rounds_exact;          /* of each start; 0 = by precision */
-    uint64_t time_max_ns;           /* of measuring, all starts together; 0 = none */
+    struct sequence_rule rule;
     struct lines_file *rounds_file; /* borrowed: a line a round; NULL = none */
     struct pair_listener listener;
 };
@@ -75,10 +75,9 @@ struct pair_result {
     uint64_t total_ns, measured_ns;
     uint32_t steps_per_block;         /* 0 = no block ran */
     uint64_t lead_in_steps_count;     /* dropped */
-    struct compare_result comparison; /* of whole rounds, with several starts between them; valid
-                                         when rounds_count > 0 */
-    size_t starts_count;              /* with rounds */
-    double start_log_ratios[PAIR_STARTS_MAX]; /* medians of their rounds */
+    struct sequence sequence;         /* its starts, its looks, and why it ended */
+    struct compare_result comparison; /* of all rounds, with ratio and interval of the last look;
+                                         valid when rounds_count > 0 */
     enum compare_outcome outcome; /* the comparison's; undecided for one that was cut or spoiled */
     struct reasons reasons;       /* why it is undecided, or ended as it did */
     bool is_interrupted;

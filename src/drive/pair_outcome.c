@@ -1,15 +1,18 @@
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
+#include "base/num.h"
 #include "drive/pair_state.h"
 #include "spec/device.h"
+
+#define STARTS_TOLD_MAX 1000.0
 
 static enum status take_side(const struct pair *pair, enum pair_name name, bool is_interrupted,
                              struct pair_side_result *ret, struct err *err)
 {
     const struct client *client = &pair->sides[name].client;
     *ret = (struct pair_side_result){
-        .was_started = client->session.log_fd >= 0 || pair->starts_count > 0,
+        .was_started = client->session.log_fd >= 0 || pair->sequence.starts_count > 0,
         .verdict = client->session.has_ended ? client->session.verdict : VERDICT_OK,
         .reasons = client->session.reasons,
         .has_hello = client->has_hello,
@@ -35,10 +38,53 @@ static enum status take_side(const struct pair *pair, enum pair_name name, bool 
                               err);
 }
 
+/* So many starts would make the interval narrow enough, if they all went as these: 0 = not to be
+ * said. */
+static size_t starts_needed(const struct pair *pair, const struct compare_result *seen)
+{
+    const struct compare_limits *limits = &pair->plan->rule.limits;
+    double half = (seen->log_ratio_ci.high - seen->log_ratio_ci.low) / 2;
+    double beyond = fmax(limits->threshold, limits->floor);
+    double size = fabs(seen->log_ratio);
+    double gap = size > beyond ? size - beyond : limits->threshold - size;
+    double needed = (double)pair->sequence.starts_count * pow(half / gap, 2);
+    return gap > 0 && needed < STARTS_TOLD_MAX ? (size_t)ceil(needed) : 0;
+}
+
+/* Why were there no more starts? */
+static void explain_end(const struct pair *pair, struct pair_result *result)
+{
+    const struct sequence *sequence = &pair->sequence;
+    char measured[NUM_TEXT_BYTES];
+    char prepare[NUM_TEXT_BYTES];
+    char why[160] = "that is as many as there may be (--starts)";
+    char needed[80] = "";
+    num_format_duration(pair->measured_ns, measured);
+    num_format_duration(sequence->longest_prepare_ns, prepare);
+    bool is_dear =
+        sequence->planned_count < sequence->rule.starts_max || sequence->end == SEQUENCE_PREPARING;
+    if (sequence->end == SEQUENCE_TIME)
+        (void)snprintf(why, sizeof(why), "--max-time is used up");
+    else if (is_dear)
+        (void)snprintf(why, sizeof(why),
+                       "--max-time has no room for more, as preparing one takes %s", prepare);
+    size_t count = starts_needed(pair, &result->comparison);
+    if (sequence->starts_count > 1 && count > sequence->starts_count)
+        (void)snprintf(needed, sizeof(needed), "; about %zu would decide it", count);
+    reasons_add(&result->reasons, "precision_not_met",
+                "ended after %zu start%s, %zu rounds, %s, before it was decided: %s%s",
+                sequence->starts_count, sequence->starts_count == 1 ? "" : "s", pair->rounds_count,
+                measured, why, needed);
+}
+
 static void explain_undecided(const struct pair *pair, struct pair_result *result)
 {
+    const struct sequence *sequence = &pair->sequence;
+    if (sequence->rule.starts_max > 1 && sequence->rule.rounds_exact == 0 &&
+        !result->is_interrupted)
+        explain_end(pair, result);
     const struct compare_result *seen = &result->comparison;
-    const struct compare_limits *limits = &pair->plan->limits;
+    const struct compare_limits *limits = &pair->plan->rule.limits;
     double threshold_percent = 100 * expm1(limits->threshold);
     if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
         reasons_add(&result->reasons, "too_few_rounds",
@@ -81,7 +127,7 @@ static bool is_contended(const struct pair *pair, struct pair_result *result)
 static void judge(const struct pair *pair, struct pair_result *result)
 {
     result->outcome = COMPARE_UNDECIDED;
-    bool is_spoiled = is_contended(pair, result) || !pair->is_complete;
+    bool is_spoiled = is_contended(pair, result) || !(pair->is_complete || result->is_interrupted);
     for (int i = 0; i < PAIR_SIDES; i++) {
         const struct pair_side_result *side = &result->sides[i];
         if (!pair->sides[i].client.session.has_ended)
@@ -92,7 +138,8 @@ static void judge(const struct pair *pair, struct pair_result *result)
                     side->reasons.count > 0 ? side->reasons.items[0].text : "no reason given");
     }
     if (result->is_interrupted)
-        reasons_add(&result->reasons, "interrupted", "stopped by a signal after %zu rounds",
+        reasons_add(&result->reasons, "interrupted",
+                    "stopped by a signal after %zu rounds; judged by what there is",
                     pair->rounds_count);
     for (size_t i = 0; i < pair->reasons.count; i++)
         reasons_add(&result->reasons, pair->reasons.items[i].code, "%s",
@@ -104,6 +151,24 @@ static void judge(const struct pair *pair, struct pair_result *result)
         explain_undecided(pair, result);
 }
 
+/* Of several starts it is the last look's; a single one cut before a look has its rounds'. */
+static enum status take_comparison(const struct pair *pair, struct compare_result *comparison,
+                                   struct err *err)
+{
+    const struct sequence_look *last = sequence_result(&pair->sequence);
+    enum status status = compare_rounds(pair->log_ratios, pair->rounds_count,
+                                        &pair->plan->rule.limits, PAIR_CONFIDENCE, comparison, err);
+    if (status != STATUS_OK)
+        return status;
+    comparison->outcome = COMPARE_UNDECIDED;
+    if (last == NULL)
+        return STATUS_OK;
+    comparison->log_ratio = last->log_ratio;
+    comparison->log_ratio_ci = last->log_ratio_ci;
+    comparison->outcome = last->outcome;
+    return STATUS_OK;
+}
+
 enum status pair_outcome(const struct pair *pair, struct pair_result *result, struct err *err)
 {
     enum status status = STATUS_OK;
@@ -112,14 +177,9 @@ enum status pair_outcome(const struct pair *pair, struct pair_result *result, st
     result->measured_ns = pair->measured_ns;
     for (int i = 0; status == STATUS_OK && i < PAIR_SIDES; i++)
         status = take_side(pair, (enum pair_name)i, result->is_interrupted, &result->sides[i], err);
+    result->sequence = pair->sequence;
     if (status == STATUS_OK && pair->rounds_count > 0)
-        status = compare_rounds(pair->log_ratios, pair->rounds_count, &pair->plan->limits,
-                                PAIR_CONFIDENCE, &result->comparison, err);
-    if (status == STATUS_OK && pair_has_many_starts(pair) && pair->starts_count > 0)
-        compare_starts(pair->start_log_ratios, pair->starts_count, &pair->plan->limits,
-                       PAIR_CONFIDENCE, &result->comparison);
-    result->starts_count = pair->starts_count;
-    memcpy(result->start_log_ratios, pair->start_log_ratios, sizeof(result->start_log_ratios));
+        status = take_comparison(pair, &result->comparison, err);
     if (status == STATUS_OK)
         judge(pair, result);
     return status;

@@ -20,8 +20,7 @@ struct pair {
     uint64_t begin_ns;           /* of this start's measuring */
     uint64_t measured_before_ns; /* by the starts before */
     uint64_t measured_ns;
-    size_t starts_count; /* whole, with rounds */
-    double start_log_ratios[PAIR_STARTS_MAX];
+    struct sequence sequence;
     size_t first_round;                  /* of this start */
     struct reasons unsteady[PAIR_SIDES]; /* of the first start whose warm-up did not settle */
     uint64_t warmup_steps_count[PAIR_SIDES];
@@ -33,12 +32,6 @@ struct pair {
     struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
     struct reasons reasons;
 };
-
-/* Is the interval that of several starts? */
-static inline bool pair_has_many_starts(const struct pair *pair)
-{
-    return pair->plan->starts_min > 1;
-}
 
 /* The result of a comparison that has ended, complete or not. STATUS_NOMEM only. */
 MUST_CHECK enum status pair_outcome(const struct pair *pair, struct pair_result *result,

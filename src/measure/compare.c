@@ -73,58 +73,114 @@ enum status compare_rounds(const double *log_ratios, size_t rounds_count,
     return STATUS_OK;
 }
 
-static double mean_of(const double *values, size_t count)
+/* --- starts --- */
+
+struct compare_prior compare_prior_built_in(void)
+{
+    return (struct compare_prior){.sd = 0.015, .freedom = 4};
+}
+
+static double mean_of(const struct compare_start *starts, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
-        sum += values[i];
+        sum += starts[i].log_ratio;
     return sum / (double)count;
 }
 
-double compare_spread(const double *start_log_ratios, size_t starts_count)
+static double squares_of(const struct compare_start *starts, size_t count)
+{
+    double mean = mean_of(starts, count);
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += pow(starts[i].log_ratio - mean, 2);
+    return squares;
+}
+
+double compare_spread(const struct compare_start *starts, size_t starts_count)
 {
     if (starts_count < 2)
         return 0;
-    double mean = mean_of(start_log_ratios, starts_count);
-    double squares = 0;
-    for (size_t i = 0; i < starts_count; i++)
-        squares += pow(start_log_ratios[i] - mean, 2);
-    return sqrt(squares / (double)(starts_count - 1));
+    return sqrt(squares_of(starts, starts_count) / (double)(starts_count - 1));
 }
 
-void compare_starts(const double *start_log_ratios, size_t starts_count,
-                    const struct compare_limits *limits, double confidence,
-                    struct compare_result *result)
+/* The standard error of the median of independent normal values, over that of their mean. */
+#define MEDIAN_FACTOR 1.2533141373155003
+
+enum status compare_start_of(const double *log_ratios, size_t rounds_count,
+                             struct compare_start *ret_start, struct err *err)
+{
+    struct interval_quantile median;
+    enum status status = interval_of_median(log_ratios, rounds_count, 0.95, &median, err);
+    if (status != STATUS_OK)
+        return status;
+    struct compare_start start = {.log_ratio = median.value};
+    const struct measure_interval *interval = &median.two_sided;
+    if (interval->is_known) {
+        double half = (interval->high - interval->low) / 2;
+        start.error = (struct measure_value){true, half / special_normal_quantile(0.975)};
+    } else if (rounds_count >= COMPARE_ROUNDS_MIN) {
+        double mean = 0;
+        double squares = 0;
+        for (size_t i = 0; i < rounds_count; i++)
+            mean += log_ratios[i] / (double)rounds_count;
+        for (size_t i = 0; i < rounds_count; i++)
+            squares += pow(log_ratios[i] - mean, 2);
+        double variance = squares / (double)(rounds_count - 1);
+        double effective = fmax(median.effective_count, 1);
+        start.error = (struct measure_value){true, MEDIAN_FACTOR * sqrt(variance / effective)};
+    }
+    *ret_start = start;
+    return STATUS_OK;
+}
+
+/* The variance between starts and how many degrees of freedom it is known with; false: not known.
+ */
+static bool variance_of(const struct compare_start *starts, size_t count,
+                        const struct compare_prior *prior, double *ret_variance,
+                        double *ret_freedom)
+{
+    double own_freedom = (double)count - 1;
+    double squares = squares_of(starts, count);
+    if (count >= COMPARE_OWN_STARTS) {
+        *ret_variance = squares / own_freedom;
+        *ret_freedom = own_freedom;
+        return true;
+    }
+    double within = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!starts[i].error.is_known)
+            return false;
+        within += pow(starts[i].error.value, 2) / (double)count;
+    }
+    *ret_freedom = prior->freedom + own_freedom;
+    *ret_variance = (prior->freedom * (pow(prior->sd, 2) + within) + squares) / *ret_freedom;
+    return true;
+}
+
+void compare_starts(const struct compare_start *starts, size_t starts_count,
+                    const struct compare_prior *prior, const struct compare_limits *limits,
+                    double confidence, struct compare_result *result)
 {
     ASSERT(starts_count >= 1);
-    double count = (double)starts_count;
-    double mean = mean_of(start_log_ratios, starts_count);
+    double mean = mean_of(starts, starts_count);
+    double variance = 0;
+    double freedom = 0;
     struct measure_interval interval = {0};
-    if (starts_count > 1) {
-        double t = special_student_quantile(1 - (1 - confidence) / 2, count - 1);
-        double half = t * compare_spread(start_log_ratios, starts_count) / sqrt(count);
+    if (variance_of(starts, starts_count, prior, &variance, &freedom)) {
+        double t = special_student_quantile(1 - (1 - confidence) / 2, freedom);
+        double half = t * sqrt(variance / (double)starts_count);
         interval = (struct measure_interval){true, mean - half, mean + half};
     }
     result->log_ratio = mean;
     result->log_ratio_ci = interval;
     result->outcome = compare_decide(interval, limits);
-    result->is_precise = interval.is_known && interval.high - interval.low <= limits->threshold;
-}
-
-static size_t look_after(size_t first, size_t count)
-{
-    size_t look = first;
-    while (look <= count)
-        look += (look + 3) / 4;
-    return look;
-}
-
-size_t compare_start_look_after(size_t first, size_t starts_count)
-{
-    return look_after(first, starts_count);
 }
 
 size_t compare_look_after(size_t rounds_count)
 {
-    return look_after(FIRST_LOOK, rounds_count);
+    size_t look = FIRST_LOOK;
+    while (look <= rounds_count)
+        look += (look + 3) / 4;
+    return look;
 }

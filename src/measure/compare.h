@@ -37,7 +37,7 @@ struct compare_result {
     struct measure_interval log_ratio_ci; /* needs an effective 6 rounds at 95 % */
     double sign_p;                        /* two-sided exact sign test of "no difference" */
     enum compare_outcome outcome;         /* of B against A */
-    bool is_precise; /* the interval is no wider than the threshold: enough to decide by */
+    bool is_precise;                      /* the rounds' interval is no wider than the threshold */
 };
 
 /* ln(B / A) of one round from the times of its four blocks, in the order of their sides, not of
@@ -57,22 +57,49 @@ MUST_CHECK enum status compare_rounds(const double *log_ratios, size_t rounds_co
                                       const struct compare_limits *limits, double confidence,
                                       struct compare_result *ret_result, struct err *err);
 
-/* Several starts, each with fresh workers on both sides: `start_log_ratios` are the medians of
- * their rounds, `starts_count` >= 1. Two processes of the same program differ for their whole lives
- * (memory placement), which no number of rounds shows; so what counts is the spread between
- * starts: their mean, and mean +- t(starts - 1) s / sqrt(starts), Student's, at `confidence`; no
- * interval of one start. Replaces ratio, interval, outcome and is_precise of `result`, which are
- * the rounds'. */
-void compare_starts(const double *start_log_ratios, size_t starts_count,
-                    const struct compare_limits *limits, double confidence,
-                    struct compare_result *result);
-/* Standard deviation between starts (n - 1), in log ratio; 0 for one. */
-double compare_spread(const double *start_log_ratios, size_t starts_count);
-/* The numbers of starts after which to look: `first`, then each 1.25 times the last, rounded up. */
-size_t compare_start_look_after(size_t first, size_t starts_count);
+/* --- starts: each with fresh workers on both sides --- */
 
-/* The numbers of rounds after which to look: 10, then each 1.25 times the last, rounded up. A
- * comparison ends at the second look in a row that is precise, never because of what it says. */
+#define COMPARE_OWN_STARTS 5 /* from so many on the spread between them is known by themselves */
+#define COMPARE_ROUNDS_MIN 3 /* of a start that shall say how much its rounds leave open */
+
+struct compare_start {
+    double log_ratio;           /* the median of its rounds */
+    struct measure_value error; /* the standard error that its rounds leave */
+};
+
+/* What is known beforehand of the standard deviation between starts of ln(B / A), and with how many
+ * degrees of freedom. */
+struct compare_prior {
+    double sd;
+    double freedom;
+};
+
+/* Where nothing is known of the machine: 1.5 %, as good as known from four comparisons. Two
+ * processes of a program differ by about 1 % for their whole lives, so two sides by 1.4 %
+ * (docs/studies.md). */
+struct compare_prior compare_prior_built_in(void);
+
+/* Of the rounds of one start, rounds_count >= 1. By the interval of their median; where they are
+ * too few for one by their standard deviation. STATUS_NOMEM only. */
+MUST_CHECK enum status compare_start_of(const double *log_ratios, size_t rounds_count,
+                                        struct compare_start *ret_start, struct err *err);
+
+/* Two processes of the same program differ for their whole lives (memory placement), which no
+ * number of rounds shows; so what counts is the spread between starts: their mean x, and x +-
+ * t(freedom) s / sqrt(k), Student's, at `confidence`. From COMPARE_OWN_STARTS on, s is theirs, with
+ * k - 1 degrees of freedom. Of fewer, s^2 = (f (sd^2 + w^2) + sum (x_i - x)^2) / (f + k - 1), with
+ * f + k - 1 degrees: the prior (sd, f) and what the rounds leave open (w^2, the mean of error^2),
+ * pooled with what the starts show. No interval where an `error` is not known. Replaces ratio,
+ * interval and outcome of `result`, which are the rounds'. */
+void compare_starts(const struct compare_start *starts, size_t starts_count,
+                    const struct compare_prior *prior, const struct compare_limits *limits,
+                    double confidence, struct compare_result *result);
+/* Standard deviation between starts (n - 1), in log ratio; 0 for one. */
+double compare_spread(const struct compare_start *starts, size_t starts_count);
+
+/* The numbers of a start's rounds after which to look whether it is precise: 10, then each 1.25
+ * times the last, rounded up. A start ends at the second look in a row that is, never because of
+ * what it says. */
 size_t compare_look_after(size_t rounds_count);
 
 #endif

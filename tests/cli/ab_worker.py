@@ -2,12 +2,13 @@
 """A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
 
 usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
-                    [--recompile-at N] [--log FILE] [--growing] [--uneven] [--dtype NAME]
+                    [--recompile-at N] [--log FILE] [--growing] [--uneven] [--each FILE] [--dtype NAME]
+                    [--open-ms MS] [--pause-ms MS]
 
 N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
 --growing makes each of the first 300 steps 2 % longer than the one before; --uneven makes all of a process's steps
-longer by a share of its own, up to 4 %. --log appends a line for every
-request: pid, kind, steps.
+longer by a share of its own, up to 4 %; --each has a factor a line, and the n-th process takes the n-th. --log appends a line for every
+request: pid, kind, steps. --open-ms and --pause-ms spend time in `open` and in every `run` beside what the steps report.
 """
 import argparse
 import json
@@ -23,10 +24,27 @@ for name in ("exit", "hang", "nonfinite", "recompile"):
     parser.add_argument(f"--{name}-at", type=int, default=-1)
 parser.add_argument("--growing", action="store_true")
 parser.add_argument("--uneven", action="store_true")
+parser.add_argument("--each")
+parser.add_argument("--open-ms", type=float, default=0)
+parser.add_argument("--pause-ms", type=float, default=0)
 parser.add_argument("--dtype", help="what `ready` says that it computes in")
 parser.add_argument("--log")
 options = parser.parse_args()
-step_ns = round(options.step_ms * 1e6 * (1 + 0.04 * random.random() * options.uneven))
+
+
+def own_factor():
+    """The processes of a side start one after the other."""
+    if not options.each:
+        return 1 + 0.04 * random.random() * options.uneven
+    with open(options.each, encoding="ascii") as file:
+        factors = file.read().split()
+    with open(options.each + ".taken", "a+", encoding="ascii") as file:
+        file.write("x")
+        file.flush()
+        return float(factors[(file.tell() - 1) % len(factors)])
+
+
+step_ns = round(options.step_ms * 1e6 * own_factor())
 out = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 runs = 0
@@ -56,6 +74,7 @@ def run(request):
         sys.exit(7)
     if runs == options.hang_at:
         time.sleep(3600)
+    time.sleep(options.pause_ms / 1000)
     seen = steps(request["steps"])
     fields = {"step_ns": seen} if request["sync"] == "step" else {}
     if runs == options.nonfinite_at:
@@ -74,6 +93,7 @@ for line in sys.stdin:
     if kind == "hello":
         send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=options.made_up)
     elif kind == "open":
+        time.sleep(options.open_ms / 1000)
         send("ready", backend="python", dtype_compute=options.dtype)
     elif kind == "run":
         run(message)

@@ -352,14 +352,57 @@ def compare_case(key, n, phi, shift):
             "sign_p": stats.binomtest(below, below + above).pvalue}
 
 
-def starts_case(key, n, shift):
-    """Medians of starts: a series about 0.5 of which `shift` is taken."""
+def starts_case(key, n, shift, confidence):
+    """Medians of starts: a series about 0.5 of which `shift` is taken. Fewer than five with a prior of 0.4 with 4
+    degrees of freedom, and an error of 0.3 each: as if four values of mean 0 with that spread had been seen, too."""
     medians = series(key, n, 0) - shift
-    row = {"key": key, "count": n, "shift": shift, "mean": medians.mean(), "low": UNKNOWN, "high": UNKNOWN, "spread": 0.0}
-    if n < 2:
-        return row
-    low, high = stats.t.interval(0.95, n - 1, loc=medians.mean(), scale=stats.sem(medians))
-    return row | {"low": low, "high": high, "spread": numpy.std(medians, ddof=1)}
+    spread = numpy.std(medians, ddof=1) if n > 1 else 0.0
+    if n >= 5:
+        low, high = stats.t.interval(confidence, n - 1, loc=medians.mean(), scale=stats.sem(medians))
+    else:
+        pooled = numpy.average([0.4**2 + 0.3**2, spread**2], weights=[4, n - 1])
+        low, high = stats.t.interval(confidence, 4 + n - 1, loc=medians.mean(), scale=math.sqrt(pooled / n))
+    return {"key": key, "count": n, "shift": shift, "confidence": confidence, "mean": medians.mean(), "low": low, "high": high,
+            "spread": spread}
+
+
+def spending_case(name, spent, information):
+    """Lan-DeMets boundaries by recursive integration with Gauss and Legendre's nodes, and then each look's exit probability once more by
+    SciPy's integral of the multivariate normal distribution."""
+    nodes, weights = special.roots_legendre(300)
+    bounds, places, density, before, had = [], None, None, 0.0, 0.0
+    for t in information:
+        error, step = spent(t) - had, math.sqrt(t - before)
+        if places is None:
+            bound = step * stats.norm.isf(error / 2)
+        else:
+            bound = optimize.brentq(lambda b: 2 * density @ stats.norm.sf((b - places) / step) - error, 0, 9 * math.sqrt(t), xtol=1e-14)
+        x = bound * nodes
+        own = stats.norm.pdf(x, 0, step) if places is None else stats.norm.pdf(x[:, None], places[None, :], step) @ density
+        places, density, before, had = x, own * weights * bound, t, spent(t)
+        bounds.append(bound / math.sqrt(t))
+    count = min(len(bounds), 6)
+    covariance = numpy.array([[math.sqrt(min(s, t) / max(s, t)) for s in information[:count]] for t in information[:count]])
+    limits = numpy.array(bounds[:count])
+    inside = stats.multivariate_normal.cdf(limits, None, covariance, lower_limit=-limits, abseps=1e-7, releps=1e-7, maxpts=4000000, rng=1)
+    assert abs(1 - inside - spent(information[count - 1])) < 2e-6, (name, inside)
+    return {"name": name, "information": list(information), "spent": [spent(t) for t in information], "z": bounds}
+
+
+def sided(spent):
+    """A one-sided spending function at 0.025, on both sides."""
+    return lambda t: 2 * spent(t)
+
+
+SPENDING = {
+    "power": lambda t: 0.05 * t**2,
+    "obrien": sided(lambda t: 2 * stats.norm.sf(stats.norm.isf(0.0125) / math.sqrt(t))),
+    "pocock": sided(lambda t: 0.025 * math.log(1 + (math.e - 1) * t)),
+}
+
+
+def even(count):
+    return [(i + 1) / count for i in range(count)]
 
 
 def noise_case(key, n, phi):
@@ -446,7 +489,12 @@ def cases():
         compare_case(*row) for row in [(41, 10, 0, 0.5), (42, 40, 0, 0.5), (43, 40, 0, 0.3),
                                        (44, 100, 0.5, 1.1), (45, 5, 0, 0.2), (46, 300, 0.9, 4.9)])
     yield "starts", (
-        starts_case(*row) for row in [(61, 1, 0.5), (62, 2, 0.5), (63, 3, 0.4), (64, 5, 0.5), (65, 7, 3.0), (66, 64, 0.5)])
+        starts_case(*row) for row in [(61, 1, 0.5, 0.95), (62, 2, 0.5, 0.999), (63, 3, 0.4, 0.95), (67, 4, 0.5, 0.9995),
+                                      (64, 5, 0.5, 0.95), (65, 7, 3.0, 0.99), (66, 64, 0.5, 0.95)])
+    yield "spending", (
+        spending_case(name, SPENDING[name], information)
+        for name, information in [("power", even(10)), ("power", even(1)), ("power", even(3)), ("power", [0.1, 0.2, 0.3, 1]),
+                                  ("power", even(64)), ("obrien", even(5)), ("pocock", even(5))])
     yield "steady", (
         steady_case(*row)
         for row in [(21, 20, 0, 0), (22, 33, 0.5, 0), (23, 100, 0.9, 0), (24, 801, 0, 0),

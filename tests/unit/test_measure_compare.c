@@ -32,25 +32,28 @@ Test(measure_compare, rounds_agree_with_scipy)
     json_decref(root);
 }
 
+/* Five starts and more by themselves; fewer with a prior, as the script has it. */
 Test(measure_compare, starts_agree_with_scipy)
 {
     json_t *root = NULL;
-    const json_t *rows = golden_rows("starts", 6, &root);
+    const struct compare_prior prior = {.sd = 0.4, .freedom = 4};
+    const json_t *rows = golden_rows("starts", 7, &root);
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
+        struct compare_start starts[64];
         size_t n = (size_t)golden_number(row, "count");
         double *values = golden_series((uint64_t)golden_number(row, "key"), n, 0);
+        cr_assert_leq(n, ARRAY_COUNT(starts));
         for (size_t j = 0; j < n; j++)
-            values[j] -= golden_number(row, "shift");
+            starts[j] = (struct compare_start){values[j] - golden_number(row, "shift"),
+                                               {.is_known = true, .value = 0.3}};
         struct compare_result result = {.rounds_count = 77, .sign_p = 0.25};
-        compare_starts(values, n, &coarse, 0.95, &result);
+        compare_starts(starts, n, &prior, &coarse, golden_number(row, "confidence"), &result);
         golden_near(result.log_ratio, golden_number(row, "mean"), 0.1, "mean");
-        golden_near(compare_spread(values, n), golden_number(row, "spread"), 0, "spread");
-        cr_expect_eq(result.log_ratio_ci.is_known, n > 1);
-        if (n > 1) {
-            golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
-            golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
-        }
+        golden_near(compare_spread(starts, n), golden_number(row, "spread"), 0, "spread");
+        cr_expect(result.log_ratio_ci.is_known);
+        golden_near(result.log_ratio_ci.low, golden_number(row, "low"), 0.1, "low");
+        golden_near(result.log_ratio_ci.high, golden_number(row, "high"), 0.1, "high");
         cr_expect_eq(result.outcome, compare_decide(result.log_ratio_ci, &coarse));
         cr_expect_eq(result.rounds_count, 77, "the rounds' own figures stay");
         free(values);
@@ -58,28 +61,58 @@ Test(measure_compare, starts_agree_with_scipy)
     json_decref(root);
 }
 
+static enum compare_outcome decide_starts(const double *log_ratios, size_t count, bool has_error)
+{
+    struct compare_start starts[8];
+    const struct compare_prior prior = compare_prior_built_in();
+    struct compare_result result = {0};
+    for (size_t i = 0; i < count; i++)
+        starts[i] = (struct compare_start){log_ratios[i], {.is_known = has_error, .value = 0.001}};
+    compare_starts(starts, count, &prior, &fine, 0.95, &result);
+    return result.outcome;
+}
+
 Test(measure_compare, starts_that_differ_widely_decide_nothing)
 {
     /* Each start certain of its own, and no two of the same: a mean of 2 % says nothing. */
     static const double apart[] = {0.05, -0.01, 0.04, 0.00, 0.02};
     static const double alike[] = {0.020, 0.021, 0.019, 0.020, 0.020};
-    struct compare_result result = {0};
-    compare_starts(apart, 5, &fine, 0.95, &result);
-    cr_expect_eq(result.outcome, COMPARE_UNDECIDED);
-    cr_expect_not(result.is_precise);
-    compare_starts(alike, 5, &fine, 0.95, &result);
-    cr_expect_eq(result.outcome, COMPARE_SLOWER);
-    cr_expect(result.is_precise);
+    cr_expect_eq(decide_starts(apart, 5, true), COMPARE_UNDECIDED);
+    cr_expect_eq(decide_starts(alike, 5, true), COMPARE_SLOWER);
+    cr_expect_eq(decide_starts(alike, 4, true), COMPARE_UNDECIDED, "four may be alike by chance");
+    cr_expect_eq(decide_starts(alike, 5, false), COMPARE_SLOWER);
 }
 
-Test(measure_compare, looks_at_starts_are_few)
+Test(measure_compare, few_starts_whose_rounds_say_nothing_decide_nothing)
 {
-    static const size_t looks[] = {5, 7, 9, 12, 15, 19, 24};
-    size_t look = 0;
-    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
-        look = compare_start_look_after(5, look);
-        cr_expect_eq(look, looks[i]);
+    static const double large[] = {0.5, 0.51, 0.49, 0.5};
+    for (size_t count = 1; count <= 4; count++) {
+        cr_expect_eq(decide_starts(large, count, true), COMPARE_SLOWER);
+        cr_expect_eq(decide_starts(large, count, false), COMPARE_UNDECIDED);
     }
+}
+
+Test(measure_compare, what_a_starts_rounds_leave_open)
+{
+    struct compare_start start;
+    struct compare_result seen;
+    double rounds[40];
+    for (size_t i = 0; i < 40; i++)
+        rounds[i] = 0.02 * (random_unit(random_at(12, i)) - 0.5);
+    /* The interval's half over 1.96. */
+    cr_assert_eq(compare_rounds(rounds, 40, &fine, 0.95, &seen, NULL), STATUS_OK);
+    cr_assert_eq(compare_start_of(rounds, 40, &start, NULL), STATUS_OK);
+    cr_expect_eq(start.log_ratio, seen.log_ratio);
+    cr_expect_float_eq(start.error.value,
+                       (seen.log_ratio_ci.high - seen.log_ratio_ci.low) / 2 / 1.959963984540054,
+                       1e-15);
+    /* Too few for one: sqrt(pi / 2) s / sqrt(4). */
+    static const double few[] = {4, 1, 5, 2};
+    cr_assert_eq(compare_start_of(few, 4, &start, NULL), STATUS_OK);
+    cr_expect_eq(start.log_ratio, 3);
+    cr_expect_float_eq(start.error.value, sqrt(M_PI / 2) * sqrt(10.0 / 3) / 2, 1e-12);
+    cr_assert_eq(compare_start_of(few, 2, &start, NULL), STATUS_OK);
+    cr_expect_not(start.error.is_known);
 }
 
 static enum compare_outcome decide(double low, double high)

@@ -47,13 +47,12 @@ static const struct option ab_rows[] = {
      .type = OPTION_NUMBER,
      TARGET(starts),
      .arg = "N",
-     .def = "5",
+     .def = "20",
      .min = 1,
-     .max = PAIR_STARTS_MAX,
+     .max = SEQUENCE_STARTS_MAX,
      .group = GROUP_CERTAIN,
-     .help =
-         "fresh workers on both sides N times at least, as two processes of one program differ; "
-         "with 1 that difference counts as the sides'"},
+     .help = "fresh workers on both sides N times at most, as two processes of one program differ; "
+             "with 1 that difference counts as the sides'"},
     AB_ROW_MAX_TIME(GROUP_CERTAIN),
     {.name = "gate",
      .type = OPTION_FLAG,
@@ -138,9 +137,7 @@ static enum exit_code compare_and_report(const struct invocation *call, struct a
 static enum exit_code print_dry_run(const struct invocation *call, struct ab_setup *setup)
 {
     struct buf out;
-    char limit[NUM_TEXT_BYTES];
     buf_init(&out, DRY_RUN_BYTES_MAX);
-    num_format_duration(setup->options.max_time_ns, limit);
     for (size_t i = 0; i < setup->pairs_count; i++) {
         for (int side = 0; side < PAIR_SIDES; side++) {
             const struct ab_side *from = &setup->sides[side];
@@ -155,12 +152,8 @@ static enum exit_code print_dry_run(const struct invocation *call, struct ab_set
     }
     buf_appendf(&out, "\n%zu comparison%s, threshold %g %%, ", setup->pairs_count,
                 setup->pairs_count == 1 ? "" : "s", setup->options.threshold_percent);
-    if (setup->options.rounds > 0)
-        buf_appendf(&out, "%" PRIu64 " starts of %" PRIu64 " rounds each\n", setup->options.starts,
-                    setup->options.rounds);
-    else
-        buf_appendf(&out, ">= %" PRIu64 " starts, <= %s of measuring each\n", setup->options.starts,
-                    limit);
+    ab_setup_describe_time(&setup->options, &out);
+    buf_append_char(&out, '\n');
     buf_append_text(&out, "Dry run: nothing was started or written.\n");
     return command_print(call, &out);
 }

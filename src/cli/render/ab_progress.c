@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "cli/signals.h"
 
 #define REDRAW_INTERVAL_NS (100 * NS_PER_MS)
@@ -78,24 +79,51 @@ static void refresh(struct ab_progress *progress)
     buf_release(&line);
 }
 
-void ab_progress_begin(struct ab_progress *progress, size_t number, const char *what)
+/* A line of its own, whether or not another is rewritten. */
+static void say(struct ab_progress *progress, const char *text)
 {
+    if (progress->is_quiet)
+        return;
+    ab_progress_clear(progress);
+    fprintf(stderr, "[%zu/%zu] %s: %s\n", progress->number, progress->total, progress->what, text);
+}
+
+void ab_progress_begin(struct ab_progress *progress, size_t number, const char *what,
+                       const struct ab_options *options)
+{
+    struct buf text;
     progress->number = number;
     (void)snprintf(progress->what, sizeof(progress->what), "%s", what);
     progress->phase = EVENT_OPENING;
     progress->rounds_count = 0;
     progress->has_last = false;
-    if (!progress->is_quiet && !progress->is_rewriting)
-        fprintf(stderr, "[%zu/%zu] %s: started\n", number, progress->total, progress->what);
+    buf_init(&text, LINE_BYTES_MAX);
+    buf_append_text(&text, "started: ");
+    ab_setup_describe_time(options, &text);
+    say(progress, text.data);
+    buf_release(&text);
     refresh(progress);
 }
 
 void ab_progress_end(struct ab_progress *progress, const char *outcome)
 {
-    ab_progress_clear(progress);
-    if (!progress->is_quiet)
-        fprintf(stderr, "[%zu/%zu] %s: %s\n", progress->number, progress->total, progress->what,
-                outcome);
+    say(progress, outcome);
+}
+
+/* What starting and compiling add is known now. */
+static void on_planned(void *context, const struct sequence *sequence)
+{
+    char prepare[NUM_TEXT_BYTES];
+    char left[NUM_TEXT_BYTES];
+    char text[LINE_BYTES_MAX];
+    size_t count = sequence->planned_count;
+    num_format_duration(sequence->first_prepare_ns, prepare);
+    num_format_duration(sequence_left_ns(sequence), left);
+    (void)snprintf(text, sizeof(text), "preparing took %s; %s%zu start%s, %s %s", prepare,
+                   count > 1 && sequence->rule.rounds_exact == 0 ? "at most " : "", count,
+                   count == 1 ? "" : "s", sequence->rule.rounds_exact > 0 ? "about" : "at most",
+                   left);
+    say(context, text);
 }
 
 static void on_changed(void *context, enum event_phase phase, size_t rounds_count,
@@ -117,7 +145,8 @@ static void on_tick(void *context)
 
 struct pair_listener ab_progress_listener(struct ab_progress *progress)
 {
-    return (struct pair_listener){.context = progress, .changed = on_changed};
+    return (struct pair_listener){
+        .context = progress, .changed = on_changed, .planned = on_planned};
 }
 
 struct event_listener ab_progress_events(struct ab_progress *progress)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/ab_setup.h"
 #include "drive/pair.h"
 
 #define AB_PROGRESS_TEXT_BYTES 200
@@ -26,8 +27,9 @@ struct ab_progress {
 };
 
 void ab_progress_init(struct ab_progress *progress, bool is_quiet, size_t total);
-/* Comparison `number` of the total, from 1. */
-void ab_progress_begin(struct ab_progress *progress, size_t number, const char *what);
+/* Comparison `number` of the total, from 1; says how long it will be. */
+void ab_progress_begin(struct ab_progress *progress, size_t number, const char *what,
+                       const struct ab_options *options);
 void ab_progress_end(struct ab_progress *progress, const char *outcome);
 /* Takes the rewritten line off the screen, before anything else is written. */
 void ab_progress_clear(struct ab_progress *progress);

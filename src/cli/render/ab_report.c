@@ -115,16 +115,47 @@ static void put_side(struct json_writer *writer, const struct ab_facts *facts,
     json_end_object(writer);
 }
 
+/* Whose word the spread between starts is. */
+static const char *spread_source(const struct sequence *sequence)
+{
+    if (sequence->rule.starts_max == 1)
+        return "rounds";
+    return sequence->starts_count < COMPARE_OWN_STARTS ? "built_in" : "starts";
+}
+
+static void put_look(struct json_writer *writer, const struct sequence_look *look)
+{
+    bool is_known = look->log_ratio_ci.is_known;
+    json_begin_object(writer);
+    json_field_u64(writer, "starts", look->starts_count);
+    json_field_u64(writer, "rounds", look->rounds_count);
+    json_field_double(writer, "error", look->error);
+    json_field_double(writer, "ratio_percent", to_percent(look->log_ratio));
+    put_or_null(writer, "ratio_percent_low", is_known, to_percent(look->log_ratio_ci.low));
+    put_or_null(writer, "ratio_percent_high", is_known, to_percent(look->log_ratio_ci.high));
+    json_field_string(writer, "outcome", compare_outcome_name(look->outcome));
+    json_end_object(writer);
+}
+
 static void put_starts(struct json_writer *writer, const struct pair_result *result)
 {
-    double spread = compare_spread(result->start_log_ratios, result->starts_count);
-    json_field_u64(writer, "starts", result->starts_count);
+    const struct sequence *sequence = &result->sequence;
+    size_t count = sequence->starts_count;
+    double spread = compare_spread(sequence->starts, count);
+    json_field_u64(writer, "starts", count);
+    json_field_u64(writer, "starts_planned", sequence->planned_count);
     json_put_key(writer, "start_log_ratios");
     json_begin_array(writer);
-    for (size_t i = 0; i < result->starts_count; i++)
-        json_put_double(writer, result->start_log_ratios[i]);
+    for (size_t i = 0; i < count; i++)
+        json_put_double(writer, sequence->starts[i].log_ratio);
     json_end_array(writer);
-    put_or_null(writer, "start_spread_percent", result->starts_count > 1, to_percent(spread));
+    put_or_null(writer, "start_spread_percent", count > 1, to_percent(spread));
+    put_text_or_null(writer, "spread_from", count > 0 ? spread_source(sequence) : "");
+    json_put_key(writer, "looks");
+    json_begin_array(writer);
+    for (size_t i = 0; i < sequence->looks_count; i++)
+        put_look(writer, &sequence->looks[i]);
+    json_end_array(writer);
 }
 
 static void put_comparison(struct json_writer *writer, const struct pair_result *result)
@@ -184,6 +215,9 @@ void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, stru
     json_put_key(&writer, "reasons");
     reasons_write(&result->reasons, &writer);
     json_field_double(&writer, "measured_ms", to_ms((double)result->measured_ns));
+    json_field_double(&writer, "prepare_ms",
+                      to_ms((double)result->sequence.first_prepare_ns +
+                            (double)result->sequence.later_prepare_ns));
     json_field_double(&writer, "total_ms", to_ms((double)result->total_ns));
     json_field_string(&writer, "samples_file", row->samples_name);
     json_field_string(&writer, "environment_id", facts->environment_id);
@@ -247,8 +281,9 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out)
     format_ratio(&row->result, ratio, interval);
     buf_append_text(out, outcome_word(row->result.outcome));
     if (row->result.comparison.rounds_count > 0)
-        buf_appendf(out, ", B/A %s (%s), %zu rounds, %zu starts", ratio, interval,
-                    row->result.comparison.rounds_count, row->result.starts_count);
+        buf_appendf(out, ", B/A %s (%s), %zu rounds, %zu start%s", ratio, interval,
+                    row->result.comparison.rounds_count, row->result.sequence.starts_count,
+                    row->result.sequence.starts_count == 1 ? "" : "s");
 }
 
 static void append_row(const struct ab_row *row, size_t number, struct buf *out)
@@ -267,7 +302,7 @@ static void append_row(const struct ab_row *row, size_t number, struct buf *out)
     }
     format_ratio(result, ratio, interval);
     (void)snprintf(rounds, sizeof(rounds), "%zu (%zu)", result->comparison.rounds_count,
-                   result->starts_count);
+                   result->sequence.starts_count);
     buf_appendf(out, "%2zu  %10s  %10s  %9s  %20s  %12s  %7.3g %%  %s\n", number, ms[PAIR_A],
                 ms[PAIR_B], ratio, interval, rounds, row->threshold_percent,
                 outcome_word(result->outcome));
@@ -295,6 +330,23 @@ static void append_sentence(const struct ab_row *row, struct buf *out)
     buf_append_text(out, "it cannot be said which is faster.\n");
 }
 
+/* What the interval assumes of two processes of one program. */
+static void append_spread(const struct sequence *sequence, struct buf *out)
+{
+    if (sequence->starts_count == 0)
+        return;
+    if (sequence->rule.starts_max == 1)
+        buf_append_text(out,
+                        "    one start: two processes of the same program may differ by more than "
+                        "this interval says; without --starts 1 that counts\n");
+    else if (sequence->starts_count < COMPARE_OWN_STARTS)
+        buf_appendf(out,
+                    "    %zu start%s: that two processes of a program differ is counted with %.3g "
+                    "%%\n",
+                    sequence->starts_count, sequence->starts_count == 1 ? "" : "s",
+                    to_percent(sequence->rule.prior.sd));
+}
+
 static void append_notes(const struct ab_row *row, size_t number, struct buf *out)
 {
     const struct reasons *reasons = &row->result.reasons;
@@ -314,10 +366,7 @@ static void append_notes(const struct ab_row *row, size_t number, struct buf *ou
         buf_append_text(out,
                         "    different work: the sides differ in model, mode or shape; what is "
                         "compared is the time of a step\n");
-    if (row->result.starts_count == 1)
-        buf_append_text(out,
-                        "    one start: two processes of the same program may differ by more than "
-                        "this interval says; --starts 5 tells\n");
+    append_spread(&row->result.sequence, out);
     if (!row->floor.is_known)
         buf_appendf(out, "    noise floor unknown: %s\n", row->floor.reason);
 }
