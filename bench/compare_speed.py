@@ -48,9 +48,9 @@ DUCKDB = """
 import sys, duckdb
 db = duckdb.connect(config={"threads": 1})
 columns = "{cell_id: 'VARCHAR', ms_p50: 'DOUBLE', ms_p50_low: 'DOUBLE', ms_p50_high: 'DOUBLE'}"
-read = "read_json('{}', format='newline_delimited', columns=" + columns + ")"
+read = lambda path: "read_json('" + path + "', format='newline_delimited', columns=" + columns + ")"
 print(db.execute("select count(*), avg(n.ms_p50 / b.ms_p50), sum((n.ms_p50 > b.ms_p50 * 1.02)::INT), sum((n.ms_p50_low <= b.ms_p50_high)::INT) from "
-                 + read.format(sys.argv[1]) + " b join " + read.format(sys.argv[2]) + " n using (cell_id)").fetchall())
+                 + read(sys.argv[1]) + " b join " + read(sys.argv[2]) + " n using (cell_id)").fetchall())
 """
 
 

@@ -165,7 +165,7 @@ static struct counts judge_pairs(const struct study_options *options, uint64_t k
         struct change change = change_of(&base, &now, &noise);
         const struct change_rule rule = {.least = log1p(LEAST_PERCENT / 100.0),
                                          .is_significant =
-                                             change.is_known && change.p <= CHANGE_ALPHA};
+                                             change_is_significant(&change, CHANGE_ALPHA)};
         counts.outcomes[change_decide(&change, &rule)]++;
         counts.by_steps += rank_sum_p(samples[0], sizes[0], samples[1], sizes[1]) < CHANGE_ALPHA;
     }

@@ -286,7 +286,7 @@ size_t comparison_rows_count(const struct comparison *comparison)
     return cells_count(comparison->cells);
 }
 
-bool comparison_row(const struct comparison *comparison, size_t index, struct row *ret_row)
+bool comparison_name(const struct comparison *comparison, size_t index, struct row *ret_row)
 {
     const struct label *label = chunks_find(&comparison->labels, index);
     for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++)
@@ -294,13 +294,20 @@ bool comparison_row(const struct comparison *comparison, size_t index, struct ro
     if (label == NULL ||
         (ret_row->sides[COMPARE_BASE] == NULL && ret_row->sides[COMPARE_NOW] == NULL))
         return false;
-    const struct contexts *contexts = comparison->contexts;
     for (size_t i = 0; i < ROW_NAMES_COUNT; i++)
-        ret_row->names[i] = contexts_name(contexts, label->name, context_name_fields[i]);
+        ret_row->names[i] =
+            contexts_name(comparison->contexts, label->name, context_name_fields[i]);
     ret_row->seq_len = label->seq_len;
     ret_row->batch_size = label->batch_size;
+    return true;
+}
+
+bool comparison_row(const struct comparison *comparison, size_t index, struct row *ret_row)
+{
+    if (!comparison_name(comparison, index, ret_row))
+        return false;
     const struct judge judge = {.options = &comparison->options,
-                                .contexts = contexts,
+                                .contexts = comparison->contexts,
                                 .tallies = comparison->tallies,
                                 .p_limit = comparison->summary.p_limit};
     judge_row(&judge, ret_row);
@@ -323,7 +330,7 @@ static enum status collect(const struct row *row, struct small_values *small, ui
         if (!metric->change.is_known || metric->metric->how == FACT_COMPARE_COUNTED)
             continue;
         ++*tests_count;
-        if (metric->change.p > CHANGE_ALPHA)
+        if (!change_is_significant(&metric->change, CHANGE_ALPHA))
             continue;
         if (small->count == small->capacity) {
             size_t capacity = small->capacity * 2 + 64;
@@ -333,7 +340,7 @@ static enum status collect(const struct row *row, struct small_values *small, ui
             small->items = items;
             small->capacity = capacity;
         }
-        small->items[small->count++] = metric->change.p;
+        small->items[small->count++] = change_p(&metric->change);
     }
     return STATUS_OK;
 }
@@ -421,6 +428,8 @@ static void count_row(struct comparison *comparison, const struct row *row)
     summary->sandbox_count +=
         has_flag(row, TALLY_IS_SANDBOX) && !comparison->options.includes_sandbox;
     for (size_t i = 0; i < row->metrics_count; i++) {
+        size_t index = (size_t)(row->metrics[i].metric - comparison->options.metrics.items);
+        summary->by_metric[index][row->metrics[i].verdict]++;
         summary->metrics_count += row->metrics[i].is_known[COMPARE_NOW];
         has_sampled |=
             row->metrics[i].metric->how == FACT_COMPARE_SAMPLED && row->metrics[i].change.is_known;

@@ -89,10 +89,11 @@ struct compare_summary {
     uint64_t notes[COMPARE_SIDES_COUNT]; /* lines that are no records */
     char first_note[COMPARE_SIDES_COUNT][ERR_TEXT_BYTES];
     uint64_t cells[COMPARE_VERDICTS_COUNT];
-    uint64_t cells_count;    /* all of them */
-    uint64_t metrics_count;  /* compared on both sides */
-    uint64_t tests_count;    /* with a p value: Holm's family */
-    uint64_t sandbox_count;  /* cells left out as made up */
+    uint64_t cells_count;                                    /* all of them */
+    uint64_t by_metric[METRICS_MAX][COMPARE_VERDICTS_COUNT]; /* of the metrics compared */
+    uint64_t metrics_count;                                  /* compared on both sides */
+    uint64_t tests_count;                                    /* with a p value: Holm's family */
+    uint64_t sandbox_count;                                  /* cells left out as made up */
     uint64_t unsteady_count; /* cells with such a record that counts */
     uint64_t warned_count;
     uint64_t assumed_count; /* cells whose noise between runs is assumed */
@@ -120,6 +121,8 @@ const struct metrics *comparison_metrics(const struct comparison *comparison);
 /* Rows by number, up to the count; false: that number has none. */
 size_t comparison_rows_count(const struct comparison *comparison);
 bool comparison_row(const struct comparison *comparison, size_t index, struct row *ret_row);
+/* The same without judging: only sides, names and shape are set. */
+bool comparison_name(const struct comparison *comparison, size_t index, struct row *ret_row);
 
 /* Does the gate let it pass? FAILED: a cell is WORSE. UNDECIDED: none is, but a cell is MISSING,
  * NOT COMPARABLE or (unless `is_lenient`) UNDECIDED, or nothing was compared at all. */

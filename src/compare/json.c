@@ -8,7 +8,8 @@
 #include "compare/tally.h"
 #include "spec/verdict.h"
 
-#define SCHEMA "tokmark.compare/1"
+#define SCHEMA     "tokmark.compare/1"
+#define CONFIDENCE 0.95
 
 static void put_number(struct json_writer *writer, const char *key, bool is_known, double value)
 {
@@ -47,6 +48,9 @@ static void put_metric(struct json_writer *writer, const struct row_metric *resu
     bool is_known = has_both && result->change.is_known && !is_counted;
     double base = result->value[COMPARE_BASE];
     double now = result->value[COMPARE_NOW];
+    struct measure_interval interval = {0};
+    if (is_known)
+        interval = change_interval(&result->change, CONFIDENCE);
     json_begin_object(writer);
     json_field_string(writer, "metric", fact_of(result->metric->fact)->name);
     json_field_string(writer, "verdict", compare_verdict_plain(result->verdict));
@@ -54,10 +58,9 @@ static void put_metric(struct json_writer *writer, const struct row_metric *resu
     put_side(writer, "base", result, COMPARE_BASE);
     put_side(writer, "new", result, COMPARE_NOW);
     put_number(writer, "change_percent", has_both, 100 * (now / base - 1));
-    put_number(writer, "change_percent_low", is_known, to_percent(result->change.log_ratio_95.low));
-    put_number(writer, "change_percent_high", is_known,
-               to_percent(result->change.log_ratio_95.high));
-    put_number(writer, "p", is_known, result->change.p);
+    put_number(writer, "change_percent_low", is_known, to_percent(interval.low));
+    put_number(writer, "change_percent_high", is_known, to_percent(interval.high));
+    put_number(writer, "p", is_known, is_known ? change_p(&result->change) : 1);
     json_end_object(writer);
 }
 

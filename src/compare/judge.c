@@ -186,7 +186,7 @@ static void judge_metric(const struct judge *judge, const struct row *row,
     const struct change_rule rule = {
         .least = log1p(metric->least_percent / 100),
         .is_higher_better = fact_of(metric->fact)->better == FACT_BETTER_HIGHER,
-        .is_significant = result->change.is_known && result->change.p <= judge->p_limit,
+        .is_significant = change_is_significant(&result->change, judge->p_limit),
     };
     judge_sampled(row, result, &rule);
 }

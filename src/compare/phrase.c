@@ -12,6 +12,7 @@
 #include "measure/special.h"
 
 #define CONFIDENCE     0.95
+#define NORMAL_975     1.959963984540054
 #define NAME_BYTES_MAX 120
 #define SENTENCE_BYTES 2048
 
@@ -56,7 +57,7 @@ void phrase_names(const struct comparison *comparison, struct phrase_names *ret_
     bool is_first = true;
     *ret_names = (struct phrase_names){0};
     for (size_t r = 0; r < comparison_rows_count(comparison); r++) {
-        if (!comparison_row(comparison, r, &row))
+        if (!comparison_name(comparison, r, &row))
             continue;
         for (size_t i = 0; i < ROW_NAMES_COUNT; i++)
             if (is_first)
@@ -77,7 +78,7 @@ void phrase_names(const struct comparison *comparison, struct phrase_names *ret_
     buf_release(&name);
     buf_init(&name, COMPARE_WHY_BYTES * ROW_NAMES_COUNT);
     for (size_t r = 0; r < comparison_rows_count(comparison); r++) {
-        if (!comparison_row(comparison, r, &row))
+        if (!comparison_name(comparison, r, &row))
             continue;
         buf_reset(&name);
         phrase_append_name(&row, ret_names, &name);
@@ -119,7 +120,7 @@ void phrase_append_value(const struct metric *metric, double value, struct buf *
 double phrase_half_width(const struct change_side *side)
 {
     double error = sqrt(side->within);
-    double times = special_normal_quantile(1 - (1 - CONFIDENCE) / 2);
+    double times = NORMAL_975;
     if (side->runs_count > 1) {
         double count = (double)side->runs_count;
         error = sqrt(side->squares / (count - 1) / count);
@@ -167,9 +168,10 @@ void phrase_append_interval(const struct row_metric *result, struct buf *out)
     if (!has_both(result) || !result->change.is_known ||
         result->metric->how == FACT_COMPARE_COUNTED)
         return;
-    append_signed(to_percent(result->change.log_ratio_95.low), out);
+    struct measure_interval interval = change_interval(&result->change, CONFIDENCE);
+    append_signed(to_percent(interval.low), out);
     buf_append_text(out, " to ");
-    append_signed(to_percent(result->change.log_ratio_95.high), out);
+    append_signed(to_percent(interval.high), out);
     buf_append_text(out, " %");
 }
 
@@ -182,7 +184,7 @@ void phrase_append_evidence(const struct row *row, const struct row_metric *resu
     if (result->metric->how == FACT_COMPARE_COUNTED || !has_both(result))
         return;
     if (result->change.is_known)
-        buf_appendf(out, "p %.3f, ", result->change.p);
+        buf_appendf(out, "p %.3f, ", change_p(&result->change));
     if (base_runs > 1 || now_runs > 1)
         buf_appendf(out, "%zu+%zu runs", base_runs, now_runs);
     else if (result->metric->how == FACT_COMPARE_SAMPLED && base->samples_count > 0 &&

@@ -101,28 +101,22 @@ static const struct row_metric *find_metric(const struct row *row, const struct 
     return NULL;
 }
 
-/* What was measured is shown of every cell, what was read or counted where it has changed. */
-static enum status write_metric(struct compare_output *output, const struct metric *metric,
-                                const struct phrase_names *names, struct err *err)
+/* Rows of the metric's table, and the geometric mean of their changes. */
+static enum status write_table(struct compare_output *output, const struct metric *metric,
+                               const struct phrase_names *names, struct err *err)
 {
     size_t name_width = names->width < NAME_WIDTH_MAX ? names->width : NAME_WIDTH_MAX;
-    size_t shown = 0;
-    size_t same = 0;
     size_t ratios = 0;
     double sum = 0;
     struct row row;
     enum status status = STATUS_OK;
+    append_head(metric, name_width, &output->text);
     for (size_t r = 0; status == STATUS_OK && r < comparison_rows_count(output->comparison); r++) {
         const struct row_metric *result =
             comparison_row(output->comparison, r, &row) ? find_metric(&row, metric) : NULL;
-        if (result == NULL)
+        if (result == NULL ||
+            (result->verdict == COMPARE_SAME && metric->how != FACT_COMPARE_SAMPLED))
             continue;
-        if (result->verdict == COMPARE_SAME && metric->how != FACT_COMPARE_SAMPLED) {
-            same++;
-            continue;
-        }
-        if (shown++ == 0)
-            append_head(metric, name_width, &output->text);
         append_row(&row, result, names, name_width, &output->text);
         bool has_both = result->is_known[COMPARE_BASE] && result->is_known[COMPARE_NOW];
         sum += has_both ? result->change.log_ratio : 0;
@@ -136,8 +130,23 @@ static enum status write_metric(struct compare_output *output, const struct metr
         buf_appendf(&output->text, "%+*.2f %%\n", CHANGE_WIDTH - 2,
                     100 * expm1(sum / (double)ratios));
     }
-    if (same > 0 && metric->how != FACT_COMPARE_SAMPLED) {
-        buf_appendf(&output->text, "%s%s: %zu%s the same", shown > 0 ? "" : "\n",
+    return status;
+}
+
+/* What was measured is shown of every cell, what was read or counted where it has changed. */
+static enum status write_metric(struct compare_output *output, size_t index,
+                                const struct phrase_names *names, struct err *err)
+{
+    const struct metric *metric = &comparison_metrics(output->comparison)->items[index];
+    const uint64_t *counts = comparison_summary(output->comparison)->by_metric[index];
+    uint64_t same = metric->how == FACT_COMPARE_SAMPLED ? 0 : counts[COMPARE_SAME];
+    uint64_t shown = 0;
+    for (size_t i = 0; i < COMPARE_VERDICTS_COUNT; i++)
+        shown += counts[i];
+    shown -= same;
+    enum status status = shown > 0 ? write_table(output, metric, names, err) : STATUS_OK;
+    if (same > 0) {
+        buf_appendf(&output->text, "%s%s: %" PRIu64 "%s the same", shown > 0 ? "" : "\n",
                     fact_of(metric->fact)->name, same, same == 1 ? " cell is" : " cells are");
         if (metric->least_percent > 0)
             buf_appendf(&output->text, " within %g %%", metric->least_percent);
@@ -194,7 +203,7 @@ enum status compare_write_text(struct compare_output *output, struct err *err)
         buf_appendf(&output->text, "all:  %s\n", names.shared);
     enum status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < metrics->count; i++)
-        status = write_metric(output, &metrics->items[i], &names, err);
+        status = write_metric(output, i, &names, err);
     if (status == STATUS_OK)
         status = write_others(output, &names, err);
     if (status != STATUS_OK)

@@ -5,7 +5,6 @@
 #include "base/status.h"
 #include "measure/special.h"
 
-#define CONFIDENCE        0.95
 #define ASSUMED_SD        0.003
 #define ASSUMED_FREEDOM   4.0
 #define PRIOR_FREEDOM_MAX 20.0
@@ -67,31 +66,61 @@ static struct estimate estimate_error(const struct change_side *base,
     return both;
 }
 
-static struct measure_interval interval_of(const struct change *change, double confidence)
-{
-    double half =
-        change->error * special_student_quantile(1 - (1 - confidence) / 2, change->freedom);
-    return (struct measure_interval){true, change->log_ratio - half, change->log_ratio + half};
-}
-
 struct change change_of(const struct change_side *base, const struct change_side *new_side,
                         const struct change_noise *noise)
 {
     ASSERT(base->runs_count >= 1 && new_side->runs_count >= 1);
-    struct change change = {.log_ratio = new_side->mean - base->mean, .p = NAN};
+    struct change change = {.log_ratio = new_side->mean - base->mean};
     struct estimate error = estimate_error(base, new_side, noise);
     if (error.freedom <= 0 || !isfinite(error.variance) || !isfinite(change.log_ratio))
         return change;
     change.is_known = true;
     change.error = sqrt(error.variance);
     change.freedom = error.freedom;
-    change.log_ratio_95 = interval_of(&change, CONFIDENCE);
-    if (change.error > 0)
-        change.p = fmin(
-            1, 2 * special_student_cdf(-fabs(change.log_ratio) / change.error, change.freedom));
-    else
-        change.p = change.log_ratio == 0 ? 1 : 0;
     return change;
+}
+
+struct measure_interval change_interval(const struct change *change, double confidence)
+{
+    if (!change->is_known)
+        return (struct measure_interval){0};
+    double half =
+        change->error * special_student_quantile(1 - (1 - confidence) / 2, change->freedom);
+    return (struct measure_interval){true, change->log_ratio - half, change->log_ratio + half};
+}
+
+double change_p(const struct change *change)
+{
+    if (!change->is_known)
+        return 1;
+    if (change->error == 0)
+        return change->log_ratio == 0 ? 1 : 0;
+    return fmin(1,
+                2 * special_student_cdf(-fabs(change->log_ratio) / change->error, change->freedom));
+}
+
+/* Is `distance` more than the p quantile of Student's t times the error? The normal's quantile is
+ * less and that of one degree of freedom more than any, so most answers need no t. */
+static bool is_beyond(const struct change *change, double distance, double p, double normal,
+                      double widest)
+{
+    if (distance <= normal * change->error)
+        return false;
+    return distance > widest * change->error ||
+           special_student_cdf(distance / change->error, change->freedom) > p;
+}
+
+#define NORMAL_950 1.6448536269514722
+#define NORMAL_975 1.959963984540054
+#define WIDEST_950 6.314
+#define WIDEST_975 12.707
+
+bool change_is_significant(const struct change *change, double limit)
+{
+    if (!change->is_known || limit < 0)
+        return false;
+    bool can_be = fabs(change->log_ratio) >= NORMAL_975 * change->error || limit > CHANGE_ALPHA;
+    return can_be && change_p(change) <= limit;
 }
 
 size_t change_holm(const double *smallest, size_t count, size_t tests_count, double alpha)
@@ -116,12 +145,13 @@ enum change_outcome change_decide(const struct change *change, const struct chan
 {
     if (!change->is_known)
         return CHANGE_UNDECIDED;
-    double nearest = change->log_ratio > 0 ? change->log_ratio_95.low : -change->log_ratio_95.high;
-    if (rule->is_significant && fabs(change->log_ratio) >= rule->least * (1 - ROUNDING) &&
-        nearest > rule->least / 2)
+    double size = fabs(change->log_ratio);
+    if (rule->is_significant && size >= rule->least * (1 - ROUNDING) &&
+        is_beyond(change, size - rule->least / 2, 1 - CHANGE_ALPHA / 2, NORMAL_975, WIDEST_975))
         return name_change(change, rule);
-    struct measure_interval inner = interval_of(change, 1 - 2 * CHANGE_ALPHA);
-    return inner.low > -rule->least && inner.high < rule->least ? CHANGE_SAME : CHANGE_UNDECIDED;
+    return is_beyond(change, rule->least - size, 1 - CHANGE_ALPHA, NORMAL_950, WIDEST_950)
+               ? CHANGE_SAME
+               : CHANGE_UNDECIDED;
 }
 
 enum change_outcome change_decide_reading(const struct change *change,

@@ -37,12 +37,10 @@ struct change_noise {
 struct change_noise change_noise_assumed(void);
 
 struct change {
-    bool is_known;    /* there is an interval: all but log_ratio means nothing without */
+    bool is_known;    /* there is an error: all but log_ratio means nothing without */
     double log_ratio; /* ln(new / base) */
     double error;     /* its standard error */
-    double freedom;   /* of the error, as degrees of freedom */
-    struct measure_interval log_ratio_95;
-    double p; /* two-sided, of no change at all */
+    double freedom;   /* of the error, as degrees of freedom, >= 1 */
 };
 
 /* With S^2 the variance within sides (n - 2 degrees of freedom), b that between runs known before,
@@ -53,6 +51,13 @@ struct change {
  * leave open. Student's t. */
 struct change change_of(const struct change_side *base, const struct change_side *new_side,
                         const struct change_noise *noise);
+
+/* The interval of log_ratio; not known where the change is not. */
+struct measure_interval change_interval(const struct change *change, double confidence);
+/* Two-sided, of no change at all; 1 where the change is not known. */
+double change_p(const struct change *change);
+/* Is p <= limit? For a limit up to CHANGE_ALPHA most changes are told without computing it. */
+bool change_is_significant(const struct change *change, double limit);
 
 /* How many of the smallest p values are significant among `tests_count` of a family, by Holm's
  * step-down method ("A simple sequentially rejective multiple test procedure", 1979). `smallest`:
