@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "measure/drift.h"
+#include "measure/interval.h"
 #include "statistics_study.h"
 #include "study_series.h"
 

@@ -355,6 +355,8 @@ static enum status read_values(struct walk *walk, const struct option *row, cons
                        row->name);
         return set_value(row, "yes", walk->target, err);
     }
+    if (row->bare != NULL && equals == NULL)
+        return set_value(row, row->bare, walk->target, err);
     struct err cause = {0};
     enum status status = STATUS_OK;
     if (equals != NULL) {

@@ -64,6 +64,8 @@ struct option {
                       * (TEXT); 0: the target is of the type's own kind */
     const char *arg; /* placeholder in help: "N"; NULL for flags */
     const char *def; /* default as text; lists: words between spaces; or NULL */
+    /* The value of a CHOICE that is given without one. It then takes a value behind '=' only. */
+    const char *bare;
     uint64_t min, max;
     const struct option_choice *choices; /* ends with a NULL name */
     const struct option_choice *aliases; /* other words for the same values: taken, not listed */

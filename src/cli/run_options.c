@@ -48,6 +48,9 @@ static const struct option_choice data_format_choices[] = {
 static const struct option_choice sync_choices[] = {
     {"step", PROTO_SYNC_STEP}, {"block", PROTO_SYNC_BLOCK}, {NULL, 0}};
 
+static const struct option_choice resume_choices[] = {
+    {"unfinished", RUN_RESUME_UNFINISHED}, {"unsteady", RUN_RESUME_UNSTEADY}, {NULL, 0}};
+
 static const struct option_choice when_choices[] = {
     {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
@@ -407,10 +410,15 @@ static const struct option run_rows[] = {
      .group = GROUP_OUTPUT,
      .help = "folder of bench_results.jsonl and .csv, samples/ and logs/; appended to"},
     {.name = "resume",
-     .type = OPTION_FLAG,
-     TARGET(can_resume),
+     .type = OPTION_CHOICE,
+     TARGET(resume),
+     .arg = "WHAT",
+     .bare = "unfinished",
+     .choices = resume_choices,
      .group = GROUP_OUTPUT,
-     .help = "skip cells that already have a finished record in DIR"},
+     .help =
+         "skip cells that already have a finished record in DIR; =unsteady measures those again "
+         "whose record is unsteady; table and exit code are of all of DIR"},
     {.name = "zip",
      .type = OPTION_FLAG,
      TARGET(wants_zip),
@@ -455,7 +463,8 @@ static const struct option run_rows[] = {
      .def = "auto",
      .choices = when_choices,
      .group = GROUP_OUTPUT,
-     .help = "on stderr: auto rewrites one line on a terminal, else a line per cell"},
+     .help = "on stderr: always rewrites one line; auto does so on a terminal, and elsewhere "
+             "writes a line per cell"},
     {.name = "color",
      .type = OPTION_CHOICE,
      TARGET(color),
@@ -464,6 +473,12 @@ static const struct option run_rows[] = {
      .choices = when_choices,
      .group = GROUP_OUTPUT,
      .help = "colour in the table; auto: on a terminal without NO_COLOR"},
+    {.name = "verbose",
+     .short_name = 'v',
+     .type = OPTION_FLAG,
+     TARGET(is_verbose),
+     .group = GROUP_OUTPUT,
+     .help = "the whole text of reasons and warnings under the table, not its beginning"},
     {.name = "quiet",
      .short_name = 'q',
      .type = OPTION_FLAG,

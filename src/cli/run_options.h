@@ -14,6 +14,9 @@ enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
 #define RUN_WARMUP_AUTO UINT64_MAX
 #define RUN_DRIFT_AUTO  UINT64_MAX
 
+/* What of a folder's finished records is measured again. */
+enum run_resume { RUN_RESUME_NO, RUN_RESUME_UNFINISHED, RUN_RESUME_UNSTEADY };
+
 struct run_options {
     struct cell cell; /* members that flags set as they are; the rest is zero (run_setup.c) */
     /* what to run */
@@ -50,13 +53,14 @@ struct run_options {
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     const char *out;
-    bool can_resume;
+    uint64_t resume; /* enum run_resume */
     bool wants_zip;
     bool is_sandbox;
     bool is_dry_run;
     bool tries_all;    /* also what cannot fit, by what did not */
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
+    bool is_verbose;
     bool is_quiet;
     bool is_strict;           /* warnings count for the exit code */
     const char *compare_base; /* NULL = nothing is compared */

@@ -35,17 +35,6 @@ static bool has_verdict(const struct record *record, enum verdict verdict)
     return strcmp(record_string(record, FACT_VERDICT), verdict_name(verdict)) == 0;
 }
 
-static void count(struct sweep *sweep, const struct record *record)
-{
-    bool is_ok = has_verdict(record, VERDICT_OK);
-    sweep->measured_count++;
-    sweep->valid_count += is_ok || has_verdict(record, VERDICT_UNSTEADY);
-    sweep->quiet_count += is_ok && record_reasons(record, FACT_WARNINGS)->count == 0;
-    sweep->is_interrupted |= has_verdict(record, VERDICT_INTERRUPTED);
-    if (!record_is_null(record, FACT_MS_PER_STEP))
-        sweep->figures_count++;
-}
-
 /* --- what did not fit --- */
 
 /* Did the cell itself not fit? Where others had taken the host's memory nothing follows from it. */
@@ -91,6 +80,20 @@ static enum status keep_unfit(struct sweep *sweep, size_t place, struct err *err
 
 /* --- trials --- */
 
+/* Is a record there that --resume goes by? */
+static bool is_finished(const struct sweep *sweep, const struct cell *cell, uint32_t trial)
+{
+    const struct run_setup *setup = sweep->setup;
+    char id[HASH_ID_BYTES];
+    if (setup->options.resume == RUN_RESUME_NO)
+        return false;
+    cell_id(cell, id);
+    const char *environment_id = sweep->options->origin.environment_id;
+    return store_has_finished(sweep->store, id, setup->policy_id, trial, environment_id) &&
+           (setup->options.resume != RUN_RESUME_UNSTEADY ||
+            !store_is_unsteady(sweep->store, id, setup->policy_id, trial, environment_id));
+}
+
 static enum status keep_reading(struct sweep_cell *cell, const struct measure_reading *reading,
                                 struct err *err)
 {
@@ -108,14 +111,15 @@ static enum status load_readings(struct sweep *sweep, struct err *err)
 {
     const struct run_setup *setup = sweep->setup;
     enum status status = STATUS_OK;
-    if (!setup->options.can_resume || setup->options.trials == 1)
+    if (setup->options.resume == RUN_RESUME_NO || setup->options.trials == 1)
         return STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < setup->plan.cells_count; i++) {
         char id[HASH_ID_BYTES];
         cell_id(&setup->plan.cells[i], id);
-        for (uint64_t trial = 0; status == STATUS_OK && trial < setup->options.trials; trial++) {
+        for (uint32_t trial = 0; status == STATUS_OK && trial < setup->options.trials; trial++) {
             struct store_median median;
-            if (!store_find_median(sweep->store, id, setup->policy_id, trial,
+            if (!is_finished(sweep, &setup->plan.cells[i], trial) ||
+                !store_find_median(sweep->store, id, setup->policy_id, trial,
                                    sweep->options->origin.environment_id, &median))
                 continue;
             struct measure_reading reading = reading_of_median(&median);
@@ -127,7 +131,7 @@ static enum status load_readings(struct sweep *sweep, struct err *err)
 
 /* --- the sweep --- */
 
-/* Counts a record that is stored, and keeps what follows from it for the cells to come. */
+/* Keeps what follows from a record that is stored,  from it for the cells to come. */
 static enum status take_record(struct sweep *sweep, size_t place, const struct record *record,
                                bool is_dominated, struct err *err)
 {
@@ -136,8 +140,8 @@ static enum status take_record(struct sweep *sweep, size_t place, const struct r
     canary_take(&sweep->canary, cell, record, &sweep->options->policy);
     sweep->cells[place].has_fitted |= !record_is_null(record, FACT_MS_PER_STEP);
     known_take(sweep->known, record);
-    enum status status = table_add(sweep->table, place, record, err);
-    if (status == STATUS_OK && reading_of_record(record, &reading))
+    enum status status = STATUS_OK;
+    if (reading_of_record(record, &reading))
         status = keep_reading(&sweep->cells[place], &reading, err);
     if (status == STATUS_OK && !is_dominated && is_proof(record))
         status = keep_unfit(sweep, place, err);
@@ -170,7 +174,7 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
                              : trial_run(cell, trial, &options, sweep->store, &record, err);
     if (status != STATUS_OK)
         return status;
-    count(sweep, record);
+    sweep->is_interrupted |= has_verdict(record, VERDICT_INTERRUPTED);
     /* Made-up results need not outlive a power cut. */
     bool is_durable = !record_bool(record, FACT_SYNTHETIC);
     status = store_append(sweep->store, record, is_durable, err);
@@ -181,17 +185,6 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
     status = take_record(sweep, place, record, smaller != NULL, err);
     record_free(record);
     return status;
-}
-
-static bool is_finished(const struct sweep *sweep, const struct cell *cell, uint32_t trial)
-{
-    const struct run_setup *setup = sweep->setup;
-    char id[HASH_ID_BYTES];
-    if (!setup->options.can_resume)
-        return false;
-    cell_id(cell, id);
-    return store_has_finished(sweep->store, id, setup->policy_id, trial,
-                              sweep->options->origin.environment_id);
 }
 
 static bool is_stopped(struct sweep *sweep)

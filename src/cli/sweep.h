@@ -5,7 +5,6 @@
 #include "cli/canary.h"
 #include "cli/known.h"
 #include "cli/render/progress.h"
-#include "cli/render/table.h"
 #include "cli/run_setup.h"
 #include "drive/trial.h"
 #include "store/store.h"
@@ -17,18 +16,13 @@ struct sweep {
     const struct trial_options *options;
     struct store *store;
     struct progress *progress;
-    struct table *table;
     struct known *known;
     struct canary canary; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */
     uint64_t skipped_count;
     uint64_t not_started_count; /* a signal cut it short before them */
     size_t not_started_place;   /* the first of them, in the plan */
-    uint64_t measured_count;
-    uint64_t valid_count;   /* ok or unsteady */
-    uint64_t quiet_count;   /* ok without a warning */
-    uint64_t figures_count; /* have a duration, good or bad */
-    bool is_interrupted;    /* a signal cut it short */
+    bool is_interrupted;        /* a signal cut it short */
     /* sweep.c's own */
     struct sweep_cell *cells; /* in the plan's order */
     size_t *order;            /* places in the plan, as this trial goes through them */

@@ -62,7 +62,7 @@ static bool grow(struct store_index *index)
 
 enum status index_add(struct store_index *index, const char *cell_id, const char *policy_id,
                       uint64_t trial, const char *environment_id, const struct store_median *median,
-                      struct err *err)
+                      bool is_unsteady, struct err *err)
 {
     struct buf key;
     make_key(&key, cell_id, policy_id, trial, environment_id);
@@ -78,12 +78,13 @@ enum status index_add(struct store_index *index, const char *cell_id, const char
             index->keys_count += is_added ? 1 : 0;
         }
         entry->median = *median;
+        entry->is_unsteady = is_unsteady;
     }
     buf_release(&key);
     return is_added ? STATUS_OK : ERR(err, STATUS_NOMEM, "no memory for the index of records");
 }
 
-static bool is_finished(const struct record *record)
+bool index_is_finished(const struct record *record)
 {
     enum verdict verdict;
     return verdict_parse(record_string(record, FACT_VERDICT), &verdict) &&
@@ -96,15 +97,17 @@ static enum status add_record_of(struct store_index *index, const struct record 
 {
     struct store_median median = {NAN, NAN, NAN};
     (void)store_median_of(record, &median);
+    bool is_unsteady =
+        strcmp(record_string(record, FACT_VERDICT), verdict_name(VERDICT_UNSTEADY)) == 0;
     return index_add(index, record_string(record, FACT_CELL_ID),
                      record_string(record, FACT_POLICY_ID), record_u64(record, FACT_TRIAL),
-                     environment_id, &median, err);
+                     environment_id, &median, is_unsteady, err);
 }
 
 enum status index_add_record(struct store_index *index, const struct record *record,
                              bool *ret_is_added, struct err *err)
 {
-    bool is_added = is_finished(record);
+    bool is_added = index_is_finished(record);
     enum status status = STATUS_OK;
     if (is_added)
         status = add_record_of(index, record, record_string(record, FACT_ENVIRONMENT_ID), err);
@@ -120,7 +123,7 @@ static enum status read_all(struct reader *reader, bool is_any_environment,
     while (status == STATUS_OK && item.kind != READER_END) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind != READER_RECORD || item.is_published ||
-            !is_finished(item.record))
+            !index_is_finished(item.record))
             continue;
         const char *environment_id =
             is_any_environment ? "" : record_string(item.record, FACT_ENVIRONMENT_ID);
@@ -150,9 +153,9 @@ enum status index_read(const char *dir, bool is_any_environment, struct store_in
     return status;
 }
 
-const struct store_median *index_find(const struct store_index *index, const char *cell_id,
-                                      const char *policy_id, uint64_t trial,
-                                      const char *environment_id)
+const struct index_entry *index_find(const struct store_index *index, const char *cell_id,
+                                     const char *policy_id, uint64_t trial,
+                                     const char *environment_id)
 {
     const struct index_entry *entry = NULL;
     if (index->slots_count == 0)
@@ -162,5 +165,5 @@ const struct store_median *index_find(const struct store_index *index, const cha
     if (!key.failed)
         entry = &index->slots[find_slot(index->slots, index->slots_count, key.data)];
     buf_release(&key);
-    return entry != NULL && entry->key != NULL ? &entry->median : NULL;
+    return entry != NULL && entry->key != NULL ? entry : NULL;
 }

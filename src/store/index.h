@@ -18,6 +18,7 @@ struct store_median {
 struct index_entry {
     char *key; /* owned; NULL is a free slot */
     struct store_median median;
+    bool is_unsteady; /* the record's verdict */
 };
 
 struct store_index {
@@ -27,21 +28,23 @@ struct store_index {
 };
 
 void index_release(struct store_index *index);
-/* Adds a record if --resume would not measure it again: finished (verdict_is_finished(), and not by
- * what may pass). */
+/* Is it finished: verdict_is_finished(), and not by what may pass? */
+bool index_is_finished(const struct record *record);
+/* Adds a record if it is finished. */
 MUST_CHECK enum status index_add_record(struct store_index *index, const struct record *record,
                                         bool *ret_is_added, struct err *err);
 /* Those of a results folder that nobody opens for it: read only, and none where there is no folder.
  * `is_any_environment`: they are found under the environment "". */
 MUST_CHECK enum status index_read(const char *dir, bool is_any_environment,
                                   struct store_index *ret_index, struct err *err);
-/* Adding a key that is there is fine: the newer median counts. */
+/* Adding a key that is there is fine: the newer record counts. */
 MUST_CHECK enum status index_add(struct store_index *index, const char *cell_id,
                                  const char *policy_id, uint64_t trial, const char *environment_id,
-                                 const struct store_median *median, struct err *err);
-/* The entry's median, borrowed until the next index_add(); NULL when there is no such entry. */
-const struct store_median *index_find(const struct store_index *index, const char *cell_id,
-                                      const char *policy_id, uint64_t trial,
-                                      const char *environment_id);
+                                 const struct store_median *median, bool is_unsteady,
+                                 struct err *err);
+/* Borrowed until the next index_add(); NULL when there is no such entry. */
+const struct index_entry *index_find(const struct store_index *index, const char *cell_id,
+                                     const char *policy_id, uint64_t trial,
+                                     const char *environment_id);
 
 #endif

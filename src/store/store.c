@@ -329,14 +329,22 @@ bool store_has_finished(const struct store *store, const char *cell_id, const ch
     return index_find(&store->finished, cell_id, policy_id, trial, environment_id) != NULL;
 }
 
+bool store_is_unsteady(const struct store *store, const char *cell_id, const char *policy_id,
+                       uint64_t trial, const char *environment_id)
+{
+    const struct index_entry *entry =
+        index_find(&store->finished, cell_id, policy_id, trial, environment_id);
+    return entry != NULL && entry->is_unsteady;
+}
+
 bool store_find_median(const struct store *store, const char *cell_id, const char *policy_id,
                        uint64_t trial, const char *environment_id, struct store_median *ret_median)
 {
-    const struct store_median *median =
+    const struct index_entry *entry =
         index_find(&store->finished, cell_id, policy_id, trial, environment_id);
-    if (median == NULL || isnan(median->ms))
+    if (entry == NULL || isnan(entry->median.ms))
         return false;
-    *ret_median = *median;
+    *ret_median = entry->median;
     return true;
 }
 

@@ -58,11 +58,15 @@ void store_close(struct store *store);
 MUST_CHECK enum status store_append(struct store *store, const struct record *record,
                                     bool is_durable, struct err *err);
 
-/* Finished record (verdict_is_finished(), and not by what may pass) of that cell, policy, trial and
- * environment? Looks at what was there on opening and at what was appended since. Synthetic records
- * match too. */
+/* Is there a finished record (index_is_finished()) of that cell, policy, trial and environment?
+ * Looks at what was there on opening and at what was appended since. Synthetic records match too.
+ */
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
                         uint64_t trial, const char *environment_id);
+
+/* Is the newest of those unsteady? */
+bool store_is_unsteady(const struct store *store, const char *cell_id, const char *policy_id,
+                       uint64_t trial, const char *environment_id);
 
 /* The median of a record, where its verdict is ok or unsteady and it has one that is over 0. */
 bool store_median_of(const struct record *record, struct store_median *ret_median);

@@ -1,6 +1,7 @@
 """How the command line's tests run the program: in an empty folder, under any of its names."""
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -8,7 +9,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
-TIMEOUT_S = 60
+TIMEOUT_S = 300  # only what hangs meets it, however busy the machine
 
 
 def program(name):
@@ -68,6 +69,17 @@ def worker_pids(process):
     """Children of the harness."""
     with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
         return [int(pid) for pid in file.read().split()]
+
+
+def table(stdout):
+    """The lines of a run's table: a dict each, by the names of the columns."""
+    found, names = [], None
+    for line in stdout.splitlines():
+        if re.match("(precision +)?mode +seq_len ", line):
+            names = line.split()
+        elif names and re.match("([a-z0-9]+ +)?(train|infer|decode) +[0-9]", line):
+            found.append(dict(zip(names, re.split("  +", line.strip()), strict=True)))
+    return found
 
 
 class Caller:

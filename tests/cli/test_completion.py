@@ -25,6 +25,9 @@ OFFERS = [
     # a flag that takes one value has it
     (["tokmark", "run", "--sync", "step", "b"], []),
     (["tokmark", "run", "--quiet", "b"], []),
+    # one that takes a value behind '=' only
+    (["tokmark", "run", "--resume="], ["unfinished", "unsteady"]),
+    (["tokmark", "run", "--resume", "un"], []),
     (["tokmark", "noise", "--repe"], ["--repeats"]),
     (["bench_jax", "--platf"], ["--platform"]),
     (["bench_pytorch", "--platf"], []),

@@ -13,7 +13,7 @@ PRINTING = {
     "noise": ["noise", "--list"], "check": ["check", "--help"], "models": ["models"], "engines": ["engines"],
     "env": ["env"], "setup": ["setup", "--help"], "help": ["help"], "version": ["version"],
     "completion": ["completion", "bash"], "man": ["man"], "fields": ["fields"], "cat": ["cat", "_bench"],
-    "registry": ["registry", "--help"],
+    "registry": ["registry", "--help"], "compare": ["compare", "--help"],
 }
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from caller import NULL, worker
+from caller import NULL, table, worker
 
 
 def test_finished_cells_are_skipped(call):
@@ -78,10 +78,74 @@ def spoil(path, verdict, *codes):
 def test_what_the_machine_spoilt_at_that_moment_is_measured_again(call, verdict, codes, is_again):
     call(*NULL, code=0)
     spoil(call.folder / "_bench" / "bench_results.jsonl", verdict, *codes)
-    done = call(*NULL, "--resume", code=0)
+    code = 0 if is_again or verdict == "unsteady" else 3
+    done = call(*NULL, "--resume", code=code)
     assert f"Skipped {1 if is_again else 2} of 2" in done.stdout
     assert len(call.records()) == (3 if is_again else 2)
-    assert "Skipped 2 of 2" in call(*NULL, "--resume", code=0).stdout, "the new one counts"
+    assert "Skipped 2 of 2" in call(*NULL, "--resume", code=code).stdout, "the new one counts"
+
+
+def rows(stdout):
+    return [(row["mode"], row["seq_len"], row["verdict"]) for row in table(stdout)]
+
+
+def test_table_and_exit_code_are_of_the_whole_folder(call):
+    """A bad record that is skipped was a cell that is ok; there was no table."""
+    small = ["run", "--mode", "infer", "--steps", "5", "--warmup", "0", "--engine", worker("--oom-seq 96")]
+    call(*small, "--seq", "32", "96", code=3)
+    done = call(*small, "--seq", "32", "96", "--resume", code=3)
+    assert "Skipped 2 of 2" in done.stdout and len(call.records()) == 2
+    assert rows(done.stdout) == [("infer", "32", "ok"), ("infer", "96", "oom")]
+    assert "seq 96 batch 4: oom" in done.stdout
+    # what is not of this sweep stands behind it, and counts too
+    done = call(*small, "--seq", "64", "--resume", code=3)
+    assert rows(done.stdout) == [("infer", "64", "ok"), ("infer", "32", "ok"), ("infer", "96", "oom")]
+    # without --resume a run is a run of its own
+    done = call(*small, "--seq", "64", code=0)
+    assert rows(done.stdout) == [("infer", "64", "ok")]
+    # nothing was measured that was ok, but something is there
+    call(*small, "--seq", "96", "--out", "b", code=4)
+    call(*small, "--seq", "96", "--out", "b", "--resume", code=4)
+
+
+def test_the_newest_that_counts_is_shown_once(call):
+    call(*NULL, code=0)
+    call(*NULL, "--mode", "infer", code=0)
+    call(*NULL[:-3], "21", *NULL[-2:], "--mode", "infer", code=0)  # another policy
+    done = call(*NULL, "--resume", code=0)
+    assert rows(done.stdout) == [("train", "128", "ok"), ("infer", "128", "ok")]
+    assert len(call.records()) == 4
+    # it is that of this plan, not the newest of all
+    path = call.folder / "_bench" / "bench_results.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records[2]["ms_p50"] = 4321.0
+    records[3]["ms_p50"] = 8765.0
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    stdout = call(*NULL, "--resume", code=0).stdout
+    assert "4,321" in stdout and "8,765" not in stdout
+
+
+def test_unsteady_cells_are_measured_again_when_asked(call):
+    call(*NULL, code=0)
+    spoil(call.folder / "_bench" / "bench_results.jsonl", "unsteady", "target_ci_not_met")
+    done = call(*NULL, "--resume", code=0)
+    assert "Skipped 2 of 2" in done.stdout and rows(done.stdout)[0][2] == "unsteady"
+    call(*NULL, "--resume", "--strict", code=3)
+    done = call(*NULL, "--resume=unsteady", code=0)
+    assert "Skipped 1 of 2" in done.stdout
+    assert rows(done.stdout) == [("train", "128", "ok"), ("infer", "128", "ok")]
+    assert "Skipped 2 of 2" in call(*NULL, "--resume=unsteady", code=0).stdout
+    # a value only behind '='
+    assert "unexpected word" in call(*NULL, "--resume", "unsteady", code=2).stderr
+
+
+def test_a_trial_that_is_measured_again_is_no_earlier_one(call):
+    trials = [*NULL, "--mode", "infer", "--trials", "2"]
+    call(*trials, code=0)
+    path = call.folder / "_bench" / "bench_results.jsonl"
+    spoil(path, "unsteady", "target_ci_not_met")
+    call(*trials, "--resume=unsteady", code=0)
+    assert call.records()[2]["trials_count"] == 2
 
 
 def test_kill_9_then_resume(call):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from caller import worker
+from caller import table, worker
 
 # Student's t at 97.5 %, by one and two degrees of freedom: any published table.
 STUDENT = {2: 12.706204736432095, 3: 4.302652729911275}
@@ -95,19 +95,20 @@ def test_the_spread_between_trials(call):
     assert {first["null_reasons"][name] for name in TRIALS} == {"one_trial"}
     assert_trials(second, medians[:2])
     assert_trials(third, medians)
-    table = [line for line in done.stdout.splitlines() if "infer  fp32" in line]
-    assert len(table) == 1 and "3 ok" in table[0]
-    location = third["trials_ms"]
-    assert f"{location:.3f}" in table[0] and f"{third['trials_ms_low']:.3f}" in table[0]
+    (row,) = table(done.stdout)
+    assert (row["verdict"], row["trials"]) == ("ok", "3 of 3 valid")
+    low, mean, high = (third["trials_ms" + end] for end in ("_low", "", "_high"))
+    assert row["trials_ms"] == f"{mean:.3f}" and row["trials_ms_low..high"] == f"{low:.3f}..{high:.3f}"
+    assert row["interval"] == f"-{100 * (1 - low / mean):.0f}/+{100 * (high / mean - 1):.0f} %"
     window_ms = sum(record["ms_per_step"] * record["steps"] for record in call.records())
-    assert f"{4 * 128 * 3 * 40 / window_ms * 1000:,.0f}" in table[0]
+    assert row["tokens_per_sec"] == f"{4 * 128 * 3 * 40 / window_ms * 1000:,.0f}"
     assert "go by the interval between trials" in done.stdout
     assert re.search(r"between 3 trials, 0\.1\d*-0\.1\d* ms within", done.stdout)
 
 
 def test_trials_that_agree_need_no_warning(call):
     done = call(*SHORT, "--engine", starts(call, 100000), "--trials", "3", code=0)
-    assert "3 ok" in done.stdout
+    assert [row["trials"] for row in table(done.stdout)] == ["3 of 3 valid"]
     assert "between trials" not in done.stdout
     assert call.records()[2]["trials_spread_percent"] == 0
 
@@ -118,15 +119,17 @@ def test_a_trial_that_failed_is_none_of_them(call):
     _, second, third = call.records()
     assert {second["null_reasons"][name] for name in TRIALS} == {"crashed"}
     assert_trials(third, [0.1, 0.12])
-    assert "2 of 3 valid, 1 crashed" in done.stdout
+    (row,) = table(done.stdout)
+    assert (row["verdict"], row["trials"]) == ("crashed", "2 of 3 valid")
 
 
 def test_no_valid_trial_has_no_mean_and_trials_count_from_1(call):
     done = call(*SHORT, "--engine", worker("--step-ms 0.1 --nonfinite"), "--trials", "3", code=3)
     assert [record["trial"] for record in call.records()] == [0, 1, 2]
     assert all(record["ms_p50"] > 0 for record in call.records())
-    (row,) = [line for line in done.stdout.splitlines() if "infer  fp32" in line]
-    assert re.search(r"0 of 3 valid, 3 invalid +- +- +- +- ", row), row
+    (row,) = table(done.stdout)
+    assert (row["verdict"], row["trials"]) == ("invalid", "0 of 3 valid")
+    assert {row[name] for name in ("trials_ms", "interval", "trials_ms_low..high", "tokens_per_sec")} == {"-"}
     for text in (done.stderr, done.stdout):
         assert all(f"batch 4 trial {trial}" in text for trial in (1, 2, 3)) and "trial 0" not in text
     assert "trial 3 of 3: invalid" in done.stderr
@@ -134,11 +137,11 @@ def test_no_valid_trial_has_no_mean_and_trials_count_from_1(call):
 
 def test_tokens_per_sec_of_trials_is_all_their_tokens_by_all_their_windows(call):
     done = call(*SHORT, "--engine", starts(call, 100000, 300000), "--trials", "2", code=0)
-    (row,) = [line for line in done.stdout.splitlines() if "infer  fp32" in line]
+    (row,) = table(done.stdout)
     records = call.records()
     tokens = sum(record["tokens_per_step"] * record["steps"] for record in records)
     window_s = sum(record["ms_per_step"] * record["steps"] for record in records) / 1e3
-    assert f" {tokens / window_s:,.0f} " in row, row
+    assert row["tokens_per_sec"] == f"{tokens / window_s:,.0f}"
 
 
 def test_resumed_trials_know_the_earlier_ones_and_others_do_not(call):

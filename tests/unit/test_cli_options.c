@@ -261,8 +261,16 @@ Test(cli_options, lists_take_words_commas_and_ranges_and_replace_the_default)
     cr_assert_eq(options.modes.count, 2);
     cr_assert_eq(options.modes.values[0], CELL_MODE_DECODE);
     cr_assert_eq(options.modes.values[1], CELL_MODE_TRAIN);
-    cr_assert(options.can_resume);
+    cr_assert_eq(options.resume, RUN_RESUME_UNFINISHED);
     cr_assert(!options.wants_zip);
+    cr_assert_eq(PARSE(0, &options, &seen, &err, "--resume=unsteady"), STATUS_OK, "%s", err.text);
+    cr_assert_eq(options.resume, RUN_RESUME_UNSTEADY);
+    /* without '=' the next word is none of its own */
+    cr_assert_eq(PARSE(0, &options, &seen, &err, "--resume", "unsteady"), STATUS_OK);
+    cr_assert_eq(options.resume, RUN_RESUME_UNFINISHED);
+    cr_assert_eq(seen.operands_count, 1);
+    cr_assert_eq(PARSE(0, &options, &seen, &err, "--zip"), STATUS_OK);
+    cr_assert_eq(options.resume, RUN_RESUME_NO);
     /* given twice, a list adds; without repeats */
     cr_assert_eq(PARSE(0, &options, &seen, &err, "--seq", "64", "--mode", "infer", "--seq", "32",
                        "64", "--mode", "infer"),
@@ -373,20 +381,4 @@ Test(cli_options, long_and_many_words_meet_a_limit)
         many[i + 1] = "dim=64";
     }
     cr_assert_eq(parse_run(0, (int)ARRAY_COUNT(many), many, &options, &seen, &err), STATUS_LIMIT);
-}
-
-Test(cli_options, wrapping_keeps_words_whole_and_paragraphs_apart)
-{
-    struct buf out;
-    buf_init(&out, 4096);
-    help_wrap("one two\n\nthree", 2, 4, &out);
-    cr_assert_str_eq(out.data, "one two\n\n    three\n");
-    buf_reset(&out);
-    char text[200] = "";
-    for (int i = 0; i < 16; i++)
-        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "abcdefghi ");
-    help_wrap(text, 0, 2, &out);
-    /* 8 words of 9 and 7 spaces are 79; the ninth would be 89 */
-    cr_assert_eq(strcspn(out.data, "\n"), 79);
-    buf_release(&out);
 }

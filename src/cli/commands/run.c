@@ -14,6 +14,9 @@
 #include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/render/dry_run.h"
+#include "cli/render/table.h"
+#include "cli/render/terminal.h"
+#include "cli/results.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
@@ -31,33 +34,26 @@ struct run {
     struct store *store;
     struct progress progress;
     struct table table;
+    struct results_tally tally;
     struct known known;
     char program_id[HASH_ID_BYTES];
     struct sweep sweep;
 };
 
-static bool resolve_when(uint64_t when, int fd)
-{
-    return when == RUN_WHEN_ALWAYS || (when == RUN_WHEN_AUTO && isatty(fd) == 1);
-}
-
 static bool is_colored(const struct run_options *options)
 {
     const char *no_color = getenv("NO_COLOR");
-    const char *terminal = getenv("TERM");
-    if (options->color == RUN_WHEN_AUTO && ((no_color != NULL && no_color[0] != '\0') ||
-                                            (terminal != NULL && strcmp(terminal, "dumb") == 0)))
-        return false;
-    return resolve_when(options->color, STDOUT_FILENO);
+    if (options->color == RUN_WHEN_AUTO)
+        return terminal_is_smart(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
+    return options->color == RUN_WHEN_ALWAYS;
 }
 
 static enum progress_style progress_style(const struct run_options *options)
 {
     if (options->is_quiet || options->progress == RUN_WHEN_NEVER)
         return PROGRESS_NONE;
-    const char *terminal = getenv("TERM");
-    bool is_dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
-    return isatty(STDERR_FILENO) == 1 && !is_dumb ? PROGRESS_REWRITE : PROGRESS_LINES;
+    bool is_rewritten = options->progress == RUN_WHEN_ALWAYS || terminal_is_smart(STDERR_FILENO);
+    return is_rewritten ? PROGRESS_REWRITE : PROGRESS_LINES;
 }
 
 /* A line on stderr that is no error; --quiet leaves it out. */
@@ -214,11 +210,9 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                                 .options = &trial,
                                 .store = run->store,
                                 .progress = &run->progress,
-                                .table = &run->table,
                                 .known = &run->known};
     canary_init(&run->sweep.canary, (uint64_t)(options->canary_minutes * 60 * (double)NS_PER_S));
     run->sweep.canary.known = &run->known;
-    run->table.is_by_cell = sweep_is_shuffled(&run->setup);
     return sweep_run(&run->sweep, ret_lost, err);
 }
 
@@ -234,6 +228,29 @@ static void print_lost(struct run *run, const struct record *record)
     buf_init(&line, 1 << 22);
     record_format_json(record, &line);
     (void)command_print(run->call, &line);
+}
+
+static enum status take_result(void *context, size_t place, const struct record *record,
+                               struct err *err)
+{
+    struct run *run = context;
+    results_count(&run->tally, record);
+    run->table.is_by_cell |= record_u64(record, FACT_TRIAL) > 0;
+    return table_add(&run->table, place, record, err);
+}
+
+/* What the table and the exit code are of. */
+static enum status collect_results(struct run *run, struct err *err)
+{
+    const struct results_wanted wanted = {
+        .setup = &run->setup,
+        .run_id = run->context.run_id,
+        .environment_id = run->context.environment_id,
+        .is_whole = run->setup.options.resume != RUN_RESUME_NO,
+    };
+    run->table.is_verbose = run->setup.options.is_verbose;
+    run->table.is_by_cell = sweep_is_shuffled(&run->setup);
+    return results_each(&wanted, take_result, run, err);
 }
 
 /* A table of what was measured must not look like the whole. */
@@ -255,7 +272,11 @@ static void print_results(struct run *run)
     struct buf out;
     buf_init(&out, TABLE_BYTES_MAX);
     progress_clear(&run->progress);
-    table_format(&run->table, is_colored(&run->setup.options), &out);
+    const struct table_style style = {
+        .columns = terminal_columns(STDOUT_FILENO),
+        .is_colored = is_colored(&run->setup.options),
+    };
+    table_format(&run->table, &style, &out);
     if (run->table.rows_count > 0)
         buf_append_char(&out, '\n');
     const struct buf *changes = &run->sweep.canary.report;
@@ -292,16 +313,15 @@ static enum exit_code archive(struct run *run)
 }
 
 /* A noisy machine is no failure: it says how well a result is known, unless --strict asks. */
-static enum exit_code judge(const struct sweep *sweep)
+static enum exit_code judge(const struct run *run)
 {
-    bool is_strict = sweep->setup->options.is_strict;
-    bool is_all_well =
-        sweep->measured_count == (is_strict ? sweep->quiet_count : sweep->valid_count);
-    /* What --resume skipped was measured before. */
+    const struct results_tally *tally = &run->tally;
+    bool is_strict = run->setup.options.is_strict;
+    bool is_all_well = tally->count == (is_strict ? tally->quiet_count : tally->valid_count);
     const struct context_outcome outcome = {
-        .has_result = is_all_well || sweep->figures_count + sweep->skipped_count > 0,
+        .has_result = is_all_well || tally->figures_count > 0,
         .is_all_well = is_all_well,
-        .is_interrupted = sweep->is_interrupted,
+        .is_interrupted = run->sweep.is_interrupted,
     };
     return context_exit_code(&outcome);
 }
@@ -321,11 +341,18 @@ static enum exit_code run_sweep(struct run *run)
         note(run, "workers were started one by one, as with --fresh: %s", why_fresh);
     if (run->known.err.text[0] != '\0')
         note(run, "what this run says of the machine is not kept: %s", run->known.err.text);
-    if (run->store != NULL)
+    if (run->store != NULL) {
+        struct err unread = {0};
+        enum status collected = collect_results(run, &unread);
+        if (status == STATUS_OK && collected != STATUS_OK) {
+            status = collected;
+            err = unread;
+        }
         print_results(run);
+    }
     if (status != STATUS_OK)
         return fail(run, status, &err);
-    enum exit_code code = judge(&run->sweep);
+    enum exit_code code = judge(run);
     if (run->sweep.is_interrupted)
         note(run, "stopped by %s%s", signals_name(),
              run->setup.options.wants_zip ? "; no archive was made" : "");
@@ -356,7 +383,7 @@ static struct compare_call compare_call_of(const struct run *run)
         .has_gate = options->gate_percent > 0,
         .gate_percent = options->gate_percent,
         /* What --resume skipped is of an earlier run. */
-        .takes_newest_run = !options->can_resume,
+        .takes_newest_run = options->resume == RUN_RESUME_NO,
         .comment_id = "run",
     };
 }
@@ -390,7 +417,7 @@ static enum exit_code print_dry_run(struct run *run)
     struct buf out;
     struct err err = {0};
     struct store_index finished = {0};
-    bool can_resume = run->setup.options.can_resume;
+    bool can_resume = run->setup.options.resume != RUN_RESUME_NO;
     if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
         return fail(run, STATUS_IO, &err);
     const struct dry_run dry_run = {

@@ -47,10 +47,14 @@ static void estimate_time(const struct run_setup *setup, double step_ns, struct 
 static uint64_t trials_left(const struct dry_run *dry_run, const char *id)
 {
     uint64_t left = 0;
-    for (uint64_t trial = 0; trial < dry_run->setup->options.trials; trial++)
-        left += dry_run->finished == NULL ||
-                index_find(dry_run->finished, id, dry_run->setup->policy_id, trial,
-                           dry_run->environment_id) == NULL;
+    const struct run_options *options = &dry_run->setup->options;
+    if (dry_run->finished == NULL)
+        return options->trials;
+    for (uint64_t trial = 0; trial < options->trials; trial++) {
+        const struct index_entry *entry = index_find(
+            dry_run->finished, id, dry_run->setup->policy_id, trial, dry_run->environment_id);
+        left += entry == NULL || (options->resume == RUN_RESUME_UNSTEADY && entry->is_unsteady);
+    }
     return left;
 }
 

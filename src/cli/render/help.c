@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "cli/render/wrap.h"
 
 #define HELP_TEXT_COLUMN 22
 
@@ -11,38 +12,6 @@ static void append_spaces(struct buf *out, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         buf_append_char(out, ' ');
-}
-
-void help_wrap(const char *text, size_t column, size_t indent, struct buf *out)
-{
-    bool is_line_begun = false;
-    while (*text != '\0') {
-        if (*text == '\n') {
-            buf_append_text(out, "\n\n");
-            text += strspn(text, "\n");
-            append_spaces(out, indent);
-            column = indent;
-            is_line_begun = false;
-            continue;
-        }
-        size_t length = strcspn(text, " \n");
-        if (is_line_begun && column + 1 + length > HELP_COLUMNS) {
-            buf_append_char(out, '\n');
-            append_spaces(out, indent);
-            column = indent;
-            is_line_begun = false;
-        }
-        if (is_line_begun) {
-            buf_append_char(out, ' ');
-            column++;
-        }
-        buf_append(out, text, length);
-        column += length;
-        is_line_begun = true;
-        text += length;
-        text += strspn(text, " ");
-    }
-    buf_append_char(out, '\n');
 }
 
 static void append_choices(const struct option *row, struct buf *out)
@@ -86,7 +55,7 @@ static void append_row_head(const struct option *row, struct buf *out)
         buf_appendf(out, "-%c, ", row->short_name);
     buf_appendf(out, "--%s", row->name);
     if (row->arg != NULL)
-        buf_appendf(out, " %s", row->arg);
+        buf_appendf(out, row->bare != NULL ? "[=%s]" : " %s", row->arg);
     if (option_is_list(row))
         buf_append_text(out, "...");
 }
@@ -106,7 +75,7 @@ static void append_row(const struct options_table *table, const struct option *r
     buf_init(&text, HELP_BYTES_MAX);
     buf_appendf(&text, "%s ", row->help);
     help_row_facts(table, row, &text);
-    help_wrap(text.data, HELP_TEXT_COLUMN, HELP_TEXT_COLUMN, out);
+    wrap_text(text.data, HELP_COLUMNS, HELP_TEXT_COLUMN, HELP_TEXT_COLUMN, out);
     buf_release(&text);
 }
 
@@ -153,10 +122,10 @@ void help_command(const struct command *command, const struct program *program, 
     if (command->operands != NULL)
         buf_appendf(out, " %s", command->operands);
     buf_append_text(out, " [FLAGS]\n\n");
-    help_wrap(command->summary, 0, 0, out);
+    wrap_text(command->summary, HELP_COLUMNS, 0, 0, out);
     if (command->description != NULL) {
         buf_append_char(out, '\n');
-        help_wrap(command->description, 0, 0, out);
+        wrap_text(command->description, HELP_COLUMNS, 0, 0, out);
     }
     append_options(&table, out);
     if (command->examples != NULL)
@@ -173,7 +142,7 @@ void help_overview(struct buf *out)
     buf_append_text(out, "Usage: tokmark COMMAND [FLAGS]\n\nCommands:\n");
     for (unsigned i = 0; i < command_list_count; i++) {
         buf_appendf(out, "  %-12s", command_list[i]->name);
-        help_wrap(command_list[i]->summary, 14, 14, out);
+        wrap_text(command_list[i]->summary, HELP_COLUMNS, 14, 14, out);
     }
     buf_append_text(out, "\nFirst steps:\n"
                          "  tokmark run --dry-run        what would be measured; starts nothing\n"
@@ -182,7 +151,7 @@ void help_overview(struct buf *out)
                          "  tokmark help COMMAND         the same for any command\n");
     append_exit_codes(out);
     buf_append_char(out, '\n');
-    help_wrap("The same program under the names bench_pytorch and bench_jax is `tokmark run` with "
+    wrap_text("The same program under the names bench_pytorch and bench_jax is `tokmark run` with "
               "the published scripts' flags and defaults.",
-              0, 0, out);
+              HELP_COLUMNS, 0, 0, out);
 }

@@ -16,8 +16,4 @@ void help_command(const struct command *command, const struct program *program, 
 /* What a row takes, as sentences: range, words, default, "repeatable". Shared with the man page. */
 void help_row_facts(const struct options_table *table, const struct option *row, struct buf *out);
 
-/* `text` in lines of at most HELP_COLUMNS, each begun with `indent` spaces but the first, which
- * goes on in column `column`. Ends with a newline; "\n\n" in the text is a paragraph. */
-void help_wrap(const char *text, size_t column, size_t indent, struct buf *out);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/render/wrap.h"
 #include "spec/hint.h"
 
 static void add(struct hints *hints, const struct reasons *reasons)
@@ -20,7 +21,7 @@ void hints_add(struct hints *hints, const struct record *record)
     add(hints, record_reasons(record, FACT_WARNINGS));
 }
 
-void hints_format(const struct hints *hints, struct buf *out)
+void hints_format(const struct hints *hints, size_t columns, struct buf *out)
 {
     bool has_heading = false;
     const char *hint = NULL;
@@ -31,6 +32,7 @@ void hints_format(const struct hints *hints, struct buf *out)
         if (!has_heading)
             buf_append_text(out, "\nWhat would help:\n");
         has_heading = true;
-        buf_appendf(out, "  %s: %s\n", code, hint);
+        buf_appendf(out, "  %s: ", code);
+        wrap_text(hint, columns, strlen(code) + 4, 4, out);
     }
 }

@@ -15,7 +15,8 @@ struct hints {
 };
 
 void hints_add(struct hints *hints, const struct record *record);
-/* "\nWhat would help:\n  code: hint\n", or nothing. */
-void hints_format(const struct hints *hints, struct buf *out);
+/* "\nWhat would help:\n  code: hint\n", or nothing; in lines of at most `columns` (0 = no limit).
+ */
+void hints_format(const struct hints *hints, size_t columns, struct buf *out);
 
 #endif

@@ -47,7 +47,8 @@ static void append_row(const struct options_table *table, const struct option *r
         buf_appendf(out, "%s%c", *c == '-' ? "\\" : "", *c);
     buf_append_text(out, "\\fR");
     if (row->arg != NULL)
-        buf_appendf(out, " \\fI%s\\fR%s", row->arg, option_is_list(row) ? "..." : "");
+        buf_appendf(out, row->bare != NULL ? "[=\\fI%s\\fR]%s" : " \\fI%s\\fR%s", row->arg,
+                    option_is_list(row) ? "..." : "");
     buf_append_char(out, '\n');
     struct buf text;
     buf_init(&text, HELP_BYTES_MAX);

@@ -1,98 +1,87 @@
 #include "cli/render/table.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/num.h"
 #include "cli/render/table_row.h"
-#include "spec/cell.h"
-#include "spec/verdict.h"
 
-#define REASONS_BYTES_MAX 8192
+#define TEXT_BYTES_MAX  8192
+#define BRIEF_BYTES_MAX 100 /* of a reason's text, where it is not asked for whole */
 
-enum column {
-    COLUMN_ENGINE,
-    COLUMN_MODEL,
-    COLUMN_MODE,
-    COLUMN_PRECISION,
-    COLUMN_SEQ,
-    COLUMN_BATCH,
-    COLUMN_VERDICT,
-    COLUMN_MS,
-    COLUMN_INTERVAL,
-    COLUMN_SPREAD,
-    COLUMN_TOKENS,
-    COLUMN_PEAK,
-    COLUMN_LOSS,
-    COLUMNS_COUNT
-};
-
-static const struct {
-    const char *heading;
-    const char *trials_heading; /* over all trials of a cell; NULL = the same */
-    bool is_right;
-    size_t width_min; /* when the table is too wide; 0 = never cut */
-} columns[COLUMNS_COUNT] = {
-    [COLUMN_ENGINE] = {"engine", NULL, false, 8},
-    [COLUMN_MODEL] = {"model", NULL, false, 8},
-    [COLUMN_MODE] = {"mode", NULL, false, 0},
-    [COLUMN_PRECISION] = {"prec", NULL, false, 0},
-    [COLUMN_SEQ] = {"seq", NULL, true, 0},
-    [COLUMN_BATCH] = {"batch", NULL, true, 0},
-    [COLUMN_VERDICT] = {"verdict", "trials", false, 0},
-    [COLUMN_MS] = {"median ms", "mean ms", true, 0},
-    [COLUMN_INTERVAL] = {"95% interval", "95% of trials", true, 0},
-    [COLUMN_SPREAD] = {"spread %", NULL, true, 0},
-    [COLUMN_TOKENS] = {"tokens/s", NULL, true, 0},
-    [COLUMN_PEAK] = {"peak MiB", NULL, true, 0},
-    [COLUMN_LOSS] = {"loss", NULL, true, 0},
-};
+static void release_row(struct table_row *row)
+{
+    free(row->what);
+    free(row->tokens_data);
+    free(row->machine);
+    free(row->reasons);
+    free(row->warnings);
+    free(row->chosen);
+}
 
 void table_release(struct table *table)
 {
-    for (size_t i = 0; i < table->rows_count; i++) {
-        free(table->rows[i].reasons);
-        free(table->rows[i].warnings);
-        free(table->rows[i].tokens_data);
-        free(table->rows[i].chosen);
-    }
+    for (size_t i = 0; i < table->rows_count; i++)
+        release_row(&table->rows[i]);
     free(table->rows);
     *table = (struct table){0};
 }
 
+/* Texts quote workers: they stay on their line. NULL without memory; empties the buffer. */
+static char *take_text(struct buf *text)
+{
+    for (size_t i = 0; i < text->length_bytes; i++)
+        if ((unsigned char)text->data[i] < 0x20 || text->data[i] == 0x7f)
+            text->data[i] = ' ';
+    char *copy = strdup(text->data);
+    buf_release(text);
+    return copy;
+}
+
+/* --- reasons --- */
+
+/* What decided stands at the beginning of a reason's text, up to a semicolon. */
+static void append_brief(const char *text, struct buf *out)
+{
+    const char *end = strstr(text, "; ");
+    size_t bytes = end != NULL ? (size_t)(end - text) : strlen(text);
+    if (bytes <= BRIEF_BYTES_MAX) {
+        buf_append(out, text, bytes);
+        return;
+    }
+    for (bytes = BRIEF_BYTES_MAX; bytes > 0 && text[bytes] != ' ';)
+        bytes--;
+    buf_append(out, text, bytes > 0 ? bytes : BRIEF_BYTES_MAX);
+    buf_append_text(out, " ...");
+}
+
 /* "code: text; code: text" of a record's reasons or warnings; a code that the verdict before it
  * says already is left out. */
-static void append_reasons(const struct record *record, enum fact_id field, struct buf *out)
+static char *copy_reasons(const struct record *record, enum fact_id field, bool is_verbose)
 {
+    struct buf text;
+    buf_init(&text, TEXT_BYTES_MAX);
     const char *verdict = record_string(record, FACT_VERDICT);
     const struct reasons *reasons = record_reasons(record, field);
     for (size_t i = 0; i < reasons->count; i++) {
         const struct reason *reason = &reasons->items[i];
         bool has_text = reason->text[0] != '\0';
         bool is_said = has_text && strcmp(reason->code, verdict) == 0;
-        buf_appendf(out, "%s%s%s%s", i > 0 ? "; " : "", is_said ? "" : reason->code,
-                    has_text && !is_said ? ": " : "", reason->text);
+        buf_appendf(&text, "%s%s%s", i > 0 ? "; " : "", is_said ? "" : reason->code,
+                    has_text && !is_said ? ": " : "");
+        if (is_verbose)
+            buf_append_text(&text, reason->text);
+        else
+            append_brief(reason->text, &text);
     }
-    /* Reasons quote workers: keep them on their line. */
-    for (size_t i = 0; i < out->length_bytes; i++)
-        if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)
-            out->data[i] = ' ';
+    return take_text(&text);
 }
 
-/* NULL without memory. */
-static char *copy_reasons(const struct record *record, enum fact_id field)
-{
-    struct buf text;
-    buf_init(&text, REASONS_BYTES_MAX);
-    append_reasons(record, field, &text);
-    char *copy = strdup(text.data);
-    buf_release(&text);
-    return copy;
-}
+/* --- a record's row --- */
 
 static double value_of(const struct record *record, enum fact_id field)
 {
@@ -130,22 +119,82 @@ static struct trials read_trials(const struct record *record)
     };
 }
 
-/* "vocab_size 50257: 6.49 M parameters"; NULL without memory. */
+static double read_params(const struct record *record)
+{
+    bool is_known = !record_is_null(record, FACT_PARAMS_TOTAL);
+    return is_known ? (double)record_u64(record, FACT_PARAMS_TOTAL) : NAN;
+}
+
+/* "vocab_size 50257: 6.49 M parameters". */
 static char *describe_chosen(const struct record *record)
 {
     const char *chosen = record_string(record, FACT_MODEL_CHOSEN);
     struct buf text;
-    buf_init(&text, REASONS_BYTES_MAX);
-    for (const char *c = chosen; *c != '\0'; c++)
-        buf_append_char(&text, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
-    if (chosen[0] != '\0' && !record_is_null(record, FACT_PARAMS_TOTAL)) {
+    buf_init(&text, TEXT_BYTES_MAX);
+    buf_append_text(&text, chosen);
+    if (chosen[0] != '\0' && isfinite(read_params(record))) {
         char params[NUM_TEXT_BYTES];
-        num_format_count((double)record_u64(record, FACT_PARAMS_TOTAL), params);
+        num_format_count(read_params(record), params);
         buf_appendf(&text, ": %s parameters", params);
     }
-    char *copy = strdup(text.data);
-    buf_release(&text);
-    return copy;
+    return take_text(&text);
+}
+
+static char *describe_what(const struct record *record)
+{
+    struct buf text;
+    buf_init(&text, TEXT_BYTES_MAX);
+    buf_appendf(&text, "%s on %s: %s", record_string(record, FACT_FRAMEWORK),
+                record_string(record, FACT_DEVICE), record_string(record, FACT_MODEL));
+    return take_text(&text);
+}
+
+static char *describe_data(const struct record *record)
+{
+    struct buf text;
+    buf_init(&text, TEXT_BYTES_MAX);
+    const char *data = record_string(record, FACT_TOKENS_DATA);
+    bool is_made = strncmp(data, "synthetic", strlen("synthetic")) == 0;
+    if (data[0] != '\0' && strcmp(data, "none") != 0)
+        buf_appendf(&text, "%s%s", data, is_made ? " tokens" : "");
+    return take_text(&text);
+}
+
+/* "AMD EPYC 9654, 2 CPUs, 23.5 GiB memory", of what the record says of its machine. */
+static char *describe_machine(const struct record *record)
+{
+    struct buf text;
+    buf_init(&text, TEXT_BYTES_MAX);
+    json_t *root = json_loads(record_string(record, FACT_ENVIRONMENT), 0, NULL);
+    const json_t *cpu = json_object_get(root, "cpu");
+    const char *model = json_string_value(json_object_get(cpu, "model"));
+    json_int_t cpus = json_integer_value(json_object_get(cpu, "cpus_usable"));
+    json_int_t bytes =
+        json_integer_value(json_object_get(json_object_get(root, "memory"), "total_bytes"));
+    if (model != NULL)
+        buf_append_text(&text, model);
+    if (cpus > 0)
+        buf_appendf(&text, "%s%lld CPU%s", text.length_bytes > 0 ? ", " : "", (long long)cpus,
+                    cpus == 1 ? "" : "s");
+    if (bytes > 0) {
+        char size[NUM_TEXT_BYTES];
+        num_format_bytes((uint64_t)bytes, size);
+        buf_appendf(&text, "%s%s memory", text.length_bytes > 0 ? ", " : "", size);
+    }
+    json_decref(root);
+    return take_text(&text);
+}
+
+static bool copy_texts(const struct record *record, bool is_verbose, struct table_row *row)
+{
+    row->what = describe_what(record);
+    row->tokens_data = describe_data(record);
+    row->machine = describe_machine(record);
+    row->reasons = copy_reasons(record, FACT_REASONS, is_verbose);
+    row->warnings = copy_reasons(record, FACT_WARNINGS, is_verbose);
+    row->chosen = describe_chosen(record);
+    return row->what != NULL && row->tokens_data != NULL && row->machine != NULL &&
+           row->reasons != NULL && row->warnings != NULL && row->chosen != NULL;
 }
 
 enum status table_add(struct table *table, size_t place, const struct record *record,
@@ -165,28 +214,22 @@ enum status table_add(struct table *table, size_t place, const struct record *re
         .trial = record_u64(record, FACT_TRIAL),
         .is_synthetic = record_bool(record, FACT_SYNTHETIC),
         .ms_p50 = value_of(record, FACT_MS_P50),
-        .ms_low = value_of(record, FACT_MS_P50_LOW),
-        .ms_high = value_of(record, FACT_MS_P50_HIGH),
+        .own_low = value_of(record, FACT_MS_P50_LOW),
+        .own_high = value_of(record, FACT_MS_P50_HIGH),
+        .ms_low = value_of(record, FACT_NEXT_RUN_MS_LOW),
+        .ms_high = value_of(record, FACT_NEXT_RUN_MS_HIGH),
+        .is_first_run = strcmp(record_string(record, FACT_NEXT_RUN_BASIS), "this_run") == 0,
         .tokens_per_second = value_of(record, FACT_TOKENS_PER_SEC),
         .peak_mib = value_of(record, FACT_PEAK_MEM_MB),
         .loss = value_of(record, FACT_LOSS_LAST),
+        .params = read_params(record),
     };
-    copy_word(record, FACT_FRAMEWORK, row.framework, sizeof(row.framework));
-    copy_word(record, FACT_MODEL, row.model, sizeof(row.model));
     copy_word(record, FACT_MODE, row.mode, sizeof(row.mode));
     copy_word(record, FACT_PRECISION, row.precision, sizeof(row.precision));
     if (!verdict_parse(record_string(record, FACT_VERDICT), &row.verdict))
         row.verdict = VERDICT_INVALID;
-    row.reasons = copy_reasons(record, FACT_REASONS);
-    row.warnings = copy_reasons(record, FACT_WARNINGS);
-    row.tokens_data = strdup(record_string(record, FACT_TOKENS_DATA));
-    row.chosen = describe_chosen(record);
-    if (row.reasons == NULL || row.warnings == NULL || row.tokens_data == NULL ||
-        row.chosen == NULL) {
-        free(row.reasons);
-        free(row.warnings);
-        free(row.tokens_data);
-        free(row.chosen);
+    if (!copy_texts(record, table->is_verbose, &row)) {
+        release_row(&row);
         return ERR(err, STATUS_NOMEM, "no memory for the table");
     }
     table->rows[table->rows_count++] = row;
@@ -194,7 +237,15 @@ enum status table_add(struct table *table, size_t place, const struct record *re
     return STATUS_OK;
 }
 
-/* Four significant digits, more only if the integer part has more. */
+void table_append_name(const struct table_row *row, struct buf *out)
+{
+    buf_appendf(out, "%s %s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
+                row->seq_len, row->batch_size);
+}
+
+/* --- numbers --- */
+
+/* More digits only if the integer part has more. */
 static int decimals_for(double value)
 {
     double size = fabs(value);
@@ -203,13 +254,12 @@ static int decimals_for(double value)
     return size < 10 ? 3 : size < 100 ? 2 : size < 1000 ? 1 : 0;
 }
 
-/* "1,234,567" from 1234567. */
-static void format_grouped(double value, char text[TABLE_CELL_BYTES])
+static void format_grouped(double value, char text[TABLE_NUMBER_BYTES])
 {
-    char digits[64];
+    char digits[TABLE_NUMBER_BYTES];
     int length = snprintf(digits, sizeof(digits), "%.0f", value);
     size_t at = 0;
-    for (int i = 0; i < length && at + 2 < TABLE_CELL_BYTES; i++) {
+    for (int i = 0; i < length && digits[i] != '\0' && at + 2 < TABLE_NUMBER_BYTES; i++) {
         text[at++] = digits[i];
         int left = length - 1 - i;
         if (digits[i] != '-' && left > 0 && left % 3 == 0)
@@ -218,271 +268,69 @@ static void format_grouped(double value, char text[TABLE_CELL_BYTES])
     text[at] = '\0';
 }
 
-static void format_number(double value, char text[TABLE_CELL_BYTES])
+void table_format_number(double value, char text[TABLE_NUMBER_BYTES])
 {
     if (!isfinite(value))
-        (void)snprintf(text, TABLE_CELL_BYTES, "-");
+        (void)snprintf(text, TABLE_NUMBER_BYTES, "-");
     else if (fabs(value) >= 1000)
         format_grouped(value, text);
     else
-        (void)snprintf(text, TABLE_CELL_BYTES, "%.*f", decimals_for(value), value);
+        (void)snprintf(text, TABLE_NUMBER_BYTES, "%.*f", decimals_for(value), value);
 }
 
-static void format_interval(const struct table_row *row, char text[TABLE_CELL_BYTES])
+void table_format_interval(double value, double low, double high, char text[TABLE_NUMBER_BYTES])
 {
-    if (!isfinite(row->ms_low) || !isfinite(row->ms_high)) {
-        (void)snprintf(text, TABLE_CELL_BYTES, "-");
+    double below = fmax(100 * (1 - low / value), 0);
+    double above = fmax(100 * (high / value - 1), 0);
+    double larger = fmax(below, above);
+    int decimals = larger < 1 ? 2 : larger < 10 ? 1 : 0;
+    char ends[2][TABLE_NUMBER_BYTES / 3];
+    (void)snprintf(text, TABLE_NUMBER_BYTES, "-");
+    if (!(value > 0) || !isfinite(value) || !isfinite(low) || !isfinite(high))
         return;
-    }
-    int decimals = decimals_for(row->ms_high);
-    (void)snprintf(text, TABLE_CELL_BYTES, "%.*f-%.*f", decimals, row->ms_low, decimals,
-                   row->ms_high);
+    (void)snprintf(ends[0], sizeof(ends[0]), "%.*f", decimals, below);
+    (void)snprintf(ends[1], sizeof(ends[1]), "%.*f", decimals, above);
+    if (strcmp(ends[0], ends[1]) == 0)
+        (void)snprintf(text, TABLE_NUMBER_BYTES, "+-%s %%", ends[0]);
+    else
+        (void)snprintf(text, TABLE_NUMBER_BYTES, "-%s/+%s %%", ends[0], ends[1]);
 }
 
-static void format_cell(const struct table_row *row, enum column column,
-                        char text[TABLE_CELL_BYTES])
-{
-    text[0] = '\0';
-    switch (column) {
-    case COLUMN_ENGINE: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->framework); break;
-    case COLUMN_MODEL: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->model); break;
-    case COLUMN_MODE: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->mode); break;
-    case COLUMN_PRECISION: (void)snprintf(text, TABLE_CELL_BYTES, "%s", row->precision); break;
-    case COLUMN_SEQ: (void)snprintf(text, TABLE_CELL_BYTES, "%" PRIu64, row->seq_len); break;
-    case COLUMN_BATCH: (void)snprintf(text, TABLE_CELL_BYTES, "%" PRIu64, row->batch_size); break;
-    case COLUMN_VERDICT:
-        (void)snprintf(text, TABLE_CELL_BYTES, "%s",
-                       row->verdicts[0] != '\0' ? row->verdicts : verdict_name(row->verdict));
-        break;
-    case COLUMN_MS: format_number(row->ms_p50, text); break;
-    case COLUMN_INTERVAL: format_interval(row, text); break;
-    case COLUMN_SPREAD:
-        format_number(row->trials.spread_percent.is_known ? row->trials.spread_percent.value : NAN,
-                      text);
-        break;
-    case COLUMN_TOKENS: format_number(row->tokens_per_second, text); break;
-    case COLUMN_PEAK: format_number(row->peak_mib, text); break;
-    case COLUMN_LOSS: format_number(row->loss, text); break;
-    case COLUMNS_COUNT: break;
-    }
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-}
+/* --- a record in short --- */
 
-static const char *heading(const struct table *table, enum column column)
-{
-    const char *of_trials = table->is_by_cell ? columns[column].trials_heading : NULL;
-    return of_trials != NULL ? of_trials : columns[column].heading;
-}
-
-/* Width of every column, 0 = not shown. Model and engine give way when the line is too long. */
-static void measure_columns(const struct table *table, size_t widths[COLUMNS_COUNT])
-{
-    size_t total = 0;
-    for (int column = 0; column < COLUMNS_COUNT; column++) {
-        widths[column] = 0;
-        if (column == COLUMN_SPREAD && !table->is_by_cell)
-            continue;
-        widths[column] = strlen(heading(table, (enum column)column));
-        for (size_t i = 0; i < table->rows_count; i++) {
-            char text[TABLE_CELL_BYTES];
-            format_cell(&table->rows[i], (enum column)column, text);
-            if (strlen(text) > widths[column])
-                widths[column] = strlen(text);
-        }
-        total += widths[column] + (column > 0 ? 2 : 0);
-    }
-    static const enum column yielding[] = {COLUMN_MODEL, COLUMN_ENGINE};
-    for (size_t i = 0; i < ARRAY_COUNT(yielding); i++) {
-        size_t *width = &widths[yielding[i]];
-        while (total > TABLE_COLUMNS_WIDE && *width > columns[yielding[i]].width_min) {
-            (*width)--;
-            total--;
-        }
-    }
-}
-
-static const char *verdict_color(enum verdict verdict)
-{
-    switch (verdict) {
-    case VERDICT_OK: return "\x1b[32m";
-    case VERDICT_UNSTEADY: return "\x1b[33m";
-    case VERDICT_INVALID:
-    case VERDICT_UNSUPPORTED:
-    case VERDICT_OOM:
-    case VERDICT_TIMEOUT:
-    case VERDICT_CRASHED:
-    case VERDICT_PROTOCOL_ERROR:
-    case VERDICT_INTERRUPTED:
-    case VERDICT_COUNT: break;
-    }
-    return "\x1b[31m";
-}
-
-/* One padded entry; a text that was cut says so with a '~'. */
-static void append_entry(enum column column, const char *text, size_t width, const char *color,
+static void append_codes(const struct record *record, enum fact_id field, const char *title,
                          struct buf *out)
 {
-    size_t length = strlen(text);
-    size_t pad = length < width ? width - length : 0;
-    if (column > 0)
-        buf_append_text(out, "  ");
-    if (columns[column].is_right)
-        buf_appendf(out, "%*s", (int)pad, "");
-    if (color != NULL)
-        buf_append_text(out, color);
-    if (length > width)
-        buf_appendf(out, "%.*s~", (int)width - 1, text);
-    else
-        buf_append_text(out, text);
-    if (color != NULL)
-        buf_append_text(out, "\x1b[0m");
-    if (!columns[column].is_right && column != COLUMN_LOSS)
-        buf_appendf(out, "%*s", (int)pad, "");
-}
-
-/* A row of the table; NULL for its headings. */
-static void append_line(const struct table *table, const struct table_row *row,
-                        const size_t widths[COLUMNS_COUNT], bool is_colored, struct buf *out)
-{
-    for (int column = 0; column < COLUMNS_COUNT; column++) {
-        char text[TABLE_CELL_BYTES];
-        const char *color = NULL;
-        if (widths[column] == 0)
+    const char *verdict = record_string(record, FACT_VERDICT);
+    const struct reasons *reasons = record_reasons(record, field);
+    const char *separator = title;
+    for (size_t i = 0; i < reasons->count; i++) {
+        if (strcmp(reasons->items[i].code, verdict) == 0)
             continue;
-        if (row == NULL) {
-            (void)snprintf(text, sizeof(text), "%s", heading(table, (enum column)column));
-            color = is_colored ? "\x1b[1m" : NULL;
-        } else {
-            format_cell(row, (enum column)column, text);
-            if (is_colored && column == COLUMN_VERDICT)
-                color = verdict_color(row->verdict);
-        }
-        append_entry((enum column)column, text, widths[column], color, out);
-    }
-    buf_append_char(out, '\n');
-}
-
-static void append_row_name(const struct table *table, const struct table_row *row, struct buf *out)
-{
-    buf_appendf(out, "  %s %s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
-                row->seq_len, row->batch_size);
-    if (table->is_by_cell)
-        buf_appendf(out, " trial %" PRIu64, row->trial + 1);
-}
-
-static void append_not_ok(const struct table *table, struct buf *out)
-{
-    bool has_heading = false;
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct table_row *row = &table->rows[i];
-        if (row->verdict == VERDICT_OK)
-            continue;
-        if (!has_heading)
-            buf_append_text(out, "\nNot ok:\n");
-        has_heading = true;
-        append_row_name(table, row, out);
-        buf_appendf(out, ": %s%s%s\n", verdict_name(row->verdict),
-                    row->reasons[0] != '\0' ? ": " : "", row->reasons);
-    }
-}
-
-static void append_warnings(const struct table *table, struct buf *out)
-{
-    bool has_heading = false;
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct table_row *row = &table->rows[i];
-        if (row->warnings[0] == '\0')
-            continue;
-        if (!has_heading)
-            buf_append_text(out, "\nWarnings:\n");
-        has_heading = true;
-        append_row_name(table, row, out);
-        buf_appendf(out, ": %s\n", row->warnings);
-    }
-}
-
-static void append_lines(const struct table *table, bool is_colored, struct buf *out)
-{
-    size_t widths[COLUMNS_COUNT];
-    measure_columns(table, widths);
-    append_line(table, NULL, widths, is_colored, out);
-    for (size_t i = 0; i < table->rows_count; i++)
-        append_line(table, &table->rows[i], widths, is_colored, out);
-}
-
-/* A model of one's own that nobody gave a vocabulary, or whose length was too short: each choice
- * once. */
-static void append_chosen(const struct table *table, struct buf *out)
-{
-    size_t lines_count = 0;
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const char *chosen = table->rows[i].chosen;
-        bool is_said = chosen[0] == '\0';
-        for (size_t j = 0; j < i && !is_said; j++)
-            is_said = strcmp(table->rows[j].chosen, chosen) == 0;
-        if (!is_said)
-            buf_appendf(out, "%sChosen for the model (--set gives other values): %s\n",
-                        lines_count++ == 0 ? "\n" : "", chosen);
-    }
-}
-
-void table_format(const struct table *table, bool is_colored, struct buf *out)
-{
-    if (table->rows_count == 0)
-        return;
-    bool is_synthetic = false;
-    for (size_t i = 0; i < table->rows_count; i++)
-        is_synthetic |= table->rows[i].is_synthetic;
-    if (is_synthetic)
-        buf_append_text(out, "SYNTHETIC: these results are made up; nothing was measured.\n\n");
-    struct table by_cell = {0};
-    if (table->is_by_cell)
-        table_merge_trials(table, &by_cell);
-    append_lines(by_cell.rows_count > 0 ? &by_cell : table, is_colored, out);
-    table_append_wider(table, &by_cell, out);
-    free(by_cell.rows);
-    append_not_ok(table, out);
-    append_warnings(table, out);
-    hints_format(&table->hints, out);
-    append_chosen(table, out);
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const char *data = table->rows[i].tokens_data;
-        if (data[0] == '\0' || strcmp(data, "none") == 0)
-            continue;
-        bool is_made = strncmp(data, "synthetic", strlen("synthetic")) == 0;
-        buf_appendf(out, "\n%s on %s%s\n", is_synthetic ? "Made up" : "Measured", data,
-                    is_made ? " tokens" : "");
-        break;
+        buf_appendf(out, "%s%s", separator, reasons->items[i].code);
+        separator = ", ";
     }
 }
 
 void table_describe_record(const struct record *record, struct buf *out)
 {
-    char text[TABLE_CELL_BYTES];
+    char number[TABLE_NUMBER_BYTES];
+    char interval[TABLE_NUMBER_BYTES];
     buf_append_text(out, record_string(record, FACT_VERDICT));
     if (!record_is_null(record, FACT_MS_P50)) {
-        format_number(record_double(record, FACT_MS_P50), text);
-        buf_appendf(out, ", ms_p50 %s", text);
-        format_number(value_of(record, FACT_TOKENS_PER_SEC), text);
-        buf_appendf(out, ", tokens_per_sec %s, samples %" PRIu64, text,
+        double median = record_double(record, FACT_MS_P50);
+        table_format_number(median, number);
+        table_format_interval(median, value_of(record, FACT_NEXT_RUN_MS_LOW),
+                              value_of(record, FACT_NEXT_RUN_MS_HIGH), interval);
+        bool has_interval = strcmp(interval, "-") != 0;
+        buf_appendf(out, ", ms_p50 %s%s%s", number, has_interval ? " " : "",
+                    has_interval ? interval : "");
+        table_format_number(value_of(record, FACT_TOKENS_PER_SEC), number);
+        buf_appendf(out, ", tokens_per_sec %s, samples %" PRIu64, number,
                     record_u64(record, FACT_SAMPLES));
     }
     if (record_bool(record, FACT_SYNTHETIC))
         buf_append_text(out, ", synthetic");
-    static const struct {
-        enum fact_id field;
-        const char *title;
-    } lists[] = {{FACT_REASONS, ": "}, {FACT_WARNINGS, "; warning: "}};
-    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
-        if (record_reasons(record, lists[i].field)->count == 0)
-            continue;
-        buf_append_text(out, lists[i].title);
-        struct buf reasons;
-        buf_init(&reasons, REASONS_BYTES_MAX);
-        append_reasons(record, lists[i].field, &reasons);
-        buf_append_text(out, reasons.data);
-        buf_release(&reasons);
-    }
+    append_codes(record, FACT_REASONS, ": ", out);
+    append_codes(record, FACT_WARNINGS, "; warnings: ", out);
 }

@@ -10,10 +10,9 @@
 #include "cli/render/hints.h"
 #include "result/record.h"
 
-#define TABLE_COLUMNS_WIDE 120 /* no line of the table is longer */
-#define TABLE_BYTES_MAX    ((size_t)256 * 1024 * 1024)
+#define TABLE_BYTES_MAX ((size_t)256 * 1024 * 1024)
 
-struct table_row; /* table.c */
+struct table_row; /* table_row.h */
 
 struct table {
     struct table_row *rows; /* owned */
@@ -21,16 +20,25 @@ struct table {
     size_t rows_capacity;
     struct hints hints; /* for their reasons */
     bool is_by_cell;    /* set before table_format(): one line a cell, of all its trials */
+    bool is_verbose;    /* set before table_add(): the whole text of reasons and warnings */
+};
+
+struct table_style {
+    size_t columns; /* of the screen; 0 = no limit */
+    bool is_colored;
+    bool is_markdown; /* then the other two are not looked at */
 };
 
 void table_release(struct table *table);
-/* Copies what it needs of the record; `place` is the cell's in the plan, the order of lines with
- * is_by_cell. STATUS_NOMEM only. */
+/* Copies what it needs of the record; `place` is the cell's in the plan, the order of lines.
+ * STATUS_NOMEM only. */
 MUST_CHECK enum status table_add(struct table *table, size_t place, const struct record *record,
                                  struct err *err);
-/* The table, what it was measured on, the reasons of the cells that are not ok, and warnings. */
-void table_format(const struct table *table, bool is_colored, struct buf *out);
-/* One record in short: "ok, ms_p50 12.3, tokens_per_sec 41,600, samples 400" or "oom: why". */
+/* What was measured and on what machine, the table, the reasons of the cells that are not ok,
+ * warnings and hints. Sorts the rows. */
+void table_format(struct table *table, const struct table_style *style, struct buf *out);
+/* One record in short: "ok, ms_p50 12.3 -1.0/+1.2 %, tokens_per_sec 41,600, samples 400" or "oom:
+ * memory_does_not_fit". The reasons' texts are the table's to tell. */
 void table_describe_record(const struct record *record, struct buf *out);
 
 #endif

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 
 #include "cli/render/table_row.h"
+#include "cli/render/wrap.h"
+
+#define LINE_BYTES_MAX 1024
 
 static int compare_rows(const void *a, const void *b)
 {
@@ -14,39 +17,19 @@ static int compare_rows(const void *a, const void *b)
     return left->trial < right->trial ? -1 : left->trial > right->trial;
 }
 
+void table_sort(struct table *table)
+{
+    if (table->rows_count > 0)
+        qsort(table->rows, table->rows_count, sizeof(table->rows[0]), compare_rows);
+}
+
 static bool is_valid(const struct table_row *row)
 {
     return row->verdict == VERDICT_OK || row->verdict == VERDICT_UNSTEADY;
 }
 
-/* "3 ok" or "2 of 3 valid, 1 oom", and the verdict to show it in: the worst, which stands last in
- * the list. */
-static void join_verdicts(const struct table_row *rows, size_t count, struct table_row *merged)
-{
-    size_t valid = 0;
-    for (size_t i = 0; i < count; i++)
-        valid += is_valid(&rows[i]) ? 1 : 0;
-    size_t length = 0;
-    if (valid < count)
-        length =
-            (size_t)snprintf(merged->verdicts, TABLE_CELL_BYTES, "%zu of %zu valid", valid, count);
-    for (enum verdict verdict = 0; verdict < VERDICT_COUNT; verdict++) {
-        size_t found = 0;
-        for (size_t i = 0; i < count; i++)
-            found += rows[i].verdict == verdict ? 1 : 0;
-        if (found == 0)
-            continue;
-        merged->verdict = verdict;
-        if (verdict == VERDICT_OK && valid < count)
-            continue;
-        int written = snprintf(merged->verdicts + length, TABLE_CELL_BYTES - length, "%s%zu %s",
-                               length > 0 ? ", " : "", found, verdict_name(verdict));
-        length += written > 0 ? (size_t)written : 0;
-    }
-}
-
-/* One row of the rows of a cell: what the last trial with results knows of all of them, and the
- * tokens of all valid ones / their windows. */
+/* One row of the rows of a cell: what the last trial with results knows of all of them, the tokens
+ * of all valid ones / their windows, and the worst verdict, which stands last in the list. */
 static struct table_row merge_rows(const struct table_row *rows, size_t count)
 {
     struct table_row merged = rows[0];
@@ -54,13 +37,17 @@ static struct table_row merge_rows(const struct table_row *rows, size_t count)
     merged.peak_mib = merged.loss = NAN;
     merged.tokens = merged.window_ms = 0;
     merged.trials = (struct trials){0};
+    merged.trials_count = count;
     for (size_t i = 0; i < count; i++) {
         const struct table_row *row = &rows[i];
         bool has_trials = row->trials.count >= merged.trials.count && row->trials.count > 0;
         if (has_trials)
             merged.trials = row->trials;
+        if (row->verdict > merged.verdict)
+            merged.verdict = row->verdict;
         merged.peak_mib = fmax(merged.peak_mib, row->peak_mib);
         merged.loss = isnan(row->loss) ? merged.loss : row->loss;
+        merged.valid_count += is_valid(row) ? 1 : 0;
         if (!is_valid(row) || isnan(row->window_ms))
             continue;
         if (isnan(merged.ms_p50)) /* the only one there may be */
@@ -75,7 +62,6 @@ static struct table_row merge_rows(const struct table_row *rows, size_t count)
     }
     if (merged.window_ms > 0)
         merged.tokens_per_second = merged.tokens * 1e3 / merged.window_ms;
-    join_verdicts(rows, count, &merged);
     return merged;
 }
 
@@ -85,7 +71,6 @@ void table_merge_trials(const struct table *table, struct table *ret_by_cell)
     if (merged == NULL)
         return;
     size_t merged_count = 0;
-    qsort(table->rows, table->rows_count, sizeof(table->rows[0]), compare_rows);
     for (size_t first = 0, end = 0; first < table->rows_count; first = end) {
         while (end < table->rows_count && table->rows[end].place == table->rows[first].place)
             end++;
@@ -100,17 +85,18 @@ static struct measure_reading widest_within(const struct table *table, size_t pl
     struct measure_reading widest = {0};
     for (size_t i = 0; i < table->rows_count; i++) {
         const struct table_row *row = &table->rows[i];
-        if (row->place != place || !isfinite(row->ms_low) || !isfinite(row->ms_high) ||
+        if (row->place != place || !isfinite(row->own_low) || !isfinite(row->own_high) ||
             !is_valid(row))
             continue;
         if (!widest.median_95.is_known ||
-            row->ms_high * widest.median_95.low > widest.median_95.high * row->ms_low)
-            widest = (struct measure_reading){row->ms_p50, {true, row->ms_low, row->ms_high}};
+            row->own_high * widest.median_95.low > widest.median_95.high * row->own_low)
+            widest = (struct measure_reading){row->ms_p50, {true, row->own_low, row->own_high}};
     }
     return widest;
 }
 
-void table_append_wider(const struct table *table, const struct table *by_cell, struct buf *out)
+void table_append_wider(const struct table *table, const struct table *by_cell, size_t columns,
+                        struct buf *out)
 {
     bool has_heading = false;
     for (size_t i = 0; i < by_cell->rows_count; i++) {
@@ -118,15 +104,21 @@ void table_append_wider(const struct table *table, const struct table *by_cell, 
         struct measure_reading within = widest_within(table, row->place);
         if (row->trials.count == 0 || !trials_are_wider(&row->trials, &within, 1))
             continue;
-        if (!has_heading)
-            buf_append_text(out,
-                            "\nTrials differ by more than a trial's own interval says; go by the "
-                            "interval between trials:\n");
+        if (!has_heading) {
+            buf_append_char(out, '\n');
+            wrap_text("Trials differ by more than a trial's own interval says; go by the interval "
+                      "between trials:",
+                      columns, 0, 0, out);
+        }
         has_heading = true;
-        buf_appendf(out,
-                    "  %s %s seq %" PRIu64 " batch %" PRIu64
-                    ": %.4g-%.4g ms between %zu trials, %.4g-%.4g ms within the widest\n",
-                    row->mode, row->precision, row->seq_len, row->batch_size, row->ms_low,
-                    row->ms_high, row->trials.count, within.median_95.low, within.median_95.high);
+        struct buf line;
+        buf_init(&line, LINE_BYTES_MAX);
+        table_append_name(row, &line);
+        buf_appendf(&line, ": %.4g-%.4g ms between %zu trials, %.4g-%.4g ms within the widest",
+                    row->ms_low, row->ms_high, row->trials.count, within.median_95.low,
+                    within.median_95.high);
+        buf_append_text(out, "  ");
+        wrap_text(line.data, columns, 2, 4, out);
+        buf_release(&line);
     }
 }

@@ -1,0 +1,29 @@
+#include "cli/render/terminal.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/num.h"
+
+#define COLUMNS_MAX 100000
+
+size_t terminal_columns(int fd)
+{
+    if (isatty(fd) != 1)
+        return 0;
+    const char *told = getenv("COLUMNS");
+    uint64_t columns = 0;
+    if (told != NULL && num_parse_u64(told, 1, COLUMNS_MAX, &columns, NULL) == STATUS_OK)
+        return (size_t)columns;
+    struct winsize size;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+bool terminal_is_smart(int fd)
+{
+    const char *terminal = getenv("TERM");
+    return isatty(fd) == 1 && terminal != NULL && strcmp(terminal, "dumb") != 0;
+}

@@ -1,0 +1,15 @@
+/* cli/render/terminal.h - what is known of the screen that is written to. */
+#ifndef CLI_RENDER_TERMINAL_H
+#define CLI_RENDER_TERMINAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Columns of a terminal: $COLUMNS, if that is a number over 0, else what it says itself. 0 where
+ * `fd` is none: in a file or a pipe nothing is left out, and lines are as long as they need to be.
+ */
+size_t terminal_columns(int fd);
+/* A terminal that can rewrite a line and show colours? */
+bool terminal_is_smart(int fd);
+
+#endif
