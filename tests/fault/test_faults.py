@@ -116,10 +116,13 @@ def test_kill_9_of_the_harness_leaves_no_worker_and_no_half_line(tmp_path):
     finished = lines.read_bytes().count(b"\n")
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
     done = run(tmp_path, *arguments, "--resume")
+    # On a busy machine a cell can be `unsteady`; --resume measures it again, and both records stay.
     found = records(tmp_path / marker)
-    assert len(found) == 33 and len({record["cell_id"] for record in found}) == 33, done.stderr
-    assert f"{finished} " in done.stderr  # it says how many it skipped
-    assert all(record["verdict"] == "ok" for record in found)
+    assert len(found) >= 33 and len({record["cell_id"] for record in found}) == 33, done.stderr
+    assert done.returncode == 0, done.stderr
+    unsteady = sum(record["verdict"] == "unsteady" for record in found[:finished])
+    assert f"{finished - unsteady} " in done.stderr  # it says how many it skipped
+    assert all(record["verdict"] in ("ok", "unsteady") for record in found)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
