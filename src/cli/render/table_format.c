@@ -360,8 +360,11 @@ void table_format(struct table *table, const struct table_style *style, struct b
     bool is_synthetic = false;
     for (size_t i = 0; i < table->rows_count; i++)
         is_synthetic |= table->rows[i].is_synthetic;
-    if (is_synthetic)
-        buf_append_text(out, "SYNTHETIC: these results are made up; nothing was measured.\n\n");
+    if (is_synthetic) {
+        wrap_text("SYNTHETIC: these results are made up; nothing was measured.", plain.columns, 0,
+                  2, out);
+        buf_append_char(out, '\n');
+    }
     struct table by_cell = {0};
     table_sort(table);
     if (table->is_by_cell)
