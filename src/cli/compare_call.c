@@ -158,10 +158,12 @@ static enum status write_form(const struct compare_call *call, const struct comp
         .comment_id = call->comment_id,
         .sink = write_stdout,
     };
-    struct writing writing = {find_format(word, &file), &output};
+    const struct compare_format *format = find_format(word, &file);
+    ASSERT(format != NULL); /* check_formats() refused every other word. */
+    struct writing writing = {format, &output};
     compare_output_init(&output);
     enum status status =
-        file != NULL ? write_file(file, &writing, err) : writing.format->write(&output, err);
+        file != NULL ? write_file(file, &writing, err) : format->write(&output, err);
     compare_output_release(&output);
     return status;
 }

@@ -434,12 +434,12 @@ static void count_row(struct comparison *comparison, const struct row *row)
         has_sampled |=
             row->metrics[i].metric->how == FACT_COMPARE_SAMPLED && row->metrics[i].change.is_known;
     }
+    if (!is_pair)
+        return;
     summary->assumed_count += has_sampled && judge_noise(row).is_assumed &&
                               row->sides[COMPARE_BASE]->many == 0 &&
                               row->sides[COMPARE_NOW]->many == 0;
-    if (is_pair)
-        take_settings(comparison, row->sides[COMPARE_BASE]->context,
-                      row->sides[COMPARE_NOW]->context);
+    take_settings(comparison, row->sides[COMPARE_BASE]->context, row->sides[COMPARE_NOW]->context);
 }
 
 enum status comparison_decide(struct comparison *comparison, struct err *err)

@@ -44,7 +44,8 @@ bool verdict_may_pass(const char *deciding_code)
     return false;
 }
 
-static void add(struct reasons *reasons, const char *code, const char *format, va_list args)
+static PRINTF_LIKE(3, 0) void add(struct reasons *reasons, const char *code, const char *format,
+                                  va_list args)
 {
     if (reasons_have(reasons, code) || reasons->count == REASONS_MAX)
         return;

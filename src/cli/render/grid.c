@@ -10,7 +10,7 @@
 
 void grid_init(struct grid *grid, const struct grid_column *columns, size_t columns_count)
 {
-    ASSERT(columns_count <= GRID_COLUMNS_MAX);
+    ASSERT(columns_count > 0 && columns_count <= GRID_COLUMNS_MAX);
     *grid = (struct grid){.columns = columns, .columns_count = columns_count};
     buf_init(&grid->text, TEXT_BYTES_MAX);
 }
@@ -81,6 +81,7 @@ static size_t line_width(const struct grid *grid, const struct grid_layout *layo
 
 bool grid_lay_out(const struct grid *grid, size_t width, struct grid_layout *ret_layout)
 {
+    ASSERT(grid->columns_count > 0);
     *ret_layout = (struct grid_layout){{0}};
     for (size_t i = 0; i < grid->columns_count; i++)
         ret_layout->widths[i] =
