@@ -1,0 +1,12 @@
+/* base/web.h - the files of web/, built into the program; no NUL behind them. */
+#ifndef BASE_WEB_H
+#define BASE_WEB_H
+
+#include <stddef.h>
+
+extern const unsigned char web_style_css[];
+extern const size_t web_style_css_bytes;
+extern const unsigned char web_charts_js[];
+extern const size_t web_charts_js_bytes;
+
+#endif
