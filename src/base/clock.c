@@ -36,6 +36,13 @@ void clock_stamp(char text[CLOCK_STAMP_BYTES])
     write_stamp(&now, text);
 }
 
+uint64_t clock_wall_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES])
 {
     struct tm utc = {0};

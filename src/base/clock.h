@@ -21,6 +21,8 @@ uint64_t clock_now_ns(void);
 uint64_t clock_cpu_ns(void);
 /* UTC, ISO 8601 with milliseconds: "2026-11-22T15:04:05.123Z". */
 void clock_stamp(char text[CLOCK_STAMP_BYTES]);
+/* Since 1970, UTC: a stamp, too. */
+uint64_t clock_wall_ns(void);
 /* The stamp so many days after, or before, another; false, nothing set, for a text that is none.
  * Stamps sort as text. */
 bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES]);

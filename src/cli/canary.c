@@ -113,8 +113,7 @@ static bool is_due(const struct canary *canary, bool is_end)
 
 enum status canary_check(struct canary *canary, bool is_end, uint64_t position, bool is_shuffled,
                          const struct trial_options *sweep_options, struct store *store,
-                         struct progress *progress, bool *ret_is_interrupted,
-                         struct record **ret_lost, struct err *err)
+                         bool *ret_is_interrupted, struct record **ret_lost, struct err *err)
 {
     if (!is_due(canary, is_end))
         return STATUS_OK;
@@ -128,14 +127,14 @@ enum status canary_check(struct canary *canary, bool is_end, uint64_t position, 
     options.observe.canary = &probed;
     options.observe.target_percent = 0; /* of the cells, not of so short a look */
     struct record *record = NULL;
-    progress_set_canary(progress, true);
     store_set_canary(store, true);
     enum status status = trial_run(canary->cell, (uint32_t)canary->readings_count + 1, &options,
                                    store, &record, err);
     if (status == STATUS_OK)
         status = store_append(store, record, !record_bool(record, FACT_SYNTHETIC), err);
+    if (status == STATUS_OK)
+        events_record_stored(options.client.events, record, CANARY_NAME, store_last_offset(store));
     store_set_canary(store, false);
-    progress_set_canary(progress, false);
     if (status != STATUS_OK) {
         *ret_lost = record;
         return status;

@@ -11,7 +11,6 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "cli/known.h"
-#include "cli/render/progress.h"
 #include "drive/trial.h"
 #include "measure/canary.h"
 #include "spec/cell.h"
@@ -48,8 +47,7 @@ void canary_take(struct canary *canary, const struct cell *cell, const struct re
  * with the record that could not be written in *ret_lost. */
 MUST_CHECK enum status canary_check(struct canary *canary, bool is_end, uint64_t position,
                                     bool is_shuffled, const struct trial_options *sweep_options,
-                                    struct store *store, struct progress *progress,
-                                    bool *ret_is_interrupted, struct record **ret_lost,
-                                    struct err *err);
+                                    struct store *store, bool *ret_is_interrupted,
+                                    struct record **ret_lost, struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include "client/fork_pool.h"
 #include "observe/readings.h"
 #include "plan/order.h"
+#include "result/names.h"
 
 /* What is known of one cell so far. */
 struct sweep_cell {
@@ -182,6 +183,8 @@ static enum status run_trial(struct sweep *sweep, size_t place, uint32_t trial, 
         *ret_lost = record;
         return status;
     }
+    events_record_stored(options.client.events, record, RESULT_JSONL_NAME,
+                         store_last_offset(sweep->store));
     status = take_record(sweep, place, record, smaller != NULL, err);
     record_free(record);
     return status;
@@ -199,8 +202,17 @@ static enum status check_canary(struct sweep *sweep, bool is_end, uint64_t posit
     if (is_stopped(sweep))
         return STATUS_OK;
     return canary_check(&sweep->canary, is_end, position, sweep_is_shuffled(sweep->setup),
-                        sweep->options, sweep->store, sweep->progress, &sweep->is_interrupted,
-                        ret_lost, err);
+                        sweep->options, sweep->store, &sweep->is_interrupted, ret_lost, err);
+}
+
+static void tell_skipped(const struct sweep *sweep, const struct cell *cell, uint32_t trial,
+                         uint64_t position)
+{
+    char id[HASH_ID_BYTES];
+    cell_id(cell, id);
+    const struct event_cell skipped = {
+        .cell = cell, .cell_id = id, .trial = trial, .position = position};
+    events_cell_skipped(sweep->options->client.events, &skipped);
 }
 
 /* A trial of a cell, unless a finished record is there or the sweep is stopped. */
@@ -209,7 +221,7 @@ static enum status take_turn(struct sweep *sweep, size_t place, uint32_t trial, 
 {
     if (is_finished(sweep, &sweep->setup->plan.cells[place], trial)) {
         sweep->skipped_count++;
-        progress_skip(sweep->progress);
+        tell_skipped(sweep, &sweep->setup->plan.cells[place], trial, position);
         return STATUS_OK;
     }
     enum status status = check_canary(sweep, false, position, ret_lost, err);

@@ -4,7 +4,6 @@
 
 #include "cli/canary.h"
 #include "cli/known.h"
-#include "cli/render/progress.h"
 #include "cli/run_setup.h"
 #include "drive/trial.h"
 #include "store/store.h"
@@ -15,7 +14,6 @@ struct sweep {
     const struct run_setup *setup; /* borrowed: all of these for the sweep's life */
     const struct trial_options *options;
     struct store *store;
-    struct progress *progress;
     struct known *known;
     struct canary canary; /* the caller's to release */
     /* counted by sweep_run(), in trials of cells */

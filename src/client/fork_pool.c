@@ -160,8 +160,7 @@ static enum status await_line(struct fork_server *server, const struct client_op
                               const char **ret_line, size_t *ret_bytes, struct err *err)
 {
     uint64_t deadline_ns = clock_now_ns() + options->phase_timeout_ns;
-    const struct event_listener *events = options->events;
-    uint64_t tick_ns = events != NULL && events->tick_ns > 0 ? events->tick_ns : NS_PER_S / 2;
+    uint64_t tick_ns = events_tick_ns(options->events, NS_PER_S / 2);
     for (;;) {
         uint64_t now_ns = clock_now_ns();
         uint64_t slice_ns = now_ns + tick_ns < deadline_ns ? now_ns + tick_ns : deadline_ns;
@@ -175,8 +174,7 @@ static enum status await_line(struct fork_server *server, const struct client_op
         client_drain_wake(options);
         if (client_is_interrupted(options))
             return ERR(err, STATUS_INTERRUPTED, "interrupted");
-        if (events != NULL && events->tick != NULL)
-            events->tick(events->context);
+        events_tick(options->events);
         if (clock_now_ns() >= deadline_ns)
             return ERR(err, STATUS_TIMEOUT, "no answer from the process that imports");
     }

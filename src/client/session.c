@@ -28,20 +28,6 @@
 #define CLOCK_SLACK_NS       NS_PER_MS
 #define CLOCK_SLACK_PER_CENT 1
 
-const char *session_phase_name(enum event_phase phase)
-{
-    switch (phase) {
-    case EVENT_STARTING: return "start";
-    case EVENT_OPENING: return "open";
-    case EVENT_WARMUP: return "warmup";
-    case EVENT_MEASURING: return "measure";
-    case EVENT_WAITING: return "wait";
-    case EVENT_CHECKING: return "check";
-    case EVENT_CLOSING: return "close";
-    }
-    return "unknown";
-}
-
 void session_init(struct session *session, const struct client_options *options)
 {
     memset(session, 0, sizeof(*session));
@@ -104,9 +90,9 @@ static void end_by_timeout(struct session *session)
     char limit[NUM_TEXT_BYTES];
     char code[REASON_CODE_BYTES];
     num_format_duration(session->options->phase_timeout_ns, limit);
-    (void)snprintf(code, sizeof(code), "timeout_%s", session_phase_name(session->phase));
+    (void)snprintf(code, sizeof(code), "timeout_%s", event_phase_name(session->phase));
     session_end(session, VERDICT_TIMEOUT, code, "no answer within %s during %s", limit,
-                session_phase_name(session->phase));
+                event_phase_name(session->phase));
 }
 
 /* --- starting --- */
@@ -221,10 +207,10 @@ static void end_by_signal(struct session *session, const char *exit_text)
     if (is_kill && watch_saw_oom_kill(&session->watch))
         session_end(session, VERDICT_OOM, "kernel_oom_kill",
                     "the kernel killed the worker for memory during %s (%s)",
-                    session_phase_name(session->phase), exit_text);
+                    event_phase_name(session->phase), exit_text);
     else
         session_end(session, VERDICT_CRASHED, "killed_by_signal", "the worker died during %s: %s",
-                    session_phase_name(session->phase), exit_text);
+                    event_phase_name(session->phase), exit_text);
 }
 
 /* The stream has ended, or the process has, and there was no `bye`. `had_half_line`: the stream
@@ -237,7 +223,7 @@ static void end_by_exit(struct session *session, bool had_half_line)
     if (!spawn_wait(&session->spawn, clock_now_ns() + EXIT_GRACE_NS)) {
         session_end(session, VERDICT_PROTOCOL_ERROR, "stream_closed",
                     "the worker closed its output during %s and lived on",
-                    session_phase_name(session->phase));
+                    event_phase_name(session->phase));
         return;
     }
     char exit_text[SPAWN_EXIT_TEXT_BYTES];
@@ -250,16 +236,16 @@ static void end_by_exit(struct session *session, bool had_half_line)
     else if (had_half_line)
         session_end(session, VERDICT_PROTOCOL_ERROR, "half_line",
                     "the worker ended inside a line during %s: %s",
-                    session_phase_name(session->phase), exit_text);
+                    event_phase_name(session->phase), exit_text);
     else
         session_end(session, VERDICT_CRASHED, "exited", "the worker ended during %s: %s",
-                    session_phase_name(session->phase), exit_text);
+                    event_phase_name(session->phase), exit_text);
 }
 
 static void end_by_memory(struct session *session, const struct watch_look *look)
 {
     const struct watch *watch = &session->watch;
-    const char *phase = session_phase_name(session->phase);
+    const char *phase = event_phase_name(session->phase);
     char seen[NUM_TEXT_BYTES];
     char limit[NUM_TEXT_BYTES];
     session->has_oom_available = true;
@@ -302,7 +288,7 @@ static void end_by_error(struct session *session, const struct proto_error *erro
     case PROTO_ERROR_INTERNAL:
     case PROTO_ERROR_KINDS_COUNT:
         session_end(session, VERDICT_CRASHED, "worker_error", "during %s: %s",
-                    session_phase_name(session->phase), text);
+                    event_phase_name(session->phase), text);
     }
 }
 
@@ -343,13 +329,14 @@ static bool look_at_log(struct session *session)
 static void look_around(struct session *session)
 {
     const struct event_listener *events = session->options->events;
-    if (events != NULL && events->tick != NULL)
-        events->tick(events->context);
+    events_tick(events);
     bool is_talking = look_at_log(session);
     struct watch_look look = watch_take_look(&session->watch);
     session->pause_ns = is_talking ? WATCH_PAUSE_NS_MIN : watch_pause_ns(&session->watch, &look);
-    if (events != NULL && events->tick_ns > 0 && events->tick_ns < session->pause_ns)
-        session->pause_ns = events->tick_ns;
+    events_memory_seen(events, &look);
+    uint64_t tick_ns = events_tick_ns(events, session->pause_ns);
+    if (tick_ns < session->pause_ns)
+        session->pause_ns = tick_ns;
     if (look.finding != WATCH_FINE && !session->has_ended)
         end_by_memory(session, &look);
 }
@@ -425,7 +412,7 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
         }
         if (status != STATUS_TIMEOUT && status != STATUS_INTERRUPTED) {
             session_end(session, VERDICT_PROTOCOL_ERROR, "bad_line", "during %s: %s",
-                        session_phase_name(session->phase), why.text);
+                        event_phase_name(session->phase), why.text);
             return false;
         }
     } while (go_on_waiting(session, &deadline_ns, &is_stopping));
@@ -435,7 +422,6 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
 bool session_pause(struct session *session, uint64_t pause_ns)
 {
     uint64_t end_ns = clock_now_ns() + pause_ns;
-    const struct event_listener *events = session->options->events;
     for (uint64_t now_ns; (now_ns = clock_now_ns()) < end_ns;) {
         struct pollfd polled = {.fd = session->options->wake_fd, .events = POLLIN};
         (void)poll(&polled, 1, (int)((end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS));
@@ -443,8 +429,7 @@ bool session_pause(struct session *session, uint64_t pause_ns)
         if (session_is_interrupted(session) || spawn_has_exited(&session->spawn))
             return false;
     }
-    if (events != NULL && events->tick != NULL)
-        events->tick(events->context);
+    events_tick(session->options->events);
     return true;
 }
 
@@ -479,7 +464,7 @@ static bool take_reply(struct session *session, enum proto_type expected,
     else
         session_end(session, VERDICT_PROTOCOL_ERROR, "unexpected_message",
                     "'%s' came during %s where '%s' was due", proto_type_name(reply->type),
-                    session_phase_name(session->phase), proto_type_name(expected));
+                    event_phase_name(session->phase), proto_type_name(expected));
     proto_worker_message_release(reply);
     return false;
 }
@@ -533,7 +518,7 @@ static bool exchange(struct session *session, const struct proto_host_message *r
     struct err why = {0};
     if (proto_decode_worker(line, line_bytes, &reply, &why) != STATUS_OK) {
         session_end(session, VERDICT_PROTOCOL_ERROR, "bad_message", "during %s: %s",
-                    session_phase_name(session->phase), why.text);
+                    event_phase_name(session->phase), why.text);
         return false;
     }
     return take_reply(session, expected, &reply, ret_reply);

@@ -67,8 +67,6 @@ bool session_pause(struct session *session, uint64_t pause_ns);
 /* How long a block's window can have been for a host that saw so much time pass: two clocks may
  * differ by a little. */
 uint64_t session_window_max_ns(uint64_t host_ns);
-/* "start", "open", "warmup", "measure", "check", "close". */
-const char *session_phase_name(enum event_phase phase);
 /* Has a SIGINT come? */
 bool session_is_interrupted(const struct session *session);
 /* Ends the session with a verdict; the first one stays. */

@@ -10,11 +10,11 @@
 static const char *last_phase_name(const struct trial *trial)
 {
     if (!trial->client.has_hello)
-        return session_phase_name(EVENT_STARTING);
+        return event_phase_name(EVENT_STARTING);
     if (!trial->client.has_ready)
-        return session_phase_name(EVENT_OPENING);
-    return session_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
-                                                                     : EVENT_MEASURING);
+        return event_phase_name(EVENT_OPENING);
+    return event_phase_name(trial->measure.phase == MEASURE_WARMUP ? EVENT_WARMUP
+                                                                   : EVENT_MEASURING);
 }
 
 static void judge_interruption(struct trial *trial)

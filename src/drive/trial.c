@@ -55,17 +55,17 @@ void trial_policy_id(const struct measure_policy *policy, const char *launch_pre
 
 static void enter_phase(struct trial *trial, enum event_phase phase)
 {
-    const struct event_listener *events = trial->options->client.events;
     trial->client.session.phase = phase;
-    if (events != NULL && events->phase_changed != NULL)
-        events->phase_changed(events->context, phase);
+    events_phase_changed(trial->options->client.events, phase);
 }
 
-static void tell_block(const struct trial *trial)
+static void tell_block(const struct trial *trial, const struct proto_block *block)
 {
-    const struct event_listener *events = trial->options->client.events;
-    if (events != NULL && events->block_done != NULL)
-        events->block_done(events->context, &trial->measure);
+    const struct event_block told = {.state = &trial->measure,
+                                     .steps_count = block->steps_count,
+                                     .window_ns = block->window_ns,
+                                     .loss = block->observation.loss};
+    events_block_done(trial->options->client.events, &told);
 }
 
 /* --- phases --- */
@@ -213,6 +213,7 @@ static enum status run_block(struct trial *trial, struct store *store,
     if (is_measured && cause == INTERFERENCE_NONE)
         trial->waiting_cpu_ns += cpu_ns;
     enum status status = take_block(trial, store, &block, cause, err);
+    tell_block(trial, &block);
     free(block.step_ns);
     *ret_cause = cause;
     return status;
@@ -291,7 +292,6 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
         status = run_block(trial, store, &order, &cause, err);
         if (trial->blocks_count == blocks_count)
             continue;
-        tell_block(trial);
         take_round_trip(trial, order.phase, cause, clock_now_ns() - before_ns);
         if (cause != INTERFERENCE_NONE && cause != INTERFERENCE_AFTER_PAUSE)
             pause_for_others(trial);
@@ -339,7 +339,6 @@ static enum status begin_trial(struct trial *trial, const struct cell *cell, uin
 /* The verdict and the record, told to listeners. */
 static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
 {
-    const struct event_listener *events = trial->options->client.events;
     enum status status = outcome_summarize(trial, err);
     struct observed seen = trial_observed(trial);
     if (status == STATUS_OK)
@@ -348,8 +347,8 @@ static enum status finish_trial(struct trial *trial, struct record **ret_record,
         return status;
     judge_trial(trial);
     status = outcome_record(trial, ret_record, err);
-    if (status == STATUS_OK && events != NULL && events->cell_finished != NULL)
-        events->cell_finished(events->context, *ret_record);
+    if (status == STATUS_OK)
+        events_cell_finished(trial->options->client.events, *ret_record);
     return status;
 }
 
@@ -366,7 +365,6 @@ static enum status trial_new(const struct cell *cell, uint32_t number,
                              const struct trial_options *options, struct trial **ret_trial,
                              struct err *err)
 {
-    const struct event_listener *events = options->client.events;
     struct trial *trial = calloc(1, sizeof(*trial));
     if (trial == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for a trial");
@@ -375,8 +373,13 @@ static enum status trial_new(const struct cell *cell, uint32_t number,
         trial_free(trial);
         return status;
     }
-    if (events != NULL && events->cell_started != NULL)
-        events->cell_started(events->context, cell, number);
+    const struct sweep_facts *sweep = options->sweep;
+    const struct event_cell started = {.cell = cell,
+                                       .cell_id = trial->cell_id,
+                                       .trial = number,
+                                       .position = sweep != NULL ? sweep->position : 0,
+                                       .is_canary = sweep != NULL && sweep->is_canary};
+    events_cell_started(options->client.events, &started);
     *ret_trial = trial;
     return STATUS_OK;
 }

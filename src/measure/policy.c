@@ -15,7 +15,8 @@
 
 #define CONFIDENCE       0.95
 #define EXACT_BLOCKS_MIN 10 /* synced per block: enough blocks for an interval of the median */
-#define LONG_BLOCKS_MIN  8  /* of an exact number of steps, over block_target_ns */
+#define RECENT_SAMPLES   501
+#define LONG_BLOCKS_MIN  8 /* of an exact number of steps, over block_target_ns */
 
 struct measure_policy measure_policy_default(void)
 {
@@ -488,6 +489,16 @@ static double precision_remaining_ns(const struct measure_state *state, double s
     double more_ns = (needed - (double)state->steady.count) * sample_ns;
     more_ns = fmax(more_ns, time_left_ns(time_min_ns(policy), state->steady_ns));
     return fmin(more_ns, left_ns);
+}
+
+double measure_recent_median_ns(const struct measure_state *state)
+{
+    double recent[RECENT_SAMPLES];
+    const struct measure_samples *samples = &state->steady;
+    size_t count = minimum(samples->count, RECENT_SAMPLES);
+    memcpy(recent, samples->values + (samples->count - count), count * sizeof(recent[0]));
+    quantile_sort(recent, count);
+    return quantile_median(recent, count);
 }
 
 uint64_t measure_remaining_ns(const struct measure_state *state)

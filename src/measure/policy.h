@@ -147,6 +147,9 @@ void measure_add_spent(struct measure_state *state, uint64_t spent_ns);
 uint64_t measure_pause_max_ns(const struct measure_state *state);
 /* A pause has ended, because the disturbance did (`is_quiet`) or for its length. */
 void measure_add_pause(struct measure_state *state, uint64_t pause_ns, bool is_quiet);
+/* For progress: of the newest measured samples, some hundreds, whatever there are. At least one is
+ * there. */
+double measure_recent_median_ns(const struct measure_state *state);
 /* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
  * until a step has been seen. */
 double measure_progress(const struct measure_state *state);

@@ -71,6 +71,20 @@ enum status lines_truncate(struct lines_file *file, uint64_t length_bytes, struc
     return STATUS_OK;
 }
 
+enum status lines_open_repaired(struct lines_file *file, const char *path, struct err *err)
+{
+    enum status status = lines_open(file, path, err);
+    if (status != STATUS_OK)
+        return status;
+    struct lines_tail tail;
+    status = lines_find_tail(file->fd, path, &tail, err);
+    if (status == STATUS_OK && tail.torn_bytes > 0)
+        status = lines_truncate(file, tail.whole_bytes, err);
+    if (status != STATUS_OK)
+        lines_close(file);
+    return status;
+}
+
 void lines_undo(struct lines_file *file)
 {
     file->is_undo_due = lines_truncate(file, file->length_bytes, NULL) != STATUS_OK;

@@ -33,6 +33,9 @@ struct lines_file {
 
 /* Opens (and makes) the file; does not look at its content. Only plain files are taken. */
 MUST_CHECK enum status lines_open(struct lines_file *file, const char *path, struct err *err);
+/* The same, and cuts off what was never a finished line. */
+MUST_CHECK enum status lines_open_repaired(struct lines_file *file, const char *path,
+                                           struct err *err);
 void lines_close(struct lines_file *file);
 
 /* Cuts the file to that length. */

@@ -257,21 +257,6 @@ void store_set_canary(struct store *store, bool is_canary)
     store->is_canary = is_canary;
 }
 
-/* Opens a file and cuts off what was never a finished line. */
-static enum status open_repaired(struct lines_file *file, const char *path, struct err *err)
-{
-    enum status status = lines_open(file, path, err);
-    if (status != STATUS_OK)
-        return status;
-    struct lines_tail tail;
-    status = lines_find_tail(file->fd, path, &tail, err);
-    if (status == STATUS_OK && tail.torn_bytes > 0)
-        status = lines_truncate(file, tail.whole_bytes, err);
-    if (status != STATUS_OK)
-        lines_close(file);
-    return status;
-}
-
 /* The line that is formatted, to sentinel.jsonl. */
 static enum status append_canary(struct store *store, bool is_durable, struct err *err)
 {
@@ -281,7 +266,7 @@ static enum status append_canary(struct store *store, bool is_durable, struct er
         char path[FILE_PATH_BYTES];
         status = file_join(store->dir, CANARY_NAME, path, err);
         if (status == STATUS_OK)
-            status = open_repaired(file, path, err);
+            status = lines_open_repaired(file, path, err);
         store->is_dir_synced = false; /* it has a new name */
     }
     if (status == STATUS_OK)
@@ -321,6 +306,11 @@ enum status store_append(struct store *store, const struct record *record, bool 
     if (count_record(store, record, NULL) != STATUS_OK)
         store->finished_count++;
     return STATUS_OK;
+}
+
+uint64_t store_last_offset(const struct store *store)
+{
+    return store->is_canary ? store->canary.length_bytes : store->jsonl.length_bytes;
 }
 
 bool store_has_finished(const struct store *store, const char *cell_id, const char *policy_id,
@@ -389,7 +379,7 @@ static enum status open_samples(struct store *store, const char *cell_id, uint64
         (store->samples.fd >= 0 && strcmp(store->samples.path, path) == 0 && file_exists(path)))
         return status;
     lines_close(&store->samples);
-    return open_repaired(&store->samples, path, err);
+    return lines_open_repaired(&store->samples, path, err);
 }
 
 enum status store_append_samples(struct store *store, const char *cell_id, uint64_t trial,

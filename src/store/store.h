@@ -58,6 +58,9 @@ void store_close(struct store *store);
 MUST_CHECK enum status store_append(struct store *store, const struct record *record,
                                     bool is_durable, struct err *err);
 
+/* Where in its file the line of the last append begins: of the canary's while that is set. */
+uint64_t store_last_offset(const struct store *store);
+
 /* Is there a finished record (index_is_finished()) of that cell, policy, trial and environment?
  * Looks at what was there on opening and at what was appended since. Synthetic records match too.
  */

@@ -14,6 +14,7 @@
 #include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/render/dry_run.h"
+#include "cli/render/progress.h"
 #include "cli/render/table.h"
 #include "cli/render/terminal.h"
 #include "cli/results.h"
@@ -21,6 +22,7 @@
 #include "cli/signals.h"
 #include "cli/sweep.h"
 #include "client/client.h"
+#include "client/event_log.h"
 #include "telemetry/environment.h"
 
 /* Bounds the memory that is taken to know which program this is. */
@@ -38,6 +40,7 @@ struct run {
     struct known known;
     char program_id[HASH_ID_BYTES];
     struct sweep sweep;
+    struct event_log events;
 };
 
 static bool is_colored(const struct run_options *options)
@@ -144,6 +147,17 @@ static void look_up_known(struct run *run)
         note(run, "what earlier runs say of this machine is not known: %s", why.text);
 }
 
+static void open_events(struct run *run)
+{
+    const struct event_log_run told = {
+        .run_id = run->context.run_id,
+        .command_json = context_command(&run->context),
+        .plan = &run->setup.plan,
+        .trials = run->setup.options.trials,
+    };
+    event_log_open(&run->events, run->setup.out, &told);
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     enum status status = context_open(&run->context, run->call, err);
@@ -156,6 +170,8 @@ static enum status prepare(struct run *run, struct err *err)
     status = context_listen(&run->context, err);
     if (status == STATUS_OK)
         status = open_store(run, err);
+    if (status == STATUS_OK)
+        open_events(run);
     return status;
 }
 
@@ -191,7 +207,9 @@ static struct observe_options observe_options(const struct run *run)
 static enum status sweep(struct run *run, struct record **ret_lost, struct err *err)
 {
     const struct run_options *options = &run->setup.options;
+    const struct event_listener to_file = event_log_listener(&run->events);
     struct event_listener listener = progress_listener(&run->progress);
+    listener.next = &to_file;
     struct trial_options trial = {
         .client = client_options(run),
         .policy = run->setup.policy,
@@ -206,11 +224,8 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
             },
     };
     trial.client.events = &listener;
-    run->sweep = (struct sweep){.setup = &run->setup,
-                                .options = &trial,
-                                .store = run->store,
-                                .progress = &run->progress,
-                                .known = &run->known};
+    run->sweep = (struct sweep){
+        .setup = &run->setup, .options = &trial, .store = run->store, .known = &run->known};
     canary_init(&run->sweep.canary, (uint64_t)(options->canary_minutes * 60 * (double)NS_PER_S));
     run->sweep.canary.known = &run->known;
     return sweep_run(&run->sweep, ret_lost, err);
@@ -339,6 +354,8 @@ static enum exit_code run_sweep(struct run *run)
     const char *why_fresh = context_fork_failure(&run->context);
     if (why_fresh != NULL)
         note(run, "workers were started one by one, as with --fresh: %s", why_fresh);
+    if (run->events.err.text[0] != '\0')
+        note(run, "there are no further events: %s", run->events.err.text);
     if (run->known.err.text[0] != '\0')
         note(run, "what this run says of the machine is not kept: %s", run->known.err.text);
     if (run->store != NULL) {
@@ -436,6 +453,7 @@ static void release(struct run *run)
 {
     table_release(&run->table);
     canary_release(&run->sweep.canary);
+    event_log_close(&run->events);
     store_close(run->store);
     known_release(&run->known);
     context_close(&run->context);
@@ -463,6 +481,7 @@ enum exit_code run_command(const struct invocation *call)
     progress_init(&run.progress, progress_style(&options), run.setup.plan.cells_count,
                   options.trials);
     code = options.is_dry_run ? print_dry_run(&run) : compare_results(&run, run_sweep(&run));
+    event_log_end(&run.events, (int)code);
     release(&run);
     return code;
 }

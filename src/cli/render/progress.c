@@ -11,11 +11,9 @@
 #include "base/num.h"
 #include "cli/render/table.h"
 #include "cli/signals.h"
-#include "measure/quantile.h"
 
 #define LINE_BYTES_MAX     1024
 #define REDRAW_INTERVAL_NS (100 * NS_PER_MS)
-#define RECENT_SAMPLES     501
 #define COLUMNS_DEFAULT    80
 
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
@@ -150,11 +148,12 @@ static void refresh(struct progress *progress)
         redraw(progress);
 }
 
-static void on_cell_started(void *context, const struct cell *cell, uint32_t trial)
+static void on_cell_started(void *context, const struct event_cell *started)
 {
     struct progress *progress = context;
-    progress->cell = cell;
-    progress->trial = trial;
+    progress->cell = started->cell;
+    progress->trial = started->trial;
+    progress->is_canary = started->is_canary;
     progress->phase = EVENT_STARTING;
     progress->cell_begin_ns = clock_now_ns();
     progress->warmup_steps_count = 0;
@@ -183,18 +182,10 @@ static void on_phase_changed(void *context, enum event_phase phase)
     refresh(progress);
 }
 
-static double recent_median(const struct measure_samples *samples)
-{
-    double recent[RECENT_SAMPLES];
-    size_t count = samples->count < RECENT_SAMPLES ? samples->count : RECENT_SAMPLES;
-    memcpy(recent, samples->values + (samples->count - count), count * sizeof(recent[0]));
-    quantile_sort(recent, count);
-    return quantile_median(recent, count);
-}
-
-static void on_block_done(void *context, const struct measure_state *state)
+static void on_block_done(void *context, const struct event_block *block)
 {
     struct progress *progress = context;
+    const struct measure_state *state = block->state;
     /* Blocks can be as short as a system call: this must cost nothing between redraws. */
     uint64_t now_ns = clock_now_ns();
     bool is_due = now_ns - progress->figures_ns >= REDRAW_INTERVAL_NS;
@@ -203,7 +194,7 @@ static void on_block_done(void *context, const struct measure_state *state)
     progress->steps_count = state->steady_steps_done;
     if (is_due && state->steady.count > 0 && state->steady_ns > 0) {
         uint64_t tokens = cell_tokens_per_step(progress->cell) * state->steady_steps_done;
-        progress->median_ns = recent_median(&state->steady);
+        progress->median_ns = measure_recent_median_ns(state);
         progress->tokens_per_second = (double)tokens * 1e9 / (double)state->steady_ns;
         progress->remaining_ns = measure_remaining_ns(state);
         progress->figures_ns = now_ns;
@@ -241,6 +232,13 @@ static void on_cell_finished(void *context, const struct record *record)
     refresh(progress);
 }
 
+static void on_cell_skipped(void *context, const struct event_cell *cell)
+{
+    struct progress *progress = context;
+    (void)cell;
+    progress->cells_done++;
+}
+
 struct event_listener progress_listener(struct progress *progress)
 {
     return (struct event_listener){
@@ -251,15 +249,6 @@ struct event_listener progress_listener(struct progress *progress)
         .tick = on_tick,
         .tick_ns = progress->style == PROGRESS_REWRITE ? 2 * REDRAW_INTERVAL_NS : 0,
         .cell_finished = on_cell_finished,
+        .cell_skipped = on_cell_skipped,
     };
-}
-
-void progress_set_canary(struct progress *progress, bool is_canary)
-{
-    progress->is_canary = is_canary;
-}
-
-void progress_skip(struct progress *progress)
-{
-    progress->cells_done++;
 }

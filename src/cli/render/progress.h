@@ -45,10 +45,6 @@ struct progress {
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
                    uint64_t trials_total);
 struct event_listener progress_listener(struct progress *progress);
-/* Until it is called with false, whatever starts and ends is the canary: shown, not counted. */
-void progress_set_canary(struct progress *progress, bool is_canary);
-/* A cell that --resume found finished. */
-void progress_skip(struct progress *progress);
 /* Takes the rewritten line off the screen, before anything else is written. */
 void progress_clear(struct progress *progress);
 /* "[3/12] train bf16 seq 512 batch 8: measuring, samples 120, ..." */

@@ -1,0 +1,110 @@
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "client/event_log.h"
+#include "scratch.h"
+
+/* tests/cli/test_events.py looks at what a run tells; here is what a run does not come to. */
+
+#define CELLS (2 * EVENT_LOG_CELLS_MAX + 3)
+
+struct bench {
+    char dir[FILE_PATH_BYTES];
+    struct plan plan;
+    struct event_log log;
+};
+
+static void set_up(struct bench *bench, size_t cells_count)
+{
+    memset(bench, 0, sizeof(*bench));
+    scratch_new(bench->dir);
+    bench->plan.cells_count = cells_count;
+    bench->plan.cells = calloc(cells_count, sizeof(struct cell));
+    cr_assert_not_null(bench->plan.cells);
+    for (size_t i = 0; i < cells_count; i++)
+        bench->plan.cells[i].seq_len = (uint32_t)i + 1;
+    const struct event_log_run run = {
+        .run_id = "r1", .command_json = "[]", .plan = &bench->plan, .trials = 1};
+    event_log_open(&bench->log, bench->dir, &run);
+}
+
+static void tear_down(struct bench *bench)
+{
+    event_log_close(&bench->log);
+    free(bench->plan.cells);
+    scratch_free(bench->dir);
+}
+
+Test(client_event_log, a_long_plan_takes_several_lines)
+{
+    struct bench bench;
+    set_up(&bench, CELLS);
+    char *text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    size_t seen = 0;
+    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        json_t *run = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        const json_t *cells = json_object_get(run, "cells");
+        cr_expect_eq(json_integer_value(json_object_get(run, "first_cell")), (json_int_t)seen);
+        cr_expect_eq(json_integer_value(json_object_get(run, "cells_count")), CELLS);
+        for (size_t i = 0; i < json_array_size(cells); i++)
+            cr_expect_eq(json_integer_value(json_object_get(json_array_get(cells, i), "seq_len")),
+                         (json_int_t)++seen);
+        json_decref(run);
+    }
+    cr_expect_eq(seen, CELLS);
+    free(text);
+    tear_down(&bench);
+}
+
+/* As on a disk that is full. */
+Test(client_event_log, a_failing_write_ends_the_log_and_nothing_else)
+{
+    struct bench bench;
+    size_t before_bytes = 0;
+    size_t after_bytes = 0;
+    set_up(&bench, 1);
+    const struct event_listener listener = event_log_listener(&bench.log);
+    char *before = scratch_read(bench.dir, EVENT_LOG_NAME, &before_bytes);
+    cr_assert_eq(close(bench.log.file.fd), 0);
+    bench.log.file.fd = open("/dev/full", O_WRONLY);
+    events_phase_changed(&listener, EVENT_OPENING);
+    cr_expect_neq(bench.log.err.text[0], '\0');
+    char said[ERR_TEXT_BYTES];
+    memcpy(said, bench.log.err.text, sizeof(said));
+    events_phase_changed(&listener, EVENT_WARMUP);
+    event_log_end(&bench.log, 0);
+    cr_expect_str_eq(bench.log.err.text, said);
+    char *after = scratch_read(bench.dir, EVENT_LOG_NAME, &after_bytes);
+    cr_expect_eq(after_bytes, before_bytes);
+    free(before);
+    free(after);
+    tear_down(&bench);
+}
+
+/* What is seen of the memory while steps are timed is written behind the block. */
+Test(client_event_log, memory_is_told_behind_a_block)
+{
+    struct bench bench;
+    set_up(&bench, 1);
+    const struct event_listener listener = event_log_listener(&bench.log);
+    struct measure_state state;
+    const struct measure_policy policy = measure_policy_default();
+    measure_init(&state, &policy);
+    const struct event_cell cell = {.cell = bench.plan.cells, .cell_id = "hc1"};
+    events_cell_started(&listener, &cell);
+    events_phase_changed(&listener, EVENT_WARMUP);
+    const struct watch_look look = {.rss_bytes = 1 << 20};
+    events_memory_seen(&listener, &look);
+    char *text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    cr_expect_null(strstr(text, "telemetry"));
+    free(text);
+    const struct event_block block = {.state = &state, .steps_count = 3, .window_ns = 3000000};
+    events_block_done(&listener, &block);
+    text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    cr_expect_not_null(strstr(text, "\"steps\":3,\"window_ns\":3000000,\"ms_per_step\":1.0"));
+    cr_expect_not_null(strstr(text, "\"rss_mb\":1.0,\"available_mb\":null"));
+    free(text);
+    measure_release(&state);
+    tear_down(&bench);
+}
