@@ -34,5 +34,10 @@ void num_format_bytes_apart(uint64_t bytes, uint64_t limit_bytes, char text[NUM_
                             char limit_text[NUM_TEXT_BYTES]);
 void num_format_count(double count, char text[NUM_TEXT_BYTES]);
 void num_format_duration(uint64_t ns, char text[NUM_TEXT_BYTES]);
+/* The end of a noun behind a number: "cell%s". */
+static inline const char *num_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/num.h"
 #include "base/user_folder.h"
 #include "store/machine.h"
 
@@ -32,8 +33,8 @@ void ab_floor_find(struct ab_bench *bench, size_t pair, struct ab_floor *floor)
     if (status != STATUS_OK)
         (void)snprintf(floor->reason, sizeof(floor->reason), "%.400s", err.text);
     if (book.bad_lines_count > 0 && pair == 0)
-        ab_bench_note(bench, "%zu lines in %s are no entries; they are skipped",
-                      book.bad_lines_count, dir);
+        ab_bench_note(bench, "%s: %zu line%s skipped, being no entries", dir, book.bad_lines_count,
+                      num_plural(book.bad_lines_count));
     for (int i = 0; i < PAIR_SIDES; i++)
         take(&book, bench, pair, (enum pair_name)i, floor);
     machine_book_release(&book);

@@ -143,9 +143,9 @@ static enum status pair_up(struct ab_setup *setup, struct err *err)
     size_t b = setup->sides[PAIR_B].run.plan.cells_count;
     if (a != b)
         return ERR(err, STATUS_INVALID,
-                   "side A has %zu cells and side B %zu; they are compared in "
+                   "side A has %zu cell%s and side B %zu; they are compared in "
                    "order, so give both as many (--mode, --precision, --seq, --batch)",
-                   a, b);
+                   a, num_plural(a), b);
     setup->pairs_count = a;
     return STATUS_OK;
 }
@@ -186,11 +186,10 @@ void ab_setup_describe_time(const struct ab_options *options, struct buf *out)
 {
     char limit[NUM_TEXT_BYTES];
     uint64_t starts = ab_starts(options);
-    const char *plural = starts == 1 ? "" : "s";
     num_format_duration(options->max_time_ns, limit);
     if (options->rounds > 0)
-        buf_appendf(out, "%" PRIu64 " start%s of %" PRIu64 " rounds", starts, plural,
-                    options->rounds);
+        buf_appendf(out, "%" PRIu64 " start%s of %" PRIu64 " round%s", starts, num_plural(starts),
+                    options->rounds, num_plural(options->rounds));
     else if (starts == 1)
         buf_appendf(out, "1 start, at most %s of rounds", limit);
     else

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "cli/context.h"
 #include "cli/render/check_report.h"
 #include "cli/signals.h"
@@ -267,8 +268,8 @@ static enum status judge(const struct check *check, const struct check_row *refe
     }
     row->verdict = VERDICT_INVALID;
     reasons_add(&row->reasons, "over_tolerance",
-                "%" PRIu64 " of %" PRIu64 " tensors are over tolerance against %.200s fp32",
-                over_count, tensors_count, reference->side->engine);
+                "over tolerance against %.200s fp32: %" PRIu64 " of %" PRIu64 " tensor%s",
+                reference->side->engine, over_count, tensors_count, num_plural(tensors_count));
     return STATUS_OK;
 }
 

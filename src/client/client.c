@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "base/version.h"
 #include "client/fork_pool.h"
 #include "client/provenance.h"
@@ -51,7 +52,7 @@ static bool greet(struct client *client)
     client->hello = reply.as.hello;
     if (client->hello.version != PROTO_VERSION)
         session_end(&client->session, VERDICT_PROTOCOL_ERROR, "wrong_version",
-                    "the worker answered with protocol version %" PRIu32 "; this tokmark speaks %d",
+                    "the worker answered with protocol version %" PRIu32 ", this tokmark speaks %d",
                     client->hello.version, PROTO_VERSION);
     watch_set_worker(&client->session.watch, client->hello.pid);
     return true;
@@ -112,8 +113,10 @@ static bool is_asked_block(struct client *client, const struct proto_run *run,
     if (block->steps_count == run->steps_count && block->sync == run->sync)
         return true;
     session_end(&client->session, VERDICT_PROTOCOL_ERROR, "wrong_block",
-                "%" PRIu32 " steps synced per %s came back where %" PRIu32 " per %s were asked for",
-                block->steps_count, sync_name(block->sync), run->steps_count, sync_name(run->sync));
+                "%" PRIu32 " step%s synced per %s came back where %" PRIu32
+                " per %s were asked for",
+                block->steps_count, num_plural(block->steps_count), sync_name(block->sync),
+                run->steps_count, sync_name(run->sync));
     return false;
 }
 
@@ -174,11 +177,11 @@ void client_faults(const struct client *client, struct reasons *ret_reasons)
     char text[REASON_TEXT_BYTES];
     if (client->nonfinite_count > 0)
         reasons_add(ret_reasons, "nonfinite_loss",
-                    "%" PRIu64 " losses or gradient norms were not finite numbers",
+                    "losses or gradient norms that are not finite numbers: %" PRIu64,
                     client->nonfinite_count);
     if (client->recompiles_count > 0)
-        reasons_add(ret_reasons, "recompile", "%" PRIu64 " recompilations inside measured blocks",
-                    client->recompiles_count);
+        reasons_add(ret_reasons, "recompile", "%" PRIu64 " recompilation%s inside measured blocks",
+                    client->recompiles_count, num_plural(client->recompiles_count));
     if (client->impossible_window_ns > 0)
         reasons_add(ret_reasons, "clock_mismatch",
                     "the worker reported a block of %" PRIu64 " ns, of which at most %" PRIu64

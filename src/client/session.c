@@ -253,7 +253,7 @@ static void end_by_memory(struct session *session, const struct watch_look *look
         num_format_bytes_apart(look->rss_bytes, watch->limit_bytes, seen, limit);
         session->oom_available_bytes = watch->limit_bytes;
         session_end(session, VERDICT_OOM, "memory_limit",
-                    "the worker held %s during %s; the limit is %s", seen, phase, limit);
+                    "the worker held %s during %s, the limit is %s", seen, phase, limit);
     } else {
         char rss[NUM_TEXT_BYTES];
         num_format_bytes(look->rss_bytes, rss);
@@ -504,8 +504,8 @@ static bool exchange(struct session *session, const struct proto_host_message *r
     size_t unasked_bytes = buffered_bytes(session) + waiting_bytes(session);
     if (unasked_bytes > 0 && !session->takes_banner) {
         session_end(session, VERDICT_PROTOCOL_ERROR, "unasked_message",
-                    "the worker wrote %zu bytes that nobody asked for before '%s'", unasked_bytes,
-                    proto_type_name(request->type));
+                    "the worker wrote %zu byte%s that nobody asked for before '%s'", unasked_bytes,
+                    num_plural(unasked_bytes), proto_type_name(request->type));
         return false;
     }
     uint64_t deadline_ns = clock_now_ns() + session->options->phase_timeout_ns;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "compare/phrase.h"
 
 #define NAME_WIDTH_MAX  72
@@ -197,7 +198,7 @@ enum status compare_write_text(struct compare_output *output, struct err *err)
         buf_append_text(&output->text, side == COMPARE_BASE ? "base: " : "new:  ");
         phrase_append_text(summary->names[side], NOTICE_BYTE_MAX, &output->text);
         buf_appendf(&output->text, " (%" PRIu64 " record%s)\n", summary->records[side],
-                    summary->records[side] == 1 ? "" : "s");
+                    num_plural(summary->records[side]));
     }
     if (names.shared[0] != '\0')
         buf_appendf(&output->text, "all:  %s\n", names.shared);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/num.h"
 #include "data/tokens.h"
 
 #define INDEX_BYTES_MAX (64 << 20)
@@ -104,10 +105,10 @@ static enum status require_files(const char *path, json_t *files, struct err *er
     if (missing_count > 0)
         return ERR(
             err, STATUS_INVALID,
-            "'%.200s' names %zu files of weights, of which %zu are not in its folder: '%.120s'%s"
+            "'%.200s' names %zu file%s of weights, of which %zu are not in its folder: '%.120s'%s"
             "; complete the download",
-            path, json_object_size(files), missing_count, first,
-            missing_count > 1 ? " and others" : "");
+            path, json_object_size(files), num_plural(json_object_size(files)), missing_count,
+            first, missing_count > 1 ? " and others" : "");
     return STATUS_OK;
 }
 

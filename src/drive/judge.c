@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "measure/precision.h"
 
 /* How far a trial got: its session is closing by the time this is asked. */
@@ -24,8 +25,9 @@ static void judge_interruption(struct trial *trial)
     if (trial->client.session.has_ended || !is_cut)
         return;
     judgement_add(&trial->judgement, VERDICT_INTERRUPTED, "interrupted",
-                  "stopped by a signal during %s, after %" PRIu64 " measured steps",
-                  last_phase_name(trial), trial->measure.steady_steps_done);
+                  "stopped by a signal during %s, after %" PRIu64 " measured step%s",
+                  last_phase_name(trial), trial->measure.steady_steps_done,
+                  num_plural(trial->measure.steady_steps_done));
 }
 
 /* Levels that are no further apart than two readings of the clock are one. */

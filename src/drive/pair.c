@@ -288,10 +288,11 @@ static void add_precision_reason(struct pair *pair)
 {
     char limit[NUM_TEXT_BYTES];
     num_format_duration(pair->measured_ns, limit);
-    reasons_add(&pair->reasons, "precision_not_met",
-                "ended after %zu rounds, %s, before the interval was as narrow as the threshold at "
-                "two looks in a row",
-                pair->rounds_count, limit);
+    reasons_add(
+        &pair->reasons, "precision_not_met",
+        "ended after %zu round%s, %s, before the interval was as narrow as the threshold at "
+        "two looks in a row",
+        pair->rounds_count, num_plural(pair->rounds_count), limit);
 }
 
 /* Is this start's part done? For a single start time is a cap, that is a reason; for one of many

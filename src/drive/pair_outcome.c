@@ -72,9 +72,9 @@ static void explain_end(const struct pair *pair, struct pair_result *result)
     if (sequence->starts_count > 1 && count > sequence->starts_count)
         (void)snprintf(needed, sizeof(needed), "; about %zu would decide it", count);
     reasons_add(&result->reasons, "precision_not_met",
-                "ended after %zu start%s, %zu rounds, %s, before it was decided: %s%s",
-                sequence->starts_count, sequence->starts_count == 1 ? "" : "s", pair->rounds_count,
-                measured, why, needed);
+                "ended after %zu start%s, %zu round%s, %s, before it was decided: %s%s",
+                sequence->starts_count, num_plural(sequence->starts_count), pair->rounds_count,
+                num_plural(pair->rounds_count), measured, why, needed);
 }
 
 static void explain_undecided(const struct pair *pair, struct pair_result *result)
@@ -88,7 +88,7 @@ static void explain_undecided(const struct pair *pair, struct pair_result *resul
     double threshold_percent = 100 * expm1(limits->threshold);
     if (pair->rounds_count > 0 && !seen->log_ratio_ci.is_known)
         reasons_add(&result->reasons, "too_few_rounds",
-                    "%zu rounds, worth %.3g independent ones, are too few for a 95 %% interval",
+                    "too few rounds for a 95 %% interval: %zu, worth %.3g independent ones",
                     pair->rounds_count, seen->effective_count);
     else if (pair->rounds_count > 0 && limits->floor > limits->threshold)
         reasons_add(&result->reasons, "floor_above_threshold",
@@ -139,8 +139,8 @@ static void judge(const struct pair *pair, struct pair_result *result)
     }
     if (result->is_interrupted)
         reasons_add(&result->reasons, "interrupted",
-                    "stopped by a signal after %zu rounds; judged by what there is",
-                    pair->rounds_count);
+                    "stopped by a signal after %zu round%s; judged by what there is",
+                    pair->rounds_count, num_plural(pair->rounds_count));
     for (size_t i = 0; i < pair->reasons.count; i++)
         reasons_add(&result->reasons, pair->reasons.items[i].code, "%s",
                     pair->reasons.items[i].text);

@@ -39,7 +39,7 @@ void canary_add_reason(const struct canary_change *change, struct reasons *reaso
     reasons_add(
         reasons, "machine_drift",
         "the canary cell's step time changed by %+.*g %% since its first measurement (95 %% "
-        "interval %+.*g to %+.*g %%; the limit is %.*g %%): the machine changed since the "
+        "interval %+.*g to %+.*g %%, the limit is %.*g %%); the machine changed since the "
         "sweep began",
         digits, change->ratio.percent.value, digits, ratio->low, digits, ratio->high, digits,
         change->limit_percent);

@@ -135,7 +135,7 @@ void drift_add_reason(const struct drift *drift, struct reasons *reasons)
     int digits = interval_digits_beyond(change, drift->limit_percent);
     reasons_add(reasons, "drift",
                 "the second half's median differs from the first's by %+.*g %% (95 %% interval "
-                "%+.*g to %+.*g %%; the limit is %.*g %%), the slope over the run is %+.3g %%",
+                "%+.*g to %+.*g %%, the limit is %.*g %%); the slope over the run is %+.3g %%",
                 digits, drift->half_change_percent.value, digits, change->low, digits, change->high,
                 digits, drift->limit_percent, drift->slope_percent.value);
 }

@@ -180,10 +180,11 @@ void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
     int digits = is_over ? num_digits_apart(range.low, within->high)
                          : num_digits_apart(range.high, within->low);
     digits = digits < 5 ? 5 : digits; /* of times, as elsewhere */
-    reasons_add(
-        reasons, "runs_disagree",
-        "the median is %.*g ms (95 %% interval %.*g to %.*g ms); by the %zu runs before it, 95 "
-        "of 100 are within %.*g to %.*g ms: the machine has changed, or what else runs on it",
-        digits, own->median, digits, range.low, digits, range.high, runs_count, digits, within->low,
-        digits, within->high);
+    reasons_add(reasons, "runs_disagree",
+                "the median, %.*g ms (95 %% interval %.*g to %.*g ms), is outside of %.*g to %.*g "
+                "ms, where "
+                "95 of 100 are by the %zu run%s before it; the machine has changed, or what else "
+                "runs on it",
+                digits, own->median, digits, range.low, digits, range.high, digits, within->low,
+                digits, within->high, runs_count, num_plural(runs_count));
 }

@@ -316,7 +316,8 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         precision_add_target(&look, state->steady_ns, policy->target_ci_percent, &state->reasons);
     if (is_capped && count < policy->samples_min)
         reasons_add(&state->reasons, "samples_min_not_reached",
-                    "%zu samples; at least %" PRIu32 " are required", count, policy->samples_min);
+                    "%zu sample%s, and at least %" PRIu32 " are required", count, num_plural(count),
+                    policy->samples_min);
     if (is_capped || is_met)
         state->phase = MEASURE_DONE;
     return STATUS_OK;

@@ -31,16 +31,15 @@ static void format_sides(const struct precision *precision, double limit_percent
                    (precision->median_95.high - precision->median_ns) / per_percent);
 }
 
-/* "8 samples (effective sample size 4.1, an interval needs 5.3)" */
 static void format_few(const struct precision *precision, char text[REASON_TEXT_BYTES])
 {
     int digits = num_digits_apart(precision->effective_count, precision->needed_count);
     (void)snprintf(
         text, REASON_TEXT_BYTES,
-        "%zu samples have an effective sample size of %.*g; a 95 %% interval of the median "
-        "needs %.*g",
-        precision->samples_count, digits, precision->effective_count, digits,
-        precision->needed_count);
+        "%zu sample%s with an effective sample size of %.*g, and a 95 %% interval of the "
+        "median needs %.*g",
+        precision->samples_count, num_plural(precision->samples_count), digits,
+        precision->effective_count, digits, precision->needed_count);
 }
 
 void precision_add_target(const struct precision *precision, uint64_t measured_ns,
@@ -51,18 +50,20 @@ void precision_add_target(const struct precision *precision, uint64_t measured_n
     if (!precision->median_95.is_known) {
         char few[REASON_TEXT_BYTES];
         format_few(precision, few);
-        reasons_add(reasons, PRECISION_TARGET_NOT_MET, "after %s: %.380s (the target is +-%g %%)",
-                    measured, few, target_percent);
+        reasons_add(reasons, PRECISION_TARGET_NOT_MET,
+                    "%.380s; that was after %s, the target is +-%g %%", few, measured,
+                    target_percent);
         return;
     }
     char sides[SIDES_BYTES];
     format_sides(precision, target_percent, sides);
     reasons_add(reasons, PRECISION_TARGET_NOT_MET,
-                "after %zu samples in %s (effective sample size %.3g) the median is %.6g ms, 95 %% "
-                "interval %.6g to %.6g ms: %s; the target is +-%g %%",
-                precision->samples_count, measured, precision->effective_count,
+                "the median is known to %s, the target is +-%g %%; after %zu sample%s in %s "
+                "(effective sample size %.3g) it is %.6g ms, 95 %% interval %.6g to %.6g ms",
+                sides, target_percent, precision->samples_count,
+                num_plural(precision->samples_count), measured, precision->effective_count,
                 precision->median_ns / 1e6, precision->median_95.low / 1e6,
-                precision->median_95.high / 1e6, sides, target_percent);
+                precision->median_95.high / 1e6);
 }
 
 void precision_add_imprecise(const struct precision *precision, struct reasons *reasons)
@@ -78,10 +79,11 @@ void precision_add_imprecise(const struct precision *precision, struct reasons *
     }
     format_sides(precision, PRECISION_WIDE_PERCENT, text);
     reasons_add(reasons, PRECISION_IMPRECISE,
-                "the median is known to %s only, from %zu samples (95 %% interval %.6g to %.6g ms "
-                "around %.6g)",
-                text, precision->samples_count, precision->median_95.low / 1e6,
-                precision->median_95.high / 1e6, precision->median_ns / 1e6);
+                "the median is known to %s only (the limit is +-%g %%), from %zu sample%s; it is "
+                "%.6g ms, 95 %% interval %.6g to %.6g ms",
+                text, PRECISION_WIDE_PERCENT, precision->samples_count,
+                num_plural(precision->samples_count), precision->median_ns / 1e6,
+                precision->median_95.low / 1e6, precision->median_95.high / 1e6);
 }
 
 void precision_add_correlated(const struct precision *precision, struct reasons *reasons)
@@ -90,5 +92,5 @@ void precision_add_correlated(const struct precision *precision, struct reasons 
         return;
     char few[REASON_TEXT_BYTES];
     format_few(precision, few);
-    reasons_add(reasons, PRECISION_CORRELATED, "%s: they are strongly autocorrelated", few);
+    reasons_add(reasons, PRECISION_CORRELATED, "%s; they are strongly autocorrelated", few);
 }

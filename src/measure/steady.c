@@ -118,7 +118,7 @@ static void describe_short(const double *samples, size_t count, char text[REASON
 {
     double percent = 0;
     if (!short_percent(samples, count, &percent)) {
-        (void)snprintf(text, REASON_TEXT_BYTES, "%zu samples are too few (%d are needed)", count,
+        (void)snprintf(text, REASON_TEXT_BYTES, "too few samples: %zu, and %d are needed", count,
                        SHORT_LAST + 1);
         return;
     }
@@ -164,5 +164,6 @@ void steady_add_reason(const double *samples, size_t count, uint64_t steps_count
     else
         describe_window(&look, why);
     reasons_add(reasons, "warmup_not_steady",
-                "warm-up was capped after %" PRIu64 " steps, %s: %.400s", steps_count, total, why);
+                "warm-up was capped after %" PRIu64 " step%s, %s: %.400s", steps_count,
+                num_plural(steps_count), total, why);
 }

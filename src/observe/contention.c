@@ -70,7 +70,7 @@ bool contention_is_over(const struct contention *contention, double limit_percen
     int digits = num_digits_apart(percent, limit_percent);
     (void)snprintf(ret_text, REASON_TEXT_BYTES,
                    "others used %.*g %% of the time of the %u processors that the cell may use, "
-                   "while it was measured; %.*g %% is allowed",
+                   "while it was measured (%.*g %% is allowed)",
                    digits, percent, contention->from.cpus_count, digits, limit_percent);
     return true;
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json_write.h"
+#include "base/num.h"
 #include "client/provenance.h"
 #include "measure/next_run.h"
 #include "measure/trials.h"
@@ -212,11 +213,13 @@ static void judge_precision(const struct earlier_runs *runs, double target_perce
     double median = runs->readings[runs->count - 1].median;
     double below = 100 * (1 - next->low / median);
     double above = 100 * (next->high / median - 1);
+    int digits = num_digits_apart(fmax(below, above), target_percent);
     if (fmax(below, above) > target_percent)
-        judgement_add(judgement, VERDICT_UNSTEADY, "target_ci_not_met",
-                      "another run's median may be %.3g %% below this one's to %.3g %% above, by "
-                      "how far runs lie apart on this machine; the target is +-%g %%",
-                      below, above, target_percent);
+        judgement_add(
+            judgement, VERDICT_UNSTEADY, "target_ci_not_met",
+            "another run's median may be %+.*g to %+.*g %% from this one's, the target is "
+            "+-%g %%; that is how far apart runs lie on this machine",
+            digits, -below, digits, above, target_percent);
 }
 
 static void judge(const void *state, const struct observed *seen, struct judgement *judgement)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "observe/list.h"
 #include "spec/device.h"
 
@@ -207,9 +208,8 @@ bool interference_is_heavy(const struct interference *interference,
         return false;
     list_causes(interference, causes, sizeof(causes));
     (void)snprintf(ret_text, REASON_TEXT_BYTES,
-                   "only %" PRIu64 " of %" PRIu64
-                   " blocks were undisturbed (half is asked for): %s",
-                   clean, all, causes);
+                   "only %" PRIu64 " of %" PRIu64 " block%s undisturbed (half is asked for): %s",
+                   clean, all, num_plural(all), causes);
     return true;
 }
 
@@ -238,10 +238,10 @@ static void warn_if_blind(const struct interference *interference, struct judgem
     if (!is_judged || why_not == NULL || strcmp(why_not, "too_short") != 0)
         return;
     judgement_warn(judgement, "load_not_judged",
-                   "the measured blocks took %" PRIu64
-                   " ms, too short to tell what else used the CPUs (the kernel counts that in "
-                   "ticks; 500 ms are enough); %s",
+                   "the measured blocks took %" PRIu64 " ms, and %" PRIu64
+                   " ms are needed to tell what else used the CPUs; %s",
                    (uint64_t)(interference->sum.wall_ns / NS_PER_MS),
+                   (uint64_t)(SPAN_NS_MIN / NS_PER_MS),
                    interference->sum.knows_waits ? "only waiting for a CPU was judged"
                                                  : "this kernel does not count waiting, either");
 }

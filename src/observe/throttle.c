@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "base/num.h"
 #include "observe/list.h"
 #include "spec/device.h"
 
@@ -34,8 +35,9 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
         return;
     judgement_warn(judgement, "throttled",
                    "processors were thermally throttled %" PRIu64
-                   " times while the cell was measured",
-                   throttle->after.count - throttle->before.count);
+                   " time%s while the cell was measured",
+                   throttle->after.count - throttle->before.count,
+                   num_plural(throttle->after.count - throttle->before.count));
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)

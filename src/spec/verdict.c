@@ -44,6 +44,17 @@ bool verdict_may_pass(const char *deciding_code)
     return false;
 }
 
+size_t reason_short_bytes(const char *text)
+{
+    const char *end = strstr(text, "; ");
+    size_t bytes = end != NULL ? (size_t)(end - text) : strlen(text);
+    if (bytes <= REASON_SHORT_BYTES_MAX)
+        return bytes;
+    for (bytes = REASON_SHORT_BYTES_MAX; bytes > 0 && text[bytes] != ' ';)
+        bytes--;
+    return bytes > 0 ? bytes : REASON_SHORT_BYTES_MAX;
+}
+
 static PRINTF_LIKE(3, 0) void add(struct reasons *reasons, const char *code, const char *format,
                                   va_list args)
 {

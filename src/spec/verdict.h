@@ -48,6 +48,12 @@ struct reason {
     char text[REASON_TEXT_BYTES];
 };
 
+#define REASON_SHORT_BYTES_MAX 180
+
+/* How much of a text says what decided: all up to the first "; ", where details follow. What others
+ * wrote may be longer than REASON_SHORT_BYTES_MAX: then up to a space before that. */
+size_t reason_short_bytes(const char *text);
+
 struct reasons {
     size_t count;
     struct reason items[REASONS_MAX];

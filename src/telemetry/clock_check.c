@@ -40,9 +40,9 @@ bool clock_check_is_slow(uint64_t best_ns, uint64_t seen_ns, const char *when, c
     int digits = num_digits_apart(longer_percent, CLOCK_CHECK_LIMIT_PERCENT);
     (void)snprintf(
         ret_text, text_bytes,
-        "%s measuring, a fixed chain of multiplications took %.6g ms; on this machine it "
-        "has taken %.6g ms: it is %.*g %% longer, the limit is %.*g %%",
-        when, (double)seen_ns / 1e6, (double)best_ns / 1e6, digits, longer_percent, digits,
-        (double)CLOCK_CHECK_LIMIT_PERCENT);
+        "%s measuring, a fixed chain of multiplications took %.*g %% longer than it has on this "
+        "machine (the limit is %.*g %%); %.6g ms, where it has taken %.6g ms",
+        when, digits, longer_percent, digits, (double)CLOCK_CHECK_LIMIT_PERCENT,
+        (double)seen_ns / 1e6, (double)best_ns / 1e6);
     return true;
 }

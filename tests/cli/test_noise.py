@@ -134,7 +134,7 @@ def test_bad_lines_are_skipped_with_a_note(call, data):
     worker = side("--made-up")
     done = call("ab", "--a", worker, "--b", worker, *ONE_START, "--threshold", "4", code=0)
     assert results(call)[-1]["noise_floor_percent"] == 4
-    assert "4 lines in" in done.stderr and "skipped" in done.stderr
+    assert "4 lines skipped" in done.stderr
     done = call("noise", "--list", code=0)
     assert "4 lines in" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
     # appending cuts what was torn, and leaves the rest as it is

@@ -30,6 +30,13 @@ WORDS_IN = re.compile(r"(?:src|docs|bench|tools|benchmarks|examples)/.*\.(?:c|h|
 PUBLISHED = re.compile(r"`[^`]*`|\"figures\"|figures_names|options\.figures|\bfigures: str = _row")
 
 
+# A number in a text and a noun that would be wrong behind 1: "%zu cells". Where people read results, it is "cell%s".
+COUNTED = re.compile(r'%(?:zu|"PRIu(?:32|64)") (?:[a-z]+ )?(?:cells|trials|samples|starts|rounds|lines|steps|blocks|tensors|losses|records'
+                     r'|comparisons|recompilations|times|runs|files|points|repeats|warnings)\b')
+COUNTED_IN = re.compile(r"src/(?:cli|client|compare|drive|measure|observe|registry|store|telemetry)/.*\.c$")
+ALWAYS_MANY = re.compile(r"no memory|more than %|of %zu samples|last %zu samples|between %zu trials|x %\"PRIu64\" trials|at most %|\+%zu runs|the key '%s' %zu")
+
+
 def without_code(text):
     """Blanks fenced blocks, indented blocks and code spans; keeps line breaks."""
     text = re.sub(r"^```.*?^```", lambda m: re.sub(r"[^\n]", "", m.group(0)), text, flags=re.S | re.M)
@@ -90,7 +97,19 @@ def check_words(path, text, found):
                 found.append(f"{path}:{number}: '{match.group(0)}' is a word of ours; say {usual}")
 
 
+def check_plurals(path, text, found):
+    if not COUNTED_IN.match(path):
+        return
+    text = re.sub(r'"\s*\n\s*"', "", text)  # adjacent literals are one
+    text = re.sub(r'"\s*(PRIu(?:32|64))\s*"', r'"\1"', text)
+    for literal in re.findall(r'"(?:[^"\\\n]|\\.|"PRIu(?:32|64)")*"', text):
+        match = COUNTED.search(literal)
+        if match and not ALWAYS_MANY.search(literal):
+            found.append(f"{path}: '{match.group(0)}' reads wrong for 1: %s and num_plural()")
+
+
 def check_texts(path, text, read, found):
+    check_plurals(path, text, found)
     check_words(path, text, found)
     check_links(path, text, read, found)
     check_sections(path, text, read, found)
@@ -106,6 +125,8 @@ def self_test():
         ("src/base/a.c", "/* Made-up figures. */", "'figures' is a word of ours; say result"),
         ("docs/b.md", "Gradients are held against PyTorch's.", "say compared with"),
         ("README.md", "The sentinel is measured again.", "say canary cell"),
+        ("src/cli/a.c", 'f("%" PRIu64 " of %" PRIu64\n  " cells", a);', "reads wrong for 1"),
+        ("src/cli/a.c", 'f(out, "%zu measured steps", a);', "reads wrong for 1"),
         ("src/base/a.c", "    {\"interrupted; what is whole was written\"},", "say completed results"),
     ]
     for path, text, wanted in planted:
@@ -118,6 +139,7 @@ def self_test():
     check_texts("docs/b.md", "[a](a.md#the-first-part-again) [b](../docs) [c](https://x.org/#y) `[d](e.md)`\n# Here\n[e](#here)\n",
                 files.get, clean)
     check_texts("src/base/a.c", "/* docs/a.md, \"The `first` part, again\" */", files.get, clean)
+    check_texts("src/cli/a.c", 'f("%zu step%s, %s steps; no memory for %zu cells");', files.get, clean)
     check_texts("docs/b.md", "`options.figures` and `cure`; `--sentinel`, `pace_ms`, sentinel.jsonl. A dot product.", files.get, clean)
     if clean:
         print(f"texts self-test: clean text was blamed: {clean}")

@@ -151,7 +151,7 @@ static enum exit_code print_dry_run(const struct invocation *call, struct ab_set
         }
     }
     buf_appendf(&out, "\n%zu comparison%s, threshold %g %%, ", setup->pairs_count,
-                setup->pairs_count == 1 ? "" : "s", setup->options.threshold_percent);
+                num_plural(setup->pairs_count), setup->options.threshold_percent);
     ab_setup_describe_time(&setup->options, &out);
     buf_append_char(&out, '\n');
     buf_append_text(&out, "Dry run: nothing was started or written.\n");

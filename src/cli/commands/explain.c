@@ -224,8 +224,8 @@ static enum status explain_cells(struct explain *explain, struct err *err)
     }
     if (is_text && shown_count < plan->cells_count)
         buf_appendf(&explain->out,
-                    "\n%zu of %zu cells: the first shape of each mode and precision\n", shown_count,
-                    plan->cells_count);
+                    "\n%zu of %zu cell%s: the first shape of each mode and precision\n",
+                    shown_count, plan->cells_count, num_plural(plan->cells_count));
     if (is_text)
         buf_append_text(&explain->out, "\nNothing was timed or written.\n");
     return status;

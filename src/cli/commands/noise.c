@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "base/user_folder.h"
 #include "base/version.h"
 #include "cli/ab_bench.h"
@@ -77,8 +78,8 @@ static enum exit_code print_known(const struct invocation *call)
         return EXIT_CODE_IO;
     }
     if (book.bad_lines_count > 0)
-        command_complain(call, "%zu lines in %s are no entries; they are skipped",
-                         book.bad_lines_count, dir);
+        command_complain(call, "%s: %zu line%s skipped, being no entries", dir,
+                         book.bad_lines_count, num_plural(book.bad_lines_count));
     struct buf out;
     buf_init(&out, LIST_BYTES_MAX);
     if (book.runs_count + book.floors_count + book.clocks_count == 0)
@@ -157,8 +158,9 @@ static void append_finding(const struct ab_bench *bench, size_t pair, const stru
         row.cells[i] = &bench->setup->sides[i].run.plan.cells[pair];
     ab_report_describe(&row, out);
     if (entry->at[0] == '\0') {
-        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparisons gave a result",
-                    entry->repeats_count, bench->setup->options.repeats);
+        buf_appendf(out, ": not stored: %zu of %" PRIu64 " comparison%s gave a result",
+                    entry->repeats_count, bench->setup->options.repeats,
+                    num_plural(bench->setup->options.repeats));
         if (finding->load_percent > 0)
             buf_appendf(out,
                         "; others took up to %.3g %% of the processors' time: noise is measured "
@@ -233,7 +235,8 @@ static enum exit_code print_dry_run(const struct invocation *call, struct ab_set
             row.cells[side] = &setup->sides[side].run.plan.cells[i];
         buf_appendf(&out, "%s: ", row.cells[PAIR_A]->framework);
         ab_report_describe(&row, &out);
-        buf_appendf(&out, ", %" PRIu64 " comparisons\n", setup->options.repeats);
+        buf_appendf(&out, ", %" PRIu64 " comparison%s\n", setup->options.repeats,
+                    num_plural(setup->options.repeats));
     }
     buf_append_text(&out, "Dry run: nothing was started or written.\n");
     return command_print(call, &out);

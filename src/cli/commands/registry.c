@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "base/num.h"
 #include "cli/command.h"
 #include "registry/bridge.h"
 #include "registry/merge.h"
@@ -147,7 +148,7 @@ static enum exit_code tell_merge(const struct invocation *call,
     buf_init(&out, OPTION_VALUE_BYTES * 2);
     uint64_t records = counts->added + counts->known;
     buf_appendf(&out, "%s: %" PRIu64 " record%s %sadded, %" PRIu64 " already there", options->into,
-                counts->added, counts->added == 1 ? "" : "s", options->is_dry ? "would be " : "",
+                counts->added, num_plural(counts->added), options->is_dry ? "would be " : "",
                 counts->known);
     append_left_out(counts->left_out, &out);
     buf_append_char(&out, '\n');

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/num.h"
 #include "base/sysmem.h"
 #include "cli/compare_call.h"
 #include "cli/context.h"
@@ -91,9 +92,8 @@ static enum status open_store(struct run *run, struct err *err)
         note(run, "repaired %s: made bench_results.csv anew from bench_results.jsonl", out);
     if (facts.bad_lines_count > 0)
         note(run,
-             "%s: %zu lines of bench_results.jsonl are no records of tokmark's; they stay as they "
-             "are",
-             out, facts.bad_lines_count);
+             "%s: %zu line%s of bench_results.jsonl left as found, being no record of tokmark's",
+             out, facts.bad_lines_count, num_plural(facts.bad_lines_count));
     return STATUS_OK;
 }
 
@@ -276,10 +276,12 @@ static void append_not_started(const struct run *run, struct buf *out)
         return;
     const struct cell *first = &run->setup.plan.cells[run->sweep.not_started_place];
     buf_appendf(out,
-                "Interrupted: %" PRIu64 " of %" PRIu64 " cells not started, from %s %s seq %" PRIu32
-                " batch %" PRIu32 " on; --resume measures them.\n",
-                count, run->progress.cells_total, cell_mode_name(first->mode),
-                cell_precision_name(first->precision), first->seq_len, first->batch_size);
+                "Interrupted: %" PRIu64 " of %" PRIu64
+                " cell%s not started, from %s %s seq %" PRIu32 " batch %" PRIu32
+                " on; --resume measures them.\n",
+                count, run->progress.cells_total, num_plural(run->progress.cells_total),
+                cell_mode_name(first->mode), cell_precision_name(first->precision), first->seq_len,
+                first->batch_size);
 }
 
 static void print_results(struct run *run)
@@ -300,8 +302,10 @@ static void print_results(struct run *run)
         buf_append_char(&out, '\n');
     }
     if (run->sweep.skipped_count > 0)
-        buf_appendf(&out, "Skipped %" PRIu64 " of %" PRIu64 " cells: finished records are there.\n",
-                    run->sweep.skipped_count, run->progress.cells_total);
+        buf_appendf(&out,
+                    "Skipped %" PRIu64 " of %" PRIu64 " cell%s: finished records are there.\n",
+                    run->sweep.skipped_count, run->progress.cells_total,
+                    num_plural(run->progress.cells_total));
     append_not_started(run, &out);
     buf_appendf(&out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
                 run->setup.out);

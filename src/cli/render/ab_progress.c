@@ -44,7 +44,8 @@ static void describe(const struct ab_progress *progress, struct buf *out)
     buf_appendf(out, "[%zu/%zu] %s: %s", progress->number, progress->total, progress->what,
                 phase_text(progress->phase));
     if (progress->rounds_count > 0)
-        buf_appendf(out, ", %zu rounds", progress->rounds_count);
+        buf_appendf(out, ", %zu round%s", progress->rounds_count,
+                    num_plural(progress->rounds_count));
     if (progress->has_last && last->log_ratio_ci.is_known)
         buf_appendf(out, ", B/A %+.2f %% [%+.2f, %+.2f]", 100 * expm1(last->log_ratio),
                     100 * expm1(last->log_ratio_ci.low), 100 * expm1(last->log_ratio_ci.high));
@@ -121,8 +122,7 @@ static void on_planned(void *context, const struct sequence *sequence)
     num_format_duration(sequence_left_ns(sequence), left);
     (void)snprintf(text, sizeof(text), "preparing took %s; %s%zu start%s, %s %s", prepare,
                    count > 1 && sequence->rule.rounds_exact == 0 ? "at most " : "", count,
-                   count == 1 ? "" : "s", sequence->rule.rounds_exact > 0 ? "about" : "at most",
-                   left);
+                   num_plural(count), sequence->rule.rounds_exact > 0 ? "about" : "at most", left);
     say(context, text);
 }
 

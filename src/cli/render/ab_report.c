@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "base/version.h"
 
 #define SCHEMA       "tokmark.ab/1"
@@ -281,9 +282,10 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out)
     format_ratio(&row->result, ratio, interval);
     buf_append_text(out, outcome_word(row->result.outcome));
     if (row->result.comparison.rounds_count > 0)
-        buf_appendf(out, ", B/A %s (%s), %zu rounds, %zu start%s", ratio, interval,
-                    row->result.comparison.rounds_count, row->result.sequence.starts_count,
-                    row->result.sequence.starts_count == 1 ? "" : "s");
+        buf_appendf(
+            out, ", B/A %s (%s), %zu round%s, %zu start%s", ratio, interval,
+            row->result.comparison.rounds_count, num_plural(row->result.comparison.rounds_count),
+            row->result.sequence.starts_count, num_plural(row->result.sequence.starts_count));
 }
 
 static void append_row(const struct ab_row *row, size_t number, struct buf *out)
@@ -343,7 +345,7 @@ static void append_spread(const struct sequence *sequence, struct buf *out)
         buf_appendf(out,
                     "    %zu start%s: that two processes of a program differ is counted with %.3g "
                     "%%\n",
-                    sequence->starts_count, sequence->starts_count == 1 ? "" : "s",
+                    sequence->starts_count, num_plural(sequence->starts_count),
                     to_percent(sequence->rule.prior.sd));
 }
 

@@ -161,7 +161,8 @@ static void append_rule(const struct run_setup *setup, struct buf *out)
     const struct cell *first = &setup->plan.cells[0];
     buf_appendf(out, "%s on %s; stop ", first->model.name, first->device);
     if (setup->policy.steps_exact > 0) {
-        buf_appendf(out, "after exactly %" PRIu64 " steps\n\n", setup->policy.steps_exact);
+        buf_appendf(out, "after exactly %" PRIu64 " step%s\n\n", setup->policy.steps_exact,
+                    num_plural(setup->policy.steps_exact));
         return;
     }
     num_format_duration(setup->policy.time_max_ns, text);
@@ -182,7 +183,7 @@ static void append_total(const struct dry_run *dry_run, const struct total *tota
     struct outlook time = {.time_ns = total->is_time_known ? total->time_ns : 0,
                            .is_time_cap = total->is_time_cap};
     size_t cells_count = setup->plan.cells_count;
-    buf_appendf(out, "\n%zu cell%s", cells_count, cells_count == 1 ? "" : "s");
+    buf_appendf(out, "\n%zu cell%s", cells_count, num_plural(cells_count));
     if (setup->options.trials > 1)
         buf_appendf(out, " x %" PRIu64 " trials", setup->options.trials);
     if (total->trials_left < total->trials_count)

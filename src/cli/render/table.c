@@ -10,8 +10,7 @@
 #include "base/num.h"
 #include "cli/render/table_row.h"
 
-#define TEXT_BYTES_MAX  8192
-#define BRIEF_BYTES_MAX 100 /* of a reason's text, where it is not asked for whole */
+#define TEXT_BYTES_MAX 8192
 
 static void release_row(struct table_row *row)
 {
@@ -44,19 +43,12 @@ static char *take_text(struct buf *text)
 
 /* --- reasons --- */
 
-/* What decided stands at the beginning of a reason's text, up to a semicolon. */
-static void append_brief(const char *text, struct buf *out)
+static void append_short(const char *text, struct buf *out)
 {
-    const char *end = strstr(text, "; ");
-    size_t bytes = end != NULL ? (size_t)(end - text) : strlen(text);
-    if (bytes <= BRIEF_BYTES_MAX) {
-        buf_append(out, text, bytes);
-        return;
-    }
-    for (bytes = BRIEF_BYTES_MAX; bytes > 0 && text[bytes] != ' ';)
-        bytes--;
-    buf_append(out, text, bytes > 0 ? bytes : BRIEF_BYTES_MAX);
-    buf_append_text(out, " ...");
+    size_t bytes = reason_short_bytes(text);
+    bool is_cut = bytes == REASON_SHORT_BYTES_MAX || text[bytes] == ' ';
+    buf_append(out, text, bytes);
+    buf_append_text(out, is_cut ? " ..." : "");
 }
 
 /* "code: text; code: text" of a record's reasons or warnings; a code that the verdict before it
@@ -76,7 +68,7 @@ static char *copy_reasons(const struct record *record, enum fact_id field, bool 
         if (is_verbose)
             buf_append_text(&text, reason->text);
         else
-            append_brief(reason->text, &text);
+            append_short(reason->text, &text);
     }
     return take_text(&text);
 }
@@ -175,7 +167,7 @@ static char *describe_machine(const struct record *record)
         buf_append_text(&text, model);
     if (cpus > 0)
         buf_appendf(&text, "%s%lld CPU%s", text.length_bytes > 0 ? ", " : "", (long long)cpus,
-                    cpus == 1 ? "" : "s");
+                    num_plural((uint64_t)cpus));
     if (bytes > 0) {
         char size[NUM_TEXT_BYTES];
         num_format_bytes((uint64_t)bytes, size);
