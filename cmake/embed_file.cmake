@@ -1,7 +1,10 @@
-# Writes OUTPUT: the bytes of INPUT as the C array NAME, and NAME_bytes; declared in HEADER.
-file(READ ${INPUT} hex HEX)
-string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
-string(REGEX REPLACE "(0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],)" "\\1\n" bytes "${bytes}")
+# Writes OUTPUT: the bytes of INPUT as the C array NAME, and NAME_bytes; declared in HEADER. The
+# assembler copies the file in: as numbers in C it would take a second.
+file(SIZE ${INPUT} size)
 file(WRITE ${OUTPUT} "#include \"${HEADER}\"\n
-const unsigned char ${NAME}[] = {\n${bytes}\n};
-const size_t ${NAME}_bytes = sizeof(${NAME});\n")
+__asm__(\".section .rodata\\n\"
+        \".global ${NAME}\\n\"
+        \"${NAME}:\\n\"
+        \".incbin \\\"${INPUT}\\\"\\n\"
+        \".previous\\n\");
+const size_t ${NAME}_bytes = ${size};\n")

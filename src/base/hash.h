@@ -6,11 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/status.h"
+
 #define HASH_ID_BYTES 18 /* 'h', 16 hexadecimal digits and the NUL */
 
 /* First 64 bits of XXH3-128 of the bytes: 'h' and 16 lower-case hexadecimal digits. Without the
  * letter, readers of CSV take some ids for numbers ("346306279874e673" is infinite). */
 void hash_id(const void *bytes, size_t bytes_count, char id[HASH_ID_BYTES]);
+/* The same of all that is left to read in `fd`; `path` is for the message of a failure. */
+MUST_CHECK enum status hash_id_of_file(int fd, const char *path, char id[HASH_ID_BYTES],
+                                       struct err *err);
 /* The id of a hash. */
 void hash_id_format(uint64_t hash, char id[HASH_ID_BYTES]);
 /* Where the digits of an id begin. Ids of earlier versions are the digits alone, so this is what

@@ -1,5 +1,6 @@
 #include "data/tokens.h"
 
+#include "base/random.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,18 +11,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-/* header-only form, as in base/hash.c: nothing to link */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include "base/random.h"
 
 #define LLMC_HEADER_BYTES   ((size_t)256 * 4)
 #define LLMC_MAGIC          20240520
 #define LLMC_VERSION_UINT16 1
 #define LLMC_VERSION_UINT32 7
-
-#define HASH_CHUNK_BYTES    ((size_t)64 * 1024)
 
 struct tokens {
     enum cell_data form; /* never AUTO */
@@ -246,29 +240,12 @@ const char *tokens_form(const struct tokens *tokens)
     return cell_data_name(tokens->form);
 }
 
-/* The same 64 bits as hash_id() of the whole content. */
 enum status tokens_hash_file(const char *path, char id[HASH_ID_BYTES], struct err *err)
 {
     int fd = -1;
     uint64_t bytes = 0;
-    enum status status = open_file(path, &fd, &bytes, err);
-    if (status != STATUS_OK)
-        return status;
-    XXH3_state_t state;
-    unsigned char chunk[HASH_CHUNK_BYTES];
-    (void)XXH3_128bits_reset(&state);
-    for (;;) {
-        ssize_t got = read(fd, chunk, sizeof(chunk));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            status = ERR(err, STATUS_IO, "cannot read data file '%s': %s", path, strerror(errno));
-        if (got <= 0)
-            break;
-        (void)XXH3_128bits_update(&state, chunk, (size_t)got);
-    }
+    TRY(open_file(path, &fd, &bytes, err));
+    enum status status = hash_id_of_file(fd, path, id, err);
     (void)close(fd);
-    if (status == STATUS_OK)
-        hash_id_format(XXH3_128bits_digest(&state).high64, id);
     return status;
 }
