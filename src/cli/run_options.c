@@ -3,6 +3,7 @@
 #include "cli/cell_choices.h"
 #include "cli/command.h"
 #include "cli/commands/run.h"
+#include "cli/matrix.h"
 #include "cli/run_words.h"
 #include "proto/message.h"
 
@@ -446,6 +447,15 @@ static const struct option run_rows[] = {
      .group = GROUP_OUTPUT,
      .help = "with --compare: exit with 1 if a cell is worse by PCT % or more, with 3 if that "
              "cannot be decided"},
+    {.name = "matrix",
+     .type = OPTION_TEXT,
+     TARGET(matrix),
+     .arg = "FILE",
+     .max = CELL_PATH_BYTES - 1,
+     .group = GROUP_OUTPUT,
+     .check = matrix_check_file,
+     .help = "whether this machine meets an environment matrix (YAML), into every record's "
+             "environment; what is not met does not stop the run (docs/machine.md)"},
     {.name = "strict",
      .type = OPTION_FLAG,
      TARGET(is_strict),

@@ -52,6 +52,7 @@ struct run_options {
     uint64_t history;            /* 0 = off */
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
+    const char *matrix; /* NULL = none */
     const char *out;
     uint64_t resume; /* enum run_resume */
     bool wants_zip;

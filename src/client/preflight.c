@@ -100,8 +100,8 @@ static enum status ask(const struct words *command, int log_fd, uint64_t timeout
     return status;
 }
 
-enum status preflight_worker(const struct client_options *options, const char *engine,
-                             struct buf *ret_json, struct err *err)
+static enum status ask_worker(const struct client_options *options, const char *engine,
+                              struct buf *ret_json, struct err *err)
 {
     struct words command;
     enum status status = session_command(options, engine, &command, err);
@@ -145,6 +145,6 @@ static enum status check_packages(const char *json, const char *engine, struct e
 enum status preflight_require(const struct client_options *options, const char *engine,
                               struct buf *ret_json, struct err *err)
 {
-    enum status status = preflight_worker(options, engine, ret_json, err);
+    enum status status = ask_worker(options, engine, ret_json, err);
     return status == STATUS_OK ? check_packages(ret_json->data, engine, err) : status;
 }

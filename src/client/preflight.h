@@ -11,14 +11,10 @@
 #include "client/options.h"
 
 /* Runs `[launch prefix] SELF worker ENGINE --probe` and appends the JSON object it prints:
- * {executable, chosen_by, python, packages: {name: version}, missing: [name]}. STATUS_NOT_FOUND
- * with the worker's own last line when it cannot be started; STATUS_TIMEOUT after phase_timeout_ns.
+ * {executable, chosen_by, python, packages: {name: version}, missing: [name]}, every package of
+ * which must be there. STATUS_NOT_FOUND with the worker's own last line when it cannot be started,
+ * or with the packages that are missing and how to get them; STATUS_TIMEOUT after phase_timeout_ns.
  */
-MUST_CHECK enum status preflight_worker(const struct client_options *options, const char *engine,
-                                        struct buf *ret_json, struct err *err);
-
-/* The same, and every package must be there: STATUS_NOT_FOUND names those that are not and says how
- * to get them. */
 MUST_CHECK enum status preflight_require(const struct client_options *options, const char *engine,
                                          struct buf *ret_json, struct err *err);
 

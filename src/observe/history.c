@@ -17,6 +17,7 @@
 #include "observe/readings.h"
 #include "observe/spreads.h"
 #include "spec/device.h"
+#include "telemetry/variables.h"
 
 #define ID_BYTES_MAX ((size_t)64 * 1024)
 /* The history_* fields are of so many earlier runs, and this one. */
@@ -65,25 +66,12 @@ static const char *why_no_id(const struct observed *seen)
     return NULL;
 }
 
-/* What libraries and allocators take from the worker's surroundings. */
-static bool is_of_speed(const char *variable)
-{
-    static const char *const prefixes[] = {
-        "ATEN_",       "CUDA_",   "DNNL_", "GLIBC_TUNABLES=", "GOMP_", "JAX_",      "KMP_",
-        "LD_PRELOAD=", "MALLOC_", "MKL_",  "ONEDNN_",         "OMP_",  "OPENBLAS_", "PYTORCH_",
-        "TORCH_",      "XLA_"};
-    for (size_t i = 0; i < ARRAY_COUNT(prefixes); i++)
-        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    return false;
-}
-
 /* A sum, so that their order says nothing. */
 static uint64_t hash_variables(void)
 {
     uint64_t sum = 0;
     for (char **variable = environ; variable != NULL && *variable != NULL; variable++)
-        if (is_of_speed(*variable))
+        if (variable_is_of_speed(*variable))
             sum += hash_u64(*variable, strlen(*variable));
     return sum;
 }

@@ -11,7 +11,8 @@
     X(clock_check)        \
     X(voluntary_switches) \
     X(canary)             \
-    X(history)
+    X(history)            \
+    X(variables)
 
 #define X(name) extern const struct probe name##_probe;
 PROBE_LIST(X)

@@ -25,6 +25,7 @@ static const struct {
                      "2,3'); --resume measures it again"},
     {"load_not_judged", "measure longer (--steps, or --target-ci)"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},
+    {"harmful_variable", "unset the variable, and measure again"},
     {"precision_not_as_asked", "request the precision that runs, or fix the model's own casts"},
     {"check_failed", "fix the engine or the model until `tokmark check` passes, then measure"},
     {"nonfinite_loss", "use a wider precision (bf16, fp32), or fix the model or its weights"},

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -17,6 +18,8 @@
 #include "base/sysmem.h"
 #include "base/version.h"
 #include "telemetry/cpuinfo.h"
+#include "telemetry/gpu.h"
+#include "telemetry/variables.h"
 
 #define KIB                   1024ULL
 #define GIB                   (1ULL << 30)
@@ -259,7 +262,11 @@ enum status environment_write_at(const char *root, struct buf *ret_json, struct 
     put_memory(&writer, root);
     put_limits(&writer, root);
     put_system(&writer, root, info);
+    json_put_key(&writer, "gpu");
+    gpu_write(root, &writer);
     put_build(&writer);
+    json_put_key(&writer, "variables");
+    variables_write(root[0] == '\0' ? environ : NULL, &writer);
     json_end_object(&writer);
     free(info);
     return ret_json->failed ? ERR(err, STATUS_NOMEM, "no memory for the environment") : STATUS_OK;
@@ -327,6 +334,12 @@ static void hash_parts(const char *environment_json, bool is_machine, char id[HA
     /* What the kernel keeps for itself changes a little from boot to boot. */
     const json_t *total = json_object_get(json_object_get(object, "memory"), "total_bytes");
     json_put_u64(&writer, ((uint64_t)json_integer_value(total) + GIB / 2) / GIB);
+    /* Ids of machines without such cards stay what they were before cards were looked at. */
+    if (!is_machine &&
+        json_array_size(json_object_get(json_object_get(object, "gpu"), "cards")) > 0) {
+        put_part(&writer, object, "gpu", "driver");
+        put_part(&writer, object, "gpu", "cards");
+    }
     if (json_object_get(object, "worker") != NULL && !is_machine) {
         put_part(&writer, object, "worker", "python");
         put_part(&writer, object, "worker", "packages");

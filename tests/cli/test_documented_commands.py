@@ -123,6 +123,8 @@ COMMANDS = {
     "tokmark models --json": Run(),
     "tokmark env": Run(),
     "tokmark env --json": Run(),
+    "tokmark env --format json": Run(),
+    "tokmark env --matrix environment_matrix.yaml": Run(),
     "tokmark setup pytorch": Run(),
     "tokmark setup jax --python python3.12": Run("--python", sys.executable),
     "tokmark completion bash": Run(), "tokmark completion zsh": Run(), "tokmark completion fish": Run(),
@@ -239,6 +241,7 @@ def place(tmp_path_factory):
         shutil.copytree(os.path.join(ROOT, name), folder / name)
     for name in ("corpus.txt", "input.txt"):
         (folder / name).write_text("to be measured or not to be measured\n" * 2000)
+    (folder / "environment_matrix.yaml").write_text("software:\n  python: '>=3.8'\n")
     (folder / "mymodel").mkdir()
     (folder / "mymodel" / "__init__.py").touch()
     (folder / "mymodel" / "model.py").write_text(MODEL)

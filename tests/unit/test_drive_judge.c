@@ -267,21 +267,17 @@ Test(drive_judge, every_code_is_looked_at)
         "host_memory_low", /* num_format_bytes_apart() */
     };
     static const char *const quoted[] = {
-        "throttled",          "precision_not_as_asked",
-        "check_failed",       "nonfinite_loss",
-        "recompile",          "params_mismatch",
-        "out_of_memory",      "kernel_oom_kill",
-        "dominated",          "unsupported",
-        "model_error",        "worker_error",
-        "start_failed",       "exited",
-        "killed_by_signal",   "timeout_start",
-        "timeout_open",       "timeout_warmup",
-        "timeout_measure",    "timeout_check",
-        "timeout_close",      "interrupted",
-        "bad_line",           "bad_message",
-        "half_line",          "stream_closed",
-        "unexpected_message", "unasked_message",
-        "wrong_version",      "wrong_block",
+        "harmful_variable",   "throttled",       "precision_not_as_asked",
+        "check_failed",       "nonfinite_loss",  "recompile",
+        "params_mismatch",    "out_of_memory",   "kernel_oom_kill",
+        "dominated",          "unsupported",     "model_error",
+        "worker_error",       "start_failed",    "exited",
+        "killed_by_signal",   "timeout_start",   "timeout_open",
+        "timeout_warmup",     "timeout_measure", "timeout_check",
+        "timeout_close",      "interrupted",     "bad_line",
+        "bad_message",        "half_line",       "stream_closed",
+        "unexpected_message", "unasked_message", "wrong_version",
+        "wrong_block",
     };
     const char *hint = NULL;
     const char *code = NULL;

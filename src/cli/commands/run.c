@@ -14,6 +14,7 @@
 #include "base/sysmem.h"
 #include "cli/compare_call.h"
 #include "cli/context.h"
+#include "cli/matrix.h"
 #include "cli/render/dry_run.h"
 #include "cli/render/progress.h"
 #include "cli/render/table.h"
@@ -121,6 +122,22 @@ static enum status probe_engine(struct run *run, struct err *err)
     return status;
 }
 
+/* What is not met is told, and stays in the records: whether to go on is the user's decision. */
+static enum status answer_matrix(struct run *run, struct err *err)
+{
+    const char *path = run->setup.options.matrix;
+    struct buf json CLEANUP(buf_release) = {0};
+    enum matrix_answer answer = MATRIX_MET;
+    if (path == NULL)
+        return STATUS_OK;
+    buf_init(&json, MATRIX_BYTES_MAX);
+    TRY(matrix_answer_file(path, run->context.environment.data, &json, &answer, err));
+    if (answer != MATRIX_MET)
+        note(run, "%s: %s (`tokmark env --matrix %s` says which line)", path,
+             matrix_answer_name(answer), path);
+    return environment_add(&run->context.environment, "matrix", json.data, err);
+}
+
 static enum status identify_program(struct run *run, struct err *err)
 {
     struct buf program;
@@ -163,6 +180,8 @@ static enum status prepare(struct run *run, struct err *err)
     enum status status = context_open(&run->context, run->call, err);
     if (status == STATUS_OK)
         status = probe_engine(run, err);
+    if (status == STATUS_OK)
+        status = answer_matrix(run, err);
     if (status != STATUS_OK)
         return status;
     context_identify(&run->context);
