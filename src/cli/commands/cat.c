@@ -1,20 +1,17 @@
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/nearest.h"
-#include "base/num.h"
 #include "cli/command.h"
+#include "result/condition.h"
 #include "result/reader.h"
 
 #define OUTPUT_FLUSH_BYTES 65536U
 #define OUTPUT_BYTES_MAX   (OUTPUT_FLUSH_BYTES + 8 * (size_t)RECORD_LINE_BYTES_MAX)
 #define LOOK_EVERY_NS      (200 * NS_PER_MS)
-#define NAME_BYTES         128
 
 enum format { FORMAT_TSV, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL };
 
@@ -23,13 +20,6 @@ struct cat_options {
     struct option_texts where;
     uint64_t format;
     bool follows;
-};
-
-/* One --where. */
-struct condition {
-    enum fact_id field;
-    const char *wanted; /* borrowed: from argv */
-    double number;      /* of a field that is one; NaN where `null` is wanted */
 };
 
 struct cat {
@@ -86,22 +76,6 @@ static const struct option cat_rows[] = {
 
 /* --- what is asked for --- */
 
-static enum status find_field(const char *name, size_t name_bytes, enum fact_id *ret_field,
-                              struct err *err)
-{
-    char word[NAME_BYTES];
-    const char *names[FACTS_COUNT];
-    struct nearest_hint hint;
-    (void)snprintf(word, sizeof(word), "%.*s", (int)(name_bytes < NAME_BYTES ? name_bytes : 100),
-                   name);
-    if (fact_find(word, ret_field))
-        return STATUS_OK;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        names[id] = fact_of(id)->name;
-    return ERR(err, STATUS_INVALID, "no field is named '%s'; %s; `tokmark fields` lists them", word,
-               nearest_hint(&hint, "", word, names, FACTS_COUNT));
-}
-
 static enum status read_fields(struct cat *cat, struct err *err)
 {
     const char *at = cat->options.fields;
@@ -113,7 +87,7 @@ static enum status read_fields(struct cat *cat, struct err *err)
     for (;;) {
         size_t bytes = strcspn(at, ",");
         enum fact_id field;
-        enum status status = find_field(at, bytes, &field, err);
+        enum status status = condition_find_field(at, bytes, &field, err);
         if (status != STATUS_OK)
             return status;
         for (size_t i = 0; i < cat->fields_count; i++)
@@ -128,28 +102,12 @@ static enum status read_fields(struct cat *cat, struct err *err)
 
 static enum status read_condition(struct cat *cat, const char *text, struct err *err)
 {
-    struct condition condition = {.number = NAN};
+    enum fact_id field;
     const char *equals = strchr(text, '=');
     if (equals == NULL)
         return ERR(err, STATUS_INVALID, "--where takes FIELD=VALUE, not '%.200s'", text);
-    enum status status = find_field(text, (size_t)(equals - text), &condition.field, err);
-    if (status != STATUS_OK)
-        return status;
-    const struct fact *fact = fact_of(condition.field);
-    bool is_number = fact->type == FACT_TYPE_INTEGER || fact->type == FACT_TYPE_DOUBLE;
-    condition.wanted = equals + 1;
-    bool is_null = strcmp(condition.wanted, "null") == 0;
-    if (is_number && !is_null &&
-        num_parse_double(condition.wanted, -HUGE_VAL, HUGE_VAL, &condition.number, NULL) !=
-            STATUS_OK)
-        return ERR(err, STATUS_INVALID, "--where '%.200s': '%s' is %s, or null", text, fact->name,
-                   fact_type_says(fact->type));
-    if (fact->type == FACT_TYPE_BOOLEAN && !is_null && strcmp(condition.wanted, "true") != 0 &&
-        strcmp(condition.wanted, "false") != 0)
-        return ERR(err, STATUS_INVALID, "--where '%.200s': '%s' is %s, or null", text, fact->name,
-                   fact_type_says(fact->type));
-    cat->conditions[cat->conditions_count++] = condition;
-    return STATUS_OK;
+    TRY(condition_find_field(text, (size_t)(equals - text), &field, err));
+    return condition_make(field, equals + 1, &cat->conditions[cat->conditions_count++], err);
 }
 
 static enum status read_options(struct cat *cat, const struct options_seen *seen, struct err *err)
@@ -168,22 +126,6 @@ static enum status read_options(struct cat *cat, const struct options_seen *seen
 }
 
 /* --- records --- */
-
-static bool holds(const struct condition *condition, const struct record *record)
-{
-    enum fact_id field = condition->field;
-    if (record_is_null(record, field))
-        return strcmp(condition->wanted, "null") == 0;
-    switch (fact_of(field)->type) {
-    case FACT_TYPE_INTEGER: return (double)record_u64(record, field) == condition->number;
-    case FACT_TYPE_DOUBLE: return record_double(record, field) == condition->number;
-    case FACT_TYPE_BOOLEAN:
-        return strcmp(condition->wanted, record_bool(record, field) ? "true" : "false") == 0;
-    case FACT_TYPE_STRING:
-    case FACT_TYPE_JSON: return strcmp(record_string(record, field), condition->wanted) == 0;
-    }
-    return false;
-}
 
 /* What would end the field or the line is written as \t, \n, \r and \\. */
 static void append_tsv_text(const char *text, struct buf *out)
@@ -301,7 +243,7 @@ static void take_record(struct cat *cat, const struct record *record)
 {
     cat->records_count++;
     for (size_t i = 0; i < cat->conditions_count; i++)
-        if (!holds(&cat->conditions[i], record))
+        if (!condition_holds(&cat->conditions[i], record))
             return;
     append_record(cat, record);
 }
