@@ -8,5 +8,13 @@ extern const unsigned char web_style_css[];
 extern const size_t web_style_css_bytes;
 extern const unsigned char web_charts_js[];
 extern const size_t web_charts_js_bytes;
+extern const unsigned char web_live_html[];
+extern const size_t web_live_html_bytes;
+extern const unsigned char web_live_css[];
+extern const size_t web_live_css_bytes;
+extern const unsigned char web_live_js[];
+extern const size_t web_live_js_bytes;
+extern const unsigned char web_view_js[];
+extern const size_t web_view_js_bytes;
 
 #endif

@@ -16,7 +16,7 @@ const struct command *const command_list[] = {
     &command_run,     &command_explain,    &command_ab,      &command_noise,  &command_check,
     &command_models,  &command_engines,    &command_env,     &command_setup,  &command_help,
     &command_version, &command_completion, &command_man,     &command_worker, &command_fields,
-    &command_cat,     &command_registry,   &command_compare,
+    &command_cat,     &command_registry,   &command_compare, &command_serve,
 };
 const unsigned command_list_count = ARRAY_COUNT(command_list);
 
@@ -28,7 +28,7 @@ const struct program program_list[] = {
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
 /* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"report", "export", "hud", "serve", "peak"};
+static const char *const planned_commands[] = {"report", "export", "hud", "peak"};
 
 const struct command *command_find(const char *name)
 {

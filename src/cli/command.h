@@ -75,7 +75,7 @@ extern const unsigned program_list_count;
 extern const struct command command_run, command_explain, command_env, command_models,
     command_engines, command_man, command_completion, command_version, command_help, command_worker,
     command_check, command_setup, command_ab, command_noise, command_fields, command_cat,
-    command_registry, command_compare;
+    command_registry, command_compare, command_serve;
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

@@ -53,6 +53,13 @@ class Compares(Run):
     """A command that compares results: on those of a small sandbox sweep, under all the names that commands use."""
 
 
+class Serves(Run):
+    """A command that prints an address, and goes on: on any free port, until it is ended."""
+
+    def __init__(self):
+        super().__init__("--port", "0", code=143)
+
+
 class Target(Run):
     """A target of the Makefile."""
 
@@ -76,6 +83,7 @@ COMMANDS = {
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
     "build/tokmark compare base _bench --gate 3": Compares("--include", "sandbox"),
+    "build/tokmark serve _bench": Serves(),
     "build/tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "build/tokmark registry bridge --into metrics.yaml": Run(),
     "build/tokmark run --help": Run(),
@@ -135,6 +143,10 @@ COMMANDS = {
     "tokmark cat _bench --fields mode,seq_len,batch_size,ms_p50,verdict": Reads(),
     "tokmark cat _bench.zip --where mode=train --where verdict=ok --format csv": Reads(),
     "tokmark cat _bench --fields started_at,verdict,ms_p50 --follow": Reads(),
+    "build/tokmark serve _bench --port 0": Serves(),
+    "tokmark serve _bench": Serves(),
+    "tokmark serve _bench --port 0": Serves(),
+    "tokmark serve _bench --listen 0.0.0.0 --token-file token": Serves(),
     "tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "tokmark registry bridge --into metrics.yaml": Run(),
     "tokmark registry bridge _bench --into all.yaml --value --metric ms_p50": Reads(),
@@ -256,6 +268,8 @@ def place(tmp_path_factory):
         os.symlink(sys.executable, folder / name / "bin" / "python")
     (folder / "bin").mkdir()
     os.symlink(sys.executable, folder / "bin" / "python")
+    (folder / "token").write_text("0123456789abcdef")
+    (folder / "token").chmod(0o600)
     for engine in ("pytorch", "jax"):
         (folder / "data" / "tokmark" / engine).mkdir(parents=True)
         (folder / "data" / "tokmark" / engine / ".complete").touch()
@@ -303,6 +317,14 @@ def make_sides(place, env, has_baseline):
         subprocess.run(["build/tokmark", "compare", "_bench", "--save-baseline", "main"], cwd=place, env=env, capture_output=True, check=True)
 
 
+def serve(place, command, how):
+    """(exit code, the first line that it prints)"""
+    with subprocess.Popen(words_of(command, how), cwd=place, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        line = process.stdout.readline()
+        process.terminate()
+        return process.wait(timeout=300), line
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_works(place, shown, command):
     how = COMMANDS[command]
@@ -316,6 +338,10 @@ def test_the_command_works(place, shown, command):
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
     env = environment(how)
     env["XDG_DATA_HOME"] = str(place / "data")
+    if isinstance(how, Serves):
+        code, line = serve(place, command, how)
+        assert code == how.code and line.startswith("http://")
+        return
     if isinstance(how, Reads):
         subprocess.run(["build/tokmark", "run", "--sandbox", "--zip", "--steps", "3", *SMALL], cwd=place, env=env, capture_output=True,
                        check=True)

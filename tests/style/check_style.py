@@ -38,8 +38,9 @@ LAYERS = {
     "drive": MIDDLE | {"client", "observe"},
     "compare": RESULT | {"result"},
     "registry": RESULT | {"result"},
+    "serve": RESULT | {"result"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "serve", "engines"},
 }
 
 BANNED_CALLS = (
