@@ -157,6 +157,16 @@ bool client_memory(struct client *client, struct proto_memory *ret_memory)
     return true;
 }
 
+bool client_verify(struct client *client, uint64_t step, struct proto_verified *ret_verified)
+{
+    const struct proto_host_message request = {.type = PROTO_VERIFY, .as.verify = {.step = step}};
+    struct proto_worker_message reply;
+    if (!session_ask(&client->session, &request, PROTO_VERIFY, &reply))
+        return false;
+    *ret_verified = reply.as.verify;
+    return true;
+}
+
 bool client_check(struct client *client, const struct proto_check *check)
 {
     const struct proto_host_message request = {.type = PROTO_CHECK, .as.check = *check};

@@ -61,6 +61,8 @@ void client_open(struct client *client);
 bool client_run(struct client *client, uint32_t steps_count, enum proto_sync sync, bool is_measured,
                 struct proto_block *ret_block, uint64_t *ret_host_ns);
 bool client_memory(struct client *client, struct proto_memory *ret_memory);
+/* What step `step` must give. The caller's phase stays. */
+bool client_verify(struct client *client, uint64_t step, struct proto_verified *ret_verified);
 bool client_check(struct client *client, const struct proto_check *request);
 /* Takes the worker down, whatever its state (session_finish()). */
 void client_close(struct client *client);

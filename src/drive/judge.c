@@ -93,6 +93,7 @@ void judge_trial(struct trial *trial)
     judge_interruption(trial);
     client_faults(&trial->client, &faults);
     judgement_add_all(judgement, VERDICT_INVALID, &faults);
+    judgement_add_all(judgement, VERDICT_INVALID, &trial->step_check.reasons);
     observer_judge(&trial->observer, &seen, judgement);
     judge_precision(trial);
     judge_drift(trial);

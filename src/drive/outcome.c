@@ -299,7 +299,7 @@ static void put_times(const struct trial *trial, struct record *record)
     const struct measure_state *measure = &trial->measure;
     uint64_t work_ns = trial->client.start_ns + opening_ns + measure->warmup_ns +
                        measure->steady_ns + measure->aside_ns + measure->lead_in_ns +
-                       measure->paused_ns;
+                       measure->paused_ns + trial->check_ns;
     set_double(record, FACT_HARNESS_MS, has_ready && work_ns <= trial->total_ns,
                (double)(trial->total_ns - work_ns) / 1e6, missing);
 }
@@ -507,6 +507,20 @@ static void put_stability(const struct trial *trial, struct record *record)
     put_experts(last, record, missing);
 }
 
+static void put_step_check(const struct trial *trial, struct record *record)
+{
+    static const char *const results[] = {[STEP_CHECK_NOT_MADE] = "",
+                                          [STEP_CHECK_UNCHECKED] = "unchecked",
+                                          [STEP_CHECK_SAME] = "same",
+                                          [STEP_CHECK_DIFFERS] = "differs"};
+    const struct step_check *check = &trial->step_check;
+    bool is_made = check->result != STEP_CHECK_NOT_MADE && !is_synthetic(trial);
+    const char *missing = is_synthetic(trial) ? "synthetic" : why_missing(trial);
+    set_text(record, FACT_STEP_CHECK, is_made ? results[check->result] : "", missing);
+    set_double(record, FACT_STEP_DIFFERENCE, is_made && check->has_difference, check->difference,
+               is_made ? "unchecked" : missing);
+}
+
 enum status outcome_record(const struct trial *trial, struct record **ret_record, struct err *err)
 {
     struct record *record = record_new();
@@ -523,6 +537,7 @@ enum status outcome_record(const struct trial *trial, struct record **ret_record
     put_memory(trial, record);
     put_process(trial, record);
     put_stability(trial, record);
+    put_step_check(trial, record);
     struct observed seen = trial_observed(trial);
     observer_put(&trial->observer, &seen, record);
     sweep_facts_put(trial->options->sweep, trial->judgement.verdict, record);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "drive/options.h"
+#include "drive/step_check.h"
 #include "measure/drift.h"
 #include "measure/policy.h"
 #include "measure/summary.h"
@@ -42,6 +43,10 @@ struct trial {
     uint64_t waiting_cpu_ns;  /* our own processor time while measured blocks ran */
     uint64_t steps_ns;        /* sum of their steps, where they are synced one by one */
 
+    uint64_t steps_done; /* all of them, since the cell was opened */
+
+    struct step_check step_check;
+    uint64_t check_ns; /* what that took, by the host's clock */
     bool has_memory;
     struct proto_memory memory;
     uint64_t total_ns; /* the whole trial, by the host's clock */

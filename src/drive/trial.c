@@ -186,15 +186,20 @@ static enum status take_block(struct trial *trial, struct store *store,
                           : measure_set_aside(measure, block->steps_count, block->window_ns,
                                               block->step_ns, err);
     trial->blocks_count++;
+    trial->steps_done += block->steps_count;
     return status;
+}
+
+static enum proto_sync block_sync(const struct trial *trial)
+{
+    return trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
 }
 
 static enum status run_block(struct trial *trial, struct store *store,
                              const struct measure_order *order, enum interference_cause *ret_cause,
                              struct err *err)
 {
-    enum proto_sync sync =
-        trial->measure.policy.is_sync_per_block ? PROTO_SYNC_BLOCK : PROTO_SYNC_STEP;
+    enum proto_sync sync = block_sync(trial);
     bool is_measured = order->phase == MEASURE_STEADY;
     bool is_first = trial->blocks_count == 0;
     struct proto_block block;
@@ -300,6 +305,16 @@ static enum status run_blocks(struct trial *trial, struct store *store, struct e
     return status;
 }
 
+/* Last of all: what it takes of time and memory is no part of what was measured. */
+static void check_step(struct trial *trial)
+{
+    uint64_t before_ns = clock_now_ns();
+    enter_phase(trial, EVENT_CHECKING);
+    step_check_make(&trial->client, &trial->last, trial->steps_done, block_sync(trial),
+                    &trial->step_check);
+    trial->check_ns = clock_now_ns() - before_ns;
+}
+
 static enum status run_phases(struct trial *trial, struct store *store, struct err *err)
 {
     enum status status = start_worker(trial, store, err);
@@ -311,6 +326,8 @@ static enum status run_phases(struct trial *trial, struct store *store, struct e
     bool is_measured = trial->measure.phase == MEASURE_DONE;
     if (status == STATUS_OK && is_measured && !trial->client.session.has_ended)
         trial->has_memory = client_memory(&trial->client, &trial->memory);
+    if (status == STATUS_OK && is_measured && client_can_go_on(&trial->client))
+        check_step(trial);
     enter_phase(trial, EVENT_CLOSING);
     client_close(&trial->client);
     return status;

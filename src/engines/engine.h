@@ -89,6 +89,13 @@ struct engine_ops {
     /* (optional) default: unknown. Bytes by part, as allocated now. The worker adds process RSS. */
     void (*memory)(void *context, struct proto_memory *ret_memory);
 
+    /* (optional) default: records say that the timed step is unchecked. What step `step`, counted
+     * from open, must give: loss and logits as observe() has them, from the cell's own tokens, by
+     * another way than run_step's and with none of its state but the weights. Asked for after all
+     * blocks, in train for the step that comes next, else for the last one done. */
+    enum status (*verify)(void *context, uint64_t step, struct proto_observation *ret_expected,
+                          struct err *err);
+
     /* (optional) default: unsupported. See proto_check. */
     enum status (*check)(void *context, const struct proto_check *request,
                          struct proto_check_result *ret_result, struct err *err);

@@ -151,6 +151,7 @@ static void handle_hello(struct worker *worker, const struct proto_host_hello *h
                    worker->ops->version);
     reply->pid = getpid();
     reply->is_synthetic = worker->ops->synthetic_step_ns != NULL;
+    reply->verifies = worker->ops->verify != NULL;
     worker->state = WORKER_GREETED;
     send_message(worker, &message);
 }
@@ -416,6 +417,23 @@ static void handle_check(struct worker *worker, const struct proto_check *reques
         send_error(worker, status, &err);
 }
 
+/* What stands in its way is no fault of the measurement that is made already. */
+static void handle_verify(struct worker *worker, const struct proto_verify *request)
+{
+    if (worker->state != WORKER_OPEN || worker->ops->verify == NULL) {
+        send_out_of_order(worker, PROTO_VERIFY, "no model is open, or the engine cannot");
+        return;
+    }
+    struct proto_worker_message message = {.type = PROTO_VERIFY};
+    struct proto_verified *verified = &message.as.verify;
+    struct err err = {0};
+    proto_observation_init(&verified->expected);
+    if (worker->ops->verify(worker->context, request->step, &verified->expected, &err) != STATUS_OK)
+        (void)snprintf(verified->why_not, sizeof(verified->why_not), "%.*s",
+                       (int)sizeof(verified->why_not) - 1, err.text);
+    send_message(worker, &message);
+}
+
 /* Once in a worker's life, whatever happened before. */
 static void close_engine(struct worker *worker)
 {
@@ -446,6 +464,7 @@ static void handle_message(struct worker *worker, const struct proto_host_messag
     case PROTO_RUN: handle_run(worker, &message->as.run); break;
     case PROTO_MEMORY: handle_memory(worker); break;
     case PROTO_CHECK: handle_check(worker, &message->as.check); break;
+    case PROTO_VERIFY: handle_verify(worker, &message->as.verify); break;
     case PROTO_CLOSE: handle_close(worker); break;
     case PROTO_READY:
     case PROTO_BLOCK:

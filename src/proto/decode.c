@@ -227,6 +227,7 @@ static void read_host_body(struct fields *fields, struct proto_host_message *mes
         message->as.run.sync = need_sync(fields);
         break;
     case PROTO_CHECK: read_check(fields, &message->as.check); break;
+    case PROTO_VERIFY: message->as.verify.step = need_u64(fields, "step", 0, COUNT_MAX); break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;
     case PROTO_READY:
@@ -245,6 +246,7 @@ static void read_worker_hello(struct fields *fields, struct proto_worker_hello *
                    TEXT_FITS);
     hello->pid = (int64_t)need_u64(fields, "pid", 1, INT32_MAX);
     (void)may_bool(fields, "synthetic", &hello->is_synthetic);
+    (void)may_bool(fields, "verifies", &hello->verifies);
 }
 
 /* An object or a list, as compact text that the caller owns; NULL when absent. */
@@ -359,6 +361,25 @@ static void read_expert_tokens(struct fields *fields, struct proto_observation *
     seen->experts_count = (uint32_t)count;
 }
 
+/* A number that is none, such as a NaN, which JSON has not, is null. */
+static void read_logits(struct fields *fields, struct proto_observation *seen)
+{
+    const json_t *array = get(fields, "logits");
+    if (array == NULL)
+        return;
+    if (json_array_size(array) != PROTO_LOGITS) {
+        fail(fields, "logits", "must be a list of 32 numbers");
+        return;
+    }
+    for (size_t i = 0; i < PROTO_LOGITS; i++) {
+        const json_t *value = json_array_get(array, i);
+        if (!json_is_number(value) && !json_is_null(value))
+            fail(fields, "logits", "must be a list of 32 numbers");
+        seen->logits[i] = json_is_number(value) ? json_number_value(value) : NAN;
+    }
+    seen->logits_count = PROTO_LOGITS;
+}
+
 static void read_block(struct fields *fields, struct proto_block *block)
 {
     struct proto_observation *seen = &block->observation;
@@ -370,7 +391,17 @@ static void read_block(struct fields *fields, struct proto_block *block)
     block->recompiles_count = (uint32_t)recompiles;
     read_facts(fields, FACT_GIVER_BLOCK, seen);
     read_expert_tokens(fields, seen);
+    read_logits(fields, seen);
     read_step_ns(fields, block);
+}
+
+static void read_verified(struct fields *fields, struct proto_verified *verified)
+{
+    proto_observation_init(&verified->expected);
+    read_facts(fields, FACT_GIVER_BLOCK, &verified->expected);
+    read_logits(fields, &verified->expected);
+    (void)may_text(fields, "why_not", verified->why_not, sizeof(verified->why_not),
+                   TEXT_MAY_BE_CUT);
 }
 
 static void read_memory(struct fields *fields, struct proto_memory *memory)
@@ -415,6 +446,7 @@ static void read_worker_body(struct fields *fields, struct proto_worker_message 
         message->as.check.loss = may_double(fields, "loss");
         message->as.check.tensors_count = need_u64(fields, "tensors", 0, COUNT_MAX);
         break;
+    case PROTO_VERIFY: read_verified(fields, &message->as.verify); break;
     case PROTO_BYE: break;
     case PROTO_ERROR: read_error(fields, &message->as.error); break;
     case PROTO_OPEN:

@@ -97,6 +97,7 @@ void proto_encode_host(const struct proto_host_message *message, struct buf *out
         if (message->as.check.wants_weights)
             json_field_bool(&writer, "weights", true);
         break;
+    case PROTO_VERIFY: json_field_u64(&writer, "step", message->as.verify.step); break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;
     case PROTO_READY:
@@ -115,6 +116,8 @@ static void put_worker_hello(struct json_writer *writer, const struct proto_work
     json_field_string(writer, "engine_version", hello->engine_version);
     json_field_u64(writer, "pid", (uint64_t)hello->pid);
     json_field_bool(writer, "synthetic", hello->is_synthetic);
+    if (hello->verifies)
+        json_field_bool(writer, "verifies", true);
 }
 
 static void put_fact(struct json_writer *writer, const struct proto_field *field, const void *body)
@@ -157,6 +160,17 @@ static void put_ready(struct json_writer *writer, const struct proto_ready *read
     put_parts(writer, "memory_predicted", &ready->memory_predicted);
 }
 
+static void put_logits(struct json_writer *writer, const struct proto_observation *seen)
+{
+    if (seen->logits_count == 0)
+        return;
+    json_put_key(writer, "logits");
+    json_begin_array(writer);
+    for (uint32_t i = 0; i < seen->logits_count; i++)
+        json_put_double(writer, seen->logits[i]);
+    json_end_array(writer);
+}
+
 static void put_block(struct json_writer *writer, const struct proto_block *block)
 {
     const struct proto_observation *seen = &block->observation;
@@ -169,6 +183,14 @@ static void put_block(struct json_writer *writer, const struct proto_block *bloc
     put_facts(writer, FACT_GIVER_BLOCK, seen);
     if (seen->experts_count > 0)
         put_u64_array(writer, "expert_tokens", seen->expert_tokens, seen->experts_count);
+    put_logits(writer, seen);
+}
+
+static void put_verified(struct json_writer *writer, const struct proto_verified *verified)
+{
+    put_facts(writer, FACT_GIVER_BLOCK, &verified->expected);
+    put_logits(writer, &verified->expected);
+    put_text_if(writer, "why_not", verified->why_not);
 }
 
 static void put_memory(struct json_writer *writer, const struct proto_memory *memory)
@@ -202,6 +224,7 @@ void proto_encode_worker(const struct proto_worker_message *message, struct buf 
         put_double_if(&writer, "loss", message->as.check.loss);
         json_field_u64(&writer, "tensors", message->as.check.tensors_count);
         break;
+    case PROTO_VERIFY: put_verified(&writer, &message->as.verify); break;
     case PROTO_BYE: break;
     case PROTO_ERROR: put_error(&writer, &message->as.error); break;
     case PROTO_OPEN:

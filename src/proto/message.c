@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "proto/fields.h"
 
 const char *proto_type_name(enum proto_type type)
@@ -67,4 +68,14 @@ void proto_observation_init(struct proto_observation *observation)
         if (fact_of(fields[i].id)->wire == FACT_WIRE_NUMBER)
             *(double *)((char *)observation + fields[i].offset) = NAN;
     }
+}
+
+/* "logits" */
+#define LOGITS_STREAM 0x6C6F67697473ULL
+
+uint64_t proto_logits_place(uint32_t index, uint64_t count)
+{
+    ASSERT(index < PROTO_LOGITS && count >= PROTO_LOGITS);
+    uint64_t part = count / PROTO_LOGITS;
+    return index * part + random_at(LOGITS_STREAM, index) % part;
 }

@@ -21,6 +21,7 @@
 #define PROTO_BLOCK_STEPS_MAX \
     10000 /* per `run`, so that a block's line stays far under the limit */
 #define PROTO_EXPERTS_MAX 64
+#define PROTO_LOGITS      32    /* sampled of a step */
 #define PROTO_JSON_BYTES  65536 /* of one value of kind JSON, as compact text */
 /* Longest duration on the wire, 11.5 days: so that sums of a block's steps cannot overflow. */
 #define PROTO_NS_MAX 1000000000000000ULL
@@ -33,6 +34,7 @@
     X(BLOCK, "block")        \
     X(MEMORY, "memory")      \
     X(CHECK, "check")        \
+    X(VERIFY, "verify")      \
     X(CLOSE, "close")        \
     X(BYE, "bye")            \
     X(ERROR, "error")
@@ -60,6 +62,7 @@ struct proto_worker_hello {
     char engine_version[PROTO_WORD_BYTES];
     int64_t pid;
     bool is_synthetic; /* its results are made up */
+    bool verifies;     /* it answers `verify` */
 };
 
 /* Bytes by part; total is given, not summed, and is what the process grows by. All 0 = unknown. */
@@ -116,7 +119,13 @@ struct proto_observation {
 #include "spec/facts.def"
     uint32_t experts_count;                    /* 0 = no experts or not known */
     uint64_t expert_tokens[PROTO_EXPERTS_MAX]; /* per expert, over layers and steps since open */
+    uint32_t logits_count;                     /* 0 = not known, else PROTO_LOGITS */
+    double logits[PROTO_LOGITS];               /* of the last step, at proto_logits_place() */
 };
+
+/* Which of the `count` logits of a step, rows one after another, sample `index` is: one of each
+ * PROTO_LOGITS-th part, so that no part of a batch goes unseen. count >= PROTO_LOGITS. */
+uint64_t proto_logits_place(uint32_t index, uint64_t count);
 
 /* block: the answer to run. */
 struct proto_block {
@@ -159,6 +168,18 @@ struct proto_check_result {
     uint64_t tensors_count;
 };
 
+/* verify, host to worker: what must step `step` give, counted from open, with the weights as they
+ * are now? To be computed by another way than the timed step's: nothing is measured. */
+struct proto_verify {
+    uint64_t step;
+};
+
+/* As much of it as the worker can tell. */
+struct proto_verified {
+    struct proto_observation expected;
+    char why_not[PROTO_TEXT_BYTES]; /* where it can tell nothing */
+};
+
 #define PROTO_ERROR_MAP(X)        \
     X(OOM, "oom")                 \
     X(UNSUPPORTED, "unsupported") \
@@ -193,6 +214,7 @@ struct proto_worker_message {
         struct proto_block block;
         struct proto_memory memory;
         struct proto_check_result check;
+        struct proto_verified verify;
         struct proto_error error;
     } as; /* nothing for BYE */
 };
@@ -205,6 +227,7 @@ struct proto_host_message {
         struct cell open;
         struct proto_run run;
         struct proto_check check;
+        struct proto_verify verify;
     } as; /* nothing for MEMORY and CLOSE */
 };
 

@@ -31,6 +31,7 @@ static const struct {
     {"nonfinite_loss", "use a wider precision (bf16, fp32), or fix the model or its weights"},
     {"recompile", "give a longer warm-up (--warmup N), or keep the model's shapes fixed"},
     {"clock_mismatch", "fix the worker's clock: its time stamps must be CLOCK_MONOTONIC, in ns"},
+    {"step_differs", "fix the engine: what it times is not the model that was asked for"},
     {"params_mismatch", "fix the worker's model, or give it a name of its own (--model)"},
     {"memory_does_not_fit", "lower --batch or --seq, or choose a smaller model or precision"},
     {"out_of_memory", "lower --batch or --seq, or choose a smaller model or precision"},

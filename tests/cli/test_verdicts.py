@@ -302,3 +302,19 @@ def test_what_would_help_is_said_once(call):
     done = call("run", "--engine", worker(f"--starts '{call.folder / 'steps'}'"), "--steps", "40", "--warmup", "1",
                 "--mode", "infer", "--out", "b", code=0)
     assert "What would help" not in done.stdout
+
+
+@pytest.mark.parametrize("says,result,verdict", [
+    (None, "unchecked", "ok"), ("no", "unchecked", "ok"), ("same", "same", "ok"), ("differs", "differs", "invalid"),
+])
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_the_timed_step_is_checked(call, says, result, verdict, mode):
+    engine = worker(f"--verify {says}" if says else "")
+    call("run", "--engine", engine, "--steps", "5", "--mode", mode, code=0 if verdict == "ok" else 3)
+    (record,) = call.records()
+    assert (record["step_check"], record["verdict"]) == (result, verdict), record["reasons"]
+    assert record["steps"] == 5
+    difference = {"same": 0, "differs": pytest.approx(0.1 / 2.6)}.get(result)
+    assert record["step_difference"] == difference
+    if result == "differs":
+        assert "loss" in record["reasons"][0]["text"] and "0.0385" in record["reasons"][0]["text"]

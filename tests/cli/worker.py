@@ -2,7 +2,7 @@
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
 usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
-                 [--starts FILE] [--open-s S] [--ready FILE] [--uneven] [--nonfinite]
+                 [--starts FILE] [--open-s S] [--ready FILE] [--uneven] [--nonfinite] [--verify WHAT]
 
 --starts FILE: a line for each worker that is started, the last for all that follow: the ns that it
 says each of its steps took (give or take 0.1 %), or the word crash.
@@ -25,6 +25,7 @@ parser.add_argument("--starts", help="what each worker started says")
 parser.add_argument("--open-s", type=float, default=0, help="time that opening the model takes, for rows over 32")
 parser.add_argument("--ready", help="JSON file: more that it says of its model, by sequence length or for all")
 parser.add_argument("--uneven", action="store_true", help="says steps of 1 to 3 ms, in no order")
+parser.add_argument("--verify", choices=["same", "differs", "no"], help="what it says a step must give")
 parser.add_argument("--nonfinite", action="store_true", help="its losses are no numbers")
 options = parser.parse_args()
 random.seed(1)
@@ -76,7 +77,8 @@ for line in sys.stdin:
     message = json.loads(line)
     kind = message["type"]
     if kind == "hello":
-        send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=False)
+        send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=False,
+             verifies=options.verify is not None)
     elif kind == "open" and message["seq_len"] == options.oom_seq:
         send("error", kind="oom", text="does not fit", needed_bytes=2000, available_bytes=1000,
              scope="host")
@@ -94,6 +96,9 @@ for line in sys.stdin:
     elif kind == "memory":
         device = {"device_used_bytes": 3 << 20, "device_total_bytes": 8 << 20}
         send("memory", **(device if options.device_ns else {}))
+    elif kind == "verify":
+        assert options.verify, "the host asks only whoever offers it"
+        send("verify", **{"same": {"loss": 2.5}, "differs": {"loss": 2.6}, "no": {"why_not": "no way"}}[options.verify])
     elif kind == "close":
         send("bye")
         break

@@ -139,12 +139,21 @@ class Server:
                     self.end_child(key.fileobj)
 
 
+def put_fault_in(engine, fault):
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import faulty_steps
+
+    faulty_steps.put_in(engine, fault)
+
+
 def main():
     if sys.argv[1] == "start":
         start(*sys.argv[2:])
     for name in sys.argv[3:]:
         __import__(name)
     Server(sys.argv[2]).serve()
+    if "TOKMARK_TEST_FAULT" in os.environ:
+        put_fault_in(sys.argv[1], os.environ["TOKMARK_TEST_FAULT"])
     runpy.run_module("tokmark_worker", run_name="__main__", alter_sys=True)
 
 

@@ -20,9 +20,9 @@ def release_binary():
 
 # What the protocol itself needs, beside the values that records take from replies.
 OWN_KEYS = {
-    "hello": {"version", "engine", "engine_version", "pid", "synthetic"},
+    "hello": {"version", "engine", "engine_version", "pid", "synthetic", "verifies"},
     "ready": {"memory_predicted"},
-    "block": {"steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens"},
+    "block": {"steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens", "logits"},
     "memory": {"parts", "rss_bytes", "rss_baseline_bytes", "rss_peak_bytes"},
     "check": {"loss", "tensors"},
     "bye": set(),

@@ -277,7 +277,7 @@ Test(drive_judge, every_code_is_looked_at)
         "timeout_close",      "interrupted",     "bad_line",
         "bad_message",        "half_line",       "stream_closed",
         "unexpected_message", "unasked_message", "wrong_version",
-        "wrong_block",
+        "wrong_block",        "step_differs",
     };
     const char *hint = NULL;
     const char *code = NULL;

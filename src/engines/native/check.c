@@ -108,51 +108,67 @@ static enum status open_copy(const struct native_session *session,
     return STATUS_OK;
 }
 
-/* T single-token steps from an empty cache; and the loss of their logits. */
-static double decode_all(struct transformer *t, float *step_logits, float *logits)
+/* Mean cross-entropy of all logits (rows, V). */
+static double loss_of(const struct transformer *t, const float *logits)
 {
-    struct matrix step = matrix_make(step_logits, MATRIX_F32, t->shape.B, t->shape.V);
-    size_t B = t->shape.B;
-    size_t T = t->shape.T;
+    size_t rows = t->shape.B * t->shape.T;
     size_t V = t->shape.V;
     double loss = 0;
-    for (size_t position = 0; position < T; position++) {
-        session_decode_step(t, position, position, step);
-        for (size_t batch = 0; batch < B; batch++) {
-            float *row = logits + (batch * T + position) * V;
-            memcpy(row, step_logits + batch * V, V * sizeof(float));
-            double max = (double)row[0];
-            double sum = 0;
-            for (size_t i = 1; i < V; i++)
-                max = fmax(max, (double)row[i]);
-            for (size_t i = 0; i < V; i++)
-                sum += exp((double)row[i] - max);
-            loss += log(sum) + max - (double)row[t->buffers.targets[batch * T + position]];
-        }
+    for (size_t at = 0; at < rows; at++) {
+        const float *row = logits + at * V;
+        double max = (double)row[0];
+        double sum = 0;
+        for (size_t i = 1; i < V; i++)
+            max = fmax(max, (double)row[i]);
+        for (size_t i = 0; i < V; i++)
+            sum += exp((double)row[i] - max);
+        loss += log(sum) + max - (double)row[t->buffers.targets[at]];
     }
-    return loss / (double)(B * T);
+    return loss / (double)rows;
 }
 
-static enum status compute(struct native_session *session, struct transformer *t,
-                           uint32_t train_steps, float *logits, double *ret_loss, struct err *err)
+/* T single-token steps from an empty cache, of which the last is the step that is timed. */
+static void decode_all(struct native_session *copy, float *step_logits, float *logits)
 {
-    struct buffers *b = &t->buffers;
+    struct transformer *t = &copy->model;
+    struct matrix step = matrix_make(step_logits, MATRIX_F32, t->shape.B, t->shape.V);
+    size_t T = t->shape.T;
+    size_t V = t->shape.V;
+    for (size_t position = 0; position < T; position++) {
+        if (position + 1 < T)
+            session_decode_step(t, position, position, step);
+        else
+            session_step(copy, 0, step);
+        for (size_t batch = 0; batch < t->shape.B; batch++)
+            memcpy(logits + (batch * T + position) * V, step_logits + batch * V, V * sizeof(float));
+    }
+}
+
+/* Through the very step that is timed. Its update comes after its gradients; where parameters are
+ * asked for, it must not be one too many. */
+static enum status compute(struct native_session *copy, uint32_t train_steps, float *logits,
+                           double *ret_loss, struct err *err)
+{
+    struct transformer *t = &copy->model;
     struct matrix logits_out = matrix_make(logits, MATRIX_F32, t->shape.B * t->shape.T, t->shape.V);
     switch (t->shape.mode) {
     case CELL_MODE_TRAIN:
-        for (uint32_t step = 1; step <= train_steps; step++) {
-            (void)transformer_gradients(t, step, MATRIX_NONE);
-            adamw_step(&t->compute, &session->adamw, step, b->weights, b->gradients, b->moment1,
-                       b->moment2);
-        }
-        *ret_loss = transformer_gradients(t, 0, logits_out);
+        for (uint32_t step = 0; step < train_steps; step++)
+            session_step(copy, step, MATRIX_NONE);
+        if (train_steps == 0)
+            session_step(copy, 0, logits_out);
+        *ret_loss = train_steps == 0 ? copy->loss : transformer_gradients(t, 0, logits_out);
         return STATUS_OK;
-    case CELL_MODE_INFER: *ret_loss = transformer_loss(t, 0, logits_out); return STATUS_OK;
+    case CELL_MODE_INFER:
+        session_step(copy, 0, logits_out);
+        *ret_loss = loss_of(t, logits);
+        return STATUS_OK;
     case CELL_MODE_DECODE: {
         float *step_logits = malloc(t->shape.B * t->shape.V * sizeof(float));
         if (step_logits == NULL)
             return ERR(err, STATUS_NOMEM, "out of memory");
-        *ret_loss = decode_all(t, step_logits, logits);
+        decode_all(copy, step_logits, logits);
+        *ret_loss = loss_of(t, logits);
         free(step_logits);
         return STATUS_OK;
     }
@@ -223,20 +239,27 @@ static void free_floats(float **values)
     free(*values);
 }
 
+static void copy_close(struct native_session *copy)
+{
+    transformer_close(&copy->model);
+}
+
 enum status session_check(struct native_session *session, const struct proto_check *request,
                           struct proto_check_result *ret_result, struct err *err)
 {
     struct check_inputs inputs CLEANUP(inputs_release) = {0};
-    struct transformer copy CLEANUP(transformer_close) = {0};
+    struct native_session copy CLEANUP(copy_close) = {.cell = session->cell,
+                                                      .adamw = session->adamw};
     struct proto_check_result result = {0};
     TRY(inputs_read(request->inputs_path, &session->model.spec, &inputs, err));
-    TRY(open_copy(session, &inputs, &copy, err));
-    float *logits CLEANUP(free_floats) = malloc(inputs.B * inputs.T * copy.shape.V * sizeof(float));
+    TRY(open_copy(session, &inputs, &copy.model, err));
+    float *logits CLEANUP(free_floats) =
+        malloc(inputs.B * inputs.T * copy.model.shape.V * sizeof(float));
     if (logits == NULL)
         return ERR(err, STATUS_NOMEM, "out of memory");
-    TRY(compute(session, &copy, request->train_steps, logits, &result.loss, err));
+    TRY(compute(&copy, request->train_steps, logits, &result.loss, err));
     float loss = (float)result.loss;
-    TRY(write_output(&copy, request, session->model.buffers.weights, logits, &loss,
+    TRY(write_output(&copy.model, request, session->model.buffers.weights, logits, &loss,
                      &result.tensors_count, err));
     *ret_result = result;
     return STATUS_OK;

@@ -37,6 +37,18 @@ static CLONES void cross_entropy_task(void *context, unsigned thread_index, size
     }
 }
 
+/* Rows first .. of rows_count have been made. */
+static void note_rows(struct head_seen *seen, struct matrix logits, size_t first, size_t rows_count)
+{
+    size_t V = logits.columns;
+    seen->rows_count += logits.rows;
+    for (uint32_t i = 0; i < PROTO_LOGITS && rows_count * V >= PROTO_LOGITS; i++) {
+        uint64_t place = proto_logits_place(i, (uint64_t)rows_count * V);
+        if (place / V >= first && place / V < first + logits.rows)
+            seen->logits[i] = matrix_floats(logits)[place - (uint64_t)first * V];
+    }
+}
+
 /* The logits of rows first .. of `hidden`: as many as there is room for. */
 static struct matrix make_block(const struct compute *compute, const struct loss *loss,
                                 struct matrix hidden, size_t first)
@@ -49,6 +61,7 @@ static struct matrix make_block(const struct compute *compute, const struct loss
     if (!matrix_is_none(loss->logits_out))
         memcpy(matrix_floats(matrix_rows(loss->logits_out, first, count)), matrix_floats(logits),
                count * logits.columns * sizeof(float));
+    note_rows(loss->seen, logits, first, hidden.rows);
     return logits;
 }
 

@@ -11,11 +11,19 @@
 
 #include "engines/native/compute.h"
 #include "engines/native/matrix.h"
+#include "proto/message.h"
+
+/* What went through the head in one step. Zeroed before it. */
+struct head_seen {
+    uint64_t rows_count;
+    float logits[PROTO_LOGITS]; /* at proto_logits_place() */
+};
 
 struct loss {
     struct matrix head;       /* (V, C) */
     struct matrix logits;     /* (rows of a block, V), written */
     struct matrix logits_out; /* (rows, V), all logits, for checks; MATRIX_NONE = not kept */
+    struct head_seen *seen;   /* borrowed for the call */
 };
 
 /* Reads hidden (rows, C); makes the logits, block by block. */

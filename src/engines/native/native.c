@@ -203,33 +203,14 @@ static enum status native_open(const struct cell *cell, void **ret_context,
     return STATUS_OK;
 }
 
-static void train_step(struct native_session *session)
-{
-    struct transformer *t = &session->model;
-    uint64_t step = session->steps_done;
-    session->loss = transformer_gradients(t, step, MATRIX_NONE);
-    if (!isfinite(session->loss))
-        session->losses_odd++;
-    adamw_step(&t->compute, &session->adamw, step + 1, t->buffers.weights, t->buffers.gradients,
-               t->buffers.moment1, t->buffers.moment2);
-}
-
 static enum status native_run_step(void *context, struct err *err)
 {
     (void)err;
     struct native_session *session = context;
-    struct transformer *t = &session->model;
+    struct buffers *b = &session->model.buffers;
     if (session->cell.mode != CELL_MODE_DECODE)
-        tokens_batch(session->tokens, session->steps_done, t->buffers.inputs, t->buffers.targets);
-    switch (session->cell.mode) {
-    case CELL_MODE_TRAIN: train_step(session); break;
-    case CELL_MODE_INFER: transformer_infer(t, MATRIX_NONE); break;
-    case CELL_MODE_DECODE: {
-        size_t from = (size_t)((t->shape.T - 1 + session->steps_done) % t->shape.T);
-        session_decode_step(t, from, t->shape.T - 1, MATRIX_NONE);
-        break;
-    }
-    }
+        tokens_batch(session->tokens, session->steps_done, b->inputs, b->targets);
+    session_step(session, session->steps_done, MATRIX_NONE);
     session->steps_done++;
     return STATUS_OK;
 }
@@ -245,6 +226,11 @@ static void native_observe(void *context, struct proto_observation *ret)
         ret->nonfinite = session->losses_odd + (isfinite(ret->grad_norm) ? 0 : 1);
         session->losses_odd = 0;
     }
+    ret->has_head_tokens = true;
+    ret->head_tokens = t->seen.rows_count;
+    ret->has_cache_tokens = session->cell.mode == CELL_MODE_DECODE;
+    ret->cache_tokens = t->cache_position;
+    session_put_logits(session, ret);
     if (t->spec.ffn == MODEL_FFN_MOE_SWIGLU) {
         ret->experts_count = t->spec.experts_count;
         memcpy(ret->expert_tokens, t->expert_tokens, t->spec.experts_count * sizeof(uint64_t));
@@ -267,6 +253,12 @@ static enum status native_check(void *context, const struct proto_check *request
     return session_check(context, request, ret_result, err);
 }
 
+static enum status native_verify(void *context, uint64_t step,
+                                 struct proto_observation *ret_expected, struct err *err)
+{
+    return session_verify(context, step, ret_expected, err);
+}
+
 const struct engine_ops native_engine = {
     .name = "native",
     .summary = "tokmark's own engine: C on the CPU, fp32, every mode",
@@ -277,6 +269,7 @@ const struct engine_ops native_engine = {
     .run_step = native_run_step,
     .observe = native_observe,
     .memory = native_memory,
+    .verify = native_verify,
     .check = native_check,
     .close = native_close,
 };

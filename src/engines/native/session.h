@@ -23,6 +23,18 @@ struct native_session {
 /* Threads a cell runs on: what it asks for, or the processors this process may use. */
 unsigned session_threads(const struct cell *cell);
 
+/* The step that is timed and checked, on buffers.inputs and .targets. `step`, counted from 0: the
+ * masks of dropout, the optimizer's bias correction, decode's column of the inputs. logits_out (of
+ * all rows, V) or MATRIX_NONE. */
+void session_step(struct native_session *session, uint64_t step, struct matrix logits_out);
+
+/* What step `step` must give (engine_ops.verify). */
+MUST_CHECK enum status session_verify(struct native_session *session, uint64_t step,
+                                      struct proto_observation *ret_expected, struct err *err);
+
+/* The sampled logits of the newest step. */
+void session_put_logits(const struct native_session *session, struct proto_observation *ret);
+
 /* The memory of check(): its own shape and weights, so that nothing of the session changes. */
 MUST_CHECK enum status session_check(struct native_session *session,
                                      const struct proto_check *request,

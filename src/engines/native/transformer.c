@@ -251,11 +251,13 @@ void transformer_forward(struct transformer *t, uint64_t step)
     forward(t, &pass);
 }
 
-struct loss transformer_head(const struct transformer *t, struct matrix logits_out)
+struct loss transformer_head(struct transformer *t, struct matrix logits_out)
 {
+    t->seen = (struct head_seen){0};
     return (struct loss){.head = params_at(&t->params, t->buffers.weights, PARAM_HEAD, 0, 0),
                          .logits = t->buffers.logits,
-                         .logits_out = logits_out};
+                         .logits_out = logits_out,
+                         .seen = &t->seen};
 }
 
 void transformer_infer(struct transformer *t, struct matrix logits_out)
@@ -282,5 +284,6 @@ void transformer_decode(struct transformer *t, size_t rows_count, bool has_logit
     if (!has_logits)
         return;
     struct loss head = transformer_head(t, logits_out);
+    t->cache_position = t->buffers.positions[0];
     loss_logits(&t->compute, &head, matrix_rows(t->buffers.normed, 0, rows_count));
 }

@@ -35,6 +35,8 @@ struct transformer {
     double dropout;                            /* spec's in train, else 0; a check sets it to 0 */
     uint64_t seed;                             /* of dropout */
     uint64_t expert_tokens[PROTO_EXPERTS_MAX]; /* rows routed to each expert so far */
+    struct head_seen seen;                     /* of the newest forward with a head */
+    uint32_t cache_position;                   /* of its first row, in decode */
 };
 
 struct transformer_shape {
@@ -85,7 +87,8 @@ struct moe transformer_moe(const struct transformer *t, uint64_t step, size_t la
 struct embedding transformer_dropout(const struct transformer *t, uint64_t step, size_t layer,
                                      enum transformer_site site);
 struct attention transformer_attention(const struct transformer *t, uint64_t step, size_t layer);
-struct loss transformer_head(const struct transformer *t, struct matrix logits_out);
+/* Begins what is seen of a step's head anew. */
+struct loss transformer_head(struct transformer *t, struct matrix logits_out);
 struct rotary transformer_rotary(const struct transformer *t);
 void transformer_forward(struct transformer *t, uint64_t step);
 

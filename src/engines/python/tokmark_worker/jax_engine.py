@@ -28,6 +28,7 @@ from .jax_call import is_array, is_floating
 from .jax_settings import own_rules
 from .jax_sources import make
 from .jax_steps import make_steps
+from .jax_verify import Verification, logits_seen
 from .model_config import builtin_spec
 from .tokens import NumpyArrays, Tokens
 from .user_code import guarded, require_logits
@@ -375,7 +376,10 @@ class JaxEngine:
         require_logits(
             last, is_array, is_floating, block.last_tokens.shape, self._source.vocab_size, True
         )
-        return {"nonfinite": 0 if bool(jnp.isfinite(last).all()) else 1}
+        seen = {"nonfinite": 0 if bool(jnp.isfinite(last).all()) else 1, **logits_seen(last)}
+        if self._cell.mode == "decode":
+            seen["cache_tokens"] = self._steps.cache_tokens()
+        return seen
 
     # --- the rest --------------------------------------------------------------------------------
 
@@ -385,8 +389,12 @@ class JaxEngine:
 
     def check(self, inputs_path, output_path, train_steps, with_weights=False):
         state = self._steps.state["model"] if self._cell.mode == "train" else self._state
-        check = Check(self._cell, self._source, self._steps.params, state)
+        check = Check(self._cell, self._source, self._steps, state)
         return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
+
+    def verify(self, step):
+        verification = Verification(self._cell, self._source, self._steps, self._state)
+        return self._guard("verify", verification.expected, step)
 
     def close(self):
         self._drop()

@@ -193,12 +193,7 @@ class TrainSteps(Steps):
         scale = state["scale"][0] if self._precision.has_scaler else None
 
         def scaled_loss(params):
-            if self._source.loss is not None:
-                loss, own = self._source.loss(params, state["model"], tokens, targets, key, True)
-                loss = loss.astype(jnp.float32)
-            else:
-                out, own = self._source.apply(params, state["model"], tokens, key, True)
-                loss = loss_of(logits_of(out), targets)
+            loss, own = self.loss(params, state["model"], tokens, targets, key, True)
             return loss if scale is None else loss * scale, (loss, own)
 
         grads, (loss, own) = jax.grad(scaled_loss, has_aux=True)(state["params"])
@@ -210,6 +205,15 @@ class TrainSteps(Steps):
         if scale is not None:
             made = self._kept_if_finite(state, made, norm)
         return made, loss, norm
+
+    def loss(self, params, model_state, tokens, targets, key, is_train):
+        """(loss, the model's own new state)"""
+        if self._source.loss is not None:
+            given = params, model_state, tokens, targets, key, is_train
+            loss, own = self._source.loss(*given)
+            return loss.astype(jnp.float32), own
+        out, own = self._source.apply(params, model_state, tokens, key, is_train)
+        return loss_of(logits_of(out), targets), own
 
     def _update(self, grads, moments, params):
         updates, moments = self._optimizer.update(grads, moments, params)
@@ -324,6 +328,10 @@ class DecodeSteps(Steps):
     def step(self, tokens, _targets):
         logits, self.cache = self.program.run(self.params, tokens, self.cache, self._place)
         return logits
+
+    def cache_tokens(self):
+        """Of a row, before the step's own."""
+        return int(self._place)
 
     def wait(self, result):
         jax.block_until_ready((self.cache, result))

@@ -19,15 +19,16 @@ TEXT_BYTES_MAX = 511
 ERROR_BYTES_MAX = 1023
 _FIRST_PRIVATE_FD = 3
 _READ_BYTES = 64 * 1024
-_HOST_TYPES = ("hello", "open", "run", "memory", "check", "close")
+_HOST_TYPES = ("hello", "open", "run", "memory", "check", "verify", "close")
 _ALL_TYPES = _HOST_TYPES + ("ready", "block", "bye", "error")
 # What the protocol itself needs, beside the values that records take from replies.
 _OWN_KEYS = {
-    "hello": ("version", "engine", "engine_version", "pid", "synthetic"),
+    "hello": ("version", "engine", "engine_version", "pid", "synthetic", "verifies"),
     "ready": ("memory_predicted",),
-    "block": ("steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens"),
+    "block": ("steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens", "logits"),
     "memory": ("parts", "rss_bytes", "rss_peak_bytes", "rss_baseline_bytes"),
     "check": ("loss", "tensors"),
+    "verify": (*REPLIES["block"], "logits", "why_not"),
     "bye": (),
     "error": ("kind", "text", "needed_bytes", "available_bytes", "scope"),
 }

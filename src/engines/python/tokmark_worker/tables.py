@@ -69,6 +69,8 @@ REPLIES = {
         "device_ns": "ns",
         "prepare_ns": "ns",
         "observe_ns": "ns",
+        "head_tokens": "count",
+        "cache_tokens": "count",
     },
     "memory": {
         "allocated_bytes": "bytes",

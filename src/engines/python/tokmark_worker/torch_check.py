@@ -1,11 +1,14 @@
 """The check request: on given tokens, without dropout, what comes out as safetensors, for a
 comparison between engines (struct proto_check). Takes no part in any timing."""
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 
 from . import torch_tensors
 from .check_inputs import read_inputs
 from .errors import model_error
+from .torch_decode import DecodeSteps
 from .torch_steps import LEARNING_RATE
 
 
@@ -13,23 +16,15 @@ def _as_whole(tensor):
     return None if tensor.is_floating_point() else tensor.to(torch.int64)
 
 
-def _decode_logits(model, tokens, precision):
-    """T single-token steps from an empty cache."""
-    B, T = tokens.shape
-    with torch.inference_mode(), precision.autocast():
-        cache = model.new_cache(B, T)
-        steps = [model(tokens[:, at : at + 1], cache, at) for at in range(T)]
-    return torch.cat(steps, dim=1)
-
-
 class Check:
     """One request against an open cell; the cell's weights are as before when it is done."""
 
-    def __init__(self, cell, source, caller, precision, device):
+    def __init__(self, cell, source, caller, steps, precision, device):
         self._cell = cell
         self._source = source
         self._model = source.model  # never the compiled one
         self._caller = caller
+        self._steps = steps
         self._precision = precision
         self._device = device
 
@@ -77,13 +72,25 @@ class Check:
         if self._cell.mode == "decode":
             if not self._source.is_builtin:
                 raise model_error("check: decode is checked for tokmark's own models only")
-            logits = _decode_logits(self._model, tokens, self._precision)
+            logits = self._decode_logits(tokens)
         else:
-            with torch.inference_mode(), self._precision.autocast():
-                logits = self._caller.full_logits(tokens, targets)
+            logits = self._steps.step(tokens, targets)
+            if torch.is_tensor(logits) and logits.shape[1:2] != tokens.shape[1:]:
+                with torch.inference_mode(), self._precision.autocast():
+                    logits = self._caller.full_logits(tokens, targets)
         self._caller.require_shape(logits, tokens, may_be_last=False)
         loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
         return _outputs(logits, loss), float(loss)
+
+    def _decode_logits(self, tokens):
+        """T single-token steps from an empty cache, of which the last is the step that is timed."""
+        B, T = tokens.shape
+        with torch.inference_mode(), self._precision.autocast():
+            cache = self._model.new_cache(B, T)
+            parts = [self._model(tokens[:, at : at + 1], cache, at) for at in range(T - 1)]
+        cell = dataclasses.replace(self._cell, batch_size=B, seq_len=T)
+        timed = DecodeSteps(self._caller, self._precision, self._source, cell, tokens[:, :-1])
+        return torch.cat([*parts, timed.step(tokens, None)], dim=1)
 
     def _train(self, tokens, targets, train_steps):
         params = list(self._model.parameters())
@@ -102,6 +109,9 @@ class Check:
         return tensors, float(loss)
 
     def _gradients(self, tokens, targets):
+        if self._source.is_builtin and not self._precision.has_scaler:
+            loss, logits = self._steps.gradients(tokens, targets)
+            return logits.detach(), loss.detach()
         self._model.zero_grad(set_to_none=True)
         with self._precision.autocast():
             logits = self._caller.full_logits(tokens, targets)

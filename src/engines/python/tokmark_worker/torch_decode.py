@@ -58,6 +58,11 @@ class DecodeSteps:
             self._hf.put_back()
         return pick_logits(out, torch.is_tensor)
 
+    @property
+    def cache_tokens(self):
+        """Tokens of a row before the step's own; None where the cache counts otherwise."""
+        return self._position if self._is_builtin else None
+
     def first_call(self, tokens, targets, watch):
         """A step under the context `watch`; its logits. Recurrent states are as before after it."""
         states = [] if self._hf is None else self._hf.states()

@@ -27,6 +27,7 @@ from .torch_precision import NAMES, Precision
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make
 from .torch_steps import InferSteps, TrainSteps
+from .torch_verify import Verification, logits_seen
 from .torch_weights import load_weights
 from .user_code import guarded
 
@@ -363,7 +364,10 @@ class TorchEngine:
         self._caller.require_shape(last, tokens, may_be_last=True)
         least, most = torch.aminmax(last)
         is_finite = bool(torch.isfinite(least) & torch.isfinite(most))
-        return {"nonfinite": 0 if is_finite else 1}
+        seen = {"nonfinite": 0 if is_finite else 1, **logits_seen(last)}
+        if self._cell.mode == "decode":
+            seen["cache_tokens"] = self._steps.cache_tokens
+        return seen
 
     def _wait(self, _result):
         self._synchronize()
@@ -380,8 +384,14 @@ class TorchEngine:
         return self._memory.report(list(self._source.model.parameters()), optimizer, cache)
 
     def check(self, inputs_path, output_path, train_steps, with_weights=False):
-        check = Check(self._cell, self._source, self._caller, self._precision, self._device)
+        check = Check(
+            self._cell, self._source, self._caller, self._steps, self._precision, self._device
+        )
         return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
+
+    def verify(self, step):
+        given = self._cell, self._source, self._caller, self._steps, self._precision, self._device
+        return self._guard("verify", Verification(*given).expected, step)
 
     def close(self):
         self._drop()

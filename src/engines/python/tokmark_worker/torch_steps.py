@@ -43,19 +43,24 @@ class TrainSteps:
                 self._scaler = torch.cuda.amp.GradScaler()
 
     def step(self, tokens, targets):
-        """The loss, on the device. The output lives as long as in a loop written by hand, where it
-        has a name: to the end of the step, through the peak of memory."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._precision.autocast():
-            loss, _output = self._caller.loss(tokens, targets)
+        """The loss, on the device."""
+        loss, _output = self.gradients(tokens, targets)
         if self._scaler is None:
-            loss.backward()
             self.optimizer.step()
         else:
-            self._scaler.scale(loss).backward()
             self._scaler.step(self.optimizer)
             self._scaler.update()
         return loss.detach().clone() if self.copies_loss else loss.detach()
+
+    def gradients(self, tokens, targets):
+        """(loss, output), with the gradients in the parameters: scaled under a scaler. The output lives
+        as long as in a loop written by hand, where it has a name: to the end of the step, through the
+        peak of memory."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision.autocast():
+            loss, output = self._caller.loss(tokens, targets)
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        return loss, output
 
     def first_call(self, tokens, targets, watch):
         """Forward, under the context `watch`, and backward, without touching the weights."""

@@ -6,6 +6,7 @@ An engine is an object with `name`, `version`, and
   open(cell) -> fields of `ready`            close()
   run_block(steps, sync) -> fields of `block`
   memory() -> fields of `memory`             check(inputs, output, train_steps) -> fields of `check`
+  verify(step) -> fields of `verify`
 An engine with `writes_weights = True` also takes check(..., with_weights=True).
 All but close() may raise WorkerError. An engine never sees the host.
 """
@@ -99,6 +100,7 @@ class Worker:
             "run": self._run,
             "memory": self._memory,
             "check": self._check,
+            "verify": self._verify,
             "close": self._close,
         }
         while not self._is_done:
@@ -154,6 +156,7 @@ class Worker:
                 "engine_version": protocol.cut(self._engine.version, protocol.WORD_BYTES_MAX),
                 "pid": os.getpid(),
                 "synthetic": False,
+                "verifies": True,
             },
         )
 
@@ -202,6 +205,15 @@ class Worker:
         if wants_weights and getattr(self._engine, "writes_weights", False):
             asked["with_weights"] = True
         self._send("check", self._engine.check(inputs, output, train_steps, **asked))
+
+    def _verify(self, message):
+        step = protocol.whole_number(message, "step", 0, (1 << 63) - 1)
+        self._require("open", "verify", "no model is open")
+        try:
+            fields = self._engine.verify(step)
+        except WorkerError as error:  # no fault of what has been measured already
+            fields = {"why_not": protocol.cut(error.text, protocol.TEXT_BYTES_MAX) or error.kind}
+        self._send("verify", fields)
 
     def _close(self, _message):
         self.close_engine()
