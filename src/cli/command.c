@@ -13,10 +13,8 @@
 #include "cli/run_options.h"
 
 const struct command *const command_list[] = {
-    &command_run,     &command_explain,    &command_ab,      &command_noise,  &command_check,
-    &command_models,  &command_engines,    &command_env,     &command_setup,  &command_help,
-    &command_version, &command_completion, &command_man,     &command_worker, &command_fields,
-    &command_cat,     &command_registry,   &command_compare, &command_serve,
+#define COMMAND(name) &command_##name,
+#include "cli/commands/list.def"
 };
 const unsigned command_list_count = ARRAY_COUNT(command_list);
 

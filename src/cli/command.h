@@ -72,10 +72,8 @@ extern const struct program program_list[];
 extern const unsigned program_list_count;
 
 /* One per file of commands/. */
-extern const struct command command_run, command_explain, command_env, command_models,
-    command_engines, command_man, command_completion, command_version, command_help, command_worker,
-    command_check, command_setup, command_ab, command_noise, command_fields, command_cat,
-    command_registry, command_compare, command_serve;
+#define COMMAND(name) extern const struct command command_##name;
+#include "cli/commands/list.def"
 
 #define COMMAND_HELP_ROW                                                         \
     {                                                                            \

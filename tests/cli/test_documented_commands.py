@@ -158,6 +158,9 @@ COMMANDS = {
     "tokmark compare baseline:main _bench --gate 5": Compares("--include", "sandbox"),
     "tokmark compare _bench _bench_jax --by mode seq_len batch_size": Compares("--include", "sandbox"),
     "tokmark compare _bench _bench_jax --by mode precision seq_len batch_size": Compares("--include", "sandbox"),
+    "tokmark history _bench": Compares("--include", "sandbox"),
+    "tokmark history registry.jsonl --metric tokens_per_sec --steps-only": Compares("--include", "sandbox"),
+    "tokmark history base _bench --format json": Compares("--include", "sandbox"),
     # under the published names
     "bench_pytorch --dry-run": Run(),
     "bench_pytorch --seq 128 512 2048 --batch 4 8 --mode train infer decode": Dry(),
@@ -312,6 +315,7 @@ def make_sides(place, env, has_baseline):
         shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(place / "_bench", place / name)
     shutil.copy(place / "_bench" / "bench_results.jsonl", place / "base.jsonl")
+    shutil.copy(place / "base.jsonl", place / "registry.jsonl")
     shutil.rmtree(place / "data" / "tokmark" / "baselines", ignore_errors=True)
     if has_baseline:
         subprocess.run(["build/tokmark", "compare", "_bench", "--save-baseline", "main"], cwd=place, env=env, capture_output=True, check=True)

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -26,4 +27,19 @@ bool terminal_is_smart(int fd)
 {
     const char *terminal = getenv("TERM");
     return isatty(fd) == 1 && terminal != NULL && strcmp(terminal, "dumb") != 0;
+}
+
+/* The first that is set and not empty counts, as in setlocale(). */
+bool terminal_shows_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value == NULL || value[0] == '\0')
+            continue;
+        const char *codeset = strchr(value, '.');
+        return codeset != NULL &&
+               (strncasecmp(codeset, ".utf-8", 6) == 0 || strncasecmp(codeset, ".utf8", 5) == 0);
+    }
+    return false;
 }

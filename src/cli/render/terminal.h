@@ -11,5 +11,7 @@
 size_t terminal_columns(int fd);
 /* A terminal that can rewrite a line and show colours? */
 bool terminal_is_smart(int fd);
+/* Do the locale's variables name UTF-8? */
+bool terminal_shows_utf8(void);
 
 #endif
