@@ -227,6 +227,8 @@ static enum status store_line(struct ab_bench *bench, const struct ab_row *row, 
     enum status status = line.failed
                              ? ERR(err, STATUS_NOMEM, "out of memory")
                              : journal_append(&bench->journal, line.data, line.length_bytes, err);
+    if (status == STATUS_OK && bench->writer != NULL)
+        form_add_line(bench->writer, line.data);
     buf_release(&line);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "cli/context.h"
 #include "cli/render/ab_progress.h"
 #include "cli/render/ab_report.h"
+#include "cli/render/forms.h"
 #include "store/journal.h"
 
 struct ab_bench {
@@ -20,7 +21,8 @@ struct ab_bench {
     struct client_options clients[PAIR_SIDES];
     struct event_listener events;
     struct ab_progress progress;
-    size_t compared_count; /* comparisons begun */
+    struct form_writer *writer; /* borrowed; takes every stored line; NULL = none */
+    size_t compared_count;      /* comparisons begun */
 };
 
 /* `comparisons_total`: for progress. ab_bench_close() in any case. */

@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "cli/context.h"
 #include "cli/render/check_report.h"
+#include "cli/render/terminal.h"
 #include "cli/signals.h"
 #include "data/check_files.h"
 #include "data/tokens.h"
@@ -385,7 +386,7 @@ static void print_results(const struct check *check)
 {
     struct buf out;
     buf_init(&out, CHECK_REPORT_BYTES_MAX);
-    check_report_table(check->rows, check->rows_count, &out);
+    check_report_table(check->rows, check->rows_count, terminal_columns(STDOUT_FILENO), &out);
     buf_appendf(&out, "\n%s/%s\n", check->setup->out, JOURNAL_CHECKS);
     if (check->setup->options.is_kept)
         buf_appendf(&out, "%s\n", check->folder);

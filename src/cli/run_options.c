@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/commands/run.h"
 #include "cli/matrix.h"
+#include "cli/render/forms.h"
 #include "cli/run_words.h"
 #include "proto/message.h"
 
@@ -483,6 +484,7 @@ static const struct option run_rows[] = {
      .choices = when_choices,
      .group = GROUP_OUTPUT,
      .help = "colour in the table; auto: on a terminal without NO_COLOR"},
+    FORM_ROW(offsetof(struct run_options, form), GROUP_OUTPUT),
     {.name = "verbose",
      .short_name = 'v',
      .type = OPTION_FLAG,

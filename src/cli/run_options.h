@@ -61,6 +61,7 @@ struct run_options {
     bool tries_all;    /* also what cannot fit, by what did not */
     uint64_t progress; /* enum run_when */
     uint64_t color;    /* enum run_when */
+    uint64_t form;     /* enum form (render/forms.h): what stdout is */
     bool is_verbose;
     bool is_quiet;
     bool is_strict;           /* warnings count for the exit code */

@@ -86,6 +86,7 @@ COMMANDS = {
     "build/tokmark serve _bench": Serves(),
     "build/tokmark registry merge --into metrics.jsonl _bench": Reads(),
     "build/tokmark registry bridge --into metrics.yaml": Run(),
+    "build/tokmark run --resume -o md": Run(*FEW, *SMALL, *QUIET, "--engine", "sandbox", has_records=True),
     "build/tokmark run --help": Run(),
     # benchmarks/README.md
     "python benchmarks/bench_pytorch.py --device cuda:0 --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 400": Dry(is_gpu=True),

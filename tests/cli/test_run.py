@@ -73,6 +73,14 @@ def test_a_terminal_gets_one_rewritten_line(call):
     assert re.search(r"\[1/1\] infer fp32 seq 128 batch 4: (ok|unsteady), .*\n", text), text
 
 
+def test_the_line_is_rewritten_on_a_pipe_when_asked(call):
+    calls = {when: call("run", "--engine", worker(), "--mode", "infer", "--steps", "5", "--progress", when).stderr
+             for when in ("always", "auto", "never")}
+    # read as text: the carriage return before each is a line end
+    assert "[1/1] infer fp32 seq 128 batch 4: starting the worker\x1b[K" in calls["always"].split("\n")
+    assert "\x1b" not in calls["auto"] and "started" in calls["auto"] and calls["never"] == ""
+
+
 def test_colour_when_asked(call):
     assert "\x1b[32mok" in call(*NULL, "--color", "always", code=0).stdout
     assert "\x1b" not in call(*NULL, "--color", "never", code=0).stdout

@@ -15,7 +15,7 @@ COLUMNS = ["mode", "seq_len", "batch_size", "verdict", "ms_p50", "interval", "ne
 LONG = "a-model-of-a-very-long-name-" * 3
 
 
-def on_terminal(call, columns, *args, env=None):
+def on_terminal(call, columns, *args, env=None, code=0):
     """What a run of those words writes to a terminal of that width."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, columns))
@@ -31,7 +31,7 @@ def on_terminal(call, columns, *args, env=None):
             pass
         _, errors = process.communicate(timeout=TIMEOUT_S)
     os.close(ours)
-    assert process.returncode == 0, errors
+    assert process.returncode == code, errors
     return text.decode().replace("\r\n", "\n")
 
 
@@ -108,3 +108,21 @@ def test_an_interval_far_from_even_is_seen(call):
     path.write_text(json.dumps(record) + "\n")
     (row,) = table(call(*NULL, "--mode", "infer", "--resume", code=0).stdout)
     assert (row["ms_p50"], row["interval"], row["next_run_ms_low..high"]) == ("2.066", "-5/+91 %", "1.954..3.945")
+
+
+# --- other tables ---
+
+def test_tables_of_ab_and_check_fit_too(call):
+    cell = ["--mode", "infer", "--seq", "8", "--batch", "1", "--set", "dim=32", "--set", "layers_count=1", "--set", "heads_count=2",
+            "--set", "ffn_hidden=48", "--set", "vocab_size=128", "--set", "rotary_dim=4", "--set", "experts_count=4"]
+    for width, left_out in ((120, 0), (70, 1), (50, 3)):
+        out = on_terminal(call, width, "ab", *cell, "--a", "--engine null", "--b", "--engine null", "--starts", "1", "--rounds", "3",
+                          code=3)
+        assert max(len(line) for line in out.splitlines() if "ab_results.jsonl" not in line) <= width, out
+        names = "".join(re.findall("No room for: (.*)", out)).split(", ") if left_out else []
+        assert "B is" in out and "B/A" in out and len(names) >= left_out and ("rounds (starts)" in names) == (left_out > 0), out
+    # sizes by --set: names of tensors are long, and what engine, kind and verdict a line is of always stays
+    for width in (120, 60):
+        out = on_terminal(call, width, "check", "--engines", f"native,exec:{TOKMARK} worker native", *cell[2:])
+        assert max(len(line) for line in out.splitlines() if "checks.jsonl" not in line) <= width, out
+        assert ("No room for: worst tensor" in out) == (width == 60) and out.count("PASS") > 1

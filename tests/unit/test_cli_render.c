@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/render/grid.h"
+#include "cli/render/progress.h"
 #include "cli/render/table_row.h"
 #include "cli/render/wrap.h"
 
@@ -169,4 +171,44 @@ Test(cli_render, numbers_have_four_digits_and_groups)
         table_format_number(cases[i].value, text);
         cr_assert_str_eq(text, cases[i].expected, "%s", text);
     }
+}
+
+static const char *drawn(const struct progress *progress, size_t width, struct buf *line)
+{
+    progress_describe(progress, width, line);
+    return line->data;
+}
+
+Test(cli_render, a_progress_line_keeps_its_number_its_state_and_the_newest_value)
+{
+    struct buf line;
+    const struct cell cell = {.mode = CELL_MODE_TRAIN, .seq_len = 2048, .batch_size = 16};
+    struct progress progress;
+    progress_init(&progress, PROGRESS_REWRITE, 12, 1);
+    progress.cell = &cell;
+    progress.cells_done = 3;
+    progress.cells_measured = 3;
+    progress.measured_ns = 30 * NS_PER_S;
+    progress.phase = EVENT_MEASURING;
+    progress.samples_count = 1234;
+    progress.median_ns = 12.34e6;
+    progress.tokens_per_second = 2655591;
+    progress.remaining_ns = 5 * NS_PER_S;
+    buf_init(&line, 1024);
+    cr_expect_str_eq(drawn(&progress, 0, &line),
+                     "[4/12] train fp32 seq 2048 batch 16: measuring, samples 1234, ms_p50 12.34, "
+                     "tokens_per_sec 2.66 M, cell eta 5.0s, sweep eta 85.0s");
+    cr_expect_str_eq(drawn(&progress, 99, &line),
+                     "[4/12] train fp32 seq 2048 batch 16: measuring, samples 1234, ms_p50 12.34, "
+                     "tokens_per_sec 2.66 M");
+    cr_expect_str_eq(drawn(&progress, 79, &line),
+                     "[4/12] train fp32 seq 2048 batch 16: measuring, samples 1234, ms_p50 12.34");
+    cr_expect_str_eq(drawn(&progress, 47, &line), "[4/12] measuring, samples 1234, ms_p50 12.34");
+    cr_expect_str_eq(drawn(&progress, 39, &line), "[4/12] measuring, ms_p50 12.34");
+    for (int phase = EVENT_STARTING; phase <= EVENT_CLOSING; phase++) {
+        progress.phase = (enum event_phase)phase;
+        progress.samples_count = 0;
+        cr_expect_leq(strlen(drawn(&progress, 39, &line)), 39, "%s", line.data);
+    }
+    buf_release(&line);
 }

@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/num.h"
 #include "cli/ab_bench.h"
 #include "cli/ab_floor.h"
+#include "cli/render/terminal.h"
 #include "cli/signals.h"
 
 #define GROUP_SIDES       "What to compare; flags below are common to both sides"
@@ -60,6 +62,7 @@ static const struct option ab_rows[] = {
      .group = GROUP_RESULT,
      .help = "exit with 1 when any B is SLOWER"},
     AB_ROW_OUT(GROUP_RESULT),
+    FORM_ROW(offsetof(struct ab_options, run.form), GROUP_RESULT),
 };
 
 /* --- the call --- */
@@ -104,32 +107,47 @@ static enum exit_code judge(const struct ab_setup *setup, const struct ab_row *r
     return context_exit_code(&outcome);
 }
 
-static void print_results(struct ab_bench *bench, const struct ab_row *rows, size_t count)
+static void print_results(struct ab_bench *bench, const struct ab_row *rows, size_t count,
+                          struct buf *results)
 {
-    struct buf out;
-    buf_init(&out, AB_REPORT_BYTES_MAX);
+    const struct run_options *options = &bench->setup->options.run;
+    const struct table_style style = {
+        .columns = terminal_columns(STDOUT_FILENO),
+        .is_markdown = options->form == FORM_MARKDOWN,
+    };
     ab_progress_clear(&bench->progress);
-    ab_report_table(rows, count, &out);
-    buf_appendf(&out, "\n%s/%s\n", bench->setup->out, JOURNAL_AB);
-    (void)command_print(bench->call, &out);
+    if (form_is_for_people((enum form)options->form))
+        ab_report_table(rows, count, &style, results);
+    else
+        form_end(bench->writer);
+    if (options->form == FORM_TABLE)
+        buf_appendf(results, "\n%s/%s\n", bench->setup->out, JOURNAL_AB);
+    else if (!options->is_quiet)
+        fprintf(stderr, "%s/%s\n", bench->setup->out, JOURNAL_AB);
+    (void)command_print(bench->call, results);
 }
 
 static enum exit_code compare_and_report(const struct invocation *call, struct ab_setup *setup)
 {
     struct err err = {0};
     struct ab_bench bench;
+    struct buf results;
     size_t count = 0;
+    buf_init(&results, AB_REPORT_BYTES_MAX);
+    struct form_writer writer = {.form = (enum form)setup->options.run.form, .out = &results};
     struct ab_row *rows = calloc(setup->pairs_count, sizeof(*rows));
     enum status status = ab_bench_open(&bench, call, setup, "ab", setup->pairs_count, &err);
+    bench.writer = form_is_for_people(writer.form) ? NULL : &writer;
     if (status == STATUS_OK && rows == NULL)
         status = ERR(&err, STATUS_NOMEM, "no memory for %zu comparisons", setup->pairs_count);
     if (status == STATUS_OK)
         status = compare_all(&bench, rows, &count, &err);
     if (count > 0)
-        print_results(&bench, rows, count);
+        print_results(&bench, rows, count, &results);
     enum exit_code code =
         status == STATUS_OK ? judge(setup, rows, count) : ab_bench_fail(&bench, status, &err);
     ab_bench_close(&bench);
+    buf_release(&results);
     free(rows);
     return code;
 }
@@ -164,6 +182,8 @@ static enum status check_sides(const struct ab_options *options, struct err *err
         return ERR(err, STATUS_INVALID,
                    "needs two sides: --a FLAGS, --b FLAGS or both; `tokmark noise` compares a cell "
                    "with itself");
+    if (options->run.form != FORM_TABLE && options->run.is_dry_run)
+        return ERR(err, STATUS_INVALID, "--dry-run prints a table only; leave --format out");
     return STATUS_OK;
 }
 

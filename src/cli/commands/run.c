@@ -16,6 +16,7 @@
 #include "cli/context.h"
 #include "cli/matrix.h"
 #include "cli/render/dry_run.h"
+#include "cli/render/forms.h"
 #include "cli/render/progress.h"
 #include "cli/render/table.h"
 #include "cli/render/terminal.h"
@@ -38,6 +39,8 @@ struct run {
     struct store *store;
     struct progress progress;
     struct table table;
+    struct buf results; /* in a form for programs */
+    struct form_writer writer;
     struct results_tally tally;
     struct known known;
     char program_id[HASH_ID_BYTES];
@@ -250,18 +253,23 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
     return sweep_run(&run->sweep, ret_lost, err);
 }
 
-/* The record that did not get to the disk goes to stdout, so that it is not lost. */
+/* The record that did not get to the disk goes to stdout, so that it is not lost; in a form that it
+ * would spoil to stderr. */
 static void print_lost(struct run *run, const struct record *record)
 {
+    enum form form = (enum form)run->setup.options.form;
+    bool is_to_stdout = form == FORM_TABLE || form == FORM_JSONL;
     progress_clear(&run->progress);
     command_complain(run->call,
                      "the record of cell %s trial %" PRIu64 " could not be written; "
-                     "here it is, on standard output",
-                     record_string(record, FACT_CELL_ID), record_u64(record, FACT_TRIAL) + 1);
+                     "here it is, on standard %s",
+                     record_string(record, FACT_CELL_ID), record_u64(record, FACT_TRIAL) + 1,
+                     is_to_stdout ? "output" : "error");
     struct buf line;
     buf_init(&line, 1 << 22);
     record_format_json(record, &line);
-    (void)command_print(run->call, &line);
+    (void)fwrite(line.data, 1, line.length_bytes, is_to_stdout ? stdout : stderr);
+    buf_release(&line);
 }
 
 static enum status take_result(void *context, size_t place, const struct record *record,
@@ -269,6 +277,10 @@ static enum status take_result(void *context, size_t place, const struct record 
 {
     struct run *run = context;
     results_count(&run->tally, record);
+    if (!form_is_for_people(run->writer.form)) {
+        form_add_record(&run->writer, record);
+        return STATUS_OK;
+    }
     run->table.is_by_cell |= record_u64(record, FACT_TRIAL) > 0;
     return table_add(&run->table, place, record, err);
 }
@@ -282,6 +294,8 @@ static enum status collect_results(struct run *run, struct err *err)
         .environment_id = run->context.environment_id,
         .is_whole = run->setup.options.resume != RUN_RESUME_NO,
     };
+    run->writer =
+        (struct form_writer){.form = (enum form)run->setup.options.form, .out = &run->results};
     run->table.is_verbose = run->setup.options.is_verbose;
     run->table.is_by_cell = sweep_is_shuffled(&run->setup);
     return results_each(&wanted, take_result, run, err);
@@ -303,34 +317,50 @@ static void append_not_started(const struct run *run, struct buf *out)
                 first->batch_size);
 }
 
+/* What there is to say beside the results. */
+static void append_rest(const struct run *run, struct buf *out)
+{
+    const struct buf *changes = &run->sweep.canary.report;
+    if (changes->length_bytes > 0) {
+        buf_append(out, changes->data, changes->length_bytes);
+        buf_append_char(out, '\n');
+    }
+    if (run->sweep.skipped_count > 0)
+        buf_appendf(out, "Skipped %" PRIu64 " of %" PRIu64 " cell%s: finished records are there.\n",
+                    run->sweep.skipped_count, run->progress.cells_total,
+                    num_plural(run->progress.cells_total));
+    append_not_started(run, out);
+    buf_appendf(out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
+                run->setup.out);
+    if (run->sweep.canary.readings_count > 0)
+        buf_appendf(out, "%s/" CANARY_NAME "\n", run->setup.out);
+}
+
 static void print_results(struct run *run)
 {
-    struct buf out;
-    buf_init(&out, TABLE_BYTES_MAX);
+    struct buf rest;
+    const struct run_options *options = &run->setup.options;
+    buf_init(&rest, TABLE_BYTES_MAX);
     progress_clear(&run->progress);
     const struct table_style style = {
         .columns = terminal_columns(STDOUT_FILENO),
-        .is_colored = is_colored(&run->setup.options),
+        .is_colored = is_colored(options),
+        .is_markdown = options->form == FORM_MARKDOWN,
     };
-    table_format(&run->table, &style, &out);
-    if (run->table.rows_count > 0)
-        buf_append_char(&out, '\n');
-    const struct buf *changes = &run->sweep.canary.report;
-    if (changes->length_bytes > 0) {
-        buf_append(&out, changes->data, changes->length_bytes);
-        buf_append_char(&out, '\n');
+    table_format(&run->table, &style, &run->results);
+    if (!form_is_for_people((enum form)options->form))
+        form_end(&run->writer);
+    append_rest(run, &rest);
+    if (options->form == FORM_TABLE) {
+        if (run->table.rows_count > 0)
+            buf_append_char(&run->results, '\n');
+        buf_append(&run->results, rest.data, rest.length_bytes);
+    } else if (!options->is_quiet) {
+        (void)fwrite(rest.data, 1, rest.length_bytes, stderr);
     }
-    if (run->sweep.skipped_count > 0)
-        buf_appendf(&out,
-                    "Skipped %" PRIu64 " of %" PRIu64 " cell%s: finished records are there.\n",
-                    run->sweep.skipped_count, run->progress.cells_total,
-                    num_plural(run->progress.cells_total));
-    append_not_started(run, &out);
-    buf_appendf(&out, "%s/bench_results.jsonl\n%s/bench_results.csv\n", run->setup.out,
-                run->setup.out);
-    if (run->sweep.canary.readings_count > 0)
-        buf_appendf(&out, "%s/" CANARY_NAME "\n", run->setup.out);
-    (void)command_print(run->call, &out);
+    run->results.failed |= rest.failed;
+    buf_release(&rest);
+    (void)command_print(run->call, &run->results);
 }
 
 static enum exit_code fail(struct run *run, enum status status, const struct err *err)
@@ -346,7 +376,10 @@ static enum exit_code archive(struct run *run)
     enum status status = store_archive(run->setup.out, path, sizeof(path), &err);
     if (status != STATUS_OK)
         return fail(run, status, &err);
-    printf("%s\n", path);
+    if (run->setup.options.form == FORM_TABLE)
+        printf("%s\n", path);
+    else
+        note(run, "%s", path);
     return EXIT_CODE_OK;
 }
 
@@ -442,13 +475,18 @@ static enum exit_code compare_results(const struct run *run, enum exit_code code
     return request.has_gate && compared != EXIT_CODE_OK ? compared : code;
 }
 
-static enum status check_compare(const struct run *run, struct err *err)
+static enum status check_output(const struct run *run, struct err *err)
 {
     const struct compare_call request = compare_call_of(run);
     if (request.base == NULL && request.has_gate)
         return ERR(err, STATUS_INVALID, "--gate needs --compare BASE");
     if (request.base != NULL && strcmp(request.base, "-") == 0)
         return ERR(err, STATUS_INVALID, "--compare reads no standard input; name a file");
+    if (run->setup.options.form != FORM_TABLE && request.base != NULL)
+        return ERR(err, STATUS_INVALID,
+                   "--format has no form for --compare; `tokmark compare` has, after the run");
+    if (run->setup.options.form != FORM_TABLE && run->setup.options.is_dry_run)
+        return ERR(err, STATUS_INVALID, "--dry-run prints a table only; leave --format out");
     return request.base != NULL ? compare_call_check(&request, err) : STATUS_OK;
 }
 
@@ -475,6 +513,7 @@ static enum exit_code print_dry_run(struct run *run)
 static void release(struct run *run)
 {
     table_release(&run->table);
+    buf_release(&run->results);
     canary_release(&run->sweep.canary);
     event_log_close(&run->events);
     store_close(run->store);
@@ -493,9 +532,10 @@ enum exit_code run_command(const struct invocation *call)
     struct options_table table = command_options(call->command, call->program);
     struct err err = {0};
     struct run run = {.call = call};
+    buf_init(&run.results, TABLE_BYTES_MAX);
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
     if (status == STATUS_OK)
-        status = check_compare(&run, &err);
+        status = check_output(&run, &err);
     if (status != STATUS_OK) {
         command_complain(call, "%s", err.text);
         run_setup_release(&run.setup);

@@ -2,12 +2,11 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "cli/render/terminal.h"
 #include "cli/signals.h"
 
 #define REDRAW_INTERVAL_NS (100 * NS_PER_MS)
@@ -15,11 +14,9 @@
 
 void ab_progress_init(struct ab_progress *progress, bool is_quiet, size_t total)
 {
-    const char *terminal = getenv("TERM");
-    bool is_dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
     *progress = (struct ab_progress){
         .is_quiet = is_quiet,
-        .is_rewriting = !is_quiet && !is_dumb && isatty(STDERR_FILENO) == 1,
+        .is_rewriting = !is_quiet && terminal_is_smart(STDERR_FILENO),
         .total = total,
     };
 }
@@ -30,25 +27,43 @@ static const char *phase_text(enum event_phase phase)
     case EVENT_STARTING:
     case EVENT_OPENING: return "opening both";
     case EVENT_WARMUP: return "warming up";
+    case EVENT_WAITING: return "waiting for idle CPUs";
     case EVENT_MEASURING:
-    case EVENT_WAITING: return "waiting for others to leave the CPUs";
     case EVENT_CHECKING: return "comparing";
     case EVENT_CLOSING: return "closing";
     }
     return "";
 }
 
-static void describe(const struct ab_progress *progress, struct buf *out)
+/* What is left out first where a line has no room for all of it. */
+enum detail { DETAIL_INTERVAL, DETAIL_CELL, DETAILS };
+
+static void describe_from(const struct ab_progress *progress, enum detail first, struct buf *out)
 {
     const struct compare_result *last = &progress->last;
-    buf_appendf(out, "[%zu/%zu] %s: %s", progress->number, progress->total, progress->what,
-                phase_text(progress->phase));
+    bool has_cell = first <= DETAIL_CELL;
+    buf_appendf(out, "[%zu/%zu] %s%s%s", progress->number, progress->total,
+                has_cell ? progress->what : "", has_cell ? ": " : "", phase_text(progress->phase));
     if (progress->rounds_count > 0)
         buf_appendf(out, ", %zu round%s", progress->rounds_count,
                     num_plural(progress->rounds_count));
-    if (progress->has_last && last->log_ratio_ci.is_known)
-        buf_appendf(out, ", B/A %+.2f %% [%+.2f, %+.2f]", 100 * expm1(last->log_ratio),
-                    100 * expm1(last->log_ratio_ci.low), 100 * expm1(last->log_ratio_ci.high));
+    if (!progress->has_last || !last->log_ratio_ci.is_known)
+        return;
+    buf_appendf(out, ", B/A %+.2f %%", 100 * expm1(last->log_ratio));
+    if (first <= DETAIL_INTERVAL)
+        buf_appendf(out, " [%+.2f, %+.2f]", 100 * expm1(last->log_ratio_ci.low),
+                    100 * expm1(last->log_ratio_ci.high));
+}
+
+/* In `columns`, where it can be; 0 = no limit. */
+static void describe(const struct ab_progress *progress, size_t columns, struct buf *out)
+{
+    for (int first = 0; first <= DETAILS; first++) {
+        buf_reset(out);
+        describe_from(progress, (enum detail)first, out);
+        if (columns == 0 || out->length_bytes <= columns)
+            return;
+    }
 }
 
 void ab_progress_clear(struct ab_progress *progress)
@@ -67,12 +82,17 @@ static void refresh(struct ab_progress *progress)
         return;
     struct buf line;
     buf_init(&line, LINE_BYTES_MAX);
-    describe(progress, &line);
     ab_progress_clear(progress);
-    if (is_asked)
+    if (is_asked) {
+        describe(progress, 0, &line);
         fprintf(stderr, "%s\n", line.data);
+    }
     if (is_due) {
-        fprintf(stderr, "\r%.*s\x1b[K", 120, line.data);
+        /* The last column stays free: some terminals wrap when it is written. */
+        size_t columns = terminal_columns(STDERR_FILENO);
+        columns = columns > 1 ? columns - 1 : LINE_BYTES_MAX;
+        describe(progress, columns, &line);
+        fprintf(stderr, "\r%.*s\x1b[K", (int)columns, line.data);
         (void)fflush(stderr);
         progress->has_line = true;
         progress->drawn_ns = clock_now_ns();

@@ -2,11 +2,14 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
 #include "base/version.h"
+#include "cli/render/grid.h"
+#include "cli/render/wrap.h"
 
 #define SCHEMA       "tokmark.ab/1"
 #define NUMBER_BYTES 64
@@ -288,26 +291,37 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out)
             row->result.sequence.starts_count, num_plural(row->result.sequence.starts_count));
 }
 
-static void append_row(const struct ab_row *row, size_t number, struct buf *out)
+static const struct grid_column columns[] = {
+    {"#", "", true, 0},         {"A ms", "", true, 2},          {"B ms", "", true, 2},
+    {"B/A", "", true, 0},       {"95 % interval", "", true, 1}, {"rounds (starts)", "", true, 4},
+    {"threshold", "", true, 3}, {"B is", "", false, 0},
+};
+
+static void put_row(const struct ab_row *row, size_t number, struct grid *grid)
 {
     const struct pair_result *result = &row->result;
-    char ms[PAIR_SIDES][NUMBER_BYTES];
     char ratio[NUMBER_BYTES];
     char interval[NUMBER_BYTES];
-    char rounds[NUMBER_BYTES];
+    char text[NUMBER_BYTES];
+    (void)snprintf(text, sizeof(text), "%zu", number);
+    grid_put(grid, GRID_PLAIN, text);
     for (int i = 0; i < PAIR_SIDES; i++) {
-        (void)snprintf(ms[i], sizeof(ms[i]), "%s", verdict_name(result->sides[i].verdict));
+        (void)snprintf(text, sizeof(text), "%s", verdict_name(result->sides[i].verdict));
         if (result->sides[i].blocks_count > 0)
-            (void)snprintf(ms[i], sizeof(ms[i]), "%.4g", to_ms(result->sides[i].median.value));
+            (void)snprintf(text, sizeof(text), "%.4g", to_ms(result->sides[i].median.value));
         else if (!result->sides[i].was_started)
-            (void)snprintf(ms[i], sizeof(ms[i]), "-");
+            (void)snprintf(text, sizeof(text), "-");
+        grid_put(grid, GRID_PLAIN, text);
     }
     format_ratio(result, ratio, interval);
-    (void)snprintf(rounds, sizeof(rounds), "%zu (%zu)", result->comparison.rounds_count,
+    grid_put(grid, GRID_PLAIN, ratio);
+    grid_put(grid, GRID_PLAIN, interval);
+    (void)snprintf(text, sizeof(text), "%zu (%zu)", result->comparison.rounds_count,
                    result->sequence.starts_count);
-    buf_appendf(out, "%2zu  %10s  %10s  %9s  %20s  %12s  %7.3g %%  %s\n", number, ms[PAIR_A],
-                ms[PAIR_B], ratio, interval, rounds, row->threshold_percent,
-                outcome_word(result->outcome));
+    grid_put(grid, GRID_PLAIN, text);
+    (void)snprintf(text, sizeof(text), "%.3g %%", row->threshold_percent);
+    grid_put(grid, GRID_PLAIN, text);
+    grid_put(grid, GRID_PLAIN, outcome_word(result->outcome));
 }
 
 static void append_sentence(const struct ab_row *row, struct buf *out)
@@ -317,69 +331,95 @@ static void append_sentence(const struct ab_row *row, struct buf *out)
     double threshold = row->threshold_percent;
     switch (row->result.outcome) {
     case COMPARE_FASTER:
-        buf_appendf(out, "B takes %.2f %% less time than A; the threshold is %.3g %%.\n", percent,
+        buf_appendf(out, "B takes %.2f %% less time than A; the threshold is %.3g %%.", percent,
                     threshold);
         return;
     case COMPARE_SLOWER:
-        buf_appendf(out, "B takes %.2f %% more time than A; the threshold is %.3g %%.\n", percent,
+        buf_appendf(out, "B takes %.2f %% more time than A; the threshold is %.3g %%.", percent,
                     threshold);
         return;
     case COMPARE_SAME:
-        buf_appendf(out, "A and B take the same time, within %.3g %%.\n", threshold);
+        buf_appendf(out, "A and B take the same time, within %.3g %%.", threshold);
         return;
     case COMPARE_UNDECIDED: break;
     }
-    buf_append_text(out, "it cannot be said which is faster.\n");
+    buf_append_text(out, "it cannot be said which is faster.");
+}
+
+/* One more line on a comparison: wrapped; in Markdown an item of a list in that of the comparison.
+ */
+static void append_note(const struct table_style *style, struct buf *out, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+static void append_note(const struct table_style *style, struct buf *out, const char *format, ...)
+{
+    char text[2 * REASON_TEXT_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    buf_append_text(out, style->is_markdown ? "  - " : "    ");
+    wrap_text(text, style->columns, 4, 6, out);
 }
 
 /* What the interval assumes of two processes of one program. */
-static void append_spread(const struct sequence *sequence, struct buf *out)
+static void append_spread(const struct sequence *sequence, const struct table_style *style,
+                          struct buf *out)
 {
     if (sequence->starts_count == 0)
         return;
     if (sequence->rule.starts_max == 1)
-        buf_append_text(out,
-                        "    one start: two processes of the same program may differ by more than "
-                        "this interval says; without --starts 1 that counts\n");
+        append_note(style, out,
+                    "one start: two processes of the same program may differ by more than this "
+                    "interval says; without --starts 1 that counts");
     else if (sequence->starts_count < COMPARE_OWN_STARTS)
-        buf_appendf(out,
-                    "    %zu start%s: that two processes of a program differ is counted with %.3g "
-                    "%%\n",
+        append_note(style, out,
+                    "%zu start%s: that two processes of a program differ is counted with %.3g %%",
                     sequence->starts_count, num_plural(sequence->starts_count),
                     to_percent(sequence->rule.prior.sd));
 }
 
-static void append_notes(const struct ab_row *row, size_t number, struct buf *out)
+static void append_notes(const struct ab_row *row, size_t number, const struct table_style *style,
+                         struct buf *out)
 {
     const struct reasons *reasons = &row->result.reasons;
-    buf_appendf(out, "%2zu  ", number);
-    ab_report_describe(row, out);
-    buf_append_text(out, ": ");
-    append_sentence(row, out);
+    struct buf line;
+    buf_init(&line, 2 * REASON_TEXT_BYTES);
+    ab_report_describe(row, &line);
+    buf_append_text(&line, ": ");
+    append_sentence(row, &line);
+    buf_appendf(out, style->is_markdown ? "%zu. " : "%2zu  ", number);
+    wrap_text(line.data, style->columns, 4, 4, out);
+    buf_release(&line);
     for (size_t i = 0; i < reasons->count; i++)
-        buf_appendf(out, "    %s: %s\n", reasons->items[i].code, reasons->items[i].text);
+        append_note(style, out, "%s: %s", reasons->items[i].code, reasons->items[i].text);
     for (int i = 0; i < PAIR_SIDES; i++) {
         const struct pair_side_result *side = &row->result.sides[i];
         if (side->verdict == VERDICT_UNSTEADY)
-            buf_appendf(out, "    %s: %s: %s\n", pair_title((enum pair_name)i),
+            append_note(style, out, "%s: %s: %s", pair_title((enum pair_name)i),
                         side->reasons.items[0].code, side->reasons.items[0].text);
     }
     if (!ab_is_same_work(row->cells[PAIR_A], row->cells[PAIR_B]))
-        buf_append_text(out,
-                        "    different work: the sides differ in model, mode or shape; what is "
-                        "compared is the time of a step\n");
-    append_spread(&row->result.sequence, out);
+        append_note(style, out,
+                    "different work: the sides differ in model, mode or shape; what is compared is "
+                    "the time of a step");
+    append_spread(&row->result.sequence, style, out);
     if (!row->floor.is_known)
-        buf_appendf(out, "    noise floor unknown: %s\n", row->floor.reason);
+        append_note(style, out, "noise floor unknown: %s", row->floor.reason);
 }
 
-void ab_report_table(const struct ab_row *rows, size_t rows_count, struct buf *out)
+void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct table_style *style,
+                     struct buf *out)
 {
-    buf_appendf(out, "%2s  %10s  %10s  %9s  %20s  %12s  %9s  %s\n", "#", "A ms", "B ms", "B/A",
-                "95 % interval", "rounds (st.)", "threshold", "B is");
+    struct grid grid;
+    struct table_style plain = *style;
+    if (style->is_markdown)
+        plain = (struct table_style){.is_markdown = true};
+    grid_init(&grid, columns, ARRAY_COUNT(columns));
     for (size_t i = 0; i < rows_count; i++)
-        append_row(&rows[i], i + 1, out);
+        put_row(&rows[i], i + 1, &grid);
+    grid_format(&grid, plain.columns, plain.is_markdown, out);
+    grid_release(&grid);
     buf_append_char(out, '\n');
     for (size_t i = 0; i < rows_count; i++)
-        append_notes(&rows[i], i + 1, out);
+        append_notes(&rows[i], i + 1, &plain, out);
 }

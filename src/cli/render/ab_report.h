@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "cli/ab_setup.h"
+#include "cli/render/table.h"
 #include "drive/pair.h"
 
 #define AB_REPORT_BYTES_MAX (1 << 20)
@@ -44,6 +45,7 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out);
 /* One line with its '\n'. */
 void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, struct buf *out);
 /* The table, and a sentence or more on each comparison below it. */
-void ab_report_table(const struct ab_row *rows, size_t rows_count, struct buf *out);
+void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct table_style *style,
+                     struct buf *out);
 
 #endif

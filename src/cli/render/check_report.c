@@ -7,6 +7,8 @@
 
 #include "base/json_write.h"
 #include "base/version.h"
+#include "cli/render/grid.h"
+#include "cli/render/wrap.h"
 
 #define SCHEMA         1
 #define OVER_SHOWN_MAX 8 /* tensors that the text under the table names, per row */
@@ -131,28 +133,6 @@ void check_report_line(const struct check_facts *facts, const struct check_row *
 
 /* --- the table --- */
 
-/* Column widths; the worst tensor's is what its names need. */
-struct widths {
-    int engine, tensor;
-};
-
-static void widen(int *width, const char *text)
-{
-    if ((int)strlen(text) > *width)
-        *width = (int)strlen(text);
-}
-
-static struct widths measure_widths(const struct check_row *rows, size_t rows_count)
-{
-    struct widths widths = {(int)strlen("engine"), (int)strlen("worst tensor")};
-    for (size_t i = 0; i < rows_count; i++) {
-        widen(&widths.engine, check_row_label(&rows[i]));
-        for (int kind = 0; kind < PARITY_KINDS_COUNT; kind++)
-            widen(&widths.tensor, rows[i].comparison.kinds[kind].worst.name);
-    }
-    return widths;
-}
-
 static void format_error(double value, char text[NUMBER_BYTES])
 {
     if (isnan(value) || isinf(value))
@@ -163,27 +143,28 @@ static void format_error(double value, char text[NUMBER_BYTES])
         (void)snprintf(text, NUMBER_BYTES, "%.1e", value);
 }
 
-static void append_cells(const struct widths *widths, const char *const cells[7], struct buf *out)
+static const struct grid_column columns[] = {
+    {"engine", "", false, 0},   {"precision", "", false, 0},    {"kind", "", false, 0},
+    {"verdict", "", false, 0},  {"worst tensor", "", false, 3}, {"error", "", true, 1},
+    {"tolerance", "", true, 2},
+};
+
+static void put_cells(const char *const cells[ARRAY_COUNT(columns)], struct grid *grid)
 {
-    size_t start = out->length_bytes;
-    buf_appendf(out, "%-*s  %-9s  %-10s  %-14s  %-*s  %10s  %9s", widths->engine, cells[0],
-                cells[1], cells[2], cells[3], widths->tensor, cells[4], cells[5], cells[6]);
-    while (out->length_bytes > start && out->data[out->length_bytes - 1] == ' ')
-        out->data[--out->length_bytes] = '\0';
-    buf_append_char(out, '\n');
+    for (size_t i = 0; i < ARRAY_COUNT(columns); i++)
+        grid_put(grid, GRID_PLAIN, cells[i]);
 }
 
-static void append_row(const struct widths *widths, const struct check_row *row, struct buf *out)
+static void put_row(const struct check_row *row, struct grid *grid)
 {
     const char *label = check_row_label(row);
     const char *precision = cell_precision_name(row->precision);
     if (!row->is_compared) {
         bool is_reference = row->verdict == VERDICT_OK;
-        append_cells(widths,
-                     (const char *[]){label, precision, "-",
-                                      is_reference ? "reference" : verdict_name(row->verdict), "",
-                                      "", ""},
-                     out);
+        put_cells((const char *[]){label, precision, "-",
+                                   is_reference ? "reference" : verdict_name(row->verdict), "", "",
+                                   ""},
+                  grid);
         return;
     }
     for (int i = 0; i < PARITY_KINDS_COUNT; i++) {
@@ -194,11 +175,10 @@ static void append_row(const struct widths *widths, const struct check_row *row,
         char tolerance[NUMBER_BYTES];
         format_error(kind->worst.error, error);
         format_error(kind->tolerance, tolerance);
-        append_cells(widths,
-                     (const char *[]){label, precision, parity_kind_name((enum parity_kind)i),
-                                      kind->over_count == 0 ? "PASS" : "FAIL", kind->worst.name,
-                                      error, tolerance},
-                     out);
+        put_cells((const char *[]){label, precision, parity_kind_name((enum parity_kind)i),
+                                   kind->over_count == 0 ? "PASS" : "FAIL", kind->worst.name, error,
+                                   tolerance},
+                  grid);
     }
 }
 
@@ -224,37 +204,41 @@ static void append_over(const struct check_row *row, struct buf *out)
         buf_appendf(out, "    and %" PRIu64 " more\n", left);
 }
 
-static void append_problem(const struct check_row *row, struct buf *out)
+static void append_problem(const struct check_row *row, size_t width, struct buf *out)
 {
+    struct buf line;
     if (row->verdict == VERDICT_OK)
         return;
-    buf_appendf(out, "  %s %s: %s", check_row_label(row), cell_precision_name(row->precision),
+    buf_init(&line, CHECK_REPORT_BYTES_MAX);
+    buf_appendf(&line, "%s %s: %s", check_row_label(row), cell_precision_name(row->precision),
                 verdict_name(row->verdict));
     for (size_t i = 0; i < row->reasons.count; i++) {
         const struct reason *reason = &row->reasons.items[i];
         bool is_said = strcmp(reason->code, verdict_name(row->verdict)) == 0;
-        buf_appendf(out, "%s %s%s%s", i == 0 ? ":" : ";", is_said ? "" : reason->code,
+        buf_appendf(&line, "%s %s%s%s", i == 0 ? ":" : ";", is_said ? "" : reason->code,
                     is_said ? "" : ": ", reason->text);
     }
-    buf_append_char(out, '\n');
+    buf_append_text(out, "  ");
+    wrap_text(line.data, width, 2, 4, out);
+    buf_release(&line);
     if (row->is_compared)
         append_over(row, out);
 }
 
-void check_report_table(const struct check_row *rows, size_t rows_count, struct buf *out)
+void check_report_table(const struct check_row *rows, size_t rows_count, size_t width,
+                        struct buf *out)
 {
-    struct widths widths = measure_widths(rows, rows_count);
+    struct grid grid;
     bool is_all_ok = true;
-    append_cells(&widths,
-                 (const char *[]){"engine", "precision", "kind", "verdict", "worst tensor", "error",
-                                  "tolerance"},
-                 out);
+    grid_init(&grid, columns, ARRAY_COUNT(columns));
     for (size_t i = 0; i < rows_count; i++) {
-        append_row(&widths, &rows[i], out);
+        put_row(&rows[i], &grid);
         is_all_ok &= rows[i].verdict == VERDICT_OK;
     }
+    grid_format(&grid, width, false, out);
+    grid_release(&grid);
     if (!is_all_ok)
         buf_append_text(out, "\nNot ok:\n");
     for (size_t i = 0; i < rows_count; i++)
-        append_problem(&rows[i], out);
+        append_problem(&rows[i], width, out);
 }

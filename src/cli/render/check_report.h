@@ -36,6 +36,8 @@ const char *check_row_label(const struct check_row *row);
 void check_report_line(const struct check_facts *facts, const struct check_row *row,
                        struct buf *out);
 /* The table of all rows, and below it what is over tolerance and what went wrong. */
-void check_report_table(const struct check_row *rows, size_t rows_count, struct buf *out);
+/* `width`: of the screen; 0 = no limit. */
+void check_report_table(const struct check_row *rows, size_t rows_count, size_t width,
+                        struct buf *out);
 
 #endif

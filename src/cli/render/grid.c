@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "cli/render/wrap.h"
 
 #define TEXT_BYTES_MAX ((size_t)256 * 1024 * 1024)
 #define GAP            2 /* spaces between columns */
@@ -203,4 +204,35 @@ void grid_format_markdown_row(const struct grid *grid, size_t row, struct buf *o
         buf_append_text(out, " |");
     }
     buf_append_char(out, '\n');
+}
+
+/* --- whole --- */
+
+void grid_format(const struct grid *grid, size_t width, bool is_markdown, struct buf *out)
+{
+    static const char left_out[] = "No room for: ";
+    struct grid_layout layout;
+    struct buf names;
+    size_t rows_count = grid->cells_count / grid->columns_count;
+    bool is_whole = grid_lay_out(grid, width, &layout);
+    out->failed |= grid->text.failed;
+    if (is_markdown)
+        grid_format_markdown_head(grid, out);
+    else
+        grid_format_head(grid, &layout, false, out);
+    for (size_t i = 0; i < rows_count; i++) {
+        if (is_markdown)
+            grid_format_markdown_row(grid, i, out);
+        else
+            grid_format_row(grid, &layout, i, false, out);
+    }
+    if (is_markdown || is_whole)
+        return;
+    buf_init(&names, TEXT_BYTES_MAX);
+    grid_format_dropped(grid, &layout, &names);
+    if (names.length_bytes > 0) {
+        buf_appendf(out, "\n%s", left_out);
+        wrap_text(names.data, width, strlen(left_out), 2, out);
+    }
+    buf_release(&names);
 }

@@ -56,6 +56,8 @@ void grid_format_row(const struct grid *grid, const struct grid_layout *layout, 
 /* "peak_mem_mb, loss_last", or nothing. */
 void grid_format_dropped(const struct grid *grid, const struct grid_layout *layout,
                          struct buf *out);
+/* Head, rows, and what there was no room for. */
+void grid_format(const struct grid *grid, size_t width, bool is_markdown, struct buf *out);
 
 /* The same as a Markdown table; every column is shown. */
 void grid_format_markdown_head(const struct grid *grid, struct buf *out);

@@ -21,7 +21,7 @@ void hints_add(struct hints *hints, const struct record *record)
     add(hints, record_reasons(record, FACT_WARNINGS));
 }
 
-void hints_format(const struct hints *hints, size_t columns, struct buf *out)
+void hints_format(const struct hints *hints, size_t columns, bool is_markdown, struct buf *out)
 {
     bool has_heading = false;
     const char *hint = NULL;
@@ -30,9 +30,9 @@ void hints_format(const struct hints *hints, size_t columns, struct buf *out)
         if (!hints->is_wanted[i])
             continue;
         if (!has_heading)
-            buf_append_text(out, "\nWhat would help:\n");
+            buf_appendf(out, "\nWhat would help:\n%s", is_markdown ? "\n" : "");
         has_heading = true;
-        buf_appendf(out, "  %s: ", code);
+        buf_appendf(out, "%s%s: ", is_markdown ? "- " : "  ", code);
         wrap_text(hint, columns, strlen(code) + 4, 4, out);
     }
 }

@@ -17,6 +17,6 @@ struct hints {
 void hints_add(struct hints *hints, const struct record *record);
 /* "\nWhat would help:\n  code: hint\n", or nothing; in lines of at most `columns` (0 = no limit).
  */
-void hints_format(const struct hints *hints, size_t columns, struct buf *out);
+void hints_format(const struct hints *hints, size_t columns, bool is_markdown, struct buf *out);
 
 #endif

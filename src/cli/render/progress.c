@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/num.h"
 #include "cli/render/table.h"
+#include "cli/render/terminal.h"
 #include "cli/signals.h"
 
 #define LINE_BYTES_MAX     1024
@@ -30,22 +30,37 @@ static const char *phase_text(enum event_phase phase)
     case EVENT_OPENING: return "opening the model";
     case EVENT_WARMUP: return "warming up";
     case EVENT_MEASURING: return "measuring";
-    case EVENT_WAITING: return "waiting for others to leave the CPUs";
+    case EVENT_WAITING: return "waiting for idle CPUs";
     case EVENT_CHECKING: return "checking";
     case EVENT_CLOSING: return "closing";
     }
     return "";
 }
 
+/* What is left out first where a line has no room for all of it. */
+enum detail {
+    DETAIL_SWEEP_ETA,
+    DETAIL_CELL_ETA,
+    DETAIL_RATE,
+    DETAIL_CELL,
+    DETAIL_SAMPLES,
+    DETAILS
+};
+
+static void append_number(const struct progress *progress, struct buf *out)
+{
+    if (progress->is_canary)
+        buf_append_text(out, "[canary]");
+    else
+        buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "]", progress->cells_done + 1,
+                    progress->cells_total);
+}
+
 static void append_cell(const struct progress *progress, struct buf *out)
 {
     const struct cell *cell = progress->cell;
-    if (progress->is_canary)
-        buf_append_text(out, "[canary] ");
-    else
-        buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] ", progress->cells_done + 1,
-                    progress->cells_total);
-    buf_appendf(out, "%s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
+    append_number(progress, out);
+    buf_appendf(out, " %s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size);
     if (progress->trials_total > 1 && !progress->is_canary)
         buf_appendf(out, " trial %" PRIu32 " of %" PRIu64, progress->trial + 1,
@@ -66,7 +81,7 @@ static uint64_t sweep_remaining_ns(const struct progress *progress)
     return progress->remaining_ns + (to_come - 1) * pace_ns;
 }
 
-static void append_results(const struct progress *progress, struct buf *out)
+static void append_results(const struct progress *progress, enum detail first, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     if (progress->phase == EVENT_WARMUP) {
@@ -74,50 +89,60 @@ static void append_results(const struct progress *progress, struct buf *out)
         buf_appendf(out, ", steps %" PRIu64 ", %s", progress->warmup_steps_count, text);
     }
     if (progress->samples_count > 0) {
-        buf_appendf(out, ", samples %" PRIu64 ", ms_p50 %.4g", progress->samples_count,
-                    progress->median_ns / NS_PER_MS);
+        if (first <= DETAIL_SAMPLES)
+            buf_appendf(out, ", samples %" PRIu64, progress->samples_count);
+        buf_appendf(out, ", ms_p50 %.4g", progress->median_ns / NS_PER_MS);
         num_format_count(progress->tokens_per_second, text);
-        buf_appendf(out, ", tokens_per_sec %s", text);
+        if (first <= DETAIL_RATE)
+            buf_appendf(out, ", tokens_per_sec %s", text);
     }
-    if (progress->phase == EVENT_MEASURING && progress->remaining_ns > 0) {
+    if (progress->phase == EVENT_MEASURING && progress->remaining_ns > 0 &&
+        first <= DETAIL_CELL_ETA) {
         num_format_duration(progress->remaining_ns, text);
         buf_appendf(out, ", cell eta %s", text);
     }
     uint64_t sweep_ns = sweep_remaining_ns(progress);
-    if (progress->cells_total > 1 && sweep_ns > 0) {
+    if (progress->cells_total > 1 && sweep_ns > 0 && first <= DETAIL_SWEEP_ETA) {
         num_format_duration(sweep_ns, text);
         buf_appendf(out, ", sweep eta %s", text);
     }
 }
 
-void progress_describe(const struct progress *progress, struct buf *out)
+/* With the details from `first` on. */
+static void describe(const struct progress *progress, enum detail first, struct buf *out)
 {
     if (progress->cell == NULL) {
         buf_appendf(out, "[%" PRIu64 "/%" PRIu64 "] between cells", progress->cells_done,
                     progress->cells_total);
         return;
     }
-    append_cell(progress, out);
-    buf_appendf(out, ": %s", phase_text(progress->phase));
-    append_results(progress, out);
+    if (first <= DETAIL_CELL)
+        append_cell(progress, out);
+    else
+        append_number(progress, out);
+    buf_appendf(out, "%s %s", first <= DETAIL_CELL ? ":" : "", phase_text(progress->phase));
+    append_results(progress, first, out);
 }
 
-static size_t terminal_columns(void)
+void progress_describe(const struct progress *progress, size_t columns, struct buf *out)
 {
-    struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
-    return COLUMNS_DEFAULT;
+    for (int first = 0; first <= DETAILS; first++) {
+        buf_reset(out);
+        describe(progress, (enum detail)first, out);
+        if (columns == 0 || out->length_bytes <= columns)
+            return;
+    }
 }
 
 static void redraw(struct progress *progress)
 {
     struct buf line;
+    size_t columns = terminal_columns(STDERR_FILENO);
+    columns = columns > 0 ? columns : COLUMNS_DEFAULT;
     buf_init(&line, LINE_BYTES_MAX);
-    progress_describe(progress, &line);
     /* The last column stays free: some terminals wrap when it is written. */
-    size_t columns = terminal_columns() - 1;
-    size_t length = line.length_bytes < columns ? line.length_bytes : columns;
+    progress_describe(progress, columns - 1, &line);
+    size_t length = line.length_bytes < columns ? line.length_bytes : columns - 1;
     fprintf(stderr, "\r%.*s\x1b[K", (int)length, line.data);
     (void)fflush(stderr);
     buf_release(&line);
@@ -138,7 +163,7 @@ static void refresh(struct progress *progress)
     if (signals_take_status()) {
         struct buf line;
         buf_init(&line, LINE_BYTES_MAX);
-        progress_describe(progress, &line);
+        progress_describe(progress, 0, &line);
         progress_clear(progress);
         fprintf(stderr, "%s\n", line.data);
         buf_release(&line);

@@ -48,6 +48,8 @@ struct event_listener progress_listener(struct progress *progress);
 /* Takes the rewritten line off the screen, before anything else is written. */
 void progress_clear(struct progress *progress);
 /* "[3/12] train bf16 seq 512 batch 8: measuring, samples 120, ..." */
-void progress_describe(const struct progress *progress, struct buf *out);
+/* In `columns` (0 = no limit) where it can be: the cell's number, what is done and the newest value
+ * always stay. */
+void progress_describe(const struct progress *progress, size_t columns, struct buf *out);
 
 #endif

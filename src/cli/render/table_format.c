@@ -375,6 +375,6 @@ void table_format(struct table *table, const struct table_style *style, struct b
     append_first_runs(table, &plain, out);
     append_not_ok(table, &plain, out);
     append_warnings(table, &plain, out);
-    hints_format(&table->hints, plain.columns, out);
+    hints_format(&table->hints, plain.columns, plain.is_markdown, out);
     append_chosen(table, &plain, out);
 }
