@@ -3,12 +3,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-5}
-for target in build-clang/tests/fuzz_*; do
-    [ -x "$target" ] && [ -f "$target" ] || continue
+# For xargs: one target.
+if [ $# = 2 ]; then
+    target=$2
     name=${target##*/}
     corpus=$(mktemp -d)
-    trap 'rm -rf "$corpus"' EXIT
     log="$corpus.log"
+    trap 'rm -rf "$corpus" "$log"' EXIT
     seeds=tests/fuzz/corpus/$name
     [ -d "$seeds" ] || seeds=
     # shellcheck disable=SC2086
@@ -19,5 +20,8 @@ for target in build-clang/tests/fuzz_*; do
         exit 1
     fi
     echo "fuzz: $name: $(sed -n 's/^Done \([0-9]* runs in [0-9]* second(s)\)/\1/p' "$log")"
-    rm -rf "$corpus" "$log"
-done
+    exit 0
+fi
+for target in build-clang/tests/fuzz_*; do
+    [ ! -x "$target" ] || [ ! -f "$target" ] || echo "$target"
+done | xargs -P "$(nproc)" -n 1 "$0" "$seconds"

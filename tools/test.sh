@@ -6,14 +6,25 @@ python=build/venv/bin/python
 # Many tests wait for a worker or a clock: one more at a time than there are processors. Each holds a framework in memory.
 jobs=$(($(nproc) + 1))
 [ "$jobs" -le 8 ] || jobs=8
-tools/check.sh
+tools/check.sh quick
 echo "== build: release, sanitizers"
 tools/build.sh release
 tools/build.sh asan
+# clang-tidy takes what the waiting tests leave of the processors.
+log=$(mktemp)
+setsid nice -n 19 tools/check.sh tidy >"$log" 2>&1 &
+tidy=$!
+trap 'kill -- "-$tidy" 2>/dev/null || true; rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
 echo "== unit tests (ASan, UBSan)"
 ctest --test-dir build-asan --output-on-failure -j "$(nproc)" --no-tests=error
 echo "== command line, protocol, faults, engines"
 TOKMARK_BINARY="$PWD/build-asan/tokmark" TOKMARK_RELEASE_BINARY="$PWD/build/tokmark" \
-    "$python" -m pytest tests -q -p no:cacheprovider --durations=5 -n "$jobs" --dist loadfile
+    "$python" -m pytest tests -q -p no:cacheprovider --durations=25 -n "$jobs" --dist loadfile \
+    --no-loadscope-reorder
+lint=0
+wait "$tidy" || lint=$?
+cat "$log"
+[ "$lint" = 0 ] || exit "$lint"
 echo "== fuzz smoke"
 tools/fuzz_smoke.sh
