@@ -21,7 +21,7 @@ build-dist/tokmark completion bash >"$stage/share/bash-completion/completions/to
 build-dist/tokmark completion zsh >"$stage/share/zsh/site-functions/_tokmark"
 build-dist/tokmark completion fish >"$stage/share/fish/vendor_completions.d/tokmark.fish"
 cp -r README.md CHANGELOG.md LICENSE docs examples "$stage/share/doc/tokmark/"
-for package in libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev; do
+for package in libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev libncurses-dev; do
     [ ! -r "/usr/share/doc/$package/copyright" ] ||
         cp "/usr/share/doc/$package/copyright" "$stage/share/doc/tokmark/third_party/$package"
 done

@@ -476,6 +476,11 @@ static const struct option run_rows[] = {
      .group = GROUP_OUTPUT,
      .help = "on stderr: always rewrites one line; auto does so on a terminal, and elsewhere "
              "writes a line per cell"},
+    {.name = "hud",
+     .type = OPTION_FLAG,
+     TARGET(has_hud),
+     .group = GROUP_OUTPUT,
+     .help = "the sweep on the whole screen while it is measured, as `tokmark hud` shows it"},
     {.name = "color",
      .type = OPTION_CHOICE,
      TARGET(color),

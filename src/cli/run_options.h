@@ -63,6 +63,7 @@ struct run_options {
     uint64_t color;    /* enum run_when */
     uint64_t form;     /* enum form (render/forms.h): what stdout is */
     bool is_verbose;
+    bool has_hud;
     bool is_quiet;
     bool is_strict;           /* warnings count for the exit code */
     const char *compare_base; /* NULL = nothing is compared */

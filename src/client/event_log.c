@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json_write.h"
 #include "base/version.h"
+#include "result/names.h"
 #include "spec/facts.h"
 
 #define LINE_BYTES_MAX ((size_t)1 << 20)
@@ -100,7 +101,7 @@ void event_log_open(struct event_log *log, const char *dir, const struct event_l
     char path[FILE_PATH_BYTES];
     *log = (struct event_log){.file = {.fd = -1}, .run_id = run->run_id, .loss = NAN};
     buf_init(&log->line, LINE_BYTES_MAX);
-    if (file_join(dir, EVENT_LOG_NAME, path, &log->err) != STATUS_OK ||
+    if (file_join(dir, RESULT_EVENTS_NAME, path, &log->err) != STATUS_OK ||
         lines_open_repaired(&log->file, path, &log->err) != STATUS_OK)
         return;
     for (size_t first = 0; first < run->plan->cells_count && is_open(log);

@@ -17,7 +17,6 @@
 #include "plan/plan.h"
 #include "store/lines.h"
 
-#define EVENT_LOG_NAME "events.jsonl"
 /* Raised when a key changes its meaning; new keys and events may come at any time. */
 #define EVENT_LOG_SCHEMA 1
 /* At most so often is there a line of blocks, and of memory. */

@@ -2,7 +2,8 @@
 #ifndef RESULT_NAMES_H
 #define RESULT_NAMES_H
 
-#define RESULT_JSONL_NAME "bench_results.jsonl"
-#define RESULT_CSV_NAME   "bench_results.csv"
+#define RESULT_JSONL_NAME  "bench_results.jsonl"
+#define RESULT_CSV_NAME    "bench_results.csv"
+#define RESULT_EVENTS_NAME "events.jsonl"
 
 #endif

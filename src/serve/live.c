@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "result/line_source.h"
+#include "result/names.h"
 #include "result/scan.h"
 
-#define EVENTS_NAME    "events.jsonl"
 #define LINE_BYTES_MAX ((size_t)1 << 20)
 #define LINES_MAX      ((size_t)2048)
 #define SLICE_NS       (20 * NS_PER_MS)
@@ -200,7 +200,8 @@ static bool open_lines(struct live *live)
 {
     struct stat info;
     struct input *input = NULL;
-    const struct input_kind kind = {.follows = true, .is_plain = true, .beside = EVENTS_NAME};
+    const struct input_kind kind = {
+        .follows = true, .is_plain = true, .beside = RESULT_EVENTS_NAME};
     if (live->lines != NULL)
         return true;
     return stat(live->dir, &info) == 0 && S_ISDIR(info.st_mode) &&

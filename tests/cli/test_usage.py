@@ -32,7 +32,7 @@ WRONG = [
     ("version now", "--help"),
     # commands of the design that this build does not have
     *((name, "not in this build yet")
-      for name in "report export hud peak".split()),
+      for name in "report export peak".split()),
     ("setup", "ENGINE"),
     ("setup pytroch", "'pytorch'"),
     ("setup native", "there are pytorch, jax"),
@@ -315,7 +315,7 @@ def test_help_names_every_exit_code(call):
 
 def test_planned_commands_are_not_in_help(call):
     text = call("help", code=0).stdout
-    assert not re.search(r"^  (report|hud) ", text, re.M)
+    assert not re.search(r"^  report ", text, re.M)
 
 
 def test_examples_in_help_are_valid(call):

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/event_log.h"
+#include "result/names.h"
 #include "scratch.h"
 
 /* tests/cli/test_events.py looks at what a run tells; here is what a run does not come to. */
@@ -40,7 +41,7 @@ Test(client_event_log, a_long_plan_takes_several_lines)
 {
     struct bench bench;
     set_up(&bench, CELLS);
-    char *text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    char *text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
     size_t seen = 0;
     for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
         json_t *run = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
@@ -65,7 +66,7 @@ Test(client_event_log, a_failing_write_ends_the_log_and_nothing_else)
     size_t after_bytes = 0;
     set_up(&bench, 1);
     const struct event_listener listener = event_log_listener(&bench.log);
-    char *before = scratch_read(bench.dir, EVENT_LOG_NAME, &before_bytes);
+    char *before = scratch_read(bench.dir, RESULT_EVENTS_NAME, &before_bytes);
     cr_assert_eq(close(bench.log.file.fd), 0);
     bench.log.file.fd = open("/dev/full", O_WRONLY);
     events_phase_changed(&listener, EVENT_OPENING);
@@ -75,7 +76,7 @@ Test(client_event_log, a_failing_write_ends_the_log_and_nothing_else)
     events_phase_changed(&listener, EVENT_WARMUP);
     event_log_end(&bench.log, 0);
     cr_expect_str_eq(bench.log.err.text, said);
-    char *after = scratch_read(bench.dir, EVENT_LOG_NAME, &after_bytes);
+    char *after = scratch_read(bench.dir, RESULT_EVENTS_NAME, &after_bytes);
     cr_expect_eq(after_bytes, before_bytes);
     free(before);
     free(after);
@@ -96,12 +97,12 @@ Test(client_event_log, memory_is_told_behind_a_block)
     events_phase_changed(&listener, EVENT_WARMUP);
     const struct watch_look look = {.rss_bytes = 1 << 20};
     events_memory_seen(&listener, &look);
-    char *text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    char *text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
     cr_expect_null(strstr(text, "telemetry"));
     free(text);
     const struct event_block block = {.state = &state, .steps_count = 3, .window_ns = 3000000};
     events_block_done(&listener, &block);
-    text = scratch_read(bench.dir, EVENT_LOG_NAME, NULL);
+    text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
     cr_expect_not_null(strstr(text, "\"steps\":3,\"window_ns\":3000000,\"ms_per_step\":1.0"));
     cr_expect_not_null(strstr(text, "\"rss_mb\":1.0,\"available_mb\":null"));
     free(text);

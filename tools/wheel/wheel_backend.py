@@ -42,7 +42,7 @@ def metadata():
 def _licences():
     """Ours, and those of what is linked in."""
     yield "LICENSE", os.path.join(ROOT, "LICENSE")
-    for package in ("libjansson-dev", "libxxhash-dev", "libminizip-dev", "zlib1g-dev", "libyaml-dev"):
+    for package in ("libjansson-dev", "libxxhash-dev", "libminizip-dev", "zlib1g-dev", "libyaml-dev", "libncurses-dev"):
         path = f"/usr/share/doc/{package}/copyright"
         if os.path.isfile(path):
             yield f"third_party/{package}", path

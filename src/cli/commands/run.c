@@ -21,6 +21,7 @@
 #include "cli/render/table.h"
 #include "cli/render/terminal.h"
 #include "cli/results.h"
+#include "cli/run_hud.h"
 #include "cli/run_setup.h"
 #include "cli/signals.h"
 #include "cli/sweep.h"
@@ -46,14 +47,21 @@ struct run {
     char program_id[HASH_ID_BYTES];
     struct sweep sweep;
     struct event_log events;
+    struct run_hud hud;
 };
 
-static bool is_colored(const struct run_options *options)
+static bool may_be_colored(const struct run_options *options)
 {
     const char *no_color = getenv("NO_COLOR");
     if (options->color == RUN_WHEN_AUTO)
-        return terminal_is_smart(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
+        return no_color == NULL || no_color[0] == '\0';
     return options->color == RUN_WHEN_ALWAYS;
+}
+
+static bool is_colored(const struct run_options *options)
+{
+    bool is_forced = options->color == RUN_WHEN_ALWAYS;
+    return may_be_colored(options) && (is_forced || terminal_is_smart(STDOUT_FILENO));
 }
 
 static enum progress_style progress_style(const struct run_options *options)
@@ -178,6 +186,16 @@ static void open_events(struct run *run)
     event_log_open(&run->events, run->setup.out, &told);
 }
 
+/* A screen that cannot be drawn on is no reason not to measure. */
+static void open_hud(struct run *run)
+{
+    struct err why = {0};
+    if (run->setup.options.has_hud &&
+        run_hud_open(&run->hud, run->setup.out, may_be_colored(&run->setup.options), &run->progress,
+                     &why) != STATUS_OK)
+        note(run, "%s", why.text);
+}
+
 static enum status prepare(struct run *run, struct err *err)
 {
     enum status status = context_open(&run->context, run->call, err);
@@ -194,6 +212,8 @@ static enum status prepare(struct run *run, struct err *err)
         status = open_store(run, err);
     if (status == STATUS_OK)
         open_events(run);
+    if (status == STATUS_OK)
+        open_hud(run);
     return status;
 }
 
@@ -230,8 +250,10 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
 {
     const struct run_options *options = &run->setup.options;
     const struct event_listener to_file = event_log_listener(&run->events);
+    struct event_listener to_screen = run_hud_listener(&run->hud);
     struct event_listener listener = progress_listener(&run->progress);
     listener.next = &to_file;
+    to_screen.next = &listener;
     struct trial_options trial = {
         .client = client_options(run),
         .policy = run->setup.policy,
@@ -245,12 +267,14 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                 .environment_id = run->context.environment_id,
             },
     };
-    trial.client.events = &listener;
+    trial.client.events = run->hud.hud != NULL ? &to_screen : &listener;
     run->sweep = (struct sweep){
         .setup = &run->setup, .options = &trial, .store = run->store, .known = &run->known};
     canary_init(&run->sweep.canary, (uint64_t)(options->canary_minutes * 60 * (double)NS_PER_S));
     run->sweep.canary.known = &run->known;
-    return sweep_run(&run->sweep, ret_lost, err);
+    enum status status = sweep_run(&run->sweep, ret_lost, err);
+    run_hud_close(&run->hud);
+    return status;
 }
 
 /* The record that did not get to the disk goes to stdout, so that it is not lost; in a form that it
