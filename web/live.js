@@ -10,6 +10,8 @@
     const DRAW_EVERY_MS = 40, SAY_EVERY_MS = 3000;
     const STALE_MS = 60000;
     const SIGNS = {ok: ["✓", "good"], unsteady: ["≈", "warn"], "": ["·", "plain"]};
+    const GROUP = ["framework", "model", "device", "mode", "precision"];
+    const CELL = ["seq_len", "batch_size"];
     const KEYS = {
         e: "engine", p: "precision", s: "seq", b: "batch",
     };
@@ -28,6 +30,7 @@
     let columns = [], place = {};
     let rows = new Map(); // cell -> its newest record
     let byId = new Map(); // cell_id -> the same
+    let newestRow = null, starts = []; // when the last ones began
     let axes = {};
     let state = {records: 0, cells: 0, bad: 0, hidden: 0, at_end: false, there: false, written_ms: 0, note: ""};
     let run = null; // what events.jsonl tells: {cells, current, ...}
@@ -57,6 +60,8 @@
     function forget() {
         rows = new Map();
         byId = new Map();
+        newestRow = null;
+        starts = [];
         axes = Object.fromEntries(Object.keys(V.AXES).map((axis) => [axis, new Set()]));
         matrix.key = "";
     }
@@ -72,9 +77,16 @@
         const old = rows.get(row[0]);
         if (old && get(old, "end") >= get(row, "end")) return;
         row.isNew = state.at_end;
+        row.get = getter(row);
+        row.group = old ? old.group : GROUP.map((field) => get(row, field) ?? "");
+        row.cell = old ? old.cell : CELL.map((field) => get(row, field) ?? 0);
+        row.key = old ? old.key : JSON.stringify([row.group, row.cell]);
+        if (newestRow === null || get(row, "end") > get(newestRow, "end")) newestRow = row;
+        const started = Date.parse(get(row, "started_at"));
+        if (Number.isFinite(started)) starts = [...starts.slice(-49), started];
         rows.set(row[0], row);
         byId.set(nameOf(row), row);
-        learnAxes(getter(row));
+        if (!old) learnAxes(row.get);
         if (rows.size > CELLS_MAX) {
             const [first, oldest] = rows.entries().next().value;
             rows.delete(first);
@@ -82,10 +94,12 @@
         }
     }
 
-    function newest(isWanted) {
+    /* Of those that are shown. */
+    function newest() {
+        if (newestRow === null || V.shows(view, newestRow.get)) return newestRow;
         let best = null;
         for (const row of rows.values())
-            if ((best === null || get(row, "end") > get(best, "end")) && isWanted(row)) best = row;
+            if ((best === null || get(row, "end") > get(best, "end")) && V.shows(view, row.get)) best = row;
         return best;
     }
 
@@ -241,7 +255,7 @@
 
     /* What is usual between two records: the median of the last ones. */
     function usualGap() {
-        const times = [...rows.values()].slice(-50).map((row) => Date.parse(get(row, "started_at"))).filter(Number.isFinite).sort((a, b) => a - b);
+        const times = [...starts].sort((a, b) => a - b);
         const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
         return gaps.length ? gaps[gaps.length >> 1] : 0;
     }
@@ -321,7 +335,7 @@
             ["trial", run.trials > 1 ? `${current.trial + 1} of ${run.trials}` : ""],
             ["samples", last && last.samples ? number(last.samples) : ""],
             ["set aside", last && last.set_aside_steps ? `${number(last.set_aside_steps)} steps` : ""],
-            ["cell left", last && last.remaining_ms ? `about ${duration(last.remaining_ms)}` : ""],
+            ["cell left", last && last.remaining_ms >= 1000 ? `about ${duration(last.remaining_ms)}` : ""],
             ["memory", current.telemetry && current.telemetry.rss_mb ? `${number(current.telemetry.rss_mb)} MiB` : ""],
             ["loss", last && typeof last.loss === "number" ? number(last.loss) : ""],
         ]);
@@ -347,7 +361,7 @@
 
     function drawNow() {
         const isLive = run !== null && run.current !== null && !view.isOnly && Date.now() + clockAhead - run.seen_ms < 10 * STALE_MS;
-        const row = isLive ? null : newest((each) => V.shows(view, getter(each)));
+        const row = isLive ? null : newest();
         element.now.hidden = !isLive && row === null;
         element.now.classList.toggle("is-record", !isLive);
         element.nowSteps.toggleAttribute("hidden", !isLive);
@@ -357,17 +371,14 @@
 
     /* --- drawing: the matrix --- */
 
-    const GROUP = ["framework", "model", "device", "mode", "precision"];
-    const CELL = ["seq_len", "batch_size"];
-
     /* What is shown: records, and cells of the plan that have none yet. */
     function slots() {
         const found = new Map();
         const add = (get_, row, id) => {
             if (!V.shows(view, get_)) return false;
-            const group = GROUP.map((field) => get_(field) ?? "");
-            const cell = CELL.map((field) => get_(field) ?? 0);
-            const key = JSON.stringify([group, cell]);
+            const group = row ? row.group : GROUP.map((field) => get_(field) ?? "");
+            const cell = row ? row.cell : CELL.map((field) => get_(field) ?? 0);
+            const key = row ? row.key : JSON.stringify([group, cell]);
             const slot = found.get(key);
             if (!slot) found.set(key, {key, group, cell, row, id, more: 0});
             else if (row && (!slot.row || get(row, "end") > get(slot.row, "end"))) Object.assign(slot, {row, id, more: slot.more + (slot.row ? 1 : 0)});
@@ -375,7 +386,7 @@
             return true;
         };
         let shown = 0;
-        for (const row of rows.values()) shown += add(getter(row), row, get(row, "cell_id")) ? 1 : 0;
+        for (const row of rows.values()) shown += add(row.get, row, get(row, "cell_id")) ? 1 : 0;
         if (run && !run.isEnded) for (const [id, cell] of run.cells) if (!byId.has(id)) add((field) => cell[field], null, id);
         return {found, shown};
     }
@@ -387,6 +398,10 @@
         }
         return 0;
     }
+
+    /* train, infer, decode: as in the terminal. */
+    const MODES = ["train", "infer", "decode"];
+    const inOrder = (group) => [group[0], group[1], group[2], MODES.indexOf(group[3]), group[4]];
 
     const unique = (lists) => [...new Map(lists.map((list) => [JSON.stringify(list), list])).values()].sort(compare);
 
@@ -451,8 +466,14 @@
 
     function drawMatrix({found}, base) {
         const all = [...found.values()];
-        const groups = unique(all.map((slot) => slot.group)), cells = unique(all.map((slot) => slot.cell));
+        const groups = unique(all.map((slot) => slot.group)).sort((a, b) => compare(inOrder(a), inOrder(b)));
+        const cells = unique(all.map((slot) => slot.cell));
         matrix.slots = found;
+        if (all.length === 0) {
+            matrix.key = "";
+            element.matrix.replaceChildren(make("p", {class: "faint"}, rows.size ? "No cell is let through: 0 switches all filters off." : "No records yet."));
+            return;
+        }
         if (cells.length > MATRIX_COLUMNS_MAX || groups.length * cells.length > MATRIX_CELLS_MAX) {
             matrix.key = "";
             const list = all.filter((slot) => slot.row).sort((a, b) => get(b.row, "end") - get(a.row, "end"));
@@ -557,9 +578,9 @@
         drawStatus();
         drawFilters();
         if (isPaused || columns.length === 0) return;
+        drawNow();
         const base = baseline();
         const shown = slots();
-        drawNow();
         drawActive(shown.shown, base);
         element.matrix.hidden = view.isPlot;
         element.chart.hidden = !view.isPlot;
@@ -574,7 +595,7 @@
     /* As soon as may be; seldom enough to leave most of the time to the reader. */
     function redraw() {
         if (timer !== null) return;
-        const wait = Math.max(DRAW_EVERY_MS, 4 * (drawAll.cost || 0)) - (performance.now() - drawnAt);
+        const wait = Math.max(DRAW_EVERY_MS, 2 * (drawAll.cost || 0)) - (performance.now() - drawnAt);
         timer = setTimeout(drawAll, Math.max(0, wait));
     }
 
@@ -591,7 +612,7 @@
 
     function pin() {
         const slot = document.activeElement && document.activeElement.classList.contains("cell") ? matrix.slots.get(matrix.focus) : null;
-        const row = (slot && slot.row) || newest((each) => V.shows(view, getter(each)));
+        const row = (slot && slot.row) || newest();
         if (row === null) return;
         change_({baseline: view.baseline === nameOf(row) || (view.baseline !== null && !slot) ? null : nameOf(row)});
     }

@@ -71,11 +71,13 @@ var tokmarkView = (function () {
         return [...values].sort((a, b) => a - b || (a < b ? -1 : a > b ? 1 : 0));
     }
 
+    const AXES_LIST = Object.entries(AXES);
+
     /* `get(field)` gives a field of the record. */
     function shows(view, get) {
-        for (const [axis, field] of Object.entries(AXES))
+        for (const [axis, field] of AXES_LIST)
             if (view[axis] !== null && String(get(field)) !== view[axis]) return false;
-        if (!view.text.trim()) return true;
+        if (view.text === "" || !view.text.trim()) return true;
         const words = ["framework", "model", "device", "device_name", "mode", "precision", "verdict", "warnings"]
             .map((field) => `${field}=${get(field) || ""}`);
         const whole = [...words, `engine=${get("framework")}`, `seq=${get("seq_len")}`, `batch=${get("batch_size")}`]
