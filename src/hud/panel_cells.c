@@ -5,9 +5,10 @@
 
 #include "hud/panels.h"
 
-#define NAME_BYTES  1024
-#define ENTRY_WIDTH 12 /* columns of a matrix's entry */
-#define LEFT_MIN    16
+#define NAME_BYTES     1024
+#define ENTRY_WIDTH    12 /* columns of a matrix's entry */
+#define LEFT_MIN       16
+#define COLUMNS_NARROW 60
 
 /* --- how a place stands --- */
 
@@ -294,7 +295,9 @@ static void draw_bar(struct screen *screen, const struct view *view, const struc
     struct buf name;
     buf_init(&name, NAME_BYTES);
     view_describe_place(view, board, place, false, &name);
-    (void)canvas_put(canvas, row, 1, left - 1, place == view->selected ? CANVAS_BOLD : CANVAS_PLAIN,
+    /* Of one that is too long the end tells more. */
+    size_t width = canvas_width(name.data);
+    canvas_put_right(canvas, row, 1, width < left - 2 ? width + 1 : left - 1, CANVAS_PLAIN,
                      name.data);
     buf_release(&name);
     (void)canvas_put(canvas, row, left, end, style, panel_sign(&board->places[place]));
@@ -313,7 +316,9 @@ static void draw_bars(struct screen *screen, const struct board *board, struct v
     struct canvas *canvas = &screen->canvas;
     scroll(view, selected_entry(view), bottom - top - 1, view->shown_count);
     size_t left = 2 + widest_place(view, board, view->rows_on_screen);
-    size_t most = canvas->columns > 2 * ENTRY_WIDTH ? canvas->columns - 2 * ENTRY_WIDTH : 2;
+    /* On a narrow screen names and values are worth more than bars. */
+    size_t beside = canvas->columns < COLUMNS_NARROW ? ENTRY_WIDTH + 2 : 2 * ENTRY_WIDTH;
+    size_t most = canvas->columns > beside + 2 ? canvas->columns - beside : 2;
     left = left < most ? left : most;
     double largest = largest_value(view, board);
     (void)canvas_putf(canvas, top, 1, canvas->columns, CANVAS_KEY, "%s%s",

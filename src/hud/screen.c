@@ -197,12 +197,12 @@ static void draw_keys(struct screen *screen, size_t row)
     static const struct {
         const char *key, *label;
     } keys[] = {{"b", "batch"},  {"s", "seq"},  {"p", "prec"}, {"e", "engine"},
-                {"m", "metric"}, {"c", "pin"},  {"/", "find"}, {"0", "clear"},
+                {"m", "metric"}, {"c", "pin"},  {"/", "find"}, {"0", "all"},
                 {"t", "plot"},   {"?", "help"}, {"q", "quit"}};
     struct canvas *canvas = &screen->canvas;
     size_t at = 1;
     for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
-        if (at + 2 + strlen(keys[i].label) >= canvas->columns)
+        if (at + 2 + strlen(keys[i].label) > canvas->columns)
             return;
         size_t begin = at;
         at = canvas_put(canvas, row, at, canvas->columns, CANVAS_KEY, keys[i].key);

@@ -299,8 +299,25 @@ def test_sizes(screen, tmp_path, columns, rows):
         shown.hud("_bench")
         text = shown.wait("hud ")
     assert all(len(line) <= columns for line in text.splitlines())
+    if columns >= 80:
+        assert "q quit" in text
     if columns >= 40:
         assert re.search("0 bad", text) and re.search("24 rec", text) and "tokens/s" in text
+
+
+def test_names_of_bars_tell_cells_apart_on_a_narrow_screen(screen, tmp_path):
+    shown = sweep_screen(screen, tmp_path, columns=40, rows=10)
+    shown.press("t", "Home")
+    shown.wait("seq 128 batch 1 ", "seq 128 batch 4 ", "seq 128 batch 8 ", "seq 512 batch 1 ")
+
+
+def test_the_mouse_is_left_to_the_terminal(screen, tmp_path):
+    write(tmp_path, SWEEP)
+    for words, is_taken in ([], "1"), (["--no-mouse"], "0"):
+        shown = screen()
+        shown.hud("_bench", *words)
+        shown.wait("24 records")
+        assert shown("display", "-p", "#{mouse_any_flag}").strip() == is_taken
 
 
 def test_resizing(screen, tmp_path):
