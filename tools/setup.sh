@@ -7,7 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages="gcc libc6-dev cmake ninja-build libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev libncurses-dev libmicrohttpd-dev"
 if [ "$want" = test ]; then
-    packages="$packages clang clang-format clang-tidy libcriterion-dev tmux mandoc bash-completion zsh fish python3 python3-venv chromium"
+    packages="$packages clang clang-format clang-tidy libcriterion-dev tmux mandoc bash-completion zsh fish python3 python3-venv prometheus prometheus-node-exporter prometheus-pushgateway curl chromium"
 fi
 
 as_root() {

@@ -43,15 +43,32 @@ uint64_t clock_wall_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES])
+static bool read_stamp(const char *stamp, struct timespec *ret_time)
 {
     struct tm utc = {0};
     const char *rest = strptime(stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     if (rest == NULL)
         return false;
     long ms = rest[0] == '.' ? strtol(rest + 1, NULL, 10) : 0;
-    const struct timespec time = {timegm(&utc) + (time_t)days * 24 * 3600,
-                                  ms >= 0 && ms < 1000 ? ms * 1000000 : 0};
+    *ret_time = (struct timespec){timegm(&utc), ms >= 0 && ms < 1000 ? ms * 1000000 : 0};
+    return true;
+}
+
+bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES])
+{
+    struct timespec time;
+    if (!read_stamp(stamp, &time))
+        return false;
+    time.tv_sec += (time_t)days * 24 * 3600;
     write_stamp(&time, ret_text);
+    return true;
+}
+
+bool clock_stamp_ns(const char *stamp, uint64_t *ret_ns)
+{
+    struct timespec time;
+    if (!read_stamp(stamp, &time) || time.tv_sec < 0)
+        return false;
+    *ret_ns = (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
     return true;
 }

@@ -26,5 +26,7 @@ uint64_t clock_wall_ns(void);
 /* The stamp so many days after, or before, another; false, nothing set, for a text that is none.
  * Stamps sort as text. */
 bool clock_stamp_shift(const char *stamp, int days, char ret_text[CLOCK_STAMP_BYTES]);
+/* The stamp as nanoseconds since 1970; false, nothing set, for a text that is none. */
+bool clock_stamp_ns(const char *stamp, uint64_t *ret_ns);
 
 #endif

@@ -38,10 +38,11 @@ LAYERS = {
     "drive": MIDDLE | {"client", "observe"},
     "compare": RESULT | {"result"},
     "registry": RESULT | {"result"},
+    "export": RESULT | {"result"},
     "hud": RESULT | {"result"},
     "serve": RESULT | {"result"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "hud", "serve", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "export", "hud", "serve", "engines"},
 }
 
 BANNED_CALLS = (

@@ -16,3 +16,15 @@ Test(base_clock, stamps_of_other_days)
     cr_expect_not(clock_stamp_shift("2026-13-45", 1, text));
     cr_expect_str_eq(text, "2024-02-29T00:00:00.000Z", "untouched");
 }
+
+Test(base_clock, stamps_as_numbers)
+{
+    uint64_t ns = 1;
+    cr_assert(clock_stamp_ns("2026-01-02T03:04:05.678Z", &ns));
+    cr_expect_eq(ns, 1767323045678000000ULL);
+    cr_assert(clock_stamp_ns("1970-01-01T00:00:00Z", &ns));
+    cr_expect_eq(ns, 0);
+    cr_expect_not(clock_stamp_ns("1969-12-31T23:59:59.999Z", &ns));
+    cr_expect_not(clock_stamp_ns("soon", &ns));
+    cr_expect_eq(ns, 0, "untouched");
+}
