@@ -203,7 +203,7 @@ enum status comparison_read(struct comparison *comparison, enum compare_side sid
 /* --- cells that have no partner --- */
 
 /* Cells of one shape that are only on one side: cell + 1, 0 = none, or SEVERAL. */
-struct shape {
+struct cell_shape {
     uint64_t key; /* 0 = free */
     uint32_t cells[COMPARE_SIDES_COUNT];
 };
@@ -233,7 +233,7 @@ static bool is_alone(const struct comparison *comparison, size_t cell, enum comp
     return (base == NULL) != (now == NULL);
 }
 
-static void put_shapes(const struct comparison *comparison, struct shape *shapes, size_t count)
+static void put_shapes(const struct comparison *comparison, struct cell_shape *shapes, size_t count)
 {
     for (size_t cell = 0; cell < cells_count(comparison->cells); cell++) {
         enum compare_side side;
@@ -264,7 +264,7 @@ static enum status match_by_shape(struct comparison *comparison, struct err *err
     size_t count = 1024;
     while (count < 2 * (alone[COMPARE_BASE] + alone[COMPARE_NOW]))
         count *= 2;
-    struct shape *shapes = calloc(count, sizeof(*shapes));
+    struct cell_shape *shapes = calloc(count, sizeof(*shapes));
     if (shapes == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to match cells");
     put_shapes(comparison, shapes, count);

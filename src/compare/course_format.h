@@ -7,14 +7,16 @@
 #include "compare/course.h"
 #include "compare/format.h"
 
+/* Pointers are borrowed: for one call of write(). */
 struct course_output {
-    const struct courses *courses; /* borrowed, like all here */
-    bool shows_steps_only;         /* courses without a step are left out */
-    bool is_ascii;                 /* the screen shows no other characters */
+    const struct courses *courses;
+    bool shows_steps_only; /* courses without a step are left out */
+    bool is_ascii;         /* the screen shows no other characters */
     compare_sink *sink;
     void *sink_context;
 };
 
+/* Texts are borrowed: literals. */
 struct course_format {
     const char *name;
     const char *says; /* for help */

@@ -11,8 +11,9 @@
 typedef enum status compare_sink(void *context, const char *bytes, size_t bytes_count,
                                  struct err *err);
 
+/* Pointers are borrowed: until the output is released. */
 struct compare_output {
-    const struct comparison *comparison; /* borrowed, like all here */
+    const struct comparison *comparison;
     bool has_gate, is_lenient;
     double gate_percent;
     const char *comment_id; /* of the hidden marker of a comment */
@@ -21,6 +22,7 @@ struct compare_output {
     struct buf text; /* not handed over yet */
 };
 
+/* Texts are borrowed: literals. */
 struct compare_format {
     const char *name;
     const char *says; /* for help */

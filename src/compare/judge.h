@@ -6,8 +6,9 @@
 #include "compare/context.h"
 #include "compare/tally.h"
 
+/* Pointers are borrowed: from the comparison, while it is made. */
 struct judge {
-    const struct comparison_options *options; /* borrowed, like all here */
+    const struct comparison_options *options;
     const struct contexts *contexts;
     const struct tallies *tallies; /* COMPARE_SIDES_COUNT */
     double p_limit;                /* the largest p that is significant */

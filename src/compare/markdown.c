@@ -13,7 +13,7 @@
 #define ID_BYTES     ((size_t)200)
 
 struct comment {
-    struct compare_output *output;
+    struct compare_output *output; /* borrowed: for the call */
     struct phrase_names names;
     size_t left_out; /* rows for which there was no room */
     size_t notices;

@@ -11,7 +11,7 @@
 #define INTERVAL_WIDTH (2 * 1.959963984540054)
 
 /* Of a metric that several runs know. */
-struct sums {
+struct tally_sums {
     double mean, squares; /* of the logarithms */
     uint32_t count;
     uint32_t within_count; /* runs whose own interval is known */
@@ -55,7 +55,7 @@ void tallies_init(struct tallies *tallies, const struct metrics *metrics)
     }
     bytes = (bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t) * sizeof(uint32_t);
     chunks_init(&tallies->rows, bytes);
-    chunks_init(&tallies->many, metrics->count * sizeof(struct sums));
+    chunks_init(&tallies->many, metrics->count * sizeof(struct tally_sums));
 }
 
 void tallies_release(struct tallies *tallies)
@@ -129,7 +129,7 @@ static double sample_of(const struct metric *metric, const struct record *record
 
 /* --- adding --- */
 
-static void add_to_sums(struct sums *sums, double value)
+static void add_to_sums(struct tally_sums *sums, double value)
 {
     double log_value = log(value);
     double distance = log_value - sums->mean;
@@ -139,9 +139,9 @@ static void add_to_sums(struct sums *sums, double value)
 }
 
 /* The first run's values become the first of the sums. */
-static struct sums *make_many(struct tallies *tallies, struct tally *tally)
+static struct tally_sums *make_many(struct tallies *tallies, struct tally *tally)
 {
-    struct sums *sums = chunks_at(&tallies->many, tallies->many_count);
+    struct tally_sums *sums = chunks_at(&tallies->many, tallies->many_count);
     if (sums == NULL)
         return NULL;
     tally->many = ++tallies->many_count;
@@ -157,7 +157,7 @@ static struct sums *make_many(struct tallies *tallies, struct tally *tally)
 }
 
 static void add_value(struct tally *tally, const struct metric *metric, size_t offset,
-                      struct sums *sums, double value, float within)
+                      struct tally_sums *sums, double value, float within)
 {
     double before = get_value(tally, offset);
     if (!isfinite(value))
@@ -269,7 +269,7 @@ static enum status add_result(struct tallies *tallies, struct tally *tally,
     bool is_first = (tally->flags & TALLY_HAS_RESULT) == 0;
     if (is_first)
         tally->noise = pack_noise(record);
-    struct sums *sums = NULL;
+    struct tally_sums *sums = NULL;
     if (!is_first && tally->many == 0)
         sums = make_many(tallies, tally);
     else if (tally->many != 0)
@@ -345,7 +345,7 @@ bool tallies_get(const struct tallies *tallies, const struct tally *tally, size_
         ret_side->within = (double)get_within(tally, offset);
     if (tally->many == 0 || tallies->metrics->items[metric].how == FACT_COMPARE_COUNTED)
         return true;
-    const struct sums *sums = chunks_find(&tallies->many, tally->many - 1);
+    const struct tally_sums *sums = chunks_find(&tallies->many, tally->many - 1);
     ret_side->runs_count = sums[metric].count;
     ret_side->mean = sums[metric].mean;
     ret_side->squares = sums[metric].squares;

@@ -75,7 +75,7 @@ enum status check_run_worker(const struct check_job *job, const struct client_op
             session_end(session, VERDICT_INTERRUPTED, "interrupted", "stopped by a signal");
         /* Only now: no process of the worker's lives that could still write. */
         if (!session->has_ended)
-            status = check_output_verify(job, &run.has_weights, &session->reasons, err);
+            status = check_output_verify(job, &session->reasons, &run.has_weights, err);
         if (!session->has_ended && session->reasons.count > 0)
             session->verdict = VERDICT_INVALID;
     }

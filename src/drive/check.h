@@ -15,13 +15,14 @@
 #include "spec/cell.h"
 #include "spec/verdict.h"
 
+/* Pointers are borrowed: for the job's life. */
 struct check_job {
-    const struct cell *cell; /* borrowed; dropout 0 */
-    const char *inputs_path; /* borrowed, absolute; shorter than CELL_PATH_BYTES */
+    const struct cell *cell; /* dropout 0 */
+    const char *inputs_path; /* absolute; shorter than CELL_PATH_BYTES */
     const char *output_path; /* the same */
     const char *steps_path;  /* the same: written after `train_steps`; NULL when that is 0 */
-    const char *log_path;    /* borrowed */
-    const char *run_id;      /* borrowed; NULL = none */
+    const char *log_path;
+    const char *run_id; /* NULL = none */
     uint32_t train_steps;
 };
 

@@ -216,8 +216,8 @@ static enum status verify_file(const struct check_job *job, bool is_after, bool 
     return status;
 }
 
-enum status check_output_verify(const struct check_job *job, bool *ret_has_weights,
-                                struct reasons *reasons, struct err *err)
+enum status check_output_verify(const struct check_job *job, struct reasons *reasons,
+                                bool *ret_has_weights, struct err *err)
 {
     bool has_weights = false;
     enum status status = verify_file(job, false, &has_weights, reasons, err);
@@ -231,8 +231,8 @@ enum status check_output_verify(const struct check_job *job, bool *ret_has_weigh
 /* --- how far apart? --- */
 
 /* Two verified files and room for a part of each. */
-struct pair {
-    const struct check_job *job;
+struct verified {
+    const struct check_job *job;   /* borrowed: for the comparison */
     struct safetensors *file;      /* owned */
     struct safetensors *reference; /* owned */
     float *values;                 /* owned */
@@ -242,7 +242,8 @@ struct pair {
 /* The part of the key bias that no rotation reaches has a gradient of exactly zero, because softmax
  * does not see a constant; AdamW turns its rounding noise into whole steps of either sign. Such
  * elements are made equal, so that they count for nothing. */
-static void mask_key_bias(const struct pair *pair, const char *name, uint64_t first, size_t count)
+static void mask_key_bias(const struct verified *pair, const char *name, uint64_t first,
+                          size_t count)
 {
     static const char suffix[] = ".attn.qkv_proj.bias";
     const struct model_spec *spec = &pair->job->cell->model;
@@ -258,8 +259,9 @@ static void mask_key_bias(const struct pair *pair, const char *name, uint64_t fi
     }
 }
 
-static enum status add_tensor(struct pair *pair, enum parity_kind kind, const struct wanted *wanted,
-                              struct parity_sums *sums, struct err *err)
+static enum status add_tensor(struct verified *pair, enum parity_kind kind,
+                              const struct wanted *wanted, struct parity_sums *sums,
+                              struct err *err)
 {
     const struct safetensors_tensor *found = safetensors_find(pair->file, wanted->entry);
     const struct safetensors_tensor *due = safetensors_find(pair->reference, wanted->entry);
@@ -296,8 +298,8 @@ static void judge_tensor(struct check_kind *kind, const char *name, double error
     }
 }
 
-static enum status compare_kind(struct pair *pair, enum parity_kind kind, struct check_kind *ret,
-                                struct err *err)
+static enum status compare_kind(struct verified *pair, enum parity_kind kind,
+                                struct check_kind *ret, struct err *err)
 {
     uint32_t count = wanted_count(pair->job, kind);
     struct parity_sums *sums = calloc(count, sizeof(*sums));
@@ -319,7 +321,7 @@ static enum status compare_kind(struct pair *pair, enum parity_kind kind, struct
     return status;
 }
 
-static enum status pair_open(struct pair *pair, const char *path, const char *reference_path,
+static enum status pair_open(struct verified *pair, const char *path, const char *reference_path,
                              struct err *err)
 {
     struct err why = {0};
@@ -335,7 +337,7 @@ static enum status pair_open(struct pair *pair, const char *path, const char *re
     return STATUS_OK;
 }
 
-static void pair_close(struct pair *pair)
+static void pair_close(struct verified *pair)
 {
     safetensors_close(pair->file);
     safetensors_close(pair->reference);
@@ -352,7 +354,7 @@ enum status check_output_compare(const struct check_job *job, const struct check
         enum parity_kind kind = (enum parity_kind)i;
         if (!is_due(job, kind) || (kind == PARITY_WEIGHTS && !has_weights))
             continue;
-        struct pair pair = {.job = job};
+        struct verified pair = {.job = job};
         status = pair_open(&pair, path_of(job, kind), path_of(reference, kind), err);
         if (status == STATUS_OK)
             status = compare_kind(&pair, kind, &comparison.kinds[i], err);

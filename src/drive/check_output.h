@@ -35,8 +35,8 @@ struct check_comparison {
 
 /* Is every tensor there, in the shape of the preset, fp32 and finite? What is not is added to
  * `reasons`: `bad_output`, `nonfinite`. *ret_has_weights: the optional weights are there too. */
-MUST_CHECK enum status check_output_verify(const struct check_job *job, bool *ret_has_weights,
-                                           struct reasons *reasons, struct err *err);
+MUST_CHECK enum status check_output_verify(const struct check_job *job, struct reasons *reasons,
+                                           bool *ret_has_weights, struct err *err);
 
 /* Both have been verified. `has_weights`: both have the weights in use. */
 MUST_CHECK enum status check_output_compare(const struct check_job *job,

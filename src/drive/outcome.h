@@ -21,9 +21,9 @@
 
 /* Everything one trial learns, in the order in which it is learnt. */
 struct trial {
-    const struct cell *cell; /* borrowed: for the trial's life, as are the options */
+    const struct cell *cell; /* borrowed: for the trial's life */
     uint32_t number;
-    const struct trial_options *options;
+    const struct trial_options *options; /* borrowed: as long */
     char cell_id[HASH_ID_BYTES];
     char policy_id[HASH_ID_BYTES];
     char started_at[CLOCK_STAMP_BYTES];

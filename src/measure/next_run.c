@@ -85,22 +85,22 @@ static enum next_run_basis basis_of(size_t count, bool are_trials, bool has_prio
 }
 
 /* What some runs say of one more. */
-struct estimate {
+struct run_estimate {
     double low, high;
     double between; /* variance between runs */
     double freedom; /* 0: that is not known */
 };
 
 /* `own`: this run's variance, which may be another's than theirs. */
-static struct estimate estimate_of(const struct measure_reading *runs, size_t count, double own,
-                                   struct next_run_prior prior, double confidence)
+static struct run_estimate estimate_of(const struct measure_reading *runs, size_t count, double own,
+                                       struct next_run_prior prior, double confidence)
 {
     double k = (double)count;
     double mean_own = mean_own_variance(runs, count);
     double pooled = mean_own;
     double upper = 1 - (1 - confidence) / 2;
     double quantile = special_normal_quantile(upper);
-    struct estimate estimate = {.freedom = prior.freedom + k - 1};
+    struct run_estimate estimate = {.freedom = prior.freedom + k - 1};
     if (estimate.freedom >= 1) {
         double seen =
             (prior.freedom * prior.variance + log_squares(runs, count)) / estimate.freedom;
@@ -140,7 +140,7 @@ struct next_run next_run_of(const struct measure_reading *runs, const bool *are_
     struct next_run next = {.basis = basis_of(count, are_trials, prior.freedom >= 1, has_own)};
     if (next.basis == NEXT_RUN_UNKNOWN)
         return next;
-    struct estimate all = estimate_of(runs, count, own, prior, confidence);
+    struct run_estimate all = estimate_of(runs, count, own, prior, confidence);
     next.interval = (struct measure_interval){true, all.low, all.high};
     size_t kept = keep_undisturbed(runs, are_disturbed, count, undisturbed);
     if (kept >= 2)

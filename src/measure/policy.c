@@ -515,13 +515,3 @@ uint64_t measure_remaining_ns(const struct measure_state *state)
         remaining += precision_remaining_ns(state, step_ns);
     return remaining < 1e18 ? (uint64_t)remaining : (uint64_t)1e18;
 }
-
-double measure_progress(const struct measure_state *state)
-{
-    if (state->phase == MEASURE_DONE)
-        return 1;
-    double done = (double)state->warmup_ns + (double)state->steady_ns;
-    if (done == 0)
-        return 0;
-    return done / (done + (double)measure_remaining_ns(state));
-}

@@ -150,9 +150,7 @@ void measure_add_pause(struct measure_state *state, uint64_t pause_ns, bool is_q
 /* For progress: of the newest measured samples, some hundreds, whatever there are. At least one is
  * there. */
 double measure_recent_median_ns(const struct measure_state *state);
-/* 0..1, for progress; and an estimate of measuring time left, warm-up included, ns. Both are 0
- * until a step has been seen. */
-double measure_progress(const struct measure_state *state);
+/* An estimate of measuring time left, warm-up included, ns. 0 until a step has been seen. */
 uint64_t measure_remaining_ns(const struct measure_state *state);
 
 #endif

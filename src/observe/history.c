@@ -32,10 +32,10 @@ struct earlier_runs {
     char id[HASH_ID_BYTES];     /* "" = none */
     const char *unknown_reason; /* of the earlier runs; NULL: there are some. Borrowed: a literal */
     struct measure_reading readings[NEXT_RUN_RUNS_MAX]; /* in ms; the last is this run's */
-    bool are_disturbed[NEXT_RUN_RUNS_MAX];              /* by others on the machine */
+    bool is_disturbed[NEXT_RUN_RUNS_MAX];               /* by others on the machine */
     size_t count;                                       /* 0: this run has no median */
-    const char *no_median_reason;
-    bool are_trials; /* all of them are of this call */
+    const char *no_median_reason;                       /* borrowed: a literal */
+    bool is_of_call;                                    /* all of them are of this call */
     struct trials history;
     struct next_run expected; /* of this run, by those before */
     struct next_run next;
@@ -118,8 +118,8 @@ static void look_up(struct earlier_runs *runs, const struct observed *seen)
     uint64_t call = machine_call_hash(options->run_id != NULL ? options->run_id : "");
     for (size_t i = 0; i < count; i++) {
         runs->readings[i] = reading_of_median(&found[i]->median);
-        runs->are_disturbed[i] = found[i]->is_disturbed;
-        runs->are_trials &= found[i]->call == call;
+        runs->is_disturbed[i] = found[i]->is_disturbed;
+        runs->is_of_call &= found[i]->call == call;
     }
     runs->count = count;
     if (count == 0)
@@ -163,7 +163,7 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
     struct earlier_runs *runs = state;
     struct measure_reading own;
     (void)err;
-    runs->are_trials = true;
+    runs->is_of_call = true;
     runs->unknown_reason = why_no_id(seen);
     runs->no_median_reason = seen->summary == NULL ? "not_measured" : NULL;
     if (seen->summary != NULL && !read_own(seen->summary, &own))
@@ -179,11 +179,11 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
         take_trials(runs, seen->options);
     struct next_run_prior prior = look_at_others(runs, seen, own.median);
     if (runs->count >= EXPECTING_MIN)
-        runs->expected = next_run_of(runs->readings, runs->are_disturbed, runs->count,
-                                     runs->are_trials, prior, CONFIDENCE);
+        runs->expected = next_run_of(runs->readings, runs->is_disturbed, runs->count,
+                                     runs->is_of_call, prior, CONFIDENCE);
     runs->readings[runs->count] = own;
-    runs->are_disturbed[runs->count++] = is_disturbed(seen);
-    runs->next = next_run_of(runs->readings, runs->are_disturbed, runs->count, runs->are_trials,
+    runs->is_disturbed[runs->count++] = is_disturbed(seen);
+    runs->next = next_run_of(runs->readings, runs->is_disturbed, runs->count, runs->is_of_call,
                              prior, CONFIDENCE);
     size_t shown = runs->count < HISTORY_RUNS_MAX + 1 ? runs->count : HISTORY_RUNS_MAX + 1;
     runs->history = trials_of(runs->readings + runs->count - shown, shown);

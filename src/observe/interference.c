@@ -213,8 +213,9 @@ bool interference_is_heavy(const struct interference *interference,
     return true;
 }
 
-const char *interference_foreign_percent(const struct interference *interference,
-                                         double *ret_percent)
+/* Of the processors' time during measured blocks, what others used, in %. NULL, or why it is not
+ * known: "worker_not_seen", "not_readable", "too_short". */
+static const char *foreign_percent(const struct interference *interference, double *ret_percent)
 {
     const struct cpu_lap *sum = &interference->sum;
     if (!interference->is_open)
@@ -233,7 +234,7 @@ const char *interference_foreign_percent(const struct interference *interference
 static void warn_if_blind(const struct interference *interference, struct judgement *judgement)
 {
     double percent = 0;
-    const char *why_not = interference_foreign_percent(interference, &percent);
+    const char *why_not = foreign_percent(interference, &percent);
     bool is_judged = !interference->is_on_device && interference->foreign_limit_percent > 0;
     if (!is_judged || why_not == NULL || strcmp(why_not, "too_short") != 0)
         return;
@@ -279,7 +280,7 @@ static void put_causes(const struct interference *interference, struct record *r
 static void put_shares(const struct interference *interference, struct record *record)
 {
     double percent = 0;
-    const char *why_not = interference_foreign_percent(interference, &percent);
+    const char *why_not = foreign_percent(interference, &percent);
     const struct cpu_lap *sum = &interference->sum;
     if (why_not == NULL)
         record_set_double(record, FACT_FOREIGN_CPU_PERCENT, percent);

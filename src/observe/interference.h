@@ -80,9 +80,5 @@ uint64_t interference_blocks(const struct interference *interference);
 /* Were fewer than half of them clean? True, with a sentence that says why. */
 bool interference_is_heavy(const struct interference *interference,
                            char ret_text[REASON_TEXT_BYTES]);
-/* Of the processors' time during measured blocks, what others used, in %. NULL, or why it is not
- * known: "worker_not_seen", "not_readable", "too_short". */
-const char *interference_foreign_percent(const struct interference *interference,
-                                         double *ret_percent);
 
 #endif

@@ -44,9 +44,9 @@ struct observe_options {
     const struct canary_facts *canary; /* NULL: the trial is of no sweep */
 };
 
-/* What probes look at. */
+/* What probes look at. Pointers are borrowed: for one call of a probe. */
 struct observed {
-    const struct observe_options *options; /* borrowed, as are the next three */
+    const struct observe_options *options;
     const struct client *client;
     const char *cell_id;
     const struct measure_summary *summary;   /* NULL: nothing was measured, or not yet */
@@ -54,6 +54,7 @@ struct observed {
     bool is_sync_per_block;
 };
 
+/* Pointers are borrowed: constants of the probe's file. */
 struct probe {
     const char *name;
     size_t state_bytes; /* zeroed before the first call; only where the probe is on */

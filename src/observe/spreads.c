@@ -8,7 +8,7 @@
 #define STEP_FACTOR 4.0
 
 struct group {
-    const struct machine_run *newest;
+    const struct machine_run *newest; /* borrowed: from the machine's book */
     struct measure_reading readings[NEXT_RUN_RUNS_MAX];
     size_t count;
 };

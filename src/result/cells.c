@@ -89,12 +89,6 @@ size_t cells_count(const struct cells *cells)
     return cells->count;
 }
 
-bool cells_has(const struct cells *cells, size_t side, size_t cell)
-{
-    const struct head *head = chunks_find(&cells->heads[side], cell);
-    return head != NULL && head->run != 0;
-}
-
 /* --- which cell --- */
 
 static void append_text(const char *text, struct buf *out)

@@ -55,7 +55,5 @@ void cells_free(struct cells *cells);
 MUST_CHECK enum status cells_take(struct cells *cells, size_t side, const struct reader_item *item,
                                   struct cells_place *ret_place, struct err *err);
 size_t cells_count(const struct cells *cells);
-/* Has the side a record of the cell? */
-bool cells_has(const struct cells *cells, size_t side, size_t cell);
 
 #endif

@@ -29,16 +29,16 @@ static const char *const keys[KEYS_COUNT] = {
     "engine", "engine_version", "harness",      "device",    "precision", "mode",
     "model",  "model_source",   "weights_hash", "reference", "verdict",   "run_id"};
 
-struct search {
-    const struct checks_wanted *wanted;
-    struct scanner *scanner; /* borrowed */
+struct checks_search {
+    const struct checks_wanted *wanted; /* borrowed: for the call */
+    struct scanner *scanner;            /* borrowed */
     enum checks_finding finding;
     struct buf text; /* scratch */
     char run_id[CHECKS_RUN_BYTES];
 };
 
 /* The text of a value; "" when it is none. Borrowed: until the next call. */
-static const char *text_of(struct search *search, const struct scan_value *value)
+static const char *text_of(struct checks_search *search, const struct scan_value *value)
 {
     buf_reset(&search->text);
     if (value->kind == SCAN_STRING)
@@ -46,18 +46,19 @@ static const char *text_of(struct search *search, const struct scan_value *value
     return search->text.data;
 }
 
-static bool has_text(struct search *search, const struct scan_value *value, const char *wanted)
+static bool has_text(struct checks_search *search, const struct scan_value *value,
+                     const char *wanted)
 {
     return value->kind == SCAN_STRING && strcmp(text_of(search, value), wanted) == 0;
 }
 
-static bool is_package(struct search *search, const struct scan_value *source)
+static bool is_package(struct checks_search *search, const struct scan_value *source)
 {
     static const char prefix[] = "package ";
     return strncmp(text_of(search, source), prefix, strlen(prefix)) == 0;
 }
 
-static bool fits(struct search *search, const struct scan_value *values)
+static bool fits(struct checks_search *search, const struct scan_value *values)
 {
     const struct checks_wanted *wanted = search->wanted;
     bool is_of_train =
@@ -77,7 +78,7 @@ static bool fits(struct search *search, const struct scan_value *values)
 static enum status look_at(void *context, const char *line, size_t line_bytes, struct err *err)
 {
     (void)err;
-    struct search *search = context;
+    struct checks_search *search = context;
     struct scan_value values[KEYS_COUNT];
     const char *fault = NULL;
     if (line == NULL || !scanner_scan(search->scanner, line, line_bytes, values, &fault) ||
@@ -98,7 +99,7 @@ enum status checks_find(const char *dir, const struct checks_wanted *wanted,
                         struct err *err)
 {
     char path[FILE_PATH_BYTES];
-    struct search search = {.wanted = wanted, .finding = CHECKS_NONE};
+    struct checks_search search = {.wanted = wanted, .finding = CHECKS_NONE};
     buf_init(&search.text, LINE_BYTES_MAX);
     enum status status = file_join(dir, JOURNAL_CHECKS, path, err);
     if (status == STATUS_OK)

@@ -163,7 +163,7 @@ static enum status remake_rows(struct remake *remake, struct reader *reader, str
 
 struct rows_source {
     int jsonl_fd;
-    const char *jsonl_path;
+    const char *jsonl_path; /* borrowed: for the call */
 };
 
 static enum status write_rows(void *context, int fd, struct err *err)

@@ -60,9 +60,10 @@ static bool grow(struct store_index *index)
     return true;
 }
 
-enum status index_add(struct store_index *index, const char *cell_id, const char *policy_id,
-                      uint64_t trial, const char *environment_id, const struct store_median *median,
-                      bool is_unsteady, struct err *err)
+/* Adding a key that is there is fine: the newer record counts. */
+static enum status add(struct store_index *index, const char *cell_id, const char *policy_id,
+                       uint64_t trial, const char *environment_id,
+                       const struct store_median *median, bool is_unsteady, struct err *err)
 {
     struct buf key;
     make_key(&key, cell_id, policy_id, trial, environment_id);
@@ -99,9 +100,8 @@ static enum status add_record_of(struct store_index *index, const struct record 
     (void)store_median_of(record, &median);
     bool is_unsteady =
         strcmp(record_string(record, FACT_VERDICT), verdict_name(VERDICT_UNSTEADY)) == 0;
-    return index_add(index, record_string(record, FACT_CELL_ID),
-                     record_string(record, FACT_POLICY_ID), record_u64(record, FACT_TRIAL),
-                     environment_id, &median, is_unsteady, err);
+    return add(index, record_string(record, FACT_CELL_ID), record_string(record, FACT_POLICY_ID),
+               record_u64(record, FACT_TRIAL), environment_id, &median, is_unsteady, err);
 }
 
 enum status index_add_record(struct store_index *index, const struct record *record,

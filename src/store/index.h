@@ -37,12 +37,7 @@ MUST_CHECK enum status index_add_record(struct store_index *index, const struct 
  * `is_any_environment`: they are found under the environment "". */
 MUST_CHECK enum status index_read(const char *dir, bool is_any_environment,
                                   struct store_index *ret_index, struct err *err);
-/* Adding a key that is there is fine: the newer record counts. */
-MUST_CHECK enum status index_add(struct store_index *index, const char *cell_id,
-                                 const char *policy_id, uint64_t trial, const char *environment_id,
-                                 const struct store_median *median, bool is_unsteady,
-                                 struct err *err);
-/* Borrowed until the next index_add(); NULL when there is no such entry. */
+/* Borrowed until something is added; NULL when there is no such entry. */
 const struct index_entry *index_find(const struct store_index *index, const char *cell_id,
                                      const char *policy_id, uint64_t trial,
                                      const char *environment_id);

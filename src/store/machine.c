@@ -82,7 +82,7 @@ static enum status add_clock(struct machine_book *book, const struct machine_clo
 
 /* A scan: the book, and the stamps before which lines count no more. */
 struct scan {
-    struct machine_book *book;
+    struct machine_book *book; /* borrowed: for the call */
     char oldest_run[CLOCK_STAMP_BYTES], oldest_floor[CLOCK_STAMP_BYTES];
 };
 

@@ -63,8 +63,9 @@ struct machine_clock {
     uint64_t best_ns;
 };
 
+/* Lists are owned. */
 struct machine_book {
-    struct machine_run *runs; /* owned, like the next two; in the order of the files */
+    struct machine_run *runs; /* in the order of the files */
     size_t runs_count, runs_capacity;
     struct machine_floor *floors;
     size_t floors_count, floors_capacity;

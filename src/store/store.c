@@ -39,7 +39,7 @@ struct store {
 
 /* The first pass over the JSONL file. */
 struct load {
-    struct store *store;
+    struct store *store; /* borrowed: while it is opened */
     struct store_facts facts;
     struct csv_check csv;
 };

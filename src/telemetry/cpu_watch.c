@@ -127,7 +127,17 @@ static bool take_numbers(const char *text, uint64_t *ret_numbers, size_t count)
     return true;
 }
 
-enum cpu_column { USER, NICE, SYSTEM, IDLE, WAITING, IRQ, SOFTIRQ, STOLEN, COLUMNS_COUNT };
+enum cpu_column {
+    CPU_USER,
+    CPU_NICE,
+    CPU_SYSTEM,
+    CPU_IDLE,
+    CPU_WAITING,
+    CPU_IRQ,
+    CPU_SOFTIRQ,
+    CPU_STOLEN,
+    CPU_COLUMNS_COUNT
+};
 
 struct processors {
     unsigned count;
@@ -144,17 +154,17 @@ static uint64_t grown(uint64_t before, uint64_t after)
 static void take_processor(struct cpu_watch *watch, const char *line, uint64_t tick_ns,
                            struct processors *sum)
 {
-    uint64_t ticks[COLUMNS_COUNT];
+    uint64_t ticks[CPU_COLUMNS_COUNT];
     char *end = NULL;
     /* "cpu " with a blank is the sum of all. */
     if (line[3] < '0' || line[3] > '9')
         return;
     unsigned long cpu = strtoul(line + 3, &end, 10);
     if (cpu > watch->cpu_last || !cpu_list_has(&watch->cpus, (unsigned)cpu) ||
-        !take_numbers(end, ticks, COLUMNS_COUNT))
+        !take_numbers(end, ticks, CPU_COLUMNS_COUNT))
         return;
-    uint64_t idle_ns = (ticks[IDLE] + ticks[WAITING]) * tick_ns;
-    uint64_t stolen_ns = ticks[STOLEN] * tick_ns;
+    uint64_t idle_ns = (ticks[CPU_IDLE] + ticks[CPU_WAITING]) * tick_ns;
+    uint64_t stolen_ns = ticks[CPU_STOLEN] * tick_ns;
     sum->count++;
     sum->moved_count += idle_ns != watch->idle_ns[cpu];
     sum->idle_ns += grown(watch->idle_ns[cpu], idle_ns);
@@ -340,12 +350,6 @@ void cpu_watch_close(struct cpu_watch *watch)
     free(watch->idle_ns);
     free(watch->stolen_ns);
     *watch = (struct cpu_watch){0};
-}
-
-void cpu_watch_begin(struct cpu_watch *watch, uint64_t now_ns, uint64_t harness_ns)
-{
-    struct cpu_lap forgotten;
-    cpu_watch_lap(watch, now_ns, harness_ns, &forgotten);
 }
 
 /* Time that nobody else can have used is known to less than a tick where a processor was never

@@ -77,10 +77,8 @@ struct cpu_lap {
 bool cpu_watch_open(struct cpu_watch *watch, const char *root, const pid_t *workers,
                     const pid_t *groups, size_t count);
 void cpu_watch_close(struct cpu_watch *watch);
-/* Begins a lap: what happened until now is forgotten. `now_ns`: any clock that goes with the
+/* What happened since the last call; a new lap begins. `now_ns`: any clock that goes with the
  * machine's; `harness_ns`: processor time of this process so far, which is not foreign. */
-void cpu_watch_begin(struct cpu_watch *watch, uint64_t now_ns, uint64_t harness_ns);
-/* What happened since the last call of either; a new lap begins. */
 void cpu_watch_lap(struct cpu_watch *watch, uint64_t now_ns, uint64_t harness_ns,
                    struct cpu_lap *ret_lap);
 void cpu_lap_add(struct cpu_lap *sum, const struct cpu_lap *lap);

@@ -29,23 +29,33 @@ static bool take_numbers(const char *text, uint64_t *ret_numbers, size_t count)
     return true;
 }
 
-enum cpu_column { USER, NICE, SYSTEM, IDLE, WAITING, IRQ, SOFTIRQ, STOLEN, COLUMNS_COUNT };
+enum cpu_column {
+    CPU_USER,
+    CPU_NICE,
+    CPU_SYSTEM,
+    CPU_IDLE,
+    CPU_WAITING,
+    CPU_IRQ,
+    CPU_SOFTIRQ,
+    CPU_STOLEN,
+    CPU_COLUMNS_COUNT
+};
 
 /* "cpuN user nice system idle iowait irq softirq steal guest ...": guests are in user. */
 static void add_line(const char *line, const struct cpu_list *cpus, struct cpuload *load)
 {
-    uint64_t ticks[COLUMNS_COUNT];
+    uint64_t ticks[CPU_COLUMNS_COUNT];
     char *end = NULL;
     /* "cpu " with a blank is the sum of all. */
     if (line[3] < '0' || line[3] > '9')
         return;
     unsigned long cpu = strtoul(line + 3, &end, 10);
     if (cpu >= CPUINFO_CPUS_MAX || !cpu_list_has(cpus, (unsigned)cpu) ||
-        !take_numbers(end, ticks, COLUMNS_COUNT))
+        !take_numbers(end, ticks, CPU_COLUMNS_COUNT))
         return;
     load->cpus_count++;
-    for (size_t i = 0; i < COLUMNS_COUNT; i++) {
-        load->busy_ticks += i == IDLE || i == WAITING ? 0 : ticks[i];
+    for (size_t i = 0; i < CPU_COLUMNS_COUNT; i++) {
+        load->busy_ticks += i == CPU_IDLE || i == CPU_WAITING ? 0 : ticks[i];
         load->total_ticks += ticks[i];
     }
 }

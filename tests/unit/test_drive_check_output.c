@@ -111,7 +111,7 @@ static struct reasons verify(bool *ret_has_weights)
 {
     struct reasons reasons = {0};
     struct err err = {0};
-    cr_assert_eq(check_output_verify(&job, ret_has_weights, &reasons, &err), STATUS_OK, "%s",
+    cr_assert_eq(check_output_verify(&job, &reasons, ret_has_weights, &err), STATUS_OK, "%s",
                  err.text);
     return reasons;
 }

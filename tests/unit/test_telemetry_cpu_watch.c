@@ -21,7 +21,7 @@ static struct cpu_lap lap_of(const char *before, const char *after, const pid_t 
     struct cpu_lap lap;
     const pid_t workers[] = {worker, worker};
     cr_assert(cpu_watch_open(&watch, before, workers, groups, groups_count));
-    cpu_watch_begin(&watch, 5 * NS_PER_S, 70 * NS_PER_MS);
+    cpu_watch_lap(&watch, 5 * NS_PER_S, 70 * NS_PER_MS, &lap);
     watch.root = after;
     cpu_watch_lap(&watch, 5 * NS_PER_S + 200 * NS_PER_MS, 73 * NS_PER_MS, &lap);
     cpu_watch_close(&watch);
@@ -105,7 +105,7 @@ Test(telemetry_cpu_watch, a_real_neighbour_makes_a_real_process_wait)
     struct cpu_lap lap;
     usleep(50000); /* both have set their processor */
     cr_assert(cpu_watch_open(&watch, "", &one, &one, 1));
-    cpu_watch_begin(&watch, clock_now_ns(), 0);
+    cpu_watch_lap(&watch, clock_now_ns(), 0, &lap);
     usleep(600000);
     cpu_watch_lap(&watch, clock_now_ns(), 0, &lap);
     cpu_watch_close(&watch);
