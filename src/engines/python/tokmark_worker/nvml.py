@@ -59,3 +59,15 @@ def cuda_bus_id(ordinal):
         return text.value.decode("ascii")
     except (OSError, AttributeError):
         return None
+
+
+def cuda_driver_version():
+    """"12.8": the newest CUDA that the driver runs; None without a driver. By the driver's own
+    library: what frameworks have for it is private, and goes away."""
+    try:
+        number = ctypes.c_int()
+        if ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(number)) != 0:
+            return None
+        return f"{number.value // 1000}.{number.value % 1000 // 10}"
+    except (OSError, AttributeError):
+        return None

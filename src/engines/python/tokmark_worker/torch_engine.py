@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from . import __version__
+from . import __version__, nvml
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .errors import WorkerError, describe_error, model_error, unsupported
@@ -274,8 +274,8 @@ class TorchEngine:
         """"NVIDIA H100 80GB HBM3, driver for CUDA 12.8"; None on the CPU."""
         if self._device.type != "cuda":
             return None
-        number = torch._C._cuda_getDriverVersion() if torch.version.cuda else 0
-        driver = f", driver for CUDA {number // 1000}.{number % 1000 // 10}" if number else ""
+        version = nvml.cuda_driver_version()
+        driver = f", driver for CUDA {version}" if version else ""
         return torch.cuda.get_device_name(self._device) + driver
 
     def _forward_text(self):
