@@ -324,7 +324,8 @@ static enum status pass_records(struct passage *passage, struct err *err)
     for (size_t i = 0; i < passage->request->sources_count; i++)
         TRY(read_source(passage, passage->request->sources[i], &options, err));
     bool has_any = export->counts.records > 0 || export->exporter->shows_failed;
-    if (!passage->has_begun || !has_any)
+    export->counts.is_nothing = !passage->has_begun || !has_any;
+    if (export->counts.is_nothing)
         return ERR(err, STATUS_NOT_FOUND, "there is nothing to export");
     TRY(export->exporter->end(export, err));
     return export->place == EXPORT_TO_STREAM ? export_flush(export, true, err) : STATUS_OK;

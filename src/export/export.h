@@ -33,8 +33,8 @@ MUST_CHECK enum status export_choose_fields(const struct exporter *exporter, con
 MUST_CHECK enum status export_find_target(const struct exporter *exporter, const char *to,
                                           const char **ret_to, enum export_place *ret_place,
                                           struct err *err);
-/* Whatever happens, *ret_counts says what was read. STATUS_NOT_FOUND: there was nothing to be
- * exported, and nothing was written. */
+/* Whatever happens, *ret_counts says what was read. With `is_nothing` it
+ * fails, too. */
 MUST_CHECK enum status export_run(const struct export_request *request,
                                   struct export_counts *ret_counts, struct err *err);
 

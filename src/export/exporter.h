@@ -32,10 +32,11 @@ struct export_counts {
     uint64_t records; /* taken */
     uint64_t known;   /* that came before in this call */
     uint64_t left_out[ADMIT_KINDS_COUNT];
-    uint64_t empty; /* that have no value which this exporter writes: cells that failed */
-    uint64_t unfit; /* of a kind that the form has no place for, such as training in llama-bench */
-    uint64_t had;   /* that the server had already: not sent again */
-    uint64_t notes; /* lines that are no records */
+    uint64_t empty;  /* that have no value which this exporter writes: cells that failed */
+    uint64_t unfit;  /* of a kind that the form has no place for, such as training in llama-bench */
+    uint64_t had;    /* that the server had already: not sent again */
+    bool is_nothing; /* there was nothing to be exported: nothing was written */
+    uint64_t notes;  /* lines that are no records */
     char first_note[ERR_TEXT_BYTES];
 };
 

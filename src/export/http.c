@@ -79,7 +79,7 @@ static enum status load(struct http *http, struct err *err)
     struct err cause = {0};
     enum status status = dynamic_load(names, symbols, ARRAY_COUNT(symbols), &cause);
     if (status != STATUS_OK)
-        return ERR(err, status,
+        return ERR(err, STATUS_UNSUPPORTED,
                    "a server is reached by libcurl, which is not here: install libcurl4 "
                    "(Debian, Ubuntu), libcurl (Fedora) or curl (%.300s)",
                    cause.text);

@@ -27,7 +27,7 @@ struct http_request {
     bool is_repeatable;
 };
 
-/* STATUS_NOT_FOUND: there is no libcurl; the text says what to install. */
+/* STATUS_UNSUPPORTED: there is no libcurl; the text says what to install. */
 MUST_CHECK enum status http_open(uint64_t timeout_ns, struct http **ret_http, struct err *err);
 void http_close(struct http *http);
 /* For CLEANUP. */

@@ -59,12 +59,13 @@ def get(url):
         return None
 
 
-def await_answer(process, url, deadline_s=240):
-    """Until the server that was started answers."""
+def await_answer(process, url, is_it=bool, deadline_s=240):
+    """Until the server that was started answers as it should."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         assert process.poll() is None, f"{url}: ended with {process.returncode}"
-        if get(url) is not None:
+        text = get(url)
+        if text is not None and is_it(text):
             return
         time.sleep(0.05)
     raise AssertionError(f"{url} never answered")

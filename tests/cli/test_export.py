@@ -68,6 +68,13 @@ def test_nothing_to_export_changes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_source_that_is_not_there_is_an_error(tmp_path):
+    for to in ([], ["--to", tmp_path / "out"]):
+        run = export("bmf", tmp_path / "no.jsonl", *to, code=5)
+        assert "cannot read" in run.stderr and "nothing to export" not in run.stderr
+    assert "cannot write" in export("bmf", "-", "--to", tmp_path / "no" / "out", stdin=line(), code=5).stderr
+
+
 def test_the_newest_run_of_a_cell_counts_with_its_trials():
     old = cell(1, tokens_per_sec=1.0) + cell(1, tokens_per_sec=2.0, trial=1) + cell(2, tokens_per_sec=9.0)
     new = cell(1, tokens_per_sec=3.0, run_id="r2")

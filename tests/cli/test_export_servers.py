@@ -157,6 +157,13 @@ def test_nobody_there_a_server_that_hangs_and_no_proxy_for_this_machine():
     assert len(server.asked) == 1
 
 
+def test_without_libcurl_it_says_what_to_install(tmp_path):
+    for name in ("libcurl.so.4", "libcurl-gnutls.so.4"):
+        (tmp_path / name).touch()  # found first, and no library
+    run = export("prometheus", "-", "--to", "http://127.0.0.1:9", stdin=line(), code=5, env={"LD_LIBRARY_PATH": str(tmp_path)})
+    assert "install libcurl4" in run.stderr
+
+
 # --- OpenTelemetry ---
 
 def test_otlp_is_what_its_protocol_says():
@@ -192,6 +199,25 @@ def test_otlp_sends_many_records_in_requests_of_some_size():
     points = [point for asked in server.asked for point in json.loads(asked[3])["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["gauge"]
               ["dataPoints"]]
     assert len(points) == 1500
+
+
+# --- TensorBoard ---
+
+def test_tensorboard_serves_what_is_exported(tmp_path):
+    export("tensorboard", "-", "--to", tmp_path / "board", stdin=hostile())
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/data/plugin/scalars"
+    with subprocess.Popen([sys.executable, "-m", "tensorboard.main", "--logdir", tmp_path / "board", "--host", "127.0.0.1", "--port", str(port),
+                           "--load_fast=false"], stderr=subprocess.DEVNULL) as server:
+        try:
+            export_sources.await_answer(server, f"{url}/tags", lambda text: len(json.loads(text)) == len(HOSTILE))
+            tags = json.loads(export_sources.get(f"{url}/tags"))
+            run = next(name for name in tags if name.endswith("h0000000000000001"))
+            points = json.loads(export_sources.get(f"{url}/scalars?tag=tokens_per_sec&run={run}"))
+        finally:
+            server.kill()
+    assert tags[run]["ms_p50"]["description"] == "<p>Median step (ms)</p>"
+    assert points == [[1767323045.678, 0, 204800.0]]
 
 
 # --- MLflow ---

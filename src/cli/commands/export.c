@@ -140,7 +140,7 @@ static enum exit_code tell(const struct invocation *call, const struct export_re
 {
     struct buf out CLEANUP(buf_release) = {0};
     tell_left_out(call, counts);
-    if (status == STATUS_NOT_FOUND) {
+    if (counts->is_nothing) {
         command_complain(call, "%s%s", err->text,
                          request->to == NULL ? "" : "; nothing was changed there");
         return EXIT_CODE_NOTHING;
