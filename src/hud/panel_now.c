@@ -9,6 +9,7 @@
 #define TEXT_BYTES  1024
 #define LABEL_END   10
 #define VALUE_WIDTH 22
+#define MIB_MAX     1e12
 
 static const char *phase_word(const char *phase)
 {
@@ -165,6 +166,12 @@ static void draw_numbers(struct screen *screen, const struct board *board, size_
                           run->set_aside_count);
 }
 
+/* Whatever a line says. */
+static uint64_t bytes_of(double mib)
+{
+    return (uint64_t)(fmin(fmax(mib, 0), MIB_MAX) * 1048576);
+}
+
 static void draw_machine(struct screen *screen, const struct board_run *run, size_t row)
 {
     struct canvas *canvas = &screen->canvas;
@@ -173,10 +180,10 @@ static void draw_machine(struct screen *screen, const struct board_run *run, siz
     char text[NUM_TEXT_BYTES];
     (void)canvas_put(canvas, row, 1, end, CANVAS_DIM, "memory");
     if (isfinite(run->rss_mb)) {
-        num_format_bytes((uint64_t)(run->rss_mb * 1048576), text);
+        num_format_bytes(bytes_of(run->rss_mb), text);
         at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%s", text);
         if (isfinite(run->available_mb)) {
-            num_format_bytes((uint64_t)(run->available_mb * 1048576), text);
+            num_format_bytes(bytes_of(run->available_mb), text);
             at = canvas_putf(canvas, row, at, end, CANVAS_DIM, "  %s free", text);
         }
         double total = run->rss_mb + run->available_mb;
