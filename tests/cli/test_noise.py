@@ -136,7 +136,7 @@ def test_bad_lines_are_skipped_with_a_note(call, data):
     assert results(call)[-1]["noise_floor_percent"] == 4
     assert "4 lines skipped" in done.stderr
     done = call("noise", "--list", code=0)
-    assert "4 lines in" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
+    assert "4 lines skipped" in done.stderr and "seq 16 batch 1" in done.stdout and "4 %" in done.stdout
     # appending cuts what was torn, and leaves the rest as it is
     call("noise", *words(worker), *CELL, "--repeats", "1", code=0)
     lines = (data / JOURNAL).read_bytes().split(b"\n")
