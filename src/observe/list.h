@@ -12,7 +12,8 @@
     X(voluntary_switches) \
     X(canary)             \
     X(history)            \
-    X(variables)
+    X(variables)          \
+    X(energy)
 
 #define X(name) extern const struct probe name##_probe;
 PROBE_LIST(X)

@@ -62,7 +62,9 @@ enum fact_compare {
     X(HARNESS, "harness")       \
     X(CONTENTION, "contention") \
     X(SWEEP, "sweep")           \
-    X(HISTORY, "history")
+    X(HISTORY, "history")       \
+    X(CLOCKS, "clocks")         \
+    X(ENERGY, "energy")
 
 enum fact_group {
 #define X(name, text) FACT_GROUP_##name,

@@ -25,6 +25,8 @@ static const struct {
                      "2,3'); --resume measures it again"},
     {"load_not_judged", "measure longer (--steps, or --target-ci)"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},
+    {"gpu_shared", "stop the other processes on the card, and measure again"},
+    {"energy_disagrees", "take the energy as known no better than both differ"},
     {"harmful_variable", "unset the variable, and measure again"},
     {"precision_not_as_asked", "request the precision that runs, or fix the model's own casts"},
     {"check_failed", "fix the engine or the model until `tokmark check` passes, then measure"},

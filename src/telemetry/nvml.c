@@ -370,12 +370,14 @@ void nvml_read_memory(const struct nvml *nvml, unsigned index, pid_t pid,
     if (result != NVML_OK)
         count = 0;
     ret_memory->processes_count = value_of(result, count);
+    ret_memory->is_listed = false;
     ret_memory->process_bytes = value_of(result, 0);
     if (result == NVML_OK)
         ret_memory->process_bytes.missing = "not_listed";
     for (unsigned i = 0; i < count && i < PROCESSES_MAX; i++) {
         if ((pid_t)processes[i].pid != pid)
             continue;
+        ret_memory->is_listed = true;
         bool is_known = processes[i].used_bytes != BYTES_NOT_AVAILABLE;
         ret_memory->process_bytes = (struct nvml_value){
             is_known ? NULL : "not_supported", is_known ? (uint64_t)processes[i].used_bytes : 0};

@@ -55,6 +55,7 @@ struct nvml_memory {
     struct nvml_value used_bytes;      /* by all */
     struct nvml_value process_bytes;   /* by that process */
     struct nvml_value processes_count; /* with work on the card, that one included */
+    bool is_listed;                    /* is that process among them? */
 };
 
 /* NULL where there is none: *ret_missing is then `no_nvml` (no such library), `no_driver` or

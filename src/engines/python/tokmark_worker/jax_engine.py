@@ -22,7 +22,7 @@ from .blocks import Block, part_steps
 from .cell_memory import bytes_least, describe_cell, require_host
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
-from .jax_memory import DeviceMemory, oom_error, require_plan, tree_bytes
+from .jax_memory import DeviceMemory, bus_id, oom_error, require_plan, tree_bytes
 from .jax_precision import Precision, type_name
 from .jax_call import is_array, is_floating
 from .jax_settings import own_rules
@@ -257,6 +257,7 @@ class JaxEngine:
             "model_config": source.config,
             "model_chosen": source.chosen,
             "device_name": self._device_name(),
+            "device_bus": bus_id(self._device),
         }
 
     def _device_name(self):

@@ -97,6 +97,13 @@ def oom_error(error, device):
     return WorkerError("oom", f"device memory: {said}{more}", asked, free, "device")
 
 
+def bus_id(device):
+    """Of a CUDA device on the PCI bus; None for others."""
+    if device.platform != "gpu":
+        return None
+    return nvml.cuda_bus_id(getattr(device, "local_hardware_id", device.id))
+
+
 class DeviceMemory:
     """The allocator of an accelerator; a CPU has none that can be asked.
 
@@ -111,8 +118,7 @@ class DeviceMemory:
         self._peak_at_open = stats.get("peak_bytes_in_use", 0)
         self._nvml = None
         if device.platform == "gpu":
-            ordinal = getattr(device, "local_hardware_id", device.id)
-            self._nvml = nvml.Device.find(None, nvml.cuda_bus_id(ordinal))
+            self._nvml = nvml.Device.find(None, bus_id(device))
 
     def _peak(self, stats):
         peak = stats.get("peak_bytes_in_use")

@@ -61,6 +61,7 @@ REPLIES = {
         "dtype_kept": "text 512, cut",
         "framework_settings": "text 512, cut",
         "device_name": "text 512, cut",
+        "device_bus": "text 64",
     },
     "block": {
         "loss": "number",

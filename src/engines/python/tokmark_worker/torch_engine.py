@@ -21,7 +21,7 @@ from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
 from .torch_made import has_lazy, kept_text, place, types_text
-from .torch_memory import DeviceMemory, oom_error
+from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
@@ -268,6 +268,7 @@ class TorchEngine:
             "model_config": source.config,
             "model_chosen": source.chosen,
             "device_name": self._device_name(),
+            "device_bus": bus_id(self._device),
         }
 
     def _device_name(self):

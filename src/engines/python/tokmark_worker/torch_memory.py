@@ -115,10 +115,17 @@ class DeviceMemory:
 def _find_nvml(device):
     properties = torch.cuda.get_device_properties(device)
     uuid = getattr(properties, "uuid", None)  # since 2.4
-    bus = None
-    if hasattr(properties, "pci_bus_id"):
-        bus = (
-            f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:"
-            f"{properties.pci_device_id:02x}.0"
-        )
-    return nvml.Device.find(f"GPU-{uuid}" if uuid else None, bus)
+    return nvml.Device.find(f"GPU-{uuid}" if uuid else None, bus_id(device))
+
+
+def bus_id(device):
+    """Of a CUDA device on the PCI bus; None for others."""
+    if device.type != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(device)
+    if not hasattr(properties, "pci_bus_id"):
+        return nvml.cuda_bus_id(torch.cuda.current_device() if device.index is None else device.index)
+    return (
+        f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:"
+        f"{properties.pci_device_id:02x}.0"
+    )

@@ -1,0 +1,248 @@
+/* observe/energy.c - what did the measured work cost: energy by the card's or the processors'
+ * counters, and its price? Beside it, of a card: clocks, heat, memory (gpu_clocks.h).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "observe/gpu_clocks.h"
+#include "observe/list.h"
+#include "spec/device.h"
+#include "telemetry/rapl.h"
+
+/* More apart than this, in %, the card's counter and its power do not describe the same. */
+#define DISAGREE_PERCENT 10.0
+#define WH_PER_KWH_J     3.6e6
+
+struct energy {
+    const char *missing; /* why the card is not watched; NULL: it is, or was */
+    struct nvml *nvml;   /* owned: from before_first() to after_measured() */
+    unsigned index;
+    struct nvml_reading idle;
+    struct gpu_watch *watch; /* owned: while it is measured */
+    bool has_totals;
+    struct gpu_totals totals;
+    struct rapl before, after; /* of a cell on the CPU */
+    uint64_t begin_ns, end_ns; /* of the span */
+};
+
+static bool find_card(struct energy *energy, const struct client *client)
+{
+    const char *bus_id = client->ready.device_bus;
+    if (bus_id[0] != '\0')
+        return nvml_find(energy->nvml, bus_id, &energy->index);
+    energy->index = 0;
+    return nvml_count(energy->nvml) == 1;
+}
+
+static void before_first(void *state, const struct observed *seen)
+{
+    struct energy *energy = state;
+    const struct client *client = seen->client;
+    energy->missing = client_is_synthetic(client)                     ? "synthetic"
+                      : !client_is_here(client)                       ? "worker_not_seen"
+                      : device_is_host(client->cell->device)          ? "on_cpu"
+                      : strncmp(client->cell->device, "cuda", 4) != 0 ? "not_nvidia"
+                                                                      : NULL;
+    if (energy->missing != NULL)
+        return;
+    energy->nvml = nvml_open(&energy->missing);
+    if (energy->nvml == NULL)
+        return;
+    if (find_card(energy, client)) {
+        nvml_read(energy->nvml, energy->index, &energy->idle);
+        return;
+    }
+    energy->missing = "device_not_known";
+    nvml_close(energy->nvml);
+    energy->nvml = NULL;
+}
+
+static bool is_on_cpu(const struct energy *energy)
+{
+    return energy->missing != NULL && strcmp(energy->missing, "on_cpu") == 0;
+}
+
+static void before_measured(void *state, const struct observed *seen)
+{
+    struct energy *energy = state;
+    if (energy->nvml != NULL)
+        energy->watch =
+            gpu_watch_start(energy->nvml, energy->index, seen->client->session.watch.pid);
+    else if (is_on_cpu(energy))
+        rapl_read("", &energy->before);
+    energy->begin_ns = clock_now_ns();
+}
+
+static void after_measured(void *state, const struct observed *seen, bool is_complete)
+{
+    (void)seen;
+    (void)is_complete;
+    struct energy *energy = state;
+    energy->end_ns = clock_now_ns();
+    if (energy->watch != NULL) {
+        gpu_watch_stop(energy->watch, &energy->totals);
+        energy->has_totals = true;
+    } else if (is_on_cpu(energy)) {
+        rapl_read("", &energy->after);
+    }
+    energy->watch = NULL;
+    nvml_close(energy->nvml);
+    energy->nvml = NULL;
+}
+
+/* --- fields --- */
+
+/* NULL, or why there is no energy. */
+static const char *joules_of(const struct energy *energy, double *ret_joules,
+                             const char **ret_source)
+{
+    if (is_on_cpu(energy)) {
+        *ret_source = "rapl";
+        return rapl_energy(&energy->before, &energy->after, ret_joules);
+    }
+    if (energy->missing != NULL)
+        return energy->missing;
+    if (!energy->has_totals)
+        return "not_measured";
+    if (energy->totals.counter_missing == NULL) {
+        *ret_joules = energy->totals.counter_j;
+        *ret_source = "nvml_counter";
+        return NULL;
+    }
+    *ret_joules = energy->totals.integrated_j;
+    *ret_source = "nvml_power";
+    return energy->totals.integrated_missing;
+}
+
+/* Of every step in the span: those of blocks that were set aside used energy, too. */
+static double tokens_of(const struct observed *seen)
+{
+    double steps = (double)seen->summary->steps_count;
+    for (size_t i = 0; seen->interference != NULL && i < INTERFERENCE_CAUSES_COUNT; i++)
+        if (i != INTERFERENCE_NONE)
+            steps += (double)seen->interference->steps[i];
+    return steps * (double)cell_tokens_per_step(seen->client->cell);
+}
+
+static void put_price(const struct observed *seen, double joules_per_token, const char *missing,
+                      struct record *record)
+{
+    const struct observe_options *options = seen->options;
+    double rate = seen->summary->tokens_per_second;
+    const char *why_not = options->price_per_kwh == 0 && options->price_per_hour == 0 ? "no_price"
+                          : options->price_per_kwh > 0                                ? missing
+                          : !isfinite(rate) || rate <= 0 ? "below_the_clock"
+                                                         : NULL;
+    if (why_not != NULL) {
+        record_set_null(record, FACT_PRICE_PER_MILLION_TOKENS, why_not);
+        return;
+    }
+    double price = 0;
+    if (options->price_per_kwh > 0)
+        price += joules_per_token / WH_PER_KWH_J * options->price_per_kwh;
+    if (options->price_per_hour > 0)
+        price += options->price_per_hour / 3600 / rate;
+    record_set_double(record, FACT_PRICE_PER_MILLION_TOKENS, 1e6 * price);
+}
+
+static void put_value(double value, const char *missing, enum fact_id field, struct record *record)
+{
+    if (missing == NULL)
+        record_set_double(record, field, value);
+    else
+        record_set_null(record, field, missing);
+}
+
+static void put_card(const struct energy *energy, const char *missing, double joules,
+                     const char *joules_missing, struct record *record)
+{
+    const struct gpu_totals *totals = &energy->totals;
+    const char *counter = missing != NULL ? missing : totals->counter_missing;
+    const char *integrated = missing != NULL ? missing : totals->integrated_missing;
+    const char *idle = missing != NULL ? missing : energy->idle.power_mw.missing;
+    double idle_w = (double)energy->idle.power_mw.value / 1000;
+    put_value(totals->counter_j, counter, FACT_ENERGY_COUNTER_J, record);
+    put_value(totals->integrated_j, integrated, FACT_ENERGY_INTEGRATED_J, record);
+    put_value(idle_w, idle, FACT_POWER_IDLE_W, record);
+    put_value(joules - idle_w * (double)totals->wall_ns / 1e9,
+              joules_missing != NULL ? joules_missing : idle, FACT_ENERGY_ABOVE_IDLE_J, record);
+    bool has_peak = missing == NULL && totals->power_w.count > 0;
+    put_value(totals->power_w.max,
+              has_peak                          ? NULL
+              : missing != NULL                 ? missing
+              : totals->power_w.missing != NULL ? totals->power_w.missing
+                                                : "too_short",
+              FACT_POWER_MAX_W, record);
+    gpu_clocks_put(totals, missing, record);
+}
+
+static void judge(const void *state, const struct observed *seen, struct judgement *judgement)
+{
+    const struct energy *energy = state;
+    const struct gpu_totals *totals = &energy->totals;
+    if (seen->summary == NULL || !energy->has_totals)
+        return;
+    gpu_clocks_judge(totals, judgement);
+    if (totals->counter_missing != NULL || totals->integrated_missing != NULL)
+        return;
+    double apart_percent = 100 * fabs(totals->counter_j / totals->integrated_j - 1);
+    if (apart_percent > DISAGREE_PERCENT)
+        judgement_warn(judgement, "energy_disagrees",
+                       "the card's counter says %.1f J, its power over time %.1f J",
+                       totals->counter_j, totals->integrated_j);
+}
+
+static void put(const void *state, const struct observed *seen, struct record *record)
+{
+    const struct energy *energy = state;
+    double joules = 0;
+    const char *source = "";
+    const char *missing = energy->missing;
+    if (seen->summary == NULL)
+        missing = client_is_synthetic(seen->client) ? "synthetic" : "not_measured";
+    else if (missing == NULL && !energy->has_totals)
+        missing = "not_measured";
+    const char *no_joules = seen->summary == NULL ? missing : joules_of(energy, &joules, &source);
+    put_card(energy, missing, joules, no_joules, record);
+    double seconds = is_on_cpu(energy) ? (double)(energy->end_ns - energy->begin_ns) / 1e9
+                                       : (double)energy->totals.wall_ns / 1e9;
+    double tokens = seen->summary != NULL ? tokens_of(seen) : 0;
+    put_value(joules, no_joules, FACT_ENERGY_J, record);
+    put_value(joules / seconds, no_joules, FACT_POWER_W, record);
+    put_value(joules / tokens, no_joules, FACT_JOULES_PER_TOKEN, record);
+    put_value(tokens / joules, no_joules, FACT_TOKENS_PER_JOULE, record);
+    if (no_joules == NULL)
+        record_set_string(record, FACT_ENERGY_SOURCE, source);
+    else
+        record_set_null(record, FACT_ENERGY_SOURCE, no_joules);
+    if (seen->summary != NULL)
+        put_price(seen, joules / tokens, no_joules, record);
+    else
+        record_set_null(record, FACT_PRICE_PER_MILLION_TOKENS, missing);
+}
+
+static const enum fact_id fields[] = {FACT_ENERGY_J,
+                                      FACT_ENERGY_SOURCE,
+                                      FACT_ENERGY_COUNTER_J,
+                                      FACT_ENERGY_INTEGRATED_J,
+                                      FACT_ENERGY_ABOVE_IDLE_J,
+                                      FACT_POWER_W,
+                                      FACT_POWER_MAX_W,
+                                      FACT_POWER_IDLE_W,
+                                      FACT_JOULES_PER_TOKEN,
+                                      FACT_TOKENS_PER_JOULE,
+                                      FACT_PRICE_PER_MILLION_TOKENS,
+                                      GPU_CLOCKS_FIELDS};
+
+const struct probe energy_probe = {
+    .name = "energy",
+    .state_bytes = sizeof(struct energy),
+    .fields = fields,
+    .fields_count = ARRAY_COUNT(fields),
+    .before_first = before_first,
+    .before_measured = before_measured,
+    .after_measured = after_measured,
+    .judge = judge,
+    .put = put,
+};

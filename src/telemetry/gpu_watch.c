@@ -1,0 +1,240 @@
+#include "telemetry/gpu_watch.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+
+#define SAMPLE_NS      (100 * NS_PER_MS)
+#define MEMORY_EVERY   10 /* samples; lists of processes are slow */
+#define EDGE_WAIT_NS   (120 * NS_PER_MS)
+#define EDGE_LOOK_NS   (2 * NS_PER_MS)
+#define INTEGRATED_MIN 10 /* samples */
+
+/* A moment of the energy counter. */
+struct counter {
+    const char *missing;
+    uint64_t at_ns, mj;
+};
+
+struct gpu_watch {
+    const struct nvml *nvml; /* borrowed */
+    unsigned index;
+    pid_t pid;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_over;
+    /* Of the thread, until it is joined. */
+    struct gpu_totals totals;
+    struct counter first;
+    uint64_t begin_ns, last_ns;
+    uint64_t power_first_ns, power_last_ns;
+    double power_last_w, power_ws;
+};
+
+const char *gpu_throttle_name(unsigned bit)
+{
+    static const char *const names[GPU_THROTTLES_COUNT] = {
+        "idle",       "app_clocks", "sw_power_cap", "hw_slowdown",  "sync_boost",
+        "sw_thermal", "hw_thermal", "power_brake",  "display_clock"};
+    ASSERT(bit < GPU_THROTTLES_COUNT);
+    return names[bit];
+}
+
+static void take(struct gpu_series *series, const struct nvml_value *value, double unit)
+{
+    if (value->missing != NULL) {
+        if (series->missing == NULL)
+            series->missing = value->missing;
+        return;
+    }
+    double number = (double)value->value * unit;
+    series->min = series->count == 0 || number < series->min ? number : series->min;
+    series->max = series->count == 0 || number > series->max ? number : series->max;
+    series->sum += number;
+    series->count++;
+}
+
+static void take_power(struct gpu_watch *watch, const struct nvml_reading *reading, uint64_t at_ns)
+{
+    double watts = (double)reading->power_mw.value / 1000;
+    take(&watch->totals.power_w, &reading->power_mw, 1e-3);
+    if (reading->power_mw.missing != NULL)
+        return;
+    if (watch->power_first_ns == 0)
+        watch->power_first_ns = at_ns;
+    else
+        watch->power_ws +=
+            (watts + watch->power_last_w) / 2 * (double)(at_ns - watch->power_last_ns) / 1e9;
+    watch->power_last_ns = at_ns;
+    watch->power_last_w = watts;
+}
+
+static void take_throttle(struct gpu_totals *totals, const struct nvml_value *throttle)
+{
+    if (throttle->missing != NULL) {
+        totals->throttle_missing = throttle->missing;
+        return;
+    }
+    totals->throttles_counted++;
+    for (unsigned bit = 0; bit < GPU_THROTTLES_COUNT; bit++)
+        if ((throttle->value >> bit & 1) != 0)
+            totals->throttles[bit]++;
+}
+
+/* Where our own process is not listed, as in a container, it is not known which are others'. */
+static void take_memory(struct gpu_watch *watch)
+{
+    struct nvml_memory memory;
+    nvml_read_memory(watch->nvml, watch->index, watch->pid, &memory);
+    struct nvml_value others = memory.processes_count;
+    if (others.missing == NULL && memory.process_bytes.missing != NULL && !memory.is_listed)
+        others.missing = "not_listed";
+    else if (others.value > 0)
+        others.value--;
+    take(&watch->totals.used_bytes, &memory.used_bytes, 1);
+    take(&watch->totals.process_bytes, &memory.process_bytes, 1);
+    take(&watch->totals.others, &others, 1);
+}
+
+static void take_gap(struct gpu_watch *watch, uint64_t at_ns)
+{
+    uint64_t gap_ns = at_ns - watch->last_ns;
+    if (gap_ns > watch->totals.gap_max_ns)
+        watch->totals.gap_max_ns = gap_ns;
+    watch->last_ns = at_ns;
+}
+
+static void sample(struct gpu_watch *watch)
+{
+    struct nvml_reading reading;
+    uint64_t at_ns = clock_now_ns();
+    nvml_read(watch->nvml, watch->index, &reading);
+    take_gap(watch, at_ns);
+    take(&watch->totals.sm_mhz, &reading.sm_mhz, 1);
+    take(&watch->totals.memory_mhz, &reading.memory_mhz, 1);
+    take(&watch->totals.temperature_c, &reading.temperature_c, 1);
+    take_power(watch, &reading, at_ns);
+    take_throttle(&watch->totals, &reading.throttle);
+    if (watch->totals.samples_count % MEMORY_EVERY == 0)
+        take_memory(watch);
+    watch->totals.samples_count++;
+}
+
+static struct timespec at(uint64_t when_ns)
+{
+    return (struct timespec){(time_t)(when_ns / NS_PER_S), (long)(when_ns % NS_PER_S)};
+}
+
+static void *run(void *context)
+{
+    struct gpu_watch *watch = context;
+    uint64_t due_ns = clock_now_ns();
+    (void)pthread_mutex_lock(&watch->lock);
+    while (!watch->is_over) {
+        (void)pthread_mutex_unlock(&watch->lock);
+        sample(watch);
+        due_ns += SAMPLE_NS;
+        uint64_t now_ns = clock_now_ns();
+        if (due_ns < now_ns) /* late: what was missed is not made up for */
+            due_ns = now_ns + SAMPLE_NS;
+        struct timespec due = at(due_ns);
+        (void)pthread_mutex_lock(&watch->lock);
+        while (!watch->is_over && clock_now_ns() < due_ns)
+            (void)pthread_cond_timedwait(&watch->wake, &watch->lock, &due);
+    }
+    (void)pthread_mutex_unlock(&watch->lock);
+    return NULL;
+}
+
+static struct counter read_counter(const struct gpu_watch *watch)
+{
+    struct nvml_reading reading;
+    nvml_read(watch->nvml, watch->index, &reading);
+    return (struct counter){reading.energy_mj.missing, clock_now_ns(), reading.energy_mj.value};
+}
+
+/* The counter moves in steps: right after one it is known to be fresh. */
+static struct counter await_edge(const struct gpu_watch *watch)
+{
+    struct counter start = read_counter(watch);
+    struct counter now = start;
+    while (start.missing == NULL && now.missing == NULL && now.mj == start.mj &&
+           now.at_ns - start.at_ns < EDGE_WAIT_NS) {
+        struct timespec pause = at(EDGE_LOOK_NS);
+        (void)nanosleep(&pause, NULL);
+        now = read_counter(watch);
+    }
+    return now;
+}
+
+struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t pid)
+{
+    struct gpu_watch *watch = calloc(1, sizeof(*watch));
+    pthread_condattr_t attributes;
+    if (watch == NULL || pthread_condattr_init(&attributes) != 0) {
+        free(watch);
+        return NULL;
+    }
+    watch->nvml = nvml;
+    watch->index = index;
+    watch->pid = pid;
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    bool is_ready = pthread_mutex_init(&watch->lock, NULL) == 0 &&
+                    pthread_cond_init(&watch->wake, &attributes) == 0;
+    (void)pthread_condattr_destroy(&attributes);
+    watch->first = await_edge(watch);
+    watch->begin_ns = watch->last_ns = clock_now_ns();
+    if (!is_ready || pthread_create(&watch->thread, NULL, run, watch) != 0) {
+        free(watch);
+        return NULL;
+    }
+    return watch;
+}
+
+/* Mean power of a part of the span, over the whole of it. */
+static double over_all(double joules, uint64_t part_ns, uint64_t all_ns)
+{
+    return joules * (double)all_ns / (double)part_ns;
+}
+
+static void sum_up(const struct gpu_watch *watch, const struct counter *last,
+                   struct gpu_totals *totals)
+{
+    *totals = watch->totals;
+    totals->wall_ns = watch->last_ns - watch->begin_ns;
+    bool is_short = totals->wall_ns < GPU_ENERGY_MIN_NS;
+    totals->counter_missing = watch->first.missing != NULL  ? watch->first.missing
+                              : last->missing != NULL       ? last->missing
+                              : is_short                    ? "too_short"
+                              : last->mj <= watch->first.mj ? "not_supported" /* it stands still */
+                                                            : NULL;
+    if (totals->counter_missing == NULL)
+        totals->counter_j = over_all((double)(last->mj - watch->first.mj) / 1000,
+                                     last->at_ns - watch->first.at_ns, totals->wall_ns);
+    uint64_t part_ns = watch->power_last_ns - watch->power_first_ns;
+    totals->integrated_missing = totals->power_w.count == 0 ? totals->power_w.missing
+                                 : is_short || totals->power_w.count < INTEGRATED_MIN ? "too_short"
+                                                                                      : NULL;
+    if (totals->integrated_missing == NULL)
+        totals->integrated_j = over_all(watch->power_ws, part_ns, totals->wall_ns);
+}
+
+void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals)
+{
+    (void)pthread_mutex_lock(&watch->lock);
+    watch->is_over = true;
+    (void)pthread_cond_signal(&watch->wake);
+    (void)pthread_mutex_unlock(&watch->lock);
+    (void)pthread_join(watch->thread, NULL);
+    take_gap(watch, clock_now_ns());
+    struct counter last = await_edge(watch);
+    sum_up(watch, &last, ret_totals);
+    (void)pthread_cond_destroy(&watch->wake);
+    (void)pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}

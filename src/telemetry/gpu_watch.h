@@ -1,0 +1,48 @@
+/* telemetry/gpu_watch.h - one NVIDIA card, looked at beside the work: ten times a second, by a
+ * thread of its own. Nothing is set on the card.
+ */
+#ifndef TELEMETRY_GPU_WATCH_H
+#define TELEMETRY_GPU_WATCH_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "telemetry/nvml.h"
+
+/* Shorter spans say too little: counters move every 20 to 100 ms. */
+#define GPU_ENERGY_MIN_NS (2 * NS_PER_S)
+
+/* One value over all samples. Where there is none, count is 0 and `missing` says why, in a word. */
+struct gpu_series {
+    const char *missing;
+    uint64_t count;
+    double sum, min, max;
+};
+
+#define GPU_THROTTLES_COUNT 9
+
+struct gpu_totals {
+    uint64_t samples_count;
+    uint64_t wall_ns;    /* watched */
+    uint64_t gap_max_ns; /* between two samples, or the ends */
+    struct gpu_series sm_mhz, memory_mhz, temperature_c, power_w, used_bytes, process_bytes, others;
+    const char *throttle_missing;
+    uint64_t throttles[GPU_THROTTLES_COUNT]; /* samples with bit i (nvml.h) */
+    uint64_t throttles_counted;
+    /* Over wall_ns; NULL or why there is none, `too_short` among them. */
+    const char *counter_missing, *integrated_missing;
+    double counter_j, integrated_j;
+};
+
+/* "sw_power_cap": of bit i. */
+const char *gpu_throttle_name(unsigned bit);
+
+struct gpu_watch;
+
+/* `pid`: whose memory is told apart. NVML is borrowed until gpu_watch_stop(). Waits, at most 0.12
+ * s, for the energy counter to move. NULL: no thread could be started. */
+struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t pid);
+/* Waits as long, too; frees it. */
+void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals);
+
+#endif
