@@ -53,7 +53,7 @@ struct run_options {
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */
     double price_per_kwh, price_per_hour; /* 0 = not given */
-    const char *matrix; /* NULL = none */
+    const char *matrix;                   /* NULL = none */
     const char *out;
     uint64_t resume; /* enum run_resume */
     bool wants_zip;

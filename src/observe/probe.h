@@ -35,7 +35,7 @@ struct observe_options {
     double target_percent;              /* how well another run is to be known; 0 = nobody asked */
     const char *machine_id;
     double price_per_kwh, price_per_hour; /* in any unit of money; 0 = not given */
-    const char *run_id; /* of the call */
+    const char *run_id;                   /* of the call */
     /* This cell's trials before this one, of this call or, resumed, an earlier one. */
     const struct measure_reading *trials;
     size_t trials_count;
