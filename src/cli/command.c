@@ -26,7 +26,7 @@ const struct program program_list[] = {
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
 /* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"report", "peak"};
+static const char *const planned_commands[] = {"report"};
 
 const struct command *command_find(const char *name)
 {

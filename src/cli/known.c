@@ -10,13 +10,14 @@ enum status known_init(struct known *ret, bool wants_pace, bool wants_history,
 {
     *ret = (struct known){.has_pace = wants_pace, .has_history = wants_history};
     environment_machine(environment_json, ret->machine_id);
+    environment_hardware(environment_json, ret->hardware_id);
     struct err why = {0};
     enum status status = user_folder_data(NULL, ret->dir, &why);
     if (status != STATUS_OK)
         ret->dir[0] = '\0';
     if (status == STATUS_NOT_FOUND) /* no home: nothing to know, nothing to keep */
         return STATUS_OK;
-    if (status == STATUS_OK && (wants_pace || wants_history))
+    if (status == STATUS_OK)
         status = machine_book_read(ret->dir, &ret->book, &why);
     ret->pace_best_ns = machine_book_clock(&ret->book, ret->machine_id);
     return status == STATUS_OK ? STATUS_OK : ERR(err, status, "%s", why.text);

@@ -14,7 +14,7 @@ struct known {
     bool has_pace, has_history; /* looked at */
     uint64_t pace_best_ns;      /* 0 = not known */
     struct machine_book book;
-    char machine_id[HASH_ID_BYTES];
+    char machine_id[HASH_ID_BYTES], hardware_id[HASH_ID_BYTES];
     char dir[FILE_PATH_BYTES]; /* empty: nowhere to keep it */
     struct err err;            /* why something could not be kept; once is enough */
 };

@@ -52,9 +52,9 @@ static enum status fail(const struct spawn *spawn, int log_fd, const char *engin
 }
 
 /* One line of JSON, re-written compactly; false for what a launcher may print before it. */
-static bool take_line(const char *line, size_t length, struct buf *ret_json)
+static bool take_line(const char *line, size_t length, const char *key, struct buf *ret_json)
 {
-    const char *start = banner_end(line, length, "executable");
+    const char *start = banner_end(line, length, key);
     json_t *object =
         start != NULL ? json_loadb(start, length - (size_t)(start - line), 0, NULL) : NULL;
     bool is_object = json_is_object(object);
@@ -68,7 +68,7 @@ static bool take_line(const char *line, size_t length, struct buf *ret_json)
 }
 
 static enum status ask(const struct words *command, int log_fd, uint64_t timeout_ns,
-                       const char *engine, struct buf *ret_json, struct err *err)
+                       const char *engine, const char *key, struct buf *ret_json, struct err *err)
 {
     struct spawn spawn = {.in_fd = -1, .out_fd = -1};
     struct err cause = {0};
@@ -85,7 +85,7 @@ static enum status ask(const struct words *command, int log_fd, uint64_t timeout
     size_t seen_bytes = 0;
     while (status == STATUS_OK && !is_taken && seen_bytes <= BANNER_BYTES_MAX) {
         status = line_reader_next(&reader, deadline_ns, -1, &line, &length, &cause);
-        is_taken = status == STATUS_OK && take_line(line, length, ret_json);
+        is_taken = status == STATUS_OK && take_line(line, length, key, ret_json);
         seen_bytes += length + 1;
     }
     (void)spawn_wait(&spawn, is_taken ? deadline_ns : clock_now_ns() + NS_PER_S);
@@ -100,7 +100,9 @@ static enum status ask(const struct words *command, int log_fd, uint64_t timeout
     return status;
 }
 
+/* `... worker ENGINE QUESTION [DETAIL]`; the answer has that key. */
 static enum status ask_worker(const struct client_options *options, const char *engine,
+                              const char *question, const char *detail, const char *key,
                               struct buf *ret_json, struct err *err)
 {
     struct words command;
@@ -108,11 +110,13 @@ static enum status ask_worker(const struct client_options *options, const char *
     if (status != STATUS_OK)
         return status;
     int log_fd = memfd_create("probe", MFD_CLOEXEC);
-    status = words_add(&command, "--probe", err);
+    status = words_add(&command, question, err);
+    if (status == STATUS_OK && detail != NULL)
+        status = words_add(&command, detail, err);
     if (status == STATUS_OK && log_fd < 0)
         status = ERR(err, STATUS_IO, "cannot take a worker's messages: %s", strerror(errno));
     if (status == STATUS_OK)
-        status = ask(&command, log_fd, options->phase_timeout_ns, engine, ret_json, err);
+        status = ask(&command, log_fd, options->phase_timeout_ns, engine, key, ret_json, err);
     if (log_fd >= 0)
         (void)close(log_fd);
     words_release(&command);
@@ -145,6 +149,12 @@ static enum status check_packages(const char *json, const char *engine, struct e
 enum status preflight_require(const struct client_options *options, const char *engine,
                               struct buf *ret_json, struct err *err)
 {
-    enum status status = ask_worker(options, engine, ret_json, err);
+    enum status status = ask_worker(options, engine, "--probe", NULL, "executable", ret_json, err);
     return status == STATUS_OK ? check_packages(ret_json->data, engine, err) : status;
+}
+
+enum status preflight_peak(const struct client_options *options, const char *engine,
+                           const char *device, struct buf *ret_json, struct err *err)
+{
+    return ask_worker(options, engine, "--peak", device, "matmul_flops", ret_json, err);
 }

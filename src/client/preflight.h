@@ -17,5 +17,10 @@
  */
 MUST_CHECK enum status preflight_require(const struct client_options *options, const char *engine,
                                          struct buf *ret_json, struct err *err);
+/* Runs `... worker ENGINE --peak DEVICE` and appends the JSON object it prints
+ * (tokmark_worker/peak.py).
+ */
+MUST_CHECK enum status preflight_peak(const struct client_options *options, const char *engine,
+                                      const char *device, struct buf *ret_json, struct err *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "client/provenance.h"
 #include "spec/device.h"
+#include "spec/flops.h"
 
 #define MIB            1048576.0
 #define JSON_BYTES_MAX (64 * 1024)
@@ -345,9 +346,7 @@ static void put_spec(const struct cell *cell, bool is_known, struct record *reco
     model_spec_write(&cell->model, &writer);
     set_json(record, FACT_MODEL_SPEC, json.failed ? "" : json.data, "too_long");
     buf_release(&json);
-    double flops = model_forward_flops(&cell->model, (double)cell_tokens_per_step(cell),
-                                       (double)cell->seq_len);
-    record_set_double(record, FACT_STEP_FLOPS, cell->mode == CELL_MODE_TRAIN ? 3 * flops : flops);
+    record_set_double(record, FACT_STEP_FLOPS, flops_step(cell, FLOPS_MODEL));
 }
 
 static void put_model(const struct trial *trial, struct record *record)

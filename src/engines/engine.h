@@ -36,6 +36,7 @@ struct engine_device {
 struct engine_start {
     const char *python; /* the interpreter asked for; NULL = the engine chooses */
     bool is_server;     /* make workers when asked (client/fork_pool.h) */
+    const char *peak;   /* only measure what this device can do, and say it; NULL = no */
     bool is_probe;      /* only say what would run (engines/python/python.h), then end */
 };
 

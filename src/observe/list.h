@@ -13,7 +13,8 @@
     X(canary)             \
     X(history)            \
     X(variables)          \
-    X(energy)
+    X(energy)             \
+    X(utilization)
 
 #define X(name) extern const struct probe name##_probe;
 PROBE_LIST(X)

@@ -34,6 +34,8 @@ struct observe_options {
     const struct machine_book *machine; /* what this machine has shown; NULL: off */
     double target_percent;              /* how well another run is to be known; 0 = nobody asked */
     const char *machine_id;
+    const struct machine_book *peaks;     /* what `tokmark peak` has measured here; NULL: off */
+    const char *hardware_id;              /* of the machine with its cards */
     double price_per_kwh, price_per_hour; /* in any unit of money; 0 = not given */
     const char *run_id;                   /* of the call */
     /* This cell's trials before this one, of this call or, resumed, an earlier one. */

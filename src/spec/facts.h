@@ -64,7 +64,8 @@ enum fact_compare {
     X(SWEEP, "sweep")           \
     X(HISTORY, "history")       \
     X(CLOCKS, "clocks")         \
-    X(ENERGY, "energy")
+    X(ENERGY, "energy")         \
+    X(UTILIZATION, "utilization")
 
 enum fact_group {
 #define X(name, text) FACT_GROUP_##name,

@@ -25,6 +25,9 @@ static const struct {
                      "2,3'); --resume measures it again"},
     {"load_not_judged", "measure longer (--steps, or --target-ci)"},
     {"throttled", "cool the machine, or lower its clock limit, and measure again"},
+    {"over_peak",
+     "run `tokmark peak` again, with nothing else running; if it stays, the model does less "
+     "than its settings say"},
     {"gpu_shared", "stop the other processes on the card, and measure again"},
     {"energy_disagrees", "take the energy as known no better than both differ"},
     {"harmful_variable", "unset the variable, and measure again"},

@@ -80,6 +80,30 @@ static enum status add_clock(struct machine_book *book, const struct machine_clo
     return STATUS_OK;
 }
 
+static bool is_same_peak(const struct machine_peak *a, const struct machine_peak *b)
+{
+    return hash_id_is_same(a->hardware_id, b->hardware_id) && strcmp(a->device, b->device) == 0 &&
+           strcmp(a->engine, b->engine) == 0 && strcmp(a->precision, b->precision) == 0;
+}
+
+/* The newest of each. */
+static enum status add_peak(struct machine_book *book, const struct machine_peak *peak,
+                            struct err *err)
+{
+    for (size_t i = 0; i < book->peaks_count; i++) {
+        if (!is_same_peak(&book->peaks[i], peak))
+            continue;
+        book->peaks[i] = *peak;
+        return STATUS_OK;
+    }
+    void *peaks = book->peaks;
+    if (!reserve(&peaks, &book->peaks_capacity, book->peaks_count, sizeof(*peak)))
+        return ERR(err, STATUS_NOMEM, "no memory for %zu peaks", book->peaks_count);
+    book->peaks = peaks;
+    book->peaks[book->peaks_count++] = *peak;
+    return STATUS_OK;
+}
+
 /* A scan: the book, and the stamps before which lines count no more. */
 struct scan {
     struct machine_book *book; /* borrowed: for the call */
@@ -94,6 +118,7 @@ static enum status visit_line(void *context, const char *text, size_t text_bytes
     switch (line.kind) {
     case MACHINE_LINE_BAD: scan->book->bad_lines_count++; break;
     case MACHINE_LINE_LATER: break;
+    case MACHINE_LINE_PEAK: return add_peak(scan->book, &line.peak, err);
     case MACHINE_LINE_CLOCK: return add_clock(scan->book, &line.clock, err);
     case MACHINE_LINE_FLOOR:
         if (strcmp(line.floor.at, scan->oldest_floor) >= 0)
@@ -137,6 +162,7 @@ void machine_book_release(struct machine_book *book)
     free(book->runs);
     free(book->floors);
     free(book->clocks);
+    free(book->peaks);
     *book = (struct machine_book){0};
 }
 
@@ -316,5 +342,39 @@ enum status machine_append_clock(const char *dir, const char *machine_id, uint64
     struct buf line;
     buf_init(&line, MACHINE_LINE_BYTES_MAX);
     machine_line_write_clock(machine_id, best_ns, &line);
+    return append(dir, &line, err);
+}
+
+/* --- peaks --- */
+
+static void keep_best(double *best, double seen)
+{
+    if (seen > *best)
+        *best = seen;
+}
+
+void machine_book_peak(const struct machine_book *book, const char *hardware_id, const char *device,
+                       const char *precision, struct machine_peak *ret_peak)
+{
+    *ret_peak = (struct machine_peak){0};
+    for (size_t i = 0; i < book->peaks_count; i++) {
+        const struct machine_peak *peak = &book->peaks[i];
+        if (!hash_id_is_same(peak->hardware_id, hardware_id) || strcmp(peak->device, device) != 0)
+            continue;
+        keep_best(&ret_peak->read_bytes, peak->read_bytes);
+        keep_best(&ret_peak->write_bytes, peak->write_bytes);
+        keep_best(&ret_peak->triad_bytes, peak->triad_bytes);
+        if (strcmp(peak->precision, precision) != 0)
+            continue;
+        keep_best(&ret_peak->matmul_flops, peak->matmul_flops);
+        keep_best(&ret_peak->fma_flops, peak->fma_flops);
+    }
+}
+
+enum status machine_append_peak(const char *dir, const struct machine_peak *peak, struct err *err)
+{
+    struct buf line;
+    buf_init(&line, MACHINE_LINE_BYTES_MAX);
+    machine_line_write_peak(peak, &line);
     return append(dir, &line, err);
 }

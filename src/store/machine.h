@@ -1,8 +1,9 @@
-/* store/machine.h - machine.jsonl in the user's data folder: what this machine has shown. Three
+/* store/machine.h - machine.jsonl in the user's data folder: what this machine has shown. Four
  * kinds of lines: what each run of a cell came to, how far a cell seems apart from itself (`tokmark
- * noise`, the floor of `ab`), and the best clock check. Everybody asks this header; `tokmark noise`
- * prints it. Files of earlier versions (history.jsonl, noise.jsonl, pace.jsonl) are read, and not
- * written any more. Any of them may be removed at any time.
+ * noise`, the floor of `ab`), the best clock check, and what a device can do (`tokmark peak`).
+ * Everybody asks this header; `tokmark noise` prints it. Files of earlier versions (history.jsonl,
+ * noise.jsonl, pace.jsonl) are read, and not written any more. Any of them may be removed at any
+ * time.
  */
 #ifndef STORE_MACHINE_H
 #define STORE_MACHINE_H
@@ -63,6 +64,19 @@ struct machine_clock {
     uint64_t best_ns;
 };
 
+/* What a device can do at best in a precision, per second; 0 = not known. */
+struct machine_peak {
+    char at[CLOCK_STAMP_BYTES];
+    char hardware_id[HASH_ID_BYTES];
+    char device[CELL_WORD_BYTES];
+    char engine[CELL_PATH_BYTES]; /* by whose kernels */
+    char precision[MACHINE_WORD_BYTES];
+    double matmul_flops;
+    double fma_flops; /* in registers; no kernel is over it */
+    double read_bytes, write_bytes, triad_bytes;
+    double launch_ns; /* of the shortest piece of work */
+};
+
 /* Lists are owned. */
 struct machine_book {
     struct machine_run *runs; /* in the order of the files */
@@ -71,6 +85,8 @@ struct machine_book {
     size_t floors_count, floors_capacity;
     struct machine_clock *clocks; /* one a machine */
     size_t clocks_count, clocks_capacity;
+    struct machine_peak *peaks;
+    size_t peaks_count, peaks_capacity;
     size_t bad_lines_count; /* that say nothing, or what cannot be: they are skipped */
 };
 
@@ -119,5 +135,14 @@ uint64_t machine_book_clock(const struct machine_book *book, const char *machine
 bool machine_clock_improve(uint64_t *best_ns, uint64_t seen_ns);
 MUST_CHECK enum status machine_append_clock(const char *dir, const char *machine_id,
                                             uint64_t best_ns, struct err *err);
+
+/* --- peaks --- */
+
+/* Of each rate the best that the newest measurement of any engine has seen, on that device; all 0
+ * where there is none. */
+void machine_book_peak(const struct machine_book *book, const char *hardware_id, const char *device,
+                       const char *precision, struct machine_peak *ret_peak);
+MUST_CHECK enum status machine_append_peak(const char *dir, const struct machine_peak *peak,
+                                           struct err *err);
 
 #endif

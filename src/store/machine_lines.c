@@ -13,6 +13,7 @@
 #define FLOOR_PERCENT_MAX 1e6
 #define MS_MAX            1e12
 #define CLOCK_NS_MAX      (3600 * NS_PER_S)
+#define RATE_MAX          1e30
 #define CELL_BYTES_MAX    ((size_t)4096)
 
 /* What a run's cell is told by, in this order. */
@@ -167,6 +168,33 @@ static bool take_clock(const json_t *object, struct machine_clock *clock)
     return take_text(object, "machine_id", clock->machine_id, sizeof(clock->machine_id));
 }
 
+/* A rate that is not there is not known. */
+static bool take_rate(const json_t *object, const char *key, double *ret_rate)
+{
+    const json_t *value = json_object_get(object, key);
+    double rate = json_number_value(value);
+    if (value != NULL && !json_is_null(value) &&
+        (!json_is_number(value) || !(rate >= 0) || rate > RATE_MAX))
+        return false;
+    *ret_rate = rate;
+    return true;
+}
+
+static bool take_peak(const json_t *object, struct machine_peak *peak)
+{
+    return take_stamp(object, peak->at) &&
+           take_text(object, "hardware_id", peak->hardware_id, sizeof(peak->hardware_id)) &&
+           take_text(object, "device", peak->device, sizeof(peak->device)) &&
+           take_text(object, "engine", peak->engine, sizeof(peak->engine)) &&
+           take_text(object, "precision", peak->precision, sizeof(peak->precision)) &&
+           take_rate(object, "matmul_flops", &peak->matmul_flops) &&
+           take_rate(object, "fma_flops", &peak->fma_flops) &&
+           take_rate(object, "read_bytes", &peak->read_bytes) &&
+           take_rate(object, "write_bytes", &peak->write_bytes) &&
+           take_rate(object, "triad_bytes", &peak->triad_bytes) &&
+           take_rate(object, "launch_ns", &peak->launch_ns);
+}
+
 static enum machine_line_kind kind_of(const json_t *object)
 {
     static const struct {
@@ -177,6 +205,7 @@ static enum machine_line_kind kind_of(const json_t *object)
         {SCHEMA, "run", MACHINE_LINE_RUN},
         {SCHEMA, "floor", MACHINE_LINE_FLOOR},
         {SCHEMA, "clock", MACHINE_LINE_CLOCK},
+        {SCHEMA, "peak", MACHINE_LINE_PEAK},
         {"tokmark.history/1", NULL, MACHINE_LINE_RUN},
         {"tokmark.noise/1", NULL, MACHINE_LINE_FLOOR},
         {"tokmark.pace/1", NULL, MACHINE_LINE_CLOCK},
@@ -200,6 +229,7 @@ void machine_line_read(const char *text, size_t text_bytes, struct machine_line 
     bool is_sound = kind == MACHINE_LINE_LATER ||
                     (kind == MACHINE_LINE_RUN && take_run(object, &ret_line->run)) ||
                     (kind == MACHINE_LINE_FLOOR && take_floor(object, &ret_line->floor)) ||
+                    (kind == MACHINE_LINE_PEAK && take_peak(object, &ret_line->peak)) ||
                     (kind == MACHINE_LINE_CLOCK && take_clock(object, &ret_line->clock));
     ret_line->kind = is_sound ? kind : MACHINE_LINE_BAD;
     json_decref(object);
@@ -291,5 +321,30 @@ void machine_line_write_clock(const char *machine_id, uint64_t best_ns, struct b
     begin(&writer, "clock", at, out);
     json_field_string(&writer, "machine_id", machine_id);
     json_field_u64(&writer, "clock_ns", best_ns);
+    end(&writer, out);
+}
+
+static void write_rate(struct json_writer *writer, const char *key, double rate)
+{
+    if (isfinite(rate) && rate > 0)
+        json_field_double(writer, key, rate);
+    else
+        json_field_null(writer, key);
+}
+
+void machine_line_write_peak(const struct machine_peak *peak, struct buf *out)
+{
+    struct json_writer writer;
+    begin(&writer, "peak", peak->at, out);
+    json_field_string(&writer, "hardware_id", peak->hardware_id);
+    json_field_string(&writer, "device", peak->device);
+    json_field_string(&writer, "engine", peak->engine);
+    json_field_string(&writer, "precision", peak->precision);
+    write_rate(&writer, "matmul_flops", peak->matmul_flops);
+    write_rate(&writer, "fma_flops", peak->fma_flops);
+    write_rate(&writer, "read_bytes", peak->read_bytes);
+    write_rate(&writer, "write_bytes", peak->write_bytes);
+    write_rate(&writer, "triad_bytes", peak->triad_bytes);
+    write_rate(&writer, "launch_ns", peak->launch_ns);
     end(&writer, out);
 }

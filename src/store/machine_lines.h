@@ -13,6 +13,7 @@ enum machine_line_kind {
     MACHINE_LINE_RUN,
     MACHINE_LINE_FLOOR,
     MACHINE_LINE_CLOCK,
+    MACHINE_LINE_PEAK,
     MACHINE_LINE_LATER, /* of a kind that a later version may know */
 };
 
@@ -22,6 +23,7 @@ struct machine_line {
     struct machine_run run; /* its `cell` is the caller's to free, or NULL: memory has ended */
     struct machine_floor floor;
     struct machine_clock clock;
+    struct machine_peak peak;
 };
 
 /* `text` may be NULL: a line too long. */
@@ -32,6 +34,7 @@ void machine_line_write_run(const struct machine_run *run, const char *machine_i
                             const struct record *record, struct buf *out);
 void machine_line_write_floor(const struct machine_floor *floor, struct buf *out);
 void machine_line_write_clock(const char *machine_id, uint64_t best_ns, struct buf *out);
+void machine_line_write_peak(const struct machine_peak *peak, struct buf *out);
 
 /* A run's cell for people, of its words. */
 void machine_line_describe(const char *const words[5], uint64_t seq_len, uint64_t batch_size,

@@ -311,8 +311,10 @@ enum status environment_add(struct buf *environment, const char *name, const cha
     return status;
 }
 
-/* The build and the worker count in a fingerprint, not for a machine. */
-static void hash_parts(const char *environment_json, bool is_machine, char id[HASH_ID_BYTES])
+/* The processors and the system; cards and their driver; the build and the worker. */
+enum hashed { HASHED_MACHINE, HASHED_HARDWARE, HASHED_ALL };
+
+static void hash_parts(const char *environment_json, enum hashed hashed, char id[HASH_ID_BYTES])
 {
     static const char *const machine[][2] = {
         {"cpu", "model"},           {"cpu", "family"},      {"cpu", "model_number"},
@@ -329,18 +331,18 @@ static void hash_parts(const char *environment_json, bool is_machine, char id[HA
     json_begin_array(&writer);
     for (size_t i = 0; i < ARRAY_COUNT(machine); i++)
         put_part(&writer, object, machine[i][0], machine[i][1]);
-    for (size_t i = 0; i < ARRAY_COUNT(build) && !is_machine; i++)
+    for (size_t i = 0; i < ARRAY_COUNT(build) && hashed == HASHED_ALL; i++)
         put_part(&writer, object, build[i][0], build[i][1]);
     /* What the kernel keeps for itself changes a little from boot to boot. */
     const json_t *total = json_object_get(json_object_get(object, "memory"), "total_bytes");
     json_put_u64(&writer, ((uint64_t)json_integer_value(total) + GIB / 2) / GIB);
     /* Ids of machines without such cards stay what they were before cards were looked at. */
-    if (!is_machine &&
+    if (hashed != HASHED_MACHINE &&
         json_array_size(json_object_get(json_object_get(object, "gpu"), "cards")) > 0) {
         put_part(&writer, object, "gpu", "driver");
         put_part(&writer, object, "gpu", "cards");
     }
-    if (json_object_get(object, "worker") != NULL && !is_machine) {
+    if (json_object_get(object, "worker") != NULL && hashed == HASHED_ALL) {
         put_part(&writer, object, "worker", "python");
         put_part(&writer, object, "worker", "packages");
     }
@@ -355,10 +357,15 @@ static void hash_parts(const char *environment_json, bool is_machine, char id[HA
 
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES])
 {
-    hash_parts(environment_json, false, id);
+    hash_parts(environment_json, HASHED_ALL, id);
 }
 
 void environment_machine(const char *environment_json, char id[HASH_ID_BYTES])
 {
-    hash_parts(environment_json, true, id);
+    hash_parts(environment_json, HASHED_MACHINE, id);
+}
+
+void environment_hardware(const char *environment_json, char id[HASH_ID_BYTES])
+{
+    hash_parts(environment_json, HASHED_HARDWARE, id);
 }

@@ -27,7 +27,9 @@ MUST_CHECK enum status environment_add(struct buf *environment, const char *name
  * with NVIDIA cards, these and their driver; with a `worker`, its Python and packages. A record
  * from another fingerprint is not the same measurement. */
 void environment_fingerprint(const char *environment_json, char id[HASH_ID_BYTES]);
-/* The same of the machine alone, whatever was built and runs on it. */
+/* The same of the machine with its cards, whatever was built and runs on it. */
+void environment_hardware(const char *environment_json, char id[HASH_ID_BYTES]);
+/* The same of the machine alone. */
 void environment_machine(const char *environment_json, char id[HASH_ID_BYTES]);
 
 #endif

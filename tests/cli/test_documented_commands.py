@@ -72,6 +72,7 @@ COMMANDS = {
     "build/tokmark run --dry-run": Run(),
     "build/tokmark run --mode train infer decode --seq 128-1024*2 --batch 1 4 --data corpus.txt --out results": Dry(),
     "build/tokmark run --model superintelligence-190m --steps 50 --trials 3 --resume --zip": Dry(),
+    "build/tokmark peak": Run("--show"),
     "build/tokmark run --engine 'exec:python3 examples/exec_worker.py'": Run(*FEW, *QUIET, has_records=True),
     "build/tokmark setup pytorch": Run(),
     "build/bench_pytorch --device cpu --model superintelligence-tiny --seq 128 --batch 4 --steps 200 --precision fp32 bf16":
@@ -133,6 +134,10 @@ COMMANDS = {
     "tokmark models --json": Run(),
     "tokmark env": Run(),
     "tokmark env --json": Run(),
+    "tokmark peak": Run("--show"),
+    "tokmark peak --device cuda:0": Run("--show"),
+    "tokmark peak --device cpu --engine pytorch": Run("--show"),
+    "tokmark peak --show": Run(),
     "tokmark env --format json": Run(),
     "tokmark env --matrix environment_matrix.yaml": Run(),
     "tokmark setup pytorch": Run(),

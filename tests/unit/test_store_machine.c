@@ -386,3 +386,57 @@ Test(store_machine, kinds_of_a_later_version_are_no_fault)
     cr_expect_eq(book.bad_lines_count, 0);
     machine_book_release(&book);
 }
+
+/* --- peaks --- */
+
+static void append_peak(const char *engine, const char *precision, double matmul, double read)
+{
+    struct machine_peak peak = {
+        .hardware_id = MACHINE, .matmul_flops = matmul, .read_bytes = read, .fma_flops = 0};
+    struct err err = {0};
+    (void)snprintf(peak.at, sizeof(peak.at), "%s", now);
+    (void)snprintf(peak.device, sizeof(peak.device), "cuda:0");
+    (void)snprintf(peak.engine, sizeof(peak.engine), "%s", engine);
+    (void)snprintf(peak.precision, sizeof(peak.precision), "%s", precision);
+    cr_assert_eq(machine_append_peak(dir, &peak, &err), STATUS_OK, "%s", err.text);
+}
+
+Test(store_machine, of_peaks_the_newest_of_an_engine_and_the_best_of_engines_count)
+{
+    struct machine_peak peak;
+    append_peak("pytorch", "bf16", 9e14, 4e12);
+    append_peak("pytorch", "bf16", 8e14, 3e12); /* measured again: the first was too good */
+    append_peak("jax", "bf16", 7e14, 3.5e12);
+    append_peak("jax", "fp32", 5e13, 0);
+    struct machine_book book = read_book();
+    cr_expect_eq(book.bad_lines_count, 0);
+    cr_expect_eq(book.peaks_count, 3);
+    machine_book_peak(&book, MACHINE, "cuda:0", "bf16", &peak);
+    cr_expect_eq(peak.matmul_flops, 8e14);
+    cr_expect_eq(peak.read_bytes, 3.5e12);
+    machine_book_peak(&book, MACHINE, "cuda:0", "fp32", &peak);
+    cr_expect_eq(peak.matmul_flops, 5e13);
+    cr_expect_eq(peak.read_bytes, 3.5e12, "memory has no precision");
+    machine_book_peak(&book, MACHINE, "cuda:1", "bf16", &peak);
+    cr_expect_eq(peak.matmul_flops, 0);
+    machine_book_peak(&book, OTHER, "cuda:0", "bf16", &peak);
+    cr_expect_eq(peak.matmul_flops, 0);
+    machine_book_release(&book);
+}
+
+Test(store_machine, a_peak_that_cannot_be_is_a_bad_line)
+{
+    write_lines(
+        MACHINE_NAME,
+        "{\"schema\":\"tokmark.machine/"
+        "1\",\"what\":\"peak\",\"at\":\"@\",\"hardware_id\":\"" MACHINE
+        "\",\"device\":\"cpu\",\"engine\":\"native\",\"precision\":\"fp32\",\"matmul_flops\":-1}\n"
+        "{\"schema\":\"tokmark.machine/"
+        "1\",\"what\":\"peak\",\"at\":\"@\",\"hardware_id\":\"" MACHINE
+        "\",\"device\":\"cpu\",\"engine\":\"native\",\"matmul_flops\":1}\n",
+        1);
+    struct machine_book book = read_book();
+    cr_expect_eq(book.bad_lines_count, 2);
+    cr_expect_eq(book.peaks_count, 0);
+    machine_book_release(&book);
+}

@@ -239,6 +239,8 @@ static struct observe_options observe_options(const struct run *run)
         .target_percent =
             run->setup.policy.is_target_asked ? run->setup.policy.target_ci_percent : 0,
         .machine_id = run->known.machine_id,
+        .peaks = &run->known.book,
+        .hardware_id = run->known.hardware_id,
         .price_per_kwh = run->setup.options.price_per_kwh,
         .price_per_hour = run->setup.options.price_per_hour,
         .run_id = run->context.run_id,

@@ -5,6 +5,7 @@
 
 struct worker_options {
     const char *python;
+    const char *peak; /* NULL = a worker */
     bool is_server;
     bool is_probe;
 };
@@ -23,6 +24,13 @@ static const struct option worker_rows[] = {
      .group = "Engines in Python",
      .help = "import the framework, then fork a worker for each request; standard input is a "
              "socket"},
+    {.name = "peak",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct worker_options, peak),
+     .arg = "DEVICE",
+     .max = 63,
+     .group = "Engines in Python",
+     .help = "print one line of JSON, what the device can do at best, and stop"},
     {.name = "probe",
      .type = OPTION_FLAG,
      .offset = offsetof(struct worker_options, is_probe),
@@ -57,7 +65,11 @@ static enum exit_code run_worker(const struct invocation *call)
     if (ops->become == NULL)
         return (enum exit_code)worker_main(ops);
     const struct engine_start start = {
-        .python = options.python, .is_server = options.is_server, .is_probe = options.is_probe};
+        .python = options.python,
+        .peak = options.peak,
+        .is_server = options.is_server,
+        .is_probe = options.is_probe,
+    };
     struct err err = {0};
     if (ops->become(&start, &err) != STATUS_OK)
         command_complain(call, "%s", err.text);

@@ -1,6 +1,6 @@
 """Entry of the package as the program carries it: `python PACKAGE IN,OUT ENGINE`, or `python PACKAGE
-IN,OUT probe ENGINE`, which says what is installed, or `python PACKAGE IN,OUT serve ENGINE`, which makes
-workers, or `python PACKAGE IN,OUT setup ENGINE FOLDER`.
+IN,OUT probe ENGINE`, which says what is installed, or `python PACKAGE IN,OUT peak ENGINE DEVICE`, which
+measures what a device can do, or `python PACKAGE IN,OUT serve ENGINE`, which makes workers, or `python PACKAGE IN,OUT setup ENGINE FOLDER`.
 
 IN and OUT are what was standard input and output: the program moved them away before Python
 started (engines/python/python.c), so that nothing printed by then is on them."""
@@ -13,6 +13,10 @@ for fd in (in_fd, out_fd):
 
 if sys.argv[1:2] == ["probe"]:
     from tokmark_worker.probe import main
+
+    main(out_fd)
+elif sys.argv[1:2] == ["peak"]:
+    from tokmark_worker.peak import main
 
     main(out_fd)
 elif sys.argv[1:2] == ["setup"]:

@@ -83,9 +83,12 @@ static enum status become(const char *engine, const struct engine_start *start, 
     if (status != STATUS_OK)
         return status;
     const char *const probe[] = {"probe", engine, interpreter.origin, NULL};
+    const char *const peak[] = {"peak", engine, start->peak, NULL};
     const char *const serve[] = {"serve", engine, NULL};
     const char *const work[] = {engine, NULL};
     const char *const *arguments = start->is_server ? serve : work;
+    if (start->peak != NULL)
+        arguments = peak;
     return python_become(interpreter.path, start->is_probe ? probe : arguments, err);
 }
 

@@ -62,6 +62,7 @@ REPLIES = {
         "framework_settings": "text 512, cut",
         "device_name": "text 512, cut",
         "device_bus": "text 64",
+        "counted_flops": "number",
     },
     "block": {
         "loss": "number",

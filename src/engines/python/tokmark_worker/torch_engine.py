@@ -269,7 +269,13 @@ class TorchEngine:
             "model_chosen": source.chosen,
             "device_name": self._device_name(),
             "device_bus": bus_id(self._device),
+            "counted_flops": self._counted_flops(),
         }
+
+    def _counted_flops(self):
+        """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen."""
+        seen = float(self._observer.flops())
+        return (3 * seen if self._cell.mode == "train" else seen) or None
 
     def _device_name(self):
         """"NVIDIA H100 80GB HBM3, driver for CUDA 12.8"; None on the CPU."""

@@ -134,6 +134,10 @@ class Observer:
                 for name in self._work}
         return mixture_name(work)
 
+    def flops(self):
+        """Of all matmuls that were seen, attention in full; a multiply-add is two."""
+        return 2 * sum(self._work.values())
+
     def attention_name(self):
         if self._attention:
             return "sdpa " + "+".join(sorted(self._attention))

@@ -1,0 +1,305 @@
+#include "engines/native/ceiling.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "base/clock.h"
+#include "base/sysmem.h"
+#include "engines/native/gemm.h"
+
+#define LOOK_NS      (600 * NS_PER_MS)
+#define FMA_LOOPS    400000UL
+#define ARRAY_MIN    ((size_t)64 << 20)
+#define ARRAY_MAX    ((size_t)1 << 30)
+#define CACHES       4 /* an array is so many times the last cache, as STREAM asks */
+#define MEMORY_SHARE 8 /* of what is free, at most one part an array */
+#define ALIGNMENT    ((size_t)4096)
+#define SIDE_MAX     ((size_t)2048)
+
+/* --- multiply-adds --- */
+
+#if defined(__x86_64__)
+#define CHAINS_512 24
+#define CHAINS_256 12
+
+__attribute__((target("avx512f"))) static float chains_avx512(unsigned long loops)
+{
+    __m512 sums[CHAINS_512];
+#pragma GCC unroll 24
+    for (int i = 0; i < CHAINS_512; i++)
+        sums[i] = _mm512_set1_ps((float)i);
+    __m512 factor = _mm512_set1_ps(0.5f);
+    for (unsigned long loop = 0; loop < loops; loop++) {
+#pragma GCC unroll 24
+        for (int i = 0; i < CHAINS_512; i++) {
+            sums[i] = _mm512_fmadd_ps(sums[i], factor, factor);
+            __asm__ volatile("" : "+v"(sums[i]));
+        }
+    }
+    return _mm512_cvtss_f32(sums[0]);
+}
+
+__attribute__((target("avx2,fma"))) static float chains_avx2(unsigned long loops)
+{
+    __m256 sums[CHAINS_256];
+#pragma GCC unroll 12
+    for (int i = 0; i < CHAINS_256; i++)
+        sums[i] = _mm256_set1_ps((float)i);
+    __m256 factor = _mm256_set1_ps(0.5f);
+    for (unsigned long loop = 0; loop < loops; loop++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS_256; i++) {
+            sums[i] = _mm256_fmadd_ps(sums[i], factor, factor);
+            __asm__ volatile("" : "+x"(sums[i]));
+        }
+    }
+    return _mm256_cvtss_f32(sums[0]);
+}
+#endif
+
+#define CHAINS_PLAIN 8
+
+static float chains_plain(unsigned long loops)
+{
+    float sums[CHAINS_PLAIN] = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (unsigned long loop = 0; loop < loops; loop++)
+        for (int i = 0; i < CHAINS_PLAIN; i++) {
+            sums[i] = sums[i] * 0.5f + 0.5f;
+            __asm__ volatile("" : "+m"(sums[i]));
+        }
+    return sums[0];
+}
+
+/* FLOP; `sink` gets a result, so that nothing is left out. */
+static double run_chains(unsigned long loops, float *sink)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) {
+        *sink = chains_avx512(loops);
+        return 2.0 * 16 * CHAINS_512 * (double)loops;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        *sink = chains_avx2(loops);
+        return 2.0 * 8 * CHAINS_256 * (double)loops;
+    }
+#endif
+    *sink = chains_plain(loops);
+    return 2.0 * CHAINS_PLAIN * (double)loops;
+}
+
+static void fma_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    float *sinks = context;
+    for (size_t i = begin; i < end; i++)
+        (void)run_chains(FMA_LOOPS, &sinks[thread_index]);
+}
+
+/* --- memory --- */
+
+/* Memory is gone through in pieces of so many floats: a cache line, and the widest vector. */
+#define PIECE 16
+
+/* Borrowed. */
+struct arrays {
+    float *a, *b, *c;
+    float *sums; /* one a thread */
+};
+
+static void fill_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct arrays *arrays = context;
+    for (size_t i = begin * PIECE; i < end * PIECE; i++) {
+        arrays->a[i] = 0;
+        arrays->b[i] = 1;
+        arrays->c[i] = 2;
+    }
+}
+
+static void read_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    const struct arrays *arrays = context;
+    float sums[4 * PIECE] = {0};
+    size_t i = begin;
+    for (; i + 4 <= end; i += 4)
+        for (size_t k = 0; k < (size_t)4 * PIECE; k++)
+            sums[k] += arrays->b[i * PIECE + k];
+    for (; i < end; i++)
+        for (size_t k = 0; k < PIECE; k++)
+            sums[k] += arrays->b[i * PIECE + k];
+    for (size_t k = 1; k < (size_t)4 * PIECE; k++)
+        sums[0] += sums[k];
+    arrays->sums[thread_index] = sums[0];
+}
+
+/* Stores that pass the caches: plain ones would read each line first. */
+static inline void store(float *to, float value)
+{
+#if defined(__x86_64__)
+    __m128 wide = _mm_set1_ps(value);
+    for (size_t k = 0; k < PIECE; k += 4)
+        _mm_stream_ps(to + k, wide);
+#else
+    for (size_t k = 0; k < PIECE; k++)
+        to[k] = value;
+#endif
+}
+
+static void write_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct arrays *arrays = context;
+    for (size_t i = begin; i < end; i++)
+        store(arrays->a + i * PIECE, 3);
+}
+
+static inline void triad_piece(float *a, const float *b, const float *c)
+{
+#if defined(__x86_64__)
+    __m128 factor = _mm_set1_ps(3);
+    for (size_t k = 0; k < PIECE; k += 4)
+        _mm_stream_ps(a + k,
+                      _mm_add_ps(_mm_load_ps(b + k), _mm_mul_ps(factor, _mm_load_ps(c + k))));
+#else
+    for (size_t k = 0; k < PIECE; k++)
+        a[k] = b[k] + 3 * c[k];
+#endif
+}
+
+static void triad_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)thread_index;
+    const struct arrays *arrays = context;
+    for (size_t i = begin; i < end; i++)
+        triad_piece(arrays->a + i * PIECE, arrays->b + i * PIECE, arrays->c + i * PIECE);
+}
+
+static void empty_task(void *context, unsigned thread_index, size_t begin, size_t end)
+{
+    (void)context;
+    (void)thread_index;
+    (void)begin;
+    (void)end;
+}
+
+/* --- looks --- */
+
+/* One loop over the pool, again and again for LOOK_NS: the shortest. */
+static double shortest_ns(struct pool *pool, size_t items_count, pool_task *task, void *context)
+{
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t best_ns = UINT64_MAX;
+    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < LOOK_NS;) {
+        uint64_t before_ns = now_ns;
+        pool_run(pool, items_count, 1, task, context);
+        now_ns = clock_now_ns();
+        if (now_ns - before_ns < best_ns)
+            best_ns = now_ns - before_ns;
+    }
+    return (double)(best_ns > 0 ? best_ns : 1);
+}
+
+static double fma_rate(struct pool *pool, float *sinks)
+{
+    size_t threads = pool_threads_count(pool);
+    float unused = 0;
+    double flops = run_chains(1, &unused) * FMA_LOOPS * (double)threads;
+    return flops * 1e9 / shortest_ns(pool, threads, fma_task, sinks);
+}
+
+static size_t array_bytes(void)
+{
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    size_t bytes = CACHES * (size_t)(cache > 0 ? cache : 0);
+    uint64_t room = sysmem_available_bytes() / MEMORY_SHARE;
+    bytes = bytes < ARRAY_MIN ? ARRAY_MIN : bytes > ARRAY_MAX ? ARRAY_MAX : bytes;
+    if (room > 0 && bytes > room)
+        bytes = (size_t)room;
+    return bytes / ALIGNMENT * ALIGNMENT;
+}
+
+static enum status measure_memory(struct pool *pool, float *sums, struct ceiling *ceiling,
+                                  struct err *err)
+{
+    size_t bytes = array_bytes();
+    float *memory = bytes > 0 ? aligned_alloc(ALIGNMENT, 3 * bytes) : NULL;
+    if (memory == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for three arrays of %zu bytes", bytes);
+    size_t floats = bytes / sizeof(float);
+    struct arrays arrays = {memory, memory + floats, memory + 2 * floats, sums};
+    size_t pieces = floats / PIECE;
+    pool_run(pool, pieces, 1, fill_task, &arrays); /* each thread's part is near it from now on */
+    ceiling->read_bytes = (double)bytes * 1e9 / shortest_ns(pool, pieces, read_task, &arrays);
+    ceiling->write_bytes = (double)bytes * 1e9 / shortest_ns(pool, pieces, write_task, &arrays);
+    ceiling->triad_bytes =
+        3.0 * (double)bytes * 1e9 / shortest_ns(pool, pieces, triad_task, &arrays);
+    free(memory);
+    return STATUS_OK;
+}
+
+/* Of c = a b with such sides, FLOP/s. */
+static double matmul_rate(struct pool *pool, float *memory, size_t side, void *workspace)
+{
+    size_t count = side * side;
+    struct gemm_factor a = {matrix_make(memory, MATRIX_F32, side, side), false};
+    struct gemm_factor b = {matrix_make(memory + count, MATRIX_F32, side, side), false};
+    struct matrix c = matrix_make(memory + 2 * count, MATRIX_F32, side, side);
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t best_ns = UINT64_MAX;
+    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < LOOK_NS;) {
+        uint64_t before_ns = now_ns;
+        gemm(pool, 1, a, b, 0, c, workspace);
+        now_ns = clock_now_ns();
+        if (now_ns - before_ns < best_ns)
+            best_ns = now_ns - before_ns;
+    }
+    return 2.0 * (double)count * (double)side * 1e9 / (double)best_ns;
+}
+
+static enum status measure_matmul(struct pool *pool, struct ceiling *ceiling, struct err *err)
+{
+    static const size_t sides[] = {512, 1024, SIDE_MAX};
+    size_t count = 3 * SIDE_MAX * SIDE_MAX;
+    float *memory = aligned_alloc(ALIGNMENT, count * sizeof(float));
+    void *workspace =
+        aligned_alloc(GEMM_WORKSPACE_ALIGNMENT, gemm_workspace_bytes(pool_threads_count(pool)));
+    enum status status = STATUS_OK;
+    if (memory == NULL || workspace == NULL)
+        status = ERR(err, STATUS_NOMEM, "no memory for a matmul of %zu squared", SIDE_MAX);
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        memory[i] = (float)(i % 64) / 64;
+    for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(sides); i++) {
+        double rate = matmul_rate(pool, memory, sides[i], workspace);
+        if (rate > ceiling->matmul_flops)
+            ceiling->matmul_flops = rate;
+    }
+    free(workspace);
+    free(memory);
+    return status;
+}
+
+enum status ceiling_measure(unsigned threads_count, struct ceiling *ret_ceiling, struct err *err)
+{
+    struct ceiling ceiling = {0};
+    struct pool *pool = NULL;
+    enum status status = pool_new(threads_count, &pool, err);
+    float *sinks = status == STATUS_OK ? calloc(threads_count, sizeof(*sinks)) : NULL;
+    if (status == STATUS_OK && sinks == NULL)
+        status = ERR(err, STATUS_NOMEM, "out of memory");
+    if (status == STATUS_OK) {
+        ceiling.fma_flops = fma_rate(pool, sinks);
+        ceiling.launch_ns = shortest_ns(pool, threads_count, empty_task, NULL);
+        status = measure_matmul(pool, &ceiling, err);
+    }
+    if (status == STATUS_OK)
+        status = measure_memory(pool, sinks, &ceiling, err);
+    free(sinks);
+    pool_free(pool);
+    if (status == STATUS_OK)
+        *ret_ceiling = ceiling;
+    return status;
+}
