@@ -1,0 +1,167 @@
+/* bench/ceilings.c - what `tokmark peak` says of the CPU, beside loops written for this file alone.
+ *
+ *   ceilings [THREADS]
+ *
+ * A multiply-add loop by the compiler's own vectors, and STREAM's read, write and triad (John D.
+ * McCalpin, 1991) over arrays of 1 GiB, each the best of ten passes; then the ratio of ours to
+ * theirs. On a quiet machine all are within 5 % of 1.
+ */
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engines/native/ceiling.h"
+
+#define PASSES      10
+#define ARRAY_BYTES ((size_t)1 << 30)
+#define LOOPS       20000000
+#define CHAINS      16
+#define THREADS_MAX 256
+/* By name, one each: a loop over an array of them is not kept in registers. */
+#define EACH(X) \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#if defined(__x86_64__)
+#define CLONES __attribute__((target_clones("avx512f", "fma", "default")))
+#else
+#define CLONES
+#endif
+
+#if defined(__AVX512F__) || defined(__x86_64__)
+#define WIDTH 16
+#else
+#define WIDTH 4
+#endif
+
+typedef float vector __attribute__((vector_size(WIDTH * sizeof(float))));
+
+enum kind { KIND_FMA, KIND_READ, KIND_WRITE, KIND_TRIAD, KINDS_COUNT };
+
+struct part {
+    enum kind kind;
+    float *a, *b, *c; /* borrowed */
+    size_t count;     /* floats of each */
+    float sink;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static float CLONES multiply_add(void)
+{
+#define BEGIN(i) vector x##i = (vector){0} + (float)(i + 2);
+#define STEP(i)  x##i = x##i * half + half;
+#define SUM(i)   +x##i
+    vector half = (vector){0} + 0.5f;
+    EACH(BEGIN)
+    for (long loop = 0; loop < LOOPS; loop++) {
+        EACH(STEP)
+    }
+    vector sum = EACH(SUM);
+    return sum[0];
+}
+
+static float CLONES read_all(const float *from, size_t count)
+{
+    vector sums[4] = {0};
+    for (size_t i = 0; i + (size_t)4 * WIDTH <= count; i += (size_t)4 * WIDTH)
+        for (size_t k = 0; k < 4; k++)
+            sums[k] += *(const vector *)(const void *)(from + i + k * WIDTH);
+    return (sums[0] + sums[1] + sums[2] + sums[3])[0];
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define STORE(to, value) _mm_stream_ps((to), (value))
+#define LOAD(from)       _mm_load_ps(from)
+typedef __m128 quad;
+#define QUAD(x) _mm_set1_ps(x)
+#else
+typedef float quad __attribute__((vector_size(16)));
+#define STORE(to, value) (*(quad *)(void *)(to) = (value))
+#define LOAD(from)       (*(const quad *)(const void *)(from))
+#define QUAD(x)          ((quad){0} + (x))
+#endif
+
+static void *work(void *context)
+{
+    struct part *part = context;
+    if (part->kind == KIND_FMA)
+        part->sink = multiply_add();
+    if (part->kind == KIND_READ)
+        part->sink = read_all(part->b, part->count);
+    for (size_t i = 0; part->kind == KIND_WRITE && i < part->count; i += 4)
+        STORE(part->a + i, QUAD(1));
+    for (size_t i = 0; part->kind == KIND_TRIAD && i < part->count; i += 4)
+        STORE(part->a + i, LOAD(part->b + i) + QUAD(3) * LOAD(part->c + i));
+    return NULL;
+}
+
+static double best_seconds(enum kind kind, unsigned threads, float *memory)
+{
+    static struct part parts[THREADS_MAX];
+    pthread_t ids[THREADS_MAX];
+    size_t floats = ARRAY_BYTES / sizeof(float);
+    size_t share = floats / threads / 64 * 64;
+    double best = 1e9;
+    for (int pass = 0; pass < PASSES; pass++) {
+        double begin = now();
+        for (unsigned i = 0; i < threads; i++) {
+            parts[i] = (struct part){kind,
+                                     memory + i * share,
+                                     memory + floats + i * share,
+                                     memory + 2 * floats + i * share,
+                                     share,
+                                     0};
+            if (pthread_create(&ids[i], NULL, work, &parts[i]) != 0)
+                exit(1);
+        }
+        for (unsigned i = 0; i < threads; i++)
+            (void)pthread_join(ids[i], NULL);
+        double seconds = now() - begin;
+        best = seconds < best ? seconds : best;
+    }
+    return best;
+}
+
+static void show(const char *name, double ours, double theirs, const char *unit)
+{
+    (void)printf("%-14s ours %8.2f  here %8.2f %s  ratio %.3f\n", name, ours / 1e9, theirs / 1e9,
+                 unit, ours / theirs);
+}
+
+int main(int argc, char **argv)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)cpus;
+    float *memory = aligned_alloc(4096, 3 * ARRAY_BYTES);
+    struct ceiling ceiling;
+    struct err err = {0};
+    if (threads == 0 || threads > THREADS_MAX || memory == NULL)
+        return 2;
+    for (size_t i = 0; i < 3 * ARRAY_BYTES / sizeof(float); i++)
+        memory[i] = 1;
+    double flops = 2.0 * WIDTH * CHAINS * LOOPS * threads;
+    double fma = flops / best_seconds(KIND_FMA, threads, memory);
+    double read = ARRAY_BYTES / best_seconds(KIND_READ, threads, memory);
+    double write = ARRAY_BYTES / best_seconds(KIND_WRITE, threads, memory);
+    double triad = 3 * (double)ARRAY_BYTES / best_seconds(KIND_TRIAD, threads, memory);
+    free(memory);
+    if (ceiling_measure(threads, &ceiling, &err) != STATUS_OK) {
+        (void)fprintf(stderr, "ceilings: %s\n", err.text);
+        return 1;
+    }
+    show("multiply-adds", ceiling.fma_flops, fma, "GFLOP/s");
+    show("read", ceiling.read_bytes, read, "GB/s");
+    show("write", ceiling.write_bytes, write, "GB/s");
+    show("triad", ceiling.triad_bytes, triad, "GB/s");
+    (void)printf("%-14s ours %8.2f GFLOP/s, %.1f %% of multiply-adds\n", "matmul",
+                 ceiling.matmul_flops / 1e9, 100 * ceiling.matmul_flops / ceiling.fma_flops);
+    return 0;
+}
