@@ -31,7 +31,7 @@ smi=$!
 "$program" run --engine pytorch --device cuda:0 --model superintelligence-1b --mode infer --precision bf16 --seq 2048 --batch 8 \
     --target-ci 0.01 --max-time "${seconds}s" --price-per-kwh 0.30 --price-per-hour 3 --matrix "$matrix" --out "$OUT/_telemetry"
 kill $smi
-"$program" run --engine pytorch --device cuda:0 --model bench/matmul_model.py:Product --mode infer --precision bf16 --seq 2048 --batch 8 \
+"$program" run --engine pytorch --device cuda:0 --model bench/matmul_model.py:Product --mode infer --precision bf16-pure --seq 2048 --batch 8 \
     --steps 200 --out "$OUT/_telemetry"
 cp "$OUT/_telemetry/bench_results.jsonl" "$OUT/telemetry.jsonl"
 rm -rf "$OUT/_telemetry"
