@@ -15,7 +15,7 @@
 #define WH_PER_KWH_J     3.6e6
 
 struct energy {
-    const char *missing; /* why the card is not watched; NULL: it is, or was */
+    const char *missing; /* why the card is not watched; NULL: it is, or was. Borrowed: static */
     struct nvml *nvml;   /* owned: from before_first() to after_measured() */
     unsigned index;
     struct nvml_reading idle;

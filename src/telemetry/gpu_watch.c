@@ -14,7 +14,7 @@
 #define EDGE_LOOK_NS   (2 * NS_PER_MS)
 #define INTEGRATED_MIN 10 /* samples */
 
-/* A moment of the energy counter. */
+/* A moment of the energy counter. `missing` is borrowed: static. */
 struct counter {
     const char *missing;
     uint64_t at_ns, mj;

@@ -12,7 +12,8 @@
 /* Shorter spans say too little: counters move every 20 to 100 ms. */
 #define GPU_ENERGY_MIN_NS (2 * NS_PER_S)
 
-/* One value over all samples. Where there is none, count is 0 and `missing` says why, in a word. */
+/* One value over all samples. Where there is none, count is 0 and `missing` says why, in a word.
+ * Borrowed: static. */
 struct gpu_series {
     const char *missing;
     uint64_t count;
@@ -21,6 +22,7 @@ struct gpu_series {
 
 #define GPU_THROTTLES_COUNT 9
 
+/* Words are borrowed: static. */
 struct gpu_totals {
     uint64_t samples_count;
     uint64_t wall_ns;    /* watched */

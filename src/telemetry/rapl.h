@@ -10,7 +10,7 @@
 #define RAPL_PACKAGES_MAX 16
 
 struct rapl {
-    const char *missing; /* `no_rapl`, `no_permission`; NULL: known */
+    const char *missing; /* `no_rapl`, `no_permission`; NULL: known. Borrowed: static */
     size_t count;        /* packages */
     uint64_t at_ns;
     uint64_t energy_uj[RAPL_PACKAGES_MAX];
