@@ -18,7 +18,7 @@
 
 #include "base/status.h"
 
-#define OPTIONS_MAX        64 /* rows in a table */
+#define OPTIONS_MAX        80 /* rows in a table */
 #define OPTION_PICKS_MAX   16
 #define OPTION_TEXTS_MAX   64
 #define OPTION_WORD_BYTES  64   /* one word of a comma list of choices or of an axis */
