@@ -38,11 +38,11 @@ static bool has_verdict(const struct record *record, enum verdict verdict)
 
 /* --- what did not fit --- */
 
-/* Did the cell itself not fit? Where others had taken the host's memory nothing follows from it. */
 static bool is_proof(const struct record *record)
 {
-    return has_verdict(record, VERDICT_OOM) &&
-           !reasons_have(record_reasons(record, FACT_REASONS), "host_memory_low");
+    enum verdict verdict = VERDICT_OK;
+    return verdict_parse(record_string(record, FACT_VERDICT), &verdict) &&
+           reasons_prove_unfit(verdict, record_reasons(record, FACT_REASONS));
 }
 
 static const struct cell *find_smaller(const struct sweep *sweep, const struct cell *cell)

@@ -111,6 +111,11 @@ void judgement_warn_all(struct judgement *judgement, const struct reasons *warni
     add_all(&judgement->warnings, warnings);
 }
 
+bool reasons_prove_unfit(enum verdict verdict, const struct reasons *reasons)
+{
+    return verdict == VERDICT_OOM && !reasons_have(reasons, "host_memory_low");
+}
+
 bool reasons_have(const struct reasons *reasons, const char *code)
 {
     for (size_t i = 0; i < reasons->count; i++)

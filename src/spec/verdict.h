@@ -80,6 +80,9 @@ void judgement_warn(struct judgement *judgement, const char *code, const char *f
     PRINTF_LIKE(3, 4);
 void judgement_warn_all(struct judgement *judgement, const struct reasons *warnings);
 
+/* Did a cell with that outcome not fit in memory by itself? Where others had taken the host's,
+ * nothing follows for larger cells. */
+bool reasons_prove_unfit(enum verdict verdict, const struct reasons *reasons);
 bool reasons_have(const struct reasons *reasons, const char *code);
 /* The first is the one that decided; "" where there is none. */
 const char *reasons_deciding(const struct reasons *reasons);

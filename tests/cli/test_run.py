@@ -185,8 +185,13 @@ def test_sync_per_block_and_auto_stopping(call):
 
 
 def test_launch_prefix(call):
-    call(*NULL, "--mode", "infer", "--launch", "env TOKMARK_TEST='a b'", code=0)
+    """It is started, with all words of the command behind its own."""
+    (call.folder / "launch").write_text('#!/bin/sh\necho "$@" > launched\nshift\nexec "$@"\n')
+    (call.folder / "launch").chmod(0o755)
+    call(*NULL, "--mode", "infer", "--launch", "./launch 'a b'", code=0)
     assert call.records()[0]["verdict"] == "ok"
+    words = (call.folder / "launched").read_text().split()
+    assert words[:2] == ["a", "b"] and words[3:] == ["worker", "null"]
 
 
 def test_dry_run_of_the_null_engine(call):

@@ -58,8 +58,8 @@ def test_the_second_signal_stops_at_once(call):
     assert pids and not any(is_alive(pid) for pid in pids)
     # whatever was written is whole
     path = call.folder / "_bench" / "bench_results.jsonl"
-    for line in path.read_text().splitlines():
-        assert json.loads(line)["verdict"] == "interrupted"
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["verdict"] for line in lines] == ["interrupted"]
 
 
 def test_an_interrupt_of_the_last_cell(call):

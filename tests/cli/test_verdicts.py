@@ -236,6 +236,10 @@ def test_what_has_no_history(call, tmp_path):
         (record,) = call.records(out)
         assert record["null_reasons"]["history_id"] == why
         assert {record["null_reasons"][name] for name in HISTORY_FIELDS} == {why}
+    # another card may go by the same name
+    call("run", "--engine", worker(), *HISTORY_RUN[3:], "--device", "cuda:0", "--history", "on", "--out", "gpu", env=env)
+    (record,) = call.records("gpu")
+    assert record["null_reasons"]["history_id"] == "device_not_known"
     assert not machine_file(tmp_path / "data").exists()
 
 
@@ -318,3 +322,28 @@ def test_the_timed_step_is_checked(call, says, result, verdict, mode):
     assert record["step_difference"] == difference
     if result == "differs":
         assert "loss" in record["reasons"][0]["text"] and "0.0385" in record["reasons"][0]["text"]
+
+
+# Whatever else is wrong: invalid before unsteady, and how a worker ended before both; every reason is there, in that order.
+@pytest.mark.parametrize("does,verdict,codes", [
+    ("--uneven", "unsteady", ["target_ci_not_met"]),
+    ("--uneven --nonfinite", "invalid", ["nonfinite_loss", "target_ci_not_met"]),
+    ("--uneven --verify differs", "invalid", ["step_differs", "target_ci_not_met"]),
+    ("--nonfinite --verify differs", "invalid", ["nonfinite_loss", "step_differs"]),
+    ("--uneven --nonfinite --verify differs", "invalid", ["nonfinite_loss", "step_differs", "target_ci_not_met"]),
+    ("--uneven --nonfinite --die-at 3", "crashed", ["killed_by_signal", "nonfinite_loss"]),
+])
+def test_of_several_problems_the_gravest_is_the_verdict(call, does, verdict, codes):
+    precise = ["--target-ci", "0.1", "--max-time", "100ms"] if "--uneven" in does else ["--steps", "5"]
+    call("run", "--engine", worker(does), "--mode", "infer", "--warmup", "0", *precise)
+    (record,) = call.records()
+    assert (record["verdict"], reasons(record)) == (verdict, codes), record["reasons"]
+
+
+@pytest.mark.parametrize("limit,is_warned", [(["auto"], True), (["off"], False), (["300"], False)])
+def test_a_level_that_moves_is_warned_of_unless_nobody_asks(call, limit, is_warned):
+    call("run", "--engine", worker("--uneven --slower-after 30"), "--mode", "infer", "--warmup", "0", "--steps", "60", "--drift",
+         *limit, code=0)
+    (record,) = call.records()
+    assert ("drift" in warnings(record)) == is_warned
+    assert record["drift_percent"] > 50

@@ -2,7 +2,7 @@
 """A worker for the command line's tests: steps of a chosen length, cells that fail on purpose.
 
 usage: worker.py [--step-ms MS] [--oom-seq N] [--crash-seq N] [--device-ns NS] [--stubborn]
-                 [--starts FILE] [--open-s S] [--ready FILE] [--uneven] [--nonfinite] [--verify WHAT]
+                 [--starts FILE] [--open-s S] [--ready FILE] [--uneven] [--nonfinite] [--verify WHAT] [--die-at N] [--slower-after N]
 
 --starts FILE: a line for each worker that is started, the last for all that follow: the ns that it
 says each of its steps took (give or take 0.1 %), or the word crash.
@@ -26,6 +26,8 @@ parser.add_argument("--open-s", type=float, default=0, help="time that opening t
 parser.add_argument("--ready", help="JSON file: more that it says of its model, by sequence length or for all")
 parser.add_argument("--uneven", action="store_true", help="says steps of 1 to 3 ms, in no order")
 parser.add_argument("--verify", choices=["same", "differs", "no"], help="what it says a step must give")
+parser.add_argument("--slower-after", type=int, default=0, help="steps after which they take 3 ms more")
+parser.add_argument("--die-at", type=int, default=0, help="the block in which it dies")
 parser.add_argument("--nonfinite", action="store_true", help="its losses are no numbers")
 options = parser.parse_args()
 random.seed(1)
@@ -48,16 +50,25 @@ if options.stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+blocks_count = steps_count = 0
+
+
 def send(message_type, **fields):
     out.write(json.dumps({"type": message_type, **fields}) + "\n")
 
 
 def run(request):
+    global blocks_count, steps_count
+    blocks_count += 1
+    if blocks_count == options.die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
     begin = time.monotonic_ns()
     step_ns = []
     is_said = start or options.uneven
     for i in range(request["steps"] if is_said else 0):
-        step_ns.append(random.randint(1000000, 3000000) if options.uneven
+        steps_count += 1
+        more_ns = 3000000 if 0 < options.slower_after < steps_count else 0
+        step_ns.append(random.randint(1000000, 3000000) + more_ns if options.uneven
                        else int(start) + (i % 3 - 1) * int(start) // 1000)
     time.sleep(sum(step_ns) / 1e9)
     for _ in range(0 if is_said else request["steps"]):

@@ -516,9 +516,11 @@ Test(drive_trial, a_launch_prefix_goes_before_the_command)
 {
     struct bench bench;
     set_up(&bench);
-    bench.options.client.launch_prefix = "env TOKMARK_TEST='a b' sh -c 'exec \"$@\"' launcher";
-    run_fault(&bench, "none none x");
-    expect(&bench, "ok", NULL);
+    bench.options.client.launch_prefix = "sh -c '>&2 echo launched by \"$0\"; exec \"$@\"' 'a b'";
+    run_fault(&bench, "signal run 9 x");
+    expect(&bench, "crashed", "killed_by_signal");
+    const char *tail = record_string(bench.record, FACT_LOG_TAIL);
+    cr_expect(strstr(tail, "launched by a b") != NULL, "%s", tail);
     tear_down(&bench);
 }
 
@@ -596,16 +598,39 @@ Test(drive_trial, an_interrupt_ends_a_start_at_once)
     tear_down(&bench);
 }
 
+/* A row a field. */
 Test(drive_trial, the_policy_id_follows_what_changes_a_figure)
 {
-    struct measure_policy policy = measure_policy_default();
-    char ids[4][HASH_ID_BYTES];
-    trial_policy_id(&policy, NULL, ids[0]);
-    trial_policy_id(&policy, "", ids[1]);
-    trial_policy_id(&policy, "ssh box", ids[2]);
-    policy.steps_exact = 400;
-    trial_policy_id(&policy, NULL, ids[3]);
-    cr_expect_str_eq(ids[0], ids[1]);
-    cr_expect_str_neq(ids[0], ids[2]);
-    cr_expect_str_neq(ids[0], ids[3]);
+    const struct measure_policy base = measure_policy_default();
+    char ids[20][HASH_ID_BYTES];
+    char same[HASH_ID_BYTES];
+    size_t count = 0;
+    trial_policy_id(&base, NULL, ids[count++]);
+    trial_policy_id(&base, "", same);
+    cr_expect_str_eq(ids[0], same);
+    trial_policy_id(&base, "ssh box", ids[count++]);
+    cr_expect_str_neq(ids[0], ids[1]);
+#define CHANGED(assignment)                                           \
+    {                                                                 \
+        struct measure_policy policy = base;                          \
+        assignment;                                                   \
+        trial_policy_id(&policy, NULL, ids[count]);                   \
+        for (size_t i = 0; i < count; i++)                            \
+            cr_expect_str_neq(ids[count], ids[i], "%s", #assignment); \
+        count++;                                                      \
+    }
+    CHANGED(policy.steps_exact = 400)
+    CHANGED(policy.target_ci_percent *= 2)
+    CHANGED(policy.is_target_asked = true)
+    CHANGED(policy.time_max_ns *= 3)
+    CHANGED(policy.time_min_ns += 7)
+    CHANGED(policy.samples_min += 5)
+    CHANGED(policy.is_warmup_auto = false)
+    CHANGED(policy.warmup_steps += 9)
+    CHANGED(policy.warmup_steps_max += 9)
+    CHANGED(policy.warmup_time_max_ns += 9)
+    CHANGED(policy.is_sync_per_block = true)
+    CHANGED(policy.block_target_ns += 9)
+    CHANGED(policy.block_steps_max += 9)
+#undef CHANGED
 }

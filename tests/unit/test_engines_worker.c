@@ -152,6 +152,33 @@ static const struct engine_ops huge_engine = {.name = "huge",
                                               .run_step = step_slowly,
                                               .close = free};
 
+/* Its steps are queued, and done when they are waited for; each takes 2 ms. */
+static enum status queue_step(void *pointer, struct err *err)
+{
+    (void)err;
+    ((struct context *)pointer)->steps_done++;
+    return STATUS_OK;
+}
+
+static enum status finish_late(void *pointer, struct err *err)
+{
+    struct context *context = pointer;
+    (void)err;
+    while (context->steps_prepared < context->steps_done) {
+        usleep(2000);
+        context->steps_prepared++;
+    }
+    return STATUS_OK;
+}
+
+static const struct engine_ops late_engine = {.name = "late",
+                                              .version = "1",
+                                              .supports = supports_all,
+                                              .open = open_noisily,
+                                              .run_step = queue_step,
+                                              .synchronize = finish_late,
+                                              .close = free};
+
 struct peer {
     pid_t pid;
     int to_fd;
@@ -300,6 +327,22 @@ Test(engines_worker, steps_are_timed_back_to_back)
     run_steps(&peer, 4, PROTO_SYNC_BLOCK, PROTO_BLOCK);
     cr_expect_null(peer.reply.as.block.step_ns);
     cr_expect_geq(peer.reply.as.block.window_ns, 8000 * NS_PER_US);
+    stop(&peer, 0);
+}
+
+Test(engines_worker, a_stamp_is_taken_when_a_step_is_complete)
+{
+    struct peer peer;
+    start(&peer, &late_engine);
+    greet(&peer);
+    struct proto_host_message open = open_message(1);
+    ask(&peer, &open, PROTO_READY);
+    const struct proto_block *block = &peer.reply.as.block;
+    run_steps(&peer, 3, PROTO_SYNC_STEP, PROTO_BLOCK);
+    for (int i = 0; i < 3; i++)
+        cr_expect_geq(block->step_ns[i], 2000 * NS_PER_US, "step %d", i);
+    run_steps(&peer, 3, PROTO_SYNC_BLOCK, PROTO_BLOCK);
+    cr_expect_geq(block->window_ns, 6000 * NS_PER_US);
     stop(&peer, 0);
 }
 

@@ -52,6 +52,7 @@ Test(measure_steady, too_few_say_nothing)
     cr_assert_not(steady_look_at(flat, STEADY_SAMPLES_MIN - 1).is_settled);
     cr_assert_eq(steady_look_at(flat, STEADY_SAMPLES_MIN - 1).window, 0);
     cr_assert(steady_look_at(flat, STEADY_SAMPLES_MIN).is_settled);
+    cr_assert_eq(STEADY_SAMPLES_MIN, 20, "as docs/metrics.md says");
 }
 
 Test(measure_steady, a_small_trend_is_seen_where_medians_agree)

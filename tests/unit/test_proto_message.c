@@ -405,3 +405,60 @@ Test(proto_message, host_lines_that_break_a_rule_are_refused)
         cr_expect(err.text[0] != '\0');
     }
 }
+
+/* A list as long as may be, and one value more. */
+static enum status read_list(const char *key, int count)
+{
+    struct buf line;
+    struct err err = {0};
+    struct proto_worker_message message;
+    buf_init(&line, 1 << 16);
+    buf_append_text(&line, "{\"type\":\"block\",\"steps\":1,\"sync\":\"block\",\"window_ns\":5,\"");
+    buf_append_text(&line, key);
+    buf_append_text(&line, "\":[");
+    for (int i = 0; i < count; i++)
+        buf_append_text(&line, i > 0 ? ",7" : "7");
+    buf_append_text(&line, "]}");
+    enum status status = proto_decode_worker(line.data, line.length_bytes, &message, &err);
+    buf_release(&line);
+    return status;
+}
+
+Test(proto_message, lists_are_as_long_as_they_may_be)
+{
+    cr_expect_eq(read_list("expert_tokens", 0), STATUS_PROTOCOL);
+    cr_expect_eq(read_list("expert_tokens", PROTO_EXPERTS_MAX), STATUS_OK);
+    cr_expect_eq(read_list("expert_tokens", PROTO_EXPERTS_MAX + 1), STATUS_PROTOCOL);
+    cr_expect_eq(read_list("logits", PROTO_LOGITS), STATUS_OK);
+    cr_expect_eq(read_list("logits", PROTO_LOGITS + 1), STATUS_PROTOCOL);
+    cr_expect_eq(read_list("logits", PROTO_LOGITS - 1), STATUS_PROTOCOL);
+}
+
+Test(proto_message, what_a_step_must_give_round_trips)
+{
+    struct proto_worker_message message = {.type = PROTO_VERIFY};
+    struct proto_observation *expected = &message.as.verify.expected;
+    struct buf line;
+    struct err err = {0};
+    struct proto_worker_message again;
+    proto_observation_init(expected);
+    expected->loss = 2.5;
+    expected->has_head_tokens = true;
+    expected->head_tokens = 12;
+    expected->logits_count = PROTO_LOGITS;
+    for (int i = 0; i < PROTO_LOGITS; i++)
+        expected->logits[i] = i == 3 ? NAN : i / 8.0;
+    buf_init(&line, 1 << 16);
+    proto_encode_worker(&message, &line);
+    cr_assert_eq(proto_decode_worker(line.data, line.length_bytes - 1, &again, &err), STATUS_OK,
+                 "%s", err.text);
+    expected = &again.as.verify.expected;
+    cr_expect_eq(again.type, PROTO_VERIFY);
+    cr_expect_eq(expected->loss, 2.5);
+    cr_expect(isnan(expected->grad_norm));
+    cr_expect_eq(expected->head_tokens, 12);
+    cr_assert_eq(expected->logits_count, PROTO_LOGITS);
+    cr_expect(isnan(expected->logits[3]));
+    cr_expect_eq(expected->logits[9], 9 / 8.0);
+    buf_release(&line);
+}

@@ -268,6 +268,67 @@ Test(spec_cell, id_depends_on_content_and_not_on_paths)
     cr_assert_str_neq(first, second);
 }
 
+static bool put(char *to, const char *text)
+{
+    memcpy(to, text, strlen(text) + 1);
+    return true;
+}
+
+/* A row a field: what changes what is measured changes the id, and nothing else does. */
+Test(spec_cell, what_changes_the_id)
+{
+    const struct cell base = make_cell();
+    char ids[40][HASH_ID_BYTES];
+    size_t count = 0;
+    cell_id(&base, ids[count++]);
+#define CHANGED(assignment)                                           \
+    {                                                                 \
+        struct cell cell = base;                                      \
+        (void)(assignment);                                           \
+        cell_id(&cell, ids[count]);                                   \
+        for (size_t i = 0; i < count; i++)                            \
+            cr_expect_str_neq(ids[count], ids[i], "%s", #assignment); \
+        count++;                                                      \
+    }
+    CHANGED(put(cell.engine, "other"))
+    CHANGED(put(cell.model.name, "other"))
+    CHANGED(cell.model.vocab_size++)
+    CHANGED(cell.model.max_seq_len++)
+    CHANGED(cell.model.dim += 16)
+    CHANGED(cell.model.layers_count++)
+    CHANGED(cell.model.heads_count++)
+    CHANGED(cell.model.ffn_hidden++)
+    CHANGED(cell.model.experts_count++)
+    CHANGED(cell.model.experts_active++)
+    CHANGED(cell.model.rotary_dim++)
+    CHANGED(cell.model.rotary_base = 5)
+    CHANGED(cell.model.norm_eps = 1)
+    CHANGED(cell.model.is_causal = true)
+    CHANGED(cell.model.is_head_tied = true)
+    CHANGED(cell.model.norm = MODEL_NORM_LAYER)
+    CHANGED(cell.model.ffn = MODEL_FFN_GELU)
+    CHANGED(put(cell.model_source, "factory"))
+    CHANGED(put(cell.model_ref, "a.b:C"))
+    CHANGED(cell.options.moe = CELL_MOE_PUBLISHED)
+    CHANGED(cell.options.compile = CELL_COMPILE_DEFAULT)
+    CHANGED(cell.options.attention = CELL_ATTENTION_FLASH)
+    CHANGED(cell.options.source = CELL_SOURCE_BUILTIN)
+    CHANGED(cell.options.keeps_defaults = true)
+    CHANGED(cell.options.trusts_code = true)
+    CHANGED(put(cell.options.settings_json, "{\"a\":1}"))
+    CHANGED(put(cell.device, "cuda:0"))
+    CHANGED(cell.precision = CELL_PRECISION_INT8)
+    CHANGED(cell.mode = CELL_MODE_INFER)
+    CHANGED(cell.seq_len++)
+    CHANGED(cell.batch_size++)
+    CHANGED(cell.threads_count++)
+    CHANGED(cell.seed++)
+    CHANGED(cell.data = CELL_DATA_UINT32)
+    CHANGED(put(cell.data_hash, "hfedcba9876543210"))
+    CHANGED(put(cell.weights_hash, "hfedcba9876543210"))
+#undef CHANGED
+}
+
 Test(spec_cell, that_a_prediction_is_overridden_is_said_but_is_no_part_of_the_id)
 {
     struct cell cell = make_cell();

@@ -36,3 +36,14 @@ Test(spec_verdict, no_reasons_change_nothing)
     judgement_add_all(&judgement, VERDICT_INVALID, &none);
     cr_expect_eq(judgement.verdict, VERDICT_OK);
 }
+
+Test(spec_verdict, only_a_cell_that_did_not_fit_by_itself_says_something_of_larger_ones)
+{
+    struct reasons own = {0};
+    struct reasons low = {0};
+    reasons_add(&own, "memory_limit", "too much");
+    reasons_add(&low, "host_memory_low", "others have it");
+    cr_expect(reasons_prove_unfit(VERDICT_OOM, &own));
+    cr_expect_not(reasons_prove_unfit(VERDICT_OOM, &low));
+    cr_expect_not(reasons_prove_unfit(VERDICT_CRASHED, &own));
+}

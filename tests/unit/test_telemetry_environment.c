@@ -224,6 +224,19 @@ Test(telemetry_environment, the_fingerprint_changes_with_what_decides_speed)
     cr_assert_str_neq(other, base);
 }
 
+Test(telemetry_environment, the_fingerprint_changes_with_the_workers_interpreter)
+{
+    static const char *const workers[] = {
+        "{\"worker\":{\"python\":\"3.12\",\"packages\":{\"torch\":\"2.9\"}}}",
+        "{\"worker\":{\"python\":\"3.13\",\"packages\":{\"torch\":\"2.9\"}}}",
+        "{\"worker\":{\"python\":\"3.12\",\"packages\":{\"torch\":\"2.8\"}}}"};
+    char ids[3][HASH_ID_BYTES];
+    for (size_t i = 0; i < ARRAY_COUNT(workers); i++)
+        environment_fingerprint(workers[i], ids[i]);
+    cr_expect_str_neq(ids[0], ids[1]);
+    cr_expect_str_neq(ids[0], ids[2]);
+}
+
 Test(telemetry_environment, the_fingerprint_ignores_what_does_not)
 {
     char base[HASH_ID_BYTES];

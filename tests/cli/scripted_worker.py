@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""A worker that says what it is told to, and writes down what it has said: `scripted_worker.py SCRIPT SAID`.
+
+SCRIPT: JSON {ready, memory: fields of the reply; blocks: fields of each block in turn, the last for all that follow;
+step_ns: the range that steps are drawn from}. It sleeps as long as it says that its steps took.
+"""
+import json
+import os
+import random
+import sys
+import time
+
+script = json.load(open(sys.argv[1], encoding="utf-8"))
+said = open(sys.argv[2], "w", encoding="utf-8")
+out = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+random.seed(7)
+blocks = list(script["blocks"])
+
+
+def send(message_type, **fields):
+    line = json.dumps({"type": message_type, **fields})
+    said.write(line + "\n")
+    said.flush()
+    out.write(line + "\n")
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    kind = message["type"]
+    if kind == "hello":
+        send("hello", version=1, engine="scripted", engine_version="3.1", pid=os.getpid(), synthetic=False)
+    elif kind == "open":
+        send("ready", **script["ready"])
+    elif kind == "run":
+        step_ns = [random.randint(*script["step_ns"]) for _ in range(message["steps"])]
+        window_ns = sum(step_ns)
+        time.sleep(window_ns / 1e9)
+        each = {"step_ns": step_ns} if message["sync"] == "step" else {}
+        send("block", steps=message["steps"], sync=message["sync"], window_ns=window_ns, **each,
+             **(blocks.pop(0) if len(blocks) > 1 else blocks[0]))
+    elif kind == "memory":
+        send("memory", **script["memory"])
+    elif kind == "close":
+        send("bye")
+        break

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Which faults would the tests not notice? Puts each of tests/mutants.json in, one at a time, and runs its suites.
+
+usage: tools/mutants.py [--list] [--trust] [--only WORD...] [--folder DIR] [--python PROGRAM]
+
+A row is {name, file, text, with, suites}: `text` must be in `file` exactly once, and `with` takes its place.
+A suite is `unit/SUITE` (of the C tests) or a file of pytest with what -k takes behind it: "tests/cli/test_x.py seed".
+A fault that no suite notices survives; so does one that no longer applies or builds, until its row is mended. All
+is done in a copy of the tree (default build-mutants), which is built incrementally. Exit code 1: there are survivors.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = "tests/mutants.json"
+SUITE_S = 300
+
+
+def copy_tree(folder):
+    """The files of the tree as they are now; those that are the same keep their time."""
+    tree = folder / "tree"
+    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
+                           capture_output=True, check=True).stdout.splitlines()
+    for name in names:
+        source, target = ROOT / name, tree / name
+        if not source.is_file():
+            target.unlink(missing_ok=True)
+            continue
+        if target.is_file() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    return tree
+
+
+class Copy:
+    """The tree that faults are put into, and its build: like that of the release, with tests."""
+
+    def __init__(self, folder, python):
+        self.tree = copy_tree(folder)
+        self.build_folder = folder / "build"
+        self.python = python
+        self.passed = set()
+        subprocess.run(["cmake", "-G", "Ninja", "-S", self.tree, "-B", self.build_folder,
+                        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG"],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def build(self):
+        done = subprocess.run(["cmake", "--build", self.build_folder, "-j2"], text=True, capture_output=True, check=False)
+        return done.returncode == 0, done.stdout[-2000:]
+
+    def passes(self, suite):
+        name, _, words = suite.partition(" ")
+        if name.startswith("unit/"):
+            command = [self.build_folder / "tests/unit_tests", "--filter", name[len("unit/"):] + "/" + (words or "*"), "-j1"]
+        else:
+            chosen = ["-k", words] if words else []
+            command = [self.python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen, name]
+        binary = str(self.build_folder / "tokmark")
+        env = {**os.environ, "TOKMARK_BINARY": binary, "TOKMARK_RELEASE_BINARY": binary}
+        try:
+            done = subprocess.run(command, cwd=self.tree, env=env, capture_output=True, text=True, timeout=SUITE_S, check=False)
+        except subprocess.TimeoutExpired:
+            return False, "it takes too long"
+        return done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+
+    def require_sound(self, suite):
+        """Of the tree as it is: a suite that fails anyway shows nothing."""
+        if suite in self.passed:
+            return
+        passed, text = self.passes(suite)
+        if not passed:
+            sys.exit(f"{suite} fails on the tree as it is:\n{text}")
+        self.passed.add(suite)
+
+
+def judge(copy, row):
+    """What became of the fault: the suite that noticed it, or None and why not."""
+    path = copy.tree / row["file"]
+    sound = path.read_text(encoding="utf-8")
+    if sound.count(row["text"]) != 1:
+        return None, f"its text is there {sound.count(row['text'])} times"
+    path.write_text(sound.replace(row["text"], row["with"]), encoding="utf-8")
+    try:
+        is_built, text = copy.build()
+        if not is_built:
+            return None, f"does not build: {text}"
+        for suite in row["suites"]:
+            passed, _ = copy.passes(suite)
+            if not passed:
+                return suite, ""
+        return None, "not noticed"
+    finally:
+        path.write_text(sound, encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="print the names")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="those with one of these in their name or file")
+    parser.add_argument("--trust", action="store_true", help="the suites pass on the tree as it is: do not look")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build-mutants")
+    parser.add_argument("--python", default=str(ROOT / "build/venv/bin/python"), help="for suites of pytest")
+    options = parser.parse_args()
+    rows = [row for row in json.loads((ROOT / TABLE).read_text(encoding="utf-8"))
+            if any(word in row["name"] + " " + row["file"] for word in options.only)]
+    if options.list:
+        print("\n".join(row["name"] for row in rows))
+        return 0
+    copy = Copy(options.folder.resolve(), options.python)
+    is_built, text = copy.build()
+    if not is_built:
+        sys.exit(text)
+    for suite in sorted({suite for row in rows for suite in row["suites"]}):
+        if not options.trust:
+            copy.require_sound(suite)
+    survivors = []
+    for number, row in enumerate(rows, 1):
+        before = time.monotonic()
+        suite, why = judge(copy, row)
+        print(f"[{number}/{len(rows)}] {time.monotonic() - before:5.1f} s  {row['name']}: {suite or 'SURVIVES: ' + why}", flush=True)
+        if suite is None:
+            survivors.append(row["name"])
+    copy.build()
+    print(f"{len(rows)} faults, {len(rows) - len(survivors)} noticed, {len(survivors)} survive")
+    for name in survivors:
+        print(f"  {name}")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
