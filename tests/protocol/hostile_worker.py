@@ -162,6 +162,8 @@ def main():
         if reply is not None:
             send(reply)
         if phase == "close":
+            if FAULT == "linger":  # after its last word
+                hang()
             return
 
 

@@ -145,6 +145,24 @@ Test(base_spawn, the_ladder_ends_even_one_that_ignores_sigterm)
     close(log_fd);
 }
 
+/* The leader waits for its child, which leaves only when it is told to. */
+Test(base_spawn, sigterm_goes_to_the_whole_group)
+{
+    int log_fd = open_log();
+    struct spawn spawn = start_shell("(trap 'echo told; exit' TERM; echo ready; "
+                                     "while :; do sleep 0.05; done) & "
+                                     "trap 'wait; exit 3' TERM; wait; exit 3",
+                                     log_fd);
+    char text[6];
+    cr_assert_eq(read(spawn.out_fd, text, 6), 6);
+    cr_assert(spawn_end(&spawn, 20 * NS_PER_S));
+    cr_assert(WIFEXITED(spawn.wait_status) && WEXITSTATUS(spawn.wait_status) == 3);
+    cr_assert_eq(read(spawn.out_fd, text, 5), 5);
+    cr_assert_eq(memcmp(text, "told\n", 5), 0);
+    spawn_release(&spawn);
+    close(log_fd);
+}
+
 Test(base_spawn, sigterm_is_enough_for_one_that_heeds_it_even_stopped)
 {
     int log_fd = open_log();

@@ -53,3 +53,10 @@ Test(client_client, what_makes_results_wrong_is_a_fault)
     (void)snprintf(client.ready.dtype_compute, sizeof(client.ready.dtype_compute), "fp32");
     expect_fault(&client, "");
 }
+
+/* A millisecond and a hundredth: docs/protocol.md. */
+Test(client_client, clocks_may_differ_by_a_little)
+{
+    cr_expect_eq(session_window_max_ns(0), 1000000);
+    cr_expect_eq(session_window_max_ns(2000000000), 2000000000 + 1000000 + 20000000);
+}

@@ -277,6 +277,7 @@ Test(drive_trial, a_hang_is_a_timeout_that_names_its_phase)
     check_fault("hang run3 x", "timeout", "timeout_measure", 1000);
     check_fault("hang memory x", "timeout", "timeout_measure", 1000);
     check_fault("hang close x", "timeout", "timeout_close", 1000);
+    check_fault("linger close x", "timeout", "timeout_close", 1000);
     check_fault("drip run x", "timeout", "timeout_warmup", 1000);
     check_fault("ignore-term open x", "timeout", "timeout_open", 1000);
 }
@@ -335,7 +336,11 @@ Test(drive_trial, blocks_that_lie_are_refused)
     check_fault("with run '{\"step_ns\":[]}'", "protocol_error", "bad_message", 0);
     check_fault("with run '{\"step_ns\":[-5]}'", "protocol_error", "bad_message", 0);
     check_fault("with run '{\"steps\":2,\"step_ns\":[1,2]}'", "protocol_error", "wrong_block", 0);
+    check_fault("with run '{\"sync\":\"block\",\"step_ns\":null}'", "protocol_error", "wrong_block",
+                0);
     check_fault("with run '{\"loss\":NaN}'", "protocol_error", "bad_message", 0);
+    /* compiling before anything is measured is no fault */
+    check_fault("with run '{\"recompiles\":2}'", "ok", NULL, 0);
     check_fault("with run3 '{\"window_ns\":90000000000}'", "invalid", "clock_mismatch", 0);
 }
 

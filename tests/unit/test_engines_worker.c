@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -187,7 +188,17 @@ struct peer {
     struct proto_worker_message reply;
 };
 
-static void start(struct peer *peer, const struct engine_ops *ops)
+/* As a library does that is loaded: much memory, given back. */
+static void hold_for_a_moment(size_t bytes)
+{
+    void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        _exit(9);
+    memset(data, 1, bytes);
+    munmap(data, bytes);
+}
+
+static void start_after_a_peak(struct peer *peer, const struct engine_ops *ops, size_t peak_bytes)
 {
     int in[2];
     int out[2];
@@ -204,12 +215,19 @@ static void start(struct peer *peer, const struct engine_ops *ops)
         close(out[0]);
         close(in[0]);
         close(out[1]);
+        if (peak_bytes > 0)
+            hold_for_a_moment(peak_bytes);
         _exit(worker_main(ops));
     }
     close(in[0]);
     close(out[1]);
     peer->to_fd = in[1];
     line_reader_init(&peer->reader, out[0]);
+}
+
+static void start(struct peer *peer, const struct engine_ops *ops)
+{
+    start_after_a_peak(peer, ops, 0);
 }
 
 static void tell(struct peer *peer, const struct proto_host_message *message)
@@ -468,6 +486,22 @@ Test(engines_worker, memory_is_told_as_growth_since_open)
     cr_expect_gt(seen->rss_baseline_bytes, 0);
     cr_expect_geq(seen->rss_peak_bytes, seen->rss_bytes);
     cr_expect_not(seen->has_allocated_bytes);
+    stop(&peer, 0);
+}
+
+Test(engines_worker, the_peak_before_the_model_is_not_the_models)
+{
+    struct peer peer;
+    const uint64_t peak_bytes = (uint64_t)256 << 20;
+    start_after_a_peak(&peer, &noisy_engine, peak_bytes);
+    greet(&peer);
+    struct proto_host_message open = open_message(1);
+    ask(&peer, &open, PROTO_READY);
+    struct proto_host_message memory = {.type = PROTO_MEMORY};
+    ask(&peer, &memory, PROTO_MEMORY);
+    const struct proto_memory *told = &peer.reply.as.memory;
+    cr_assert(told->has_rss);
+    cr_expect_lt(told->rss_peak_bytes, told->rss_baseline_bytes + peak_bytes / 2);
     stop(&peer, 0);
 }
 
