@@ -1,5 +1,6 @@
 """What the machine's user has stored (a known pace, noise floors, environments) decides nothing in the tests."""
 import collections
+import os
 import signal
 
 import pytest
@@ -11,6 +12,9 @@ LONGEST = ["test_documented_commands", "test_pytorch_compiled", "test_jax_worker
 # Started in the background by a shell or by nohup we ignore them, and so would every program that is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# promtool and the like, which tools/setup.sh fetched.
+os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build", "readers", "usr", "bin")
 
 
 @pytest.fixture(autouse=True, scope="session")
