@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/busy.h"
 #include "cli/signals.h"
 #include "telemetry/environment.h"
 
@@ -149,6 +150,7 @@ enum status ab_bench_open(struct ab_bench *bench, const struct invocation *call,
         buf_init(&bench->interpreters[i], ENVIRONMENT_BYTES_MAX);
     ab_progress_init(&bench->progress, setup->options.run.is_quiet, comparisons_total);
     bench->events = ab_progress_events(&bench->progress);
+    busy_notice(call, &setup->options.run);
     enum status status = context_open(&bench->context, call, err);
     if (status == STATUS_OK)
         status = context_listen(&bench->context, err);
@@ -247,7 +249,7 @@ static enum status compare(struct ab_bench *bench, struct ab_row *row, struct er
         .policies = {side_policy(bench->setup, &bench->setup->sides[PAIR_A]),
                      side_policy(bench->setup, &bench->setup->sides[PAIR_B])},
         .run_id = bench->context.run_id,
-        .contention_limit_percent = (double)options->run.foreign_load,
+        .foreign_limit_percent = (double)options->run.foreign_load,
         .log_paths = {log_paths[PAIR_A], log_paths[PAIR_B]},
         .rule = {.starts_max = ab_starts(options),
                  .rounds_exact = options->rounds,

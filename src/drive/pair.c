@@ -13,6 +13,8 @@
 #define ROUND_LINE_BYTES_MAX (1U << 21)
 /* Steps whose single durations are kept on the disk, of one comparison. */
 #define RAW_STEPS_MAX 1000000
+/* Of an exact number of rounds, so many times as many are run where some are set aside. */
+#define ROUNDS_TRIED_MAX 2
 
 const char *pair_key(enum pair_name name)
 {
@@ -202,9 +204,9 @@ static void put_side(struct json_writer *writer, enum pair_name name,
     json_end_object(writer);
 }
 
-/* One line: {"run_id","round","order","steps","log_ratio","a":{..},"b":{..}}. */
+/* One line: {"run_id","round","order","steps","set_aside","log_ratio","a":{..},"b":{..}}. */
 static enum status write_round(struct pair *pair, const struct round *round, double log_ratio,
-                               struct err *err)
+                               enum interference_cause cause, struct err *err)
 {
     if (pair->plan->rounds_file == NULL)
         return STATUS_OK;
@@ -223,6 +225,11 @@ static enum status write_round(struct pair *pair, const struct round *round, dou
     json_field_string(&writer, "order",
                       pair_order(pair->rounds_count, 0) == PAIR_A ? "ABBA" : "BAAB");
     json_field_u64(&writer, "steps", pair->steps_per_block);
+    json_put_key(&writer, "set_aside");
+    if (cause == INTERFERENCE_NONE)
+        json_put_null(&writer);
+    else
+        json_put_string(&writer, interference_code(cause));
     json_field_double(&writer, "log_ratio", log_ratio);
     for (int i = 0; i < PAIR_SIDES; i++)
         put_side(&writer, (enum pair_name)i, round->blocks[i], has_steps);
@@ -236,16 +243,25 @@ static enum status write_round(struct pair *pair, const struct round *round, dou
     return status;
 }
 
-static enum status take_round(struct pair *pair, const struct round *round, struct err *err)
+/* One that was disturbed is kept raw, and counted by its cause; what it says of the sides decides
+ * nothing of that. */
+static enum status take_round(struct pair *pair, const struct round *round,
+                              enum interference_cause cause, struct err *err)
 {
     const struct pair_block *a = round->blocks[PAIR_A];
     const struct pair_block *b = round->blocks[PAIR_B];
     double log_ratio = compare_round(a[0].time_ns, a[1].time_ns, b[0].time_ns, b[1].time_ns);
     enum status status = reserve_round(pair, err);
     if (status == STATUS_OK)
-        status = write_round(pair, round, log_ratio, err);
+        status = write_round(pair, round, log_ratio, cause, err);
     if (status != STATUS_OK)
         return status;
+    interference_count(&pair->interference, cause,
+                       (uint64_t)BLOCKS_PER_ROUND * pair->steps_per_block);
+    if (cause != INTERFERENCE_NONE) {
+        pair->set_aside_count++;
+        return STATUS_OK;
+    }
     size_t first = BLOCKS_PER_SIDE * pair->rounds_count;
     for (int side = 0; side < PAIR_SIDES; side++)
         for (size_t i = 0; i < BLOCKS_PER_SIDE; i++)
@@ -288,11 +304,9 @@ static void add_precision_reason(struct pair *pair)
 {
     char limit[NUM_TEXT_BYTES];
     num_format_duration(pair->measured_ns, limit);
-    reasons_add(
-        &pair->reasons, "precision_not_met",
-        "ended after %zu round%s, %s, before the interval was as narrow as the threshold at "
-        "two looks in a row",
-        pair->rounds_count, num_plural(pair->rounds_count), limit);
+    reasons_add(&pair->reasons, "precision_not_met",
+                "not decided after %zu round%s, %s: the interval is still wider than the threshold",
+                pair->rounds_count, num_plural(pair->rounds_count), limit);
 }
 
 /* Is this start's part done? For a single start time is a cap, that is a reason; for one of many
@@ -300,31 +314,32 @@ static void add_precision_reason(struct pair *pair)
 static bool is_start_over(struct pair *pair)
 {
     const struct pair_plan *plan = pair->plan;
+    size_t run_count = rounds_of_start(pair) + pair->set_aside_count;
+    /* Rounds that were set aside are made up for, but not without end. */
     if (plan->rule.rounds_exact > 0)
-        return rounds_of_start(pair) >= plan->rule.rounds_exact;
+        return rounds_of_start(pair) >= plan->rule.rounds_exact ||
+               run_count >= ROUNDS_TRIED_MAX * plan->rule.rounds_exact;
     if (pair->precise_looks >= 2)
         return true;
     uint64_t taken_ns = pair->measured_ns - pair->measured_before_ns;
     uint64_t limit_ns = sequence_start_time_ns(&pair->sequence);
     bool is_late = limit_ns > 0 && taken_ns >= limit_ns;
-    if (!is_late && rounds_of_start(pair) < PAIR_ROUNDS_MAX)
+    if (!is_late && run_count < PAIR_ROUNDS_MAX)
         return false;
     if (plan->rule.starts_max == 1)
         add_precision_reason(pair);
     return true;
 }
 
-/* Both workers are measured: what either does is no contention. */
-static void look_for_contention(struct pair *pair, bool is_begin)
+/* Both workers are measured: what either does disturbs neither. The counts are of all starts. */
+static void open_interference(struct pair *pair)
 {
     const struct client *const clients[PAIR_SIDES] = {&pair->sides[PAIR_A].client,
                                                       &pair->sides[PAIR_B].client};
-    for (size_t i = 0; i < PAIR_SIDES; i++) {
-        if (is_begin)
-            contention_begin(&pair->contention[i], clients, PAIR_SIDES, i);
-        else
-            contention_end(&pair->contention[i], clients, PAIR_SIDES, i);
-    }
+    struct interference before = pair->interference;
+    interference_open(&pair->interference, clients, PAIR_SIDES, pair->plan->foreign_limit_percent);
+    interference_carry(&pair->interference, &before);
+    pair->set_aside_count = 0;
 }
 
 static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *err)
@@ -333,26 +348,29 @@ static enum status run_rounds(struct pair *pair, bool *ret_is_over, struct err *
     pair->precise_looks = 0;
     pair->next_look = compare_look_after(0);
     pair->measured_before_ns = pair->measured_ns;
-    look_for_contention(pair, true);
+    open_interference(pair);
     pair->begin_ns = clock_now_ns();
     while (status == STATUS_OK && can_go_on(pair) && !*ret_is_over) {
         struct round round = {0};
         tell(pair, EVENT_MEASURING);
+        size_t before_count = rounds_of_start(pair);
+        interference_begin(&pair->interference);
         bool is_run = run_round(pair, &round);
+        enum interference_cause cause = interference_end(&pair->interference);
         if (is_run)
-            status = take_round(pair, &round, err);
+            status = take_round(pair, &round, cause, err);
         round_release(&round);
         if (!is_run)
             break;
         pair->measured_ns = pair->measured_before_ns + (clock_now_ns() - pair->begin_ns);
-        if (status == STATUS_OK)
+        if (status == STATUS_OK && rounds_of_start(pair) > before_count)
             status = look(pair, err);
         if (pair->sequence.end == SEQUENCE_DECIDED)
             break;
         if (status == STATUS_OK)
             *ret_is_over = is_start_over(pair);
     }
-    look_for_contention(pair, false);
+    interference_close(&pair->interference);
     return status;
 }
 
@@ -420,7 +438,12 @@ static enum status run_starts(struct pair *pair, struct err *err)
         if (status == STATUS_OK && ended != STATUS_OK)
             status = ERR(err, ended, "%s", why.text);
         pair->is_complete = pair->sequence.end != SEQUENCE_GOES_ON;
-        if (!is_start_whole || session_is_interrupted(&pair->sides[PAIR_A].client.session))
+        bool is_lost = rounds_of_start(pair) == 0 && pair->set_aside_count > 0;
+        if (is_lost)
+            reasons_add(&pair->reasons, "foreign_load", "0 of %zu round%s of a start undisturbed",
+                        pair->set_aside_count, num_plural(pair->set_aside_count));
+        if (!is_start_whole || is_lost ||
+            session_is_interrupted(&pair->sides[PAIR_A].client.session))
             break;
     }
     if (status == STATUS_OK && !pair->is_complete)

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "drive/pair_side.h"
 #include "measure/sequence.h"
+#include "observe/interference.h"
 #include "store/lines.h"
 
 #define PAIR_CONFIDENCE      0.95
@@ -48,8 +49,7 @@ struct pair_plan {
     struct measure_policy policies[PAIR_SIDES];       /* with equal sync */
     const char *log_paths[PAIR_SIDES];                /* borrowed */
     const char *run_id;                               /* borrowed; NULL = none */
-    double contention_limit_percent; /* of the processors' time by others; more decides nothing; 0 =
-                                        any */
+    double foreign_limit_percent; /* as in observe/interference.h; 0: no round is set aside */
     struct sequence_rule rule;
     struct lines_file *rounds_file; /* borrowed: a line a round; NULL = none */
     struct pair_listener listener;
@@ -81,8 +81,11 @@ struct pair_result {
     enum compare_outcome outcome; /* the comparison's; undecided for one that was cut or spoiled */
     struct reasons reasons;       /* why it is undecided, or ended as it did */
     bool is_interrupted;
-    bool has_contention;
-    double contention_percent; /* of the processors' time that others took while it was measured */
+    uint64_t rounds_run_count; /* also those that were set aside */
+    /* Rounds by their cause; those that count have none. */
+    uint64_t rounds_by_cause[INTERFERENCE_CAUSES_COUNT];
+    bool has_foreign;
+    double foreign_percent; /* of the processors' time that others took while it was measured */
 };
 
 MUST_CHECK enum status pair_compare(const struct pair_plan *plan, struct pair_result *ret_result,

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/num.h"
 #include "drive/pair_state.h"
@@ -57,7 +58,7 @@ static void explain_end(const struct pair *pair, struct pair_result *result)
     const struct sequence *sequence = &pair->sequence;
     char measured[NUM_TEXT_BYTES];
     char prepare[NUM_TEXT_BYTES];
-    char why[160] = "that is as many as there may be (--starts)";
+    char why[160] = "there may be no more (--starts)";
     char needed[80] = "";
     num_format_duration(pair->measured_ns, measured);
     num_format_duration(sequence->longest_prepare_ns, prepare);
@@ -66,14 +67,14 @@ static void explain_end(const struct pair *pair, struct pair_result *result)
     if (sequence->end == SEQUENCE_TIME)
         (void)snprintf(why, sizeof(why), "--max-time is used up");
     else if (is_dear)
-        (void)snprintf(why, sizeof(why),
-                       "--max-time has no room for more, as preparing one takes %s", prepare);
+        (void)snprintf(why, sizeof(why), "--max-time has no room for more: preparing one takes %s",
+                       prepare);
     size_t count = starts_needed(pair, &result->comparison);
     if (sequence->starts_count > 1 && count > sequence->starts_count)
         (void)snprintf(needed, sizeof(needed), "; about %zu would decide it", count);
     reasons_add(&result->reasons, "precision_not_met",
-                "ended after %zu start%s, %zu round%s, %s, before it was decided: %s%s",
-                sequence->starts_count, num_plural(sequence->starts_count), pair->rounds_count,
+                "not decided after %zu start%s (%zu round%s, %s), and %s%s", sequence->starts_count,
+                num_plural(sequence->starts_count), pair->rounds_count,
                 num_plural(pair->rounds_count), measured, why, needed);
 }
 
@@ -98,30 +99,30 @@ static void explain_undecided(const struct pair *pair, struct pair_result *resul
                     100 * expm1(limits->floor), threshold_percent,
                     100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high));
     else if (pair->rounds_count > 0)
-        reasons_add(&result->reasons, "straddles_threshold",
-                    "the 95 %% interval of the ratio, %+.3g %% to %+.3g %%, is neither within "
-                    "+-%.3g %% nor beyond it",
-                    100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high),
-                    threshold_percent);
+        reasons_add(
+            &result->reasons, "straddles_threshold",
+            "the difference of B to A is between %+.3g %% and %+.3g %% (95 %% interval), so it may "
+            "be "
+            "smaller than the threshold, %.3g %%, or larger; measure longer, or give a larger "
+            "--threshold",
+            100 * expm1(seen->log_ratio_ci.low), 100 * expm1(seen->log_ratio_ci.high),
+            threshold_percent);
 }
 
-/* Were others on the processors for longer than is allowed? Then no outcome can be trusted. */
+/* Were fewer than half of the rounds undisturbed? Then no outcome can be trusted. */
 static bool is_contended(const struct pair *pair, struct pair_result *result)
 {
-    for (size_t i = 0; i < PAIR_SIDES; i++) {
-        bool is_cpu = device_is_host(pair->plan->cells[i]->device);
-        double percent = 0;
-        char text[REASON_TEXT_BYTES];
-        if (contention_percent(&pair->contention[i], &percent) == NULL &&
-            (!result->has_contention || percent > result->contention_percent)) {
-            result->has_contention = true;
-            result->contention_percent = percent;
-        }
-        if (is_cpu &&
-            contention_is_over(&pair->contention[i], pair->plan->contention_limit_percent, text))
-            reasons_add(&result->reasons, "foreign_load", "%s", text);
-    }
-    return reasons_have(&result->reasons, "foreign_load");
+    char text[REASON_TEXT_BYTES];
+    const struct interference *interference = &pair->interference;
+    result->rounds_run_count = interference_blocks(interference);
+    memcpy(result->rounds_by_cause, interference->blocks, sizeof(result->rounds_by_cause));
+    result->has_foreign =
+        interference_foreign_percent(interference, &result->foreign_percent) == NULL;
+    if (interference_blocks(interference) == 0 ||
+        !interference_is_heavy(interference, "round", text))
+        return false;
+    reasons_add(&result->reasons, "foreign_load", "%s", text);
+    return true;
 }
 
 static void judge(const struct pair *pair, struct pair_result *result)

@@ -4,7 +4,7 @@
 #define DRIVE_PAIR_STATE_H
 
 #include "drive/pair.h"
-#include "observe/contention.h"
+#include "observe/interference.h"
 
 #define BLOCKS_PER_SIDE 2 /* of a round */
 
@@ -28,8 +28,9 @@ struct pair {
     size_t next_look;
     bool has_look;
     struct compare_result last_look;
-    bool is_complete;                         /* it ended by itself */
-    struct contention contention[PAIR_SIDES]; /* of each side's processors, over all starts */
+    bool is_complete;                 /* it ended by itself */
+    struct interference interference; /* of this start, and the counts of all */
+    size_t set_aside_count;           /* rounds of this start */
     struct reasons reasons;
 };
 

@@ -155,7 +155,7 @@ static struct next_run_prior look_at_others(const struct earlier_runs *runs,
 static bool is_disturbed(const struct observed *seen)
 {
     char text[REASON_TEXT_BYTES];
-    return seen->interference != NULL && interference_is_heavy(seen->interference, text);
+    return seen->interference != NULL && interference_is_heavy(seen->interference, "block", text);
 }
 
 static enum status after_trial(void *state, const struct observed *seen, struct err *err)

@@ -115,6 +115,14 @@ void interference_close(struct interference *interference)
     interference->is_open = false;
 }
 
+void interference_carry(struct interference *interference, const struct interference *before)
+{
+    memcpy(interference->blocks, before->blocks, sizeof(interference->blocks));
+    memcpy(interference->steps, before->steps, sizeof(interference->steps));
+    interference->sum = before->sum;
+    interference->paused_ns = before->paused_ns;
+}
+
 static void look(struct interference *interference, struct cpu_lap *ret_lap)
 {
     interference->at_ns = clock_now_ns();
@@ -198,7 +206,7 @@ static void list_causes(const struct interference *interference, char *text, siz
     }
 }
 
-bool interference_is_heavy(const struct interference *interference,
+bool interference_is_heavy(const struct interference *interference, const char *what,
                            char ret_text[REASON_TEXT_BYTES])
 {
     char causes[REASON_TEXT_BYTES / 2];
@@ -208,20 +216,17 @@ bool interference_is_heavy(const struct interference *interference,
         return false;
     list_causes(interference, causes, sizeof(causes));
     (void)snprintf(ret_text, REASON_TEXT_BYTES,
-                   "only %" PRIu64 " of %" PRIu64 " block%s undisturbed (half is asked for): %s",
-                   clean, all, num_plural(all), causes);
+                   "only %" PRIu64 " of %" PRIu64 " %s%s undisturbed (half is asked for): %s",
+                   clean, all, what, num_plural(all), causes);
     return true;
 }
 
-/* Of the processors' time during measured blocks, what others used, in %. NULL, or why it is not
- * known: "worker_not_seen", "not_readable", "too_short". */
-static const char *foreign_percent(const struct interference *interference, double *ret_percent)
+const char *interference_foreign_percent(const struct interference *interference,
+                                         double *ret_percent)
 {
     const struct cpu_lap *sum = &interference->sum;
-    if (!interference->is_open)
-        return "worker_not_seen";
     if (!sum->is_known)
-        return "not_readable";
+        return interference->is_open ? "not_readable" : "worker_not_seen";
     if (sum->wall_ns < SPAN_NS_MIN)
         return "too_short";
     *ret_percent = percent_of(sum->foreign_ns, sum->wall_ns * sum->cpus_count);
@@ -234,7 +239,7 @@ static const char *foreign_percent(const struct interference *interference, doub
 static void warn_if_blind(const struct interference *interference, struct judgement *judgement)
 {
     double percent = 0;
-    const char *why_not = foreign_percent(interference, &percent);
+    const char *why_not = interference_foreign_percent(interference, &percent);
     bool is_judged = !interference->is_on_device && interference->foreign_limit_percent > 0;
     if (!is_judged || why_not == NULL || strcmp(why_not, "too_short") != 0)
         return;
@@ -254,7 +259,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     const struct interference *interference = seen->interference;
     if (seen->summary == NULL || interference == NULL)
         return;
-    if (interference_is_heavy(interference, text))
+    if (interference_is_heavy(interference, "block", text))
         judgement_add(judgement, VERDICT_UNSTEADY, "foreign_load", "%s", text);
     else
         warn_if_blind(interference, judgement);
@@ -280,7 +285,7 @@ static void put_causes(const struct interference *interference, struct record *r
 static void put_shares(const struct interference *interference, struct record *record)
 {
     double percent = 0;
-    const char *why_not = foreign_percent(interference, &percent);
+    const char *why_not = interference_foreign_percent(interference, &percent);
     const struct cpu_lap *sum = &interference->sum;
     if (why_not == NULL)
         record_set_double(record, FACT_FOREIGN_CPU_PERCENT, percent);

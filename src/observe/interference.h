@@ -64,6 +64,8 @@ enum interference_cause interference_judge(const struct cpu_lap *lap, const stru
 void interference_open(struct interference *interference, const struct client *const *clients,
                        size_t clients_count, double foreign_limit_percent);
 void interference_close(struct interference *interference);
+/* The counts go on from those of `before`: of workers that were started one after the other. */
+void interference_carry(struct interference *interference, const struct interference *before);
 /* Right before a block, and right after it: what disturbed it. */
 void interference_begin(struct interference *interference);
 enum interference_cause interference_end(struct interference *interference);
@@ -77,8 +79,13 @@ void interference_count(struct interference *interference, enum interference_cau
                         uint64_t steps_count);
 /* Measured blocks, clean or disturbed; those after a pause are neither. */
 uint64_t interference_blocks(const struct interference *interference);
-/* Were fewer than half of them clean? True, with a sentence that says why. */
-bool interference_is_heavy(const struct interference *interference,
+/* Were fewer than half of them clean? True, with a sentence that says why; `what` they are in it:
+ * "block". */
+bool interference_is_heavy(const struct interference *interference, const char *what,
                            char ret_text[REASON_TEXT_BYTES]);
+/* Of the processors' time during measured blocks, what others used, in %. NULL, or why it is not
+ * known: "worker_not_seen", "not_readable", "too_short". */
+const char *interference_foreign_percent(const struct interference *interference,
+                                         double *ret_percent);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef OBSERVE_THROTTLE_H
 #define OBSERVE_THROTTLE_H
 
-#include "telemetry/cpuload.h"
+#include "telemetry/throttles.h"
 
 struct throttle {
     struct throttles before, after;

@@ -374,6 +374,12 @@ def test_nothing_is_decided_while_others_take_the_processors(call, busy_cpu):
         (line,) = results(call, limit)
         assert (line["outcome"], [reason["code"] for reason in line["reasons"]]) == (outcome, codes), errors
         assert 50 < line["foreign_cpu_percent"] <= 100, "the workers sleep"
+        # rounds that were disturbed are kept raw with their cause, counted, and made up for once; what they say decides nothing
+        raw = [json.loads(text) for text in (call.folder / limit / "samples" / line["samples_file"]).open()]
+        causes = [each["set_aside"] for each in raw if each["set_aside"]]
+        assert {cause: causes.count(cause) for cause in set(causes)} == line["set_aside"]
+        assert len(raw) == line["rounds"] + len(causes) and line["rounds"] <= 20 and len(raw) <= 40
+        assert (len(causes) > len(raw) / 2) == bool(codes)
         assert process.returncode == (3 if codes else 0) and ("UNDECIDED" in out) == bool(codes)
 
 

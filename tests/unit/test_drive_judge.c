@@ -10,7 +10,6 @@
 #include "measure/next_run.h"
 #include "measure/precision.h"
 #include "measure/steady.h"
-#include "observe/contention.h"
 #include "spec/hint.h"
 #include "telemetry/clock_check.h"
 
@@ -222,21 +221,6 @@ Test(drive_judge, a_slower_clock)
     cr_assert(clock_check_is_slow(1000000000, 1080000100, "before", text, sizeof(text)));
     reasons_add(&reasons, "machine_slow", "%s", text);
     expect_decided(&reasons, "machine_slow", 8.00001, CLOCK_CHECK_LIMIT_PERCENT);
-}
-
-Test(drive_judge, others_on_the_processors_of_a_pair)
-{
-    char text[REASON_TEXT_BYTES];
-    struct reasons reasons = {0};
-    struct contention contention = {.from = {.is_known = true, .cpus_count = 2},
-                                    .until = {.is_known = true,
-                                              .cpus_count = 2,
-                                              .total_ticks = 1000000000,
-                                              .busy_ticks = 250000010,
-                                              .own_ticks = 150000000}};
-    cr_assert(contention_is_over(&contention, 10, text));
-    reasons_add(&reasons, "foreign_load", "%s", text);
-    expect_decided(&reasons, "foreign_load", 10.000001, 10);
 }
 
 Test(drive_judge, an_impossible_clock)

@@ -94,7 +94,7 @@ static enum exit_code judge(const struct ab_setup *setup, const struct ab_row *r
     bool has_slower = false;
     bool has_undecided = count < setup->pairs_count;
     for (size_t i = 0; i < count; i++) {
-        compared_count += rows[i].result.comparison.rounds_count > 0;
+        compared_count += rows[i].result.rounds_run_count > 0;
         has_slower |= rows[i].result.outcome == COMPARE_SLOWER;
         has_undecided |= rows[i].result.outcome == COMPARE_UNDECIDED;
     }

@@ -123,7 +123,7 @@ static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *f
             entry->log_ratios[entry->repeats_count++] = row.result.comparison.log_ratio;
         entry->ms = row.result.sides[PAIR_A].median.value / (double)NS_PER_MS;
         if (reasons_have(&row.result.reasons, "foreign_load"))
-            finding->load_percent = fmax(finding->load_percent, row.result.contention_percent);
+            finding->load_percent = fmax(finding->load_percent, row.result.foreign_percent);
     }
     finding->is_interrupted = *signals_interrupt() != 0;
     return STATUS_OK;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "base/sysmem.h"
+#include "cli/busy.h"
 #include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/matrix.h"
@@ -429,6 +430,7 @@ static enum exit_code run_sweep(struct run *run)
 {
     struct err err = {0};
     struct record *lost = NULL;
+    busy_notice(run->call, &run->setup.options);
     enum status status = prepare(run, &err);
     if (status == STATUS_OK)
         status = sweep(run, &lost, &err);

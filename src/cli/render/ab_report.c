@@ -194,6 +194,18 @@ static void put_threshold(struct json_writer *writer, const struct ab_facts *fac
     put_text_or_null(writer, "noise_floor_reason", floor->is_known ? "" : floor->reason);
 }
 
+/* Rounds that were disturbed, by cause. */
+static void put_set_aside(struct json_writer *writer, const struct pair_result *result)
+{
+    json_put_key(writer, "set_aside");
+    json_begin_object(writer);
+    for (size_t i = INTERFERENCE_NONE + 1; i < INTERFERENCE_CAUSES_COUNT; i++)
+        if (result->rounds_by_cause[i] > 0)
+            json_field_u64(writer, interference_code((enum interference_cause)i),
+                           result->rounds_by_cause[i]);
+    json_end_object(writer);
+}
+
 void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, struct buf *out)
 {
     const struct pair_result *result = &row->result;
@@ -214,7 +226,8 @@ void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, stru
     put_side(&writer, facts, row, PAIR_B);
     put_comparison(&writer, result);
     put_threshold(&writer, facts, row);
-    put_or_null(&writer, "foreign_cpu_percent", result->has_contention, result->contention_percent);
+    put_or_null(&writer, "foreign_cpu_percent", result->has_foreign, result->foreign_percent);
+    put_set_aside(&writer, result);
     json_field_string(&writer, "outcome", compare_outcome_name(result->outcome));
     json_put_key(&writer, "reasons");
     reasons_write(&result->reasons, &writer);
