@@ -1,7 +1,9 @@
 """`tokmark export`: which records go into a form of another program, how it is written, and the forms that are files."""
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import struct
 import subprocess
 
@@ -351,10 +353,17 @@ def test_llama_bench_has_the_keys_that_its_script_joins_by():
     assert [infer[key] for key in ("n_prompt", "n_gen", "n_depth", "n_batch", "avg_ts", "avg_ns", "test_time", "cpu_info")] == [
         128, 0, 0, 512, 204800.0, 2500000.0, "2026-01-02T03:04:05Z", "Some CPU"]
     assert [decode[key] for key in ("n_prompt", "n_gen", "n_depth", "n_batch")] == [0, 1, 127, 4]
-    # The script's question: the same tests of two builds, tokens/s side by side.
+    # The script's question, asked as it does: the same tests of two builds, tokens/s side by side.
     second = json.loads(export("llama-bench", "-", stdin=cell(50, mode="decode", tokens_per_step=4, run_id="r2", tokens_per_sec=409600.0)).stdout)
-    pairs = [(old["avg_ts"], new["avg_ts"]) for old in entries for new in second if all(old[key] == new[key] for key in LLAMA_KEYS)]
-    assert pairs == [(204800.0, 409600.0)]
+    columns = list(decode)
+    with contextlib.closing(sqlite3.connect(":memory:")) as base:
+        base.execute(f"CREATE TABLE llama_bench({', '.join(columns)})")
+        base.executemany(f"INSERT INTO llama_bench VALUES({', '.join('?' * len(columns))})", [
+            [entry.get(key) for key in columns] for entry in entries + second])
+        same = " AND ".join(f"tb.{key} = tc.{key}" for key in LLAMA_KEYS)
+        rows = base.execute(f"SELECT tb.n_gen, tb.n_depth, AVG(tb.avg_ts), AVG(tc.avg_ts) FROM llama_bench tb JOIN llama_bench tc ON {same} "
+                            "AND tb.build_commit = ? AND tc.build_commit = ? GROUP BY tb.n_gen, tb.n_prompt, tb.n_depth", [RECORD["run_id"], "r2"])
+        assert rows.fetchall() == [(1, 127, 204800.0, 409600.0)]
 
 
 # The published table, oss_ci_benchmark_v3: {} is a map of texts, [x] a list of x.
