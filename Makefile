@@ -3,9 +3,10 @@
 #   make test    install what is missing, pass every test and check
 #   make build   build/tokmark          make dist    self-contained archive under dist/
 #   make check   format, style, lint    make wheel   the same program for `pip install`, under dist/
+#   make mutants which faults would the tests not notice? (docs/testing.md)
 #   make clean   remove what was built
 MAKEFLAGS += --no-print-directory
-.PHONY: bench test build dist wheel dist-check check clean
+.PHONY: bench test build dist wheel dist-check check mutants clean
 
 bench: build
 	@tools/bench.sh
@@ -33,5 +34,9 @@ wheel:
 dist-check: dist
 	@tools/dist_check.sh
 
+mutants:
+	@tools/setup.sh test
+	@tools/mutants.py
+
 clean:
-	rm -rf build build-asan build-clang build-dist dist
+	rm -rf build build-asan build-clang build-dist build-mutants dist
