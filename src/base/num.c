@@ -141,6 +141,29 @@ int num_digits_apart(double value, double limit)
     return digits;
 }
 
+void num_append_whole(double value, struct buf *out)
+{
+    char digits[NUM_TEXT_BYTES * 2];
+    int length = snprintf(digits, sizeof(digits), "%.0f", value);
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-')
+            buf_append_char(out, ',');
+        buf_append_char(out, digits[i]);
+    }
+}
+
+void num_append_short(double value, struct buf *out)
+{
+    if (!isfinite(value))
+        buf_append_char(out, '-');
+    else if (fabs(value) >= 1e15 || (fabs(value) < 1e-3 && value != 0))
+        buf_appendf(out, "%.3e", value);
+    else if (fabs(value) >= 1000)
+        num_append_whole(value, out);
+    else
+        buf_appendf(out, "%#.4g", value);
+}
+
 /* Three significant digits and the largest unit that keeps the number at or over 1. */
 static void format_scaled(double value, double step, const char *const *suffixes, size_t count,
                           char text[NUM_TEXT_BYTES])

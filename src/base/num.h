@@ -27,6 +27,10 @@ void num_format_double(double value, char text[NUM_TEXT_BYTES]);
 /* Significant digits, 3 or as many more as it takes, with which both numbers ("%.*g") read as they
  * compare: a number that decided must not read as its limit. */
 int num_digits_apart(double value, double limit);
+/* Four digits for people: "426.3", "1,693", "3.218e-05"; "-" where it is not finite. */
+void num_append_short(double value, struct buf *out);
+/* The digits of a whole number in threes: "12,345". */
+void num_append_whole(double value, struct buf *out);
 /* "1.5 GiB", "30.6 M", "2m05s": for people, not for files. */
 void num_format_bytes(uint64_t bytes, char text[NUM_TEXT_BYTES]);
 /* Two that decided by their difference: in plain bytes where they would read the same. */

@@ -1,52 +1,24 @@
 #include "cli/compare_call.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/nearest.h"
+#include "cli/forms.h"
 #include "compare/baseline.h"
 #include "compare/comparison.h"
 #include "compare/format.h"
 
 /* --- what is asked for --- */
 
-static const struct compare_format *find_format(const char *word, const char **ret_file)
+static struct forms known_forms(void)
 {
-    size_t bytes = strcspn(word, ":");
-    *ret_file = word[bytes] == ':' ? word + bytes + 1 : NULL;
+    struct forms forms = {.count = compare_formats_count};
+    ASSERT(compare_formats_count <= FORMS_MAX);
     for (size_t i = 0; i < compare_formats_count; i++)
-        if (strlen(compare_formats[i].name) == bytes &&
-            strncmp(compare_formats[i].name, word, bytes) == 0)
-            return &compare_formats[i];
-    return NULL;
-}
-
-static enum status check_formats(const struct compare_call *call, struct err *err)
-{
-    size_t on_stdout = 0;
-    for (size_t i = 0; i < call->formats.count; i++) {
-        const char *file = NULL;
-        const char *word = call->formats.items[i];
-        struct nearest_hint hint;
-        const char *names[8];
-        for (size_t f = 0; f < compare_formats_count; f++)
-            names[f] = compare_formats[f].name;
-        if (find_format(word, &file) == NULL)
-            return ERR(err, STATUS_INVALID, "--format has no form '%.80s'; %s", word,
-                       nearest_hint(&hint, "", word, names, compare_formats_count));
-        if (file != NULL && file[0] == '\0')
-            return ERR(err, STATUS_INVALID, "--format '%.80s' names no file", word);
-        on_stdout += file == NULL;
-    }
-    return on_stdout > 1 ? ERR(err, STATUS_INVALID,
-                               "--format: only one form can go to standard output; give the "
-                               "others a file, FORM:FILE")
-                         : STATUS_OK;
+        forms.names[i] = compare_formats[i].name;
+    return forms;
 }
 
 static enum status find_fields(const struct option_texts *names,
@@ -71,51 +43,30 @@ static enum status choose_metrics(const struct compare_call *call, struct metric
                           call->has_gate ? call->gate_percent : 0, ret_metrics, err);
 }
 
-/* The path that BASE or NEW stands for. */
-static enum status resolve(const char *operand, char path[FILE_PATH_BYTES], struct err *err)
-{
-    size_t prefix = strlen(BASELINE_PREFIX);
-    if (strncmp(operand, BASELINE_PREFIX, prefix) == 0)
-        return baseline_path(operand + prefix, path, err);
-    int length = snprintf(path, FILE_PATH_BYTES, "%s", operand);
-    return length >= 0 && length < FILE_PATH_BYTES
-               ? STATUS_OK
-               : ERR(err, STATUS_INVALID, "path too long: %.80s...", operand);
-}
-
 enum status compare_call_check(const struct compare_call *call, struct err *err)
 {
     char path[FILE_PATH_BYTES];
     enum fact_id by[OPTION_TEXTS_MAX];
     struct metrics metrics;
-    enum status status = check_formats(call, err);
+    const struct forms forms = known_forms();
+    enum status status = forms_check(&forms, &call->formats, err);
     if (status == STATUS_OK)
         status = find_fields(&call->by, by, err);
     if (status == STATUS_OK)
         status = choose_metrics(call, &metrics, err);
     if (status == STATUS_OK)
-        status = resolve(call->base, path, err);
+        status = baseline_resolve(call->base, path, err);
     if (status == STATUS_OK && call->now != NULL)
-        status = resolve(call->now, path, err);
+        status = baseline_resolve(call->now, path, err);
     return status;
 }
 
 /* --- writing --- */
 
-static enum status write_fd(void *context, const char *bytes, size_t bytes_count, struct err *err)
+static enum status put(void *context, const char *bytes, size_t bytes_count, struct err *err)
 {
     const int *fd = context;
-    return file_write_fd(*fd, bytes, bytes_count, err);
-}
-
-/* main() says why standard output cannot be written. */
-static enum status write_stdout(void *context, const char *bytes, size_t bytes_count,
-                                struct err *err)
-{
-    (void)context;
-    return fwrite(bytes, 1, bytes_count, stdout) == bytes_count
-               ? STATUS_OK
-               : ERR(err, STATUS_IO, "cannot write to standard output");
+    return forms_put(*fd, bytes, bytes_count, err);
 }
 
 struct writing {
@@ -127,28 +78,15 @@ struct writing {
 static enum status write_to(void *context, int fd, struct err *err)
 {
     struct writing *writing = context;
-    writing->output->sink = write_fd;
+    writing->output->sink = put;
     writing->output->sink_context = &fd;
     return writing->format->write(writing->output, err);
-}
-
-/* A file is replaced whole; a pipe or a device is written to. */
-static enum status write_file(const char *file, struct writing *writing, struct err *err)
-{
-    struct stat info;
-    if (stat(file, &info) != 0 || S_ISREG(info.st_mode))
-        return file_replace(file, write_to, writing, err);
-    int fd = open(file, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return ERR(err, STATUS_IO, "cannot write '%s': %s", file, strerror(errno));
-    enum status status = write_to(writing, fd, err);
-    (void)close(fd);
-    return status;
 }
 
 static enum status write_form(const struct compare_call *call, const struct comparison *comparison,
                               const char *word, struct err *err)
 {
+    const struct forms forms = known_forms();
     const char *file = NULL;
     struct compare_output output = {
         .comparison = comparison,
@@ -156,14 +94,10 @@ static enum status write_form(const struct compare_call *call, const struct comp
         .is_lenient = call->is_lenient,
         .gate_percent = call->gate_percent,
         .comment_id = call->comment_id,
-        .sink = write_stdout,
     };
-    const struct compare_format *format = find_format(word, &file);
-    ASSERT(format != NULL); /* check_formats() refused every other word. */
-    struct writing writing = {format, &output};
+    struct writing writing = {&compare_formats[forms_find(&forms, word, &file)], &output};
     compare_output_init(&output);
-    enum status status =
-        file != NULL ? write_file(file, &writing, err) : format->write(&output, err);
+    enum status status = forms_write(file, write_to, &writing, err);
     compare_output_release(&output);
     return status;
 }
@@ -175,7 +109,7 @@ static enum status read_side(const struct compare_call *call, struct comparison 
 {
     char path[FILE_PATH_BYTES];
     const char *operand = side == COMPARE_BASE ? call->base : call->now;
-    enum status status = resolve(operand, path, err);
+    enum status status = baseline_resolve(operand, path, err);
     return status == STATUS_OK ? comparison_read(comparison, side, path, operand, err) : status;
 }
 

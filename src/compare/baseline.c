@@ -37,6 +37,17 @@ enum status baseline_path(const char *name, char path[FILE_PATH_BYTES], struct e
     return user_folder_data(file, path, err);
 }
 
+enum status baseline_resolve(const char *operand, char path[FILE_PATH_BYTES], struct err *err)
+{
+    size_t prefix = strlen(BASELINE_PREFIX);
+    if (strncmp(operand, BASELINE_PREFIX, prefix) == 0)
+        return baseline_path(operand + prefix, path, err);
+    int length = snprintf(path, FILE_PATH_BYTES, "%s", operand);
+    return length >= 0 && length < FILE_PATH_BYTES
+               ? STATUS_OK
+               : ERR(err, STATUS_INVALID, "path too long: %.80s...", operand);
+}
+
 static enum status write_lines(struct buf *lines, int fd, struct err *err)
 {
     if (lines->failed)

@@ -13,6 +13,9 @@
 MUST_CHECK enum status baseline_check_name(const char *name, struct err *err);
 /* Where it is, there or not. */
 MUST_CHECK enum status baseline_path(const char *name, char path[FILE_PATH_BYTES], struct err *err);
+/* The path that an operand stands for: itself, or that of baseline:NAME. */
+MUST_CHECK enum status baseline_resolve(const char *operand, char path[FILE_PATH_BYTES],
+                                        struct err *err);
 /* The records of `source` (not standard input), whole or not at all. STATUS_BUSY: one of that name
  * is there, and `replaces` is false. */
 MUST_CHECK enum status baseline_save(const char *name, const char *source, bool replaces,

@@ -90,31 +90,19 @@ void phrase_names(const struct comparison *comparison, struct phrase_names *ret_
 
 /* --- numbers --- */
 
-/* Digits of a whole number in threes. */
-static void append_thousands(double value, struct buf *out)
-{
-    char digits[NUM_TEXT_BYTES * 2];
-    int length = snprintf(digits, sizeof(digits), "%.0f", value);
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-')
-            buf_append_char(out, ',');
-        buf_append_char(out, digits[i]);
-    }
-}
-
 void phrase_append_value(const struct metric *metric, double value, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     bool is_whole = value == floor(value);
-    if (fabs(value) >= 1e15 || (fabs(value) < 1e-3 && value != 0))
-        buf_appendf(out, "%.3e", value);
-    else if (metric->how == FACT_COMPARE_COUNTED && !is_whole) {
+    bool is_counted = metric->how == FACT_COMPARE_COUNTED && fabs(value) < 1e15;
+    if (is_counted && is_whole) {
+        num_append_whole(value, out);
+    } else if (is_counted && fabs(value) >= 1e-3) {
         num_format_double(value, text);
         buf_append_text(out, text);
-    } else if (fabs(value) >= 1000 || (metric->how == FACT_COMPARE_COUNTED && is_whole))
-        append_thousands(value, out);
-    else
-        buf_appendf(out, "%#.4g", value);
+    } else {
+        num_append_short(value, out);
+    }
 }
 
 double phrase_half_width(const struct change_side *side)

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/json_write.h"
@@ -94,4 +95,21 @@ Test(base_num, numbers_that_decided_do_not_read_as_their_limit)
     num_format_bytes_apart(2ULL << 30, 1 << 30, text, limit);
     cr_expect_str_eq(text, "2.00 GiB");
     cr_expect_str_eq(limit, "1.00 GiB");
+}
+
+Test(base_num, short_numbers_for_people)
+{
+    const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0, "0.000"},       {0.5, "0.5000"},   {426.337, "426.3"},       {1693.4, "1,693"},
+        {1e6, "1,000,000"}, {-1234, "-1,234"}, {3.2181e-5, "3.218e-05"}, {2e15, "2.000e+15"},
+        {NAN, "-"},         {INFINITY, "-"}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct buf text CLEANUP(buf_release) = {0};
+        buf_init(&text, 64);
+        num_append_short(cases[i].value, &text);
+        cr_expect_str_eq(text.data, cases[i].text);
+    }
 }

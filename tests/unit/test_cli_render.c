@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/render/grid.h"
+#include "base/grid.h"
+#include "base/wrap.h"
 #include "cli/render/progress.h"
 #include "cli/render/table_row.h"
-#include "cli/render/wrap.h"
 
 static const struct grid_column columns[] = {
     {"name", "", false, 0},

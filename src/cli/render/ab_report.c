@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/grid.h"
 #include "base/num.h"
 #include "base/version.h"
-#include "cli/render/grid.h"
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 
 #define SCHEMA       "tokmark.ab/1"
 #define NUMBER_BYTES 64

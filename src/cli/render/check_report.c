@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/grid.h"
 #include "base/json_write.h"
 #include "base/version.h"
-#include "cli/render/grid.h"
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 
 #define SCHEMA         1
 #define OVER_SHOWN_MAX 8 /* tensors that the text under the table names, per row */

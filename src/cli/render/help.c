@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/version.h"
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 
 #define HELP_TEXT_COLUMN 22
 

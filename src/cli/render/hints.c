@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 #include "spec/hint.h"
 
 static void add(struct hints *hints, const struct reasons *reasons)

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grid.h"
 #include "base/num.h"
-#include "cli/render/grid.h"
+#include "base/wrap.h"
 #include "cli/render/table_row.h"
-#include "cli/render/wrap.h"
 
 #define LINE_BYTES_MAX 16384
 

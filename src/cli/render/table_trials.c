@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/wrap.h"
 #include "cli/render/table_row.h"
-#include "cli/render/wrap.h"
 
 #define LINE_BYTES_MAX 1024
 

@@ -1,4 +1,4 @@
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 
 #include <string.h>
 

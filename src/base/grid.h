@@ -1,6 +1,6 @@
-/* cli/render/grid.h - rows and columns of text: for a screen of any width, or as Markdown. */
-#ifndef CLI_RENDER_GRID_H
-#define CLI_RENDER_GRID_H
+/* base/grid.h - rows and columns of text: for a screen of any width, or as Markdown. */
+#ifndef BASE_GRID_H
+#define BASE_GRID_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 enum grid_color { GRID_PLAIN, GRID_GREEN, GRID_YELLOW, GRID_RED, GRID_BOLD };
 
-struct grid_column {
+struct grid_column { /* texts are borrowed: for the grid's life */
     const char *name;
     const char *unit; /* in a line under the names; "" = none */
     bool is_right;    /* numbers */
@@ -23,6 +23,7 @@ struct grid_column {
 struct grid_cell {
     size_t offset; /* of its text */
     enum grid_color color;
+    bool is_markup; /* Markdown as it stands */
 };
 
 struct grid {
@@ -39,6 +40,9 @@ void grid_release(struct grid *grid);
 /* The next cell of the row at work; a row is full after columns_count of them. Control characters
  * become '?'. Where memory ends, `text.failed` is set and the grid has no more rows. */
 void grid_put(struct grid *grid, enum grid_color color, const char *text);
+
+/* The same of text that is Markdown already, such as a link. */
+void grid_put_markup(struct grid *grid, const char *markup);
 
 /* A line is never broken, and no text is cut: what does not fit within `width` (0 = no limit) is
  * left out, column by column. Which are shown is decided for all rows alike. */
@@ -59,7 +63,7 @@ void grid_format_dropped(const struct grid *grid, const struct grid_layout *layo
 /* Head, rows, and what there was no room for. */
 void grid_format(const struct grid *grid, size_t width, bool is_markdown, struct buf *out);
 
-/* The same as a Markdown table; every column is shown. */
+/* The same as a Markdown table; every column is shown, and text is never read as markup. */
 void grid_format_markdown_head(const struct grid *grid, struct buf *out);
 void grid_format_markdown_row(const struct grid *grid, size_t row, struct buf *out);
 

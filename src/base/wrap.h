@@ -1,6 +1,6 @@
-/* cli/render/wrap.h - text in lines that fit. */
-#ifndef CLI_RENDER_WRAP_H
-#define CLI_RENDER_WRAP_H
+/* base/wrap.h - text in lines that fit. */
+#ifndef BASE_WRAP_H
+#define BASE_WRAP_H
 
 #include "base/buf.h"
 

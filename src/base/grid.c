@@ -1,10 +1,10 @@
-#include "cli/render/grid.h"
+#include "base/grid.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
-#include "cli/render/wrap.h"
+#include "base/wrap.h"
 
 #define TEXT_BYTES_MAX ((size_t)256 * 1024 * 1024)
 #define GAP            2 /* spaces between columns */
@@ -47,7 +47,14 @@ void grid_put(struct grid *grid, enum grid_color color, const char *text)
     for (char *c = grid->text.data + offset; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
-    grid->cells[grid->cells_count++] = (struct grid_cell){offset, color};
+    grid->cells[grid->cells_count++] = (struct grid_cell){offset, color, false};
+}
+
+void grid_put_markup(struct grid *grid, const char *markup)
+{
+    grid_put(grid, GRID_PLAIN, markup);
+    if (!grid->text.failed)
+        grid->cells[grid->cells_count - 1].is_markup = true;
 }
 
 static const char *text_at(const struct grid *grid, size_t row, size_t column)
@@ -176,7 +183,7 @@ void grid_format_dropped(const struct grid *grid, const struct grid_layout *layo
 static void append_escaped(const char *text, struct buf *out)
 {
     for (; *text != '\0'; text++) {
-        if (*text == '|')
+        if (strchr("\\|<`*[", *text) != NULL)
             buf_append_char(out, '\\');
         buf_append_char(out, *text);
     }
@@ -200,7 +207,10 @@ void grid_format_markdown_row(const struct grid *grid, size_t row, struct buf *o
 {
     for (size_t i = 0; i < grid->columns_count; i++) {
         buf_append_text(out, i == 0 ? "| " : " ");
-        append_escaped(text_at(grid, row, i), out);
+        if (grid->cells[row * grid->columns_count + i].is_markup)
+            buf_append_text(out, text_at(grid, row, i));
+        else
+            append_escaped(text_at(grid, row, i), out);
         buf_append_text(out, " |");
     }
     buf_append_char(out, '\n');
