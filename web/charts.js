@@ -32,6 +32,7 @@ var tokmark = (function () {
     const SVG = "http://www.w3.org/2000/svg";
     const STYLES = 8;
     const POINTS_WITH_MARKERS = 60;
+    const TABLE_ROWS = 1000;
     const GAP = 8;
 
     /* --- elements --- */
@@ -242,7 +243,9 @@ var tokmark = (function () {
     }
 
     function chartTable(data) {
-        const points = data.series.flatMap((series) => series.points.map((point) => ({series, point})));
+        const all = data.series.flatMap((series) => series.points.map((point) => ({series, point})));
+        const every = Math.ceil(all.length / TABLE_ROWS);
+        const points = all.filter((_, i) => i % every === 0);
         const has = (name) => points.some(({point}) => point[name] !== undefined && point[name] !== null);
         const unit = data.y.unit;
         const columns = [
@@ -262,7 +265,7 @@ var tokmark = (function () {
             if (has("href")) row.push(point.href ? link(point.href, "samples") : "");
             return row;
         });
-        return table(columns, rows, `${data.title}: the numbers`);
+        return table(columns, rows, `${data.title}: the numbers${every > 1 ? `, one in ${every} of ${number(all.length)}` : ""}`);
     }
 
     /* --- a chart --- */
@@ -411,7 +414,7 @@ var tokmark = (function () {
             return;
         }
         const box = {top: 26, bottom: height - 46, left: 0, right: width - 16};
-        const yOptions = {pixelsPerTick: 44, fromZero: !data.y.floats};
+        const yOptions = {pixelsPerTick: 36, fromZero: !data.y.floats};
         const y = makeScale(data.y, ys, box.bottom, box.top, yOptions);
         box.left = GAP + 7.2 * Math.max(...y.ticks.map((tick) => short(tick).length), 2) + 4;
         const inset = 14;

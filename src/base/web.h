@@ -16,5 +16,9 @@ extern const unsigned char web_live_js[];
 extern const size_t web_live_js_bytes;
 extern const unsigned char web_view_js[];
 extern const size_t web_view_js_bytes;
+extern const unsigned char web_report_js[];
+extern const size_t web_report_js_bytes;
+extern const unsigned char web_report_html[];
+extern const size_t web_report_html_bytes;
 
 #endif

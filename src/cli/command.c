@@ -25,9 +25,6 @@ const struct program program_list[] = {
 };
 const unsigned program_list_count = ARRAY_COUNT(program_list);
 
-/* Named in the design, so that a reader of it gets a plain answer; not in help. */
-static const char *const planned_commands[] = {"report"};
-
 const struct command *command_find(const char *name)
 {
     for (unsigned i = 0; i < command_list_count; i++)
@@ -174,16 +171,9 @@ static enum exit_code unknown_command(const char *program, const char *word)
     ASSERT(command_list_count <= ARRAY_COUNT(names));
     for (unsigned i = 0; i < command_list_count; i++)
         names[i] = command_list[i]->name;
-    bool is_planned = false;
     struct nearest_hint hint;
-    for (size_t i = 0; i < ARRAY_COUNT(planned_commands); i++)
-        is_planned |= strcmp(planned_commands[i], word) == 0;
-    if (is_planned)
-        (void)snprintf(text, sizeof(text), "'%s' is not in this build yet; see '%s help'", word,
-                       program);
-    else
-        (void)snprintf(text, sizeof(text), "unknown command '%.80s'; %s", word,
-                       nearest_hint(&hint, "", word, names, command_list_count));
+    (void)snprintf(text, sizeof(text), "unknown command '%.80s'; %s", word,
+                   nearest_hint(&hint, "", word, names, command_list_count));
     print_one_line(program, text);
     return EXIT_CODE_USAGE;
 }

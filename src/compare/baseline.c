@@ -27,7 +27,8 @@ enum status baseline_check_name(const char *name, struct err *err)
     return STATUS_OK;
 }
 
-enum status baseline_path(const char *name, char path[FILE_PATH_BYTES], struct err *err)
+/* Where it is, there or not. */
+static enum status find_path(const char *name, char path[FILE_PATH_BYTES], struct err *err)
 {
     char file[sizeof(FOLDER_NAME) + BASELINE_NAME_BYTES_MAX + sizeof("/.jsonl")];
     enum status status = baseline_check_name(name, err);
@@ -41,7 +42,7 @@ enum status baseline_resolve(const char *operand, char path[FILE_PATH_BYTES], st
 {
     size_t prefix = strlen(BASELINE_PREFIX);
     if (strncmp(operand, BASELINE_PREFIX, prefix) == 0)
-        return baseline_path(operand + prefix, path, err);
+        return find_path(operand + prefix, path, err);
     int length = snprintf(path, FILE_PATH_BYTES, "%s", operand);
     return length >= 0 && length < FILE_PATH_BYTES
                ? STATUS_OK
@@ -107,7 +108,7 @@ enum status baseline_save(const char *name, const char *source, bool replaces, s
 {
     char path[FILE_PATH_BYTES];
     char folder[FILE_PATH_BYTES];
-    enum status status = baseline_path(name, path, err);
+    enum status status = find_path(name, path, err);
     if (status == STATUS_OK)
         status = user_folder_data(FOLDER_NAME, folder, err);
     if (status == STATUS_OK)

@@ -11,8 +11,6 @@
 
 /* Letters, digits, '.', '_' and '-'; no '.' first. */
 MUST_CHECK enum status baseline_check_name(const char *name, struct err *err);
-/* Where it is, there or not. */
-MUST_CHECK enum status baseline_path(const char *name, char path[FILE_PATH_BYTES], struct err *err);
 /* The path that an operand stands for: itself, or that of baseline:NAME. */
 MUST_CHECK enum status baseline_resolve(const char *operand, char path[FILE_PATH_BYTES],
                                         struct err *err);

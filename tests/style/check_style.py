@@ -41,8 +41,9 @@ LAYERS = {
     "export": RESULT | {"result"},
     "hud": RESULT | {"result"},
     "serve": RESULT | {"result"},
+    "report": RESULT | {"result", "compare"},
     "engines": LOW | {"data", "proto"},
-    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "export", "hud", "serve", "engines"},
+    "cli": MIDDLE | {"telemetry", "client", "observe", "drive", "compare", "registry", "report", "export", "hud", "serve", "engines"},
 }
 
 BANNED_CALLS = (
