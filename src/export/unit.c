@@ -9,6 +9,10 @@ static const struct export_unit units[] = {
     {"s", "seconds", 1, 1, "s", "s"},
     {"MiB", "bytes", 1048576, 1, "mb", "MiBy"},
     {"bytes", "bytes", 1, 1, "bytes", "By"},
+    {"bytes/s", "bytes_per_second", 1, 1, "bytes_per_sec", "By/s"},
+    {"J", "joules", 1, 1, "j", "J"},
+    {"W", "watts", 1, 1, "w", "W"},
+    {"MHz", "hertz", 1e6, 1, "mhz", "MHz"},
     {"%", "ratio", 1, 100, "percent", "%"},
     {"tokens/s", "tokens_per_second", 1, 1, "tokens_per_sec", "{token}/s"},
     {"10^6", "", 1e6, 1, "millions", "1"},
@@ -82,6 +86,10 @@ void unit_append_metric_name(enum fact_id field, struct buf *out)
     } else {
         cut_word(name, unit->word);
     }
+    /* Prometheus wants no word of its own types in a name. */
+    char *counter = strstr(name, "counter");
+    if (counter != NULL)
+        memcpy(counter, "metered", strlen("metered"));
     buf_append_text(out, "tokmark");
     append_words(name, out);
     if (unit->base[0] != '\0')

@@ -8,8 +8,6 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.environ["TOKMARK_BINARY"]
-# Where tools/setup.sh puts promtool and others.
-os.environ["PATH"] = os.pathsep.join([os.path.join(ROOT, "build", "readers"), os.environ["PATH"]])
 FORMATS = subprocess.run([TOKMARK, "export", "--list"], capture_output=True, text=True, check=True).stdout
 NAMES = [line for line in FORMATS.splitlines() if not line.startswith(" ")]
 RECORD = {"framework": "native", "device": "cpu", "precision": "fp32", "mode": "train", "seq_len": 128, "batch_size": 4, "steps": 30,
