@@ -149,9 +149,10 @@ Test(base_spawn, the_ladder_ends_even_one_that_ignores_sigterm)
 Test(base_spawn, sigterm_goes_to_the_whole_group)
 {
     int log_fd = open_log();
-    struct spawn spawn = start_shell("(trap 'echo told; exit' TERM; echo ready; "
+    struct spawn spawn = start_shell("trap 'wait; exit 3' TERM; "
+                                     "(trap 'echo told; exit' TERM; echo ready; "
                                      "while :; do sleep 0.05; done) & "
-                                     "trap 'wait; exit 3' TERM; wait; exit 3",
+                                     "wait; exit 3",
                                      log_fd);
     char text[6];
     cr_assert_eq(read(spawn.out_fd, text, 6), 6);
