@@ -98,6 +98,10 @@ enum status term_open(const struct term_options *options, struct term **ret_term
     if (term == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for the screen");
     is_saved = tcgetattr(STDIN_FILENO, &saved_modes) == 0;
+    /* Variables LINES and COLUMNS that somebody exported would outlast every change of the window.
+     */
+    (void)unsetenv("LINES");
+    (void)unsetenv("COLUMNS");
     term->screen = newterm(NULL, stdout, stdin);
     if (term->screen == NULL) {
         is_saved = 0;

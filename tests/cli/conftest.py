@@ -8,6 +8,12 @@ import pytest
 from caller import Caller
 
 
+@pytest.fixture(autouse=True)
+def no_flags_of_xla(monkeypatch):
+    """Those that make JAX's tests quick lower its speed: tokmark warns of them, in every record."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+
+
 @pytest.fixture
 def call(tmp_path):
     caller = Caller(tmp_path)

@@ -106,7 +106,7 @@ def test_a_resumed_run_appends(call):
 
 
 def test_the_canary_cell_is_told_apart(call):
-    call("run", "--engine", worker("--step-ms 8"), "--mode", "infer", "--seq", "8", "16", "32", "--batch", "1", "--steps", "40", "--warmup", "1",
+    call("run", "--engine", worker("--step-ms 8"), "--mode", "infer", "--seq", "8", "16", "32", "--batch", "1", "--steps", "100", "--warmup", "1",
          "--sentinel", "0.01", code=0)
     told = [event for event in events(call, "record") if event["file"] == "sentinel.jsonl"]
     assert told and len(told) == len([event for event in events(call, "cell") if event["is_sentinel"]])

@@ -14,6 +14,8 @@ PRINTING = {
     "env": ["env"], "setup": ["setup", "--help"], "help": ["help"], "version": ["version"],
     "completion": ["completion", "bash"], "man": ["man"], "fields": ["fields"], "cat": ["cat", "_bench"],
     "registry": ["registry", "--help"], "compare": ["compare", "--help"],
+    "history": ["history", "--help"], "export": ["export", "--list"], "report": ["report", "--help"], "hud": ["hud", "--help"],
+    "serve": ["serve", "--help"], "peak": ["peak", "--help"],
 }
 
 

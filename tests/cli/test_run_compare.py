@@ -16,8 +16,15 @@ TINY = ["--engine", "native", "--model", "superintelligence-tiny", "--mode", "in
         "--device", "cpu", *CALM]
 
 
+# On a busy machine samples may say too little to decide: then once more.
+TRIES = 6
+
+
 def run(folder, *words, code=0):
-    done = subprocess.run([TOKMARK, "run", *TINY, *words], cwd=folder, capture_output=True, text=True, check=False)
+    for _ in range(TRIES):
+        done = subprocess.run([TOKMARK, "run", *TINY, *words], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 3 or code == 3:
+            break
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout + done.stderr
 
@@ -35,7 +42,12 @@ def scale(folder, factor):
 @pytest.fixture(name="base", scope="module")
 def make_base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    run(folder, "--out", "base")
+    for _ in range(TRIES):
+        shutil.rmtree(folder / "base", ignore_errors=True)
+        run(folder, "--out", "base")
+        record = json.loads((folder / "base" / "bench_results.jsonl").read_text())
+        if record["ms_p50_low"] is not None:
+            break
     return folder / "base"
 
 
@@ -107,7 +119,10 @@ def test_the_ci_examples_run(tmp_path, base, name):
            "TOKMARK_FLAGS": " ".join([*TINY, "--steps", "60"]), "GATE": "900", "PR": "1", "CI_MERGE_REQUEST_IID": "1", "CI_API_V4_URL": "http://x",
            "CI_PROJECT_ID": "1", "TOKMARK_TOKEN": "t"}
     for text in found:
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        for _ in range(TRIES):
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+            if done.returncode != 3:
+                break
         assert done.returncode == 0, (text, done.stdout, done.stderr)
     assert (tmp_path / "comment.md").read_text().rstrip().endswith("-->")
     assert xml.parse(tmp_path / "gate.xml").find("testsuite").get("failures") == "0"

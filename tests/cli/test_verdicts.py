@@ -186,6 +186,7 @@ def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdi
     """The samples of a run are precise to 50 %; what its earlier runs say decides."""
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     run = [*HISTORY_RUN, "--history", "on", "--target-ci", "50"]
+    run[run.index("null")] = worker("--step-ms 2")
     run[run.index("--steps"):run.index("--steps") + 2] = ["--max-time", "1s"]
     call(*run, env=env, code=0)
     (line,) = known_lines(tmp_path / "data", "run")
@@ -196,7 +197,7 @@ def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdi
     record = call.records()[-1]
     assert record["next_run_basis"] == "cell" and (record["verdict"], reasons(record)) == (verdict, ["target_ci_not_met"] if apart else [])
     if apart:
-        assert f"{100 * (record['next_run_ms_high'] / record['ms_p50'] - 1):.3g} % above" in record["reasons"][0]["text"]
+        assert f"to +{100 * (record['next_run_ms_high'] / record['ms_p50'] - 1):.3g} % from" in record["reasons"][0]["text"]
 
 
 def test_other_cells_tell_a_first_run_how_far_runs_lie_apart(call, tmp_path):
