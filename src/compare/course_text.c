@@ -37,7 +37,8 @@ static void append_bars(const struct course *course, bool is_ascii, struct buf *
     }
     for (size_t i = 0; i < bars_count; i++) {
         double share = high > low ? (bars[i] - low) / (high - low) : 0;
-        size_t height = (size_t)(share * (double)(ARRAY_COUNT(blocks) - 1) + 0.5);
+        const size_t tallest = ARRAY_COUNT(blocks) - 1;
+        size_t height = (size_t)(share * (double)tallest + 0.5);
         buf_append_text(out, is_ascii ? letters[height] : blocks[height]);
     }
 }
