@@ -127,19 +127,14 @@ void comparison_free(struct comparison *comparison)
 
 /* --- reading --- */
 
-static uint32_t whole_u32(uint64_t number)
-{
-    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
-}
-
 static enum status take_label(struct comparison *comparison, size_t cell,
                               const struct record *record, struct err *err)
 {
     struct label *label = chunks_at(&comparison->labels, cell);
     if (label == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for the cells' names");
-    label->seq_len = whole_u32(record_u64(record, FACT_SEQ_LEN));
-    label->batch_size = whole_u32(record_u64(record, FACT_BATCH_SIZE));
+    label->seq_len = record_u32(record, FACT_SEQ_LEN);
+    label->batch_size = record_u32(record, FACT_BATCH_SIZE);
     return contexts_take_name(comparison->contexts, record, &label->name, err);
 }
 
@@ -184,9 +179,7 @@ enum status comparison_read(struct comparison *comparison, enum compare_side sid
     struct reader *reader = NULL;
     struct reader_item item = {0};
     comparison->summary.names[side] = name;
-    enum status status = strcmp(source, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(source, &options, &reader, err);
+    enum status status = reader_open_source(source, &options, &reader, err);
     while (status == STATUS_OK) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

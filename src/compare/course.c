@@ -97,11 +97,6 @@ void courses_free(struct courses *courses)
 
 /* --- reading --- */
 
-static uint32_t whole_u32(uint64_t number)
-{
-    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
-}
-
 /* Of what is measured only a value that has a logarithm. */
 static double value_of(const struct record *record, const struct metric *metric)
 {
@@ -132,8 +127,8 @@ static enum status keep(struct courses *courses, const struct reader_item *item,
                    COURSE_TIME_BYTES - 1, record_string(record, FACT_STARTED_AT));
     for (size_t i = 0; i < courses->options.metrics.count; i++)
         sighting->values[i] = value_of(record, &courses->options.metrics.items[i]);
-    title->seq_len = whole_u32(record_u64(record, FACT_SEQ_LEN));
-    title->batch_size = whole_u32(record_u64(record, FACT_BATCH_SIZE));
+    title->seq_len = record_u32(record, FACT_SEQ_LEN);
+    title->batch_size = record_u32(record, FACT_BATCH_SIZE);
     title->is_synthetic |= is_synthetic;
     TRY(contexts_take_name(courses->contexts, record, &title->name, err));
     TRY(contexts_take(courses->contexts, record, &sighting->context, err));
@@ -177,9 +172,7 @@ enum status courses_read(struct courses *courses, const char *source, struct err
                                            .fields_count = courses->fields_count};
     struct reader *reader = NULL;
     struct reader_item item = {0};
-    enum status status = strcmp(source, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(source, &options, &reader, err);
+    enum status status = reader_open_source(source, &options, &reader, err);
     while (status == STATUS_OK) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

@@ -270,9 +270,7 @@ static enum status read_source(struct passage *passage, const char *source,
 {
     struct reader *reader = NULL;
     struct reader_item item = {0};
-    enum status status = strcmp(source, "-") == 0
-                             ? reader_open_fd(0, "standard input", options, &reader, err)
-                             : reader_open(source, options, &reader, err);
+    enum status status = reader_open_source(source, options, &reader, err);
     while (status == STATUS_OK && item.kind != READER_END) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

@@ -331,9 +331,7 @@ enum status bridge_add(struct bridge *bridge, const char *source, struct err *er
     struct bridge_counts *counts = &bridge->counts;
     struct reader *reader = NULL;
     struct reader_item item = {0};
-    enum status status = strcmp(source, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(source, &options, &reader, err);
+    enum status status = reader_open_source(source, &options, &reader, err);
     while (status == STATUS_OK) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

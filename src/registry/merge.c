@@ -198,9 +198,7 @@ enum status merge_add(struct merge *merge, const char *source, struct err *err)
         .fields = admit_fields, .fields_count = admit_fields_count, .reads_rows_whole = true};
     struct reader *reader = NULL;
     struct reader_item item = {0};
-    enum status status = strcmp(source, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(source, &options, &reader, err);
+    enum status status = reader_open_source(source, &options, &reader, err);
     while (status == STATUS_OK && item.kind != READER_END) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

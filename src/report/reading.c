@@ -144,11 +144,6 @@ static struct report_value value_of(const struct record *record, enum fact_id fi
                                  number_of(record, high)};
 }
 
-static uint32_t whole_u32(uint64_t number)
-{
-    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
-}
-
 static void take_parts(const struct record *record, struct report_cell *cell)
 {
     for (size_t i = 0; i < REPORT_PARTS_COUNT; i++)
@@ -237,8 +232,8 @@ static void fill_cell(struct report_reading *reading, const struct reader_item *
     const struct record *record = item->record;
     const char *id = record_string(record, FACT_CELL_ID);
     struct report_texts *texts = &reading->report->texts;
-    cell->seq_len = whole_u32(record_u64(record, FACT_SEQ_LEN));
-    cell->batch_size = whole_u32(record_u64(record, FACT_BATCH_SIZE));
+    cell->seq_len = record_u32(record, FACT_SEQ_LEN);
+    cell->batch_size = record_u32(record, FACT_BATCH_SIZE);
     cell->records_count = 1;
     cell->has_result = place->has_result;
     cell->is_published = item->is_published;
@@ -326,9 +321,7 @@ enum status reading_take(struct report_reading *reading, uint32_t number, struct
     struct report_source *source = &reading->report->sources[number];
     struct reader *reader = NULL;
     struct reader_item item = {0};
-    enum status status = strcmp(source->path, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(source->path, &options, &reader, err);
+    enum status status = reader_open_source(source->path, &options, &reader, err);
     while (status == STATUS_OK) {
         status = reader_next(reader, &item, err);
         if (status != STATUS_OK || item.kind == READER_END)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "result/csv_rows.h"
 #include "result/input.h"
@@ -72,6 +73,14 @@ enum status reader_open_fd(int fd, const char *name, const struct reader_options
     struct input *input = NULL;
     enum status status = input_open_fd(fd, name, kind_of(options), &input, err);
     return status == STATUS_OK ? open_input(input, options, ret_reader, err) : status;
+}
+
+enum status reader_open_source(const char *source, const struct reader_options *options,
+                               struct reader **ret_reader, struct err *err)
+{
+    return strcmp(source, "-") == 0
+               ? reader_open_fd(STDIN_FILENO, "standard input", options, ret_reader, err)
+               : reader_open(source, options, ret_reader, err);
 }
 
 void reader_close(struct reader *reader)

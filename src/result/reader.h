@@ -64,6 +64,9 @@ MUST_CHECK enum status reader_open(const char *path, const struct reader_options
 MUST_CHECK enum status reader_open_fd(int fd, const char *name,
                                       const struct reader_options *options,
                                       struct reader **ret_reader, struct err *err);
+/* `source` as commands take it: "-" is standard input, anything else a path of reader_open(). */
+MUST_CHECK enum status reader_open_source(const char *source, const struct reader_options *options,
+                                          struct reader **ret_reader, struct err *err);
 void reader_close(struct reader *reader);
 /* The file that is read: a path. Borrowed. */
 const char *reader_name(const struct reader *reader);

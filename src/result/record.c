@@ -226,6 +226,12 @@ uint64_t record_u64(const struct record *record, enum fact_id field)
     return value == NULL ? 0 : value->plain.u64;
 }
 
+uint32_t record_u32(const struct record *record, enum fact_id field)
+{
+    uint64_t number = record_u64(record, field);
+    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
+}
+
 double record_double(const struct record *record, enum fact_id field)
 {
     const struct value *value = get(record, field, FACT_TYPE_DOUBLE);

@@ -51,6 +51,8 @@ const char *record_null_reason(const struct record *record, enum fact_id field);
  * record_string() also gives the text of a JSON field. */
 const char *record_string(const struct record *record, enum fact_id field);
 uint64_t record_u64(const struct record *record, enum fact_id field);
+/* The same, UINT32_MAX where it is more. */
+uint32_t record_u32(const struct record *record, enum fact_id field);
 double record_double(const struct record *record, enum fact_id field);
 bool record_bool(const struct record *record, enum fact_id field);
 

@@ -294,9 +294,7 @@ static enum status read_one(struct cat *cat, const char *name, bool *ret_is_read
     const struct reader_options options = {
         .fields = fields, .fields_count = count, .follows = cat->options.follows};
     struct reader *reader = NULL;
-    enum status status = strcmp(name, "-") == 0
-                             ? reader_open_fd(0, "standard input", &options, &reader, err)
-                             : reader_open(name, &options, &reader, err);
+    enum status status = reader_open_source(name, &options, &reader, err);
     if (status == STATUS_OK) {
         append_start(cat);
         status = read_all(cat, reader, ret_is_read_on, err);
