@@ -9,6 +9,30 @@
 
 #define MIB (1ULL << 20)
 
+/* The kernel's count of kills for memory as a test says; NULL: the machine's own
+ * (tests/CMakeLists.txt puts this in the function's place). */
+static const uint64_t *kernel_kills;
+bool __real_sysmem_oom_kills(uint64_t *ret_count);
+
+bool __wrap_sysmem_oom_kills(uint64_t *ret_count)
+{
+    if (kernel_kills == NULL)
+        return __real_sysmem_oom_kills(ret_count);
+    *ret_count = *kernel_kills;
+    return true;
+}
+
+Test(client_watch, one_kill_by_the_kernel_is_seen)
+{
+    uint64_t kills = 7;
+    struct watch watch;
+    kernel_kills = &kills;
+    watch_begin(&watch, getpid(), 0);
+    cr_expect_not(watch_saw_oom_kill(&watch), "seven were before");
+    kills = 8;
+    cr_expect(watch_saw_oom_kill(&watch));
+}
+
 Test(client_watch, the_rule_counts_a_low_host_only_against_an_eater)
 {
     const struct watch watch = {.limit_bytes = 1000 * MIB, .reserve_bytes = 512 * MIB};

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "drive/step_check.h"
@@ -272,6 +273,52 @@ Test(drive_step_check, tokens_of_the_head_are_counted)
     cr_expect_eq(compare(CELL_PRECISION_FP32, &seen, &expected), STEP_CHECK_SAME);
     seen.head_tokens = 4;
     cr_expect_eq(compare(CELL_PRECISION_FP32, &seen, &expected), STEP_CHECK_DIFFERS);
+}
+
+/* The step that is timed has all positions before its own in the cache, no more and no less. */
+Test(drive_step_check, tokens_in_the_cache_are_counted)
+{
+    struct cell cell = small_cell(CELL_MODE_DECODE);
+    struct proto_observation seen = logits_of(1, 1);
+    struct proto_observation expected = seen;
+    struct step_check check;
+    seen.has_cache_tokens = true;
+    for (uint64_t count = 0; count <= cell.seq_len + 1; count++) {
+        seen.cache_tokens = count;
+        step_check_compare(&cell, &seen, &expected, &check);
+        cr_expect_eq(check.result, count == cell.seq_len - 1 ? STEP_CHECK_SAME : STEP_CHECK_DIFFERS,
+                     "%zu", (size_t)count);
+    }
+    seen.cache_tokens = 0;
+    cell.mode = CELL_MODE_INFER;
+    step_check_compare(&cell, &seen, &expected, &check);
+    cr_expect_eq(check.result, STEP_CHECK_SAME, "there is no cache");
+}
+
+/* Logits are made in blocks of rows; what is compared comes from all of them. */
+Test(drive_step_check, native_samples_logits_of_every_block_of_the_head)
+{
+    struct cell cell = small_cell(CELL_MODE_INFER);
+    struct proto_ready ready = {0};
+    struct err err = {0};
+    void *context = NULL;
+    cell.batch_size = 160;
+    cr_assert_eq(native_engine.open(&cell, &context, &ready, &err), STATUS_OK, "%s", err.text);
+    struct native_session *session = context;
+    size_t rows = (size_t)cell.batch_size * cell.seq_len;
+    size_t logits_count = rows * cell.model.vocab_size;
+    float *all = calloc(logits_count, sizeof(*all));
+    cr_assert_not_null(all);
+    cr_assert_gt(rows, session->model.shape.logits_rows, "one block is too few for this test");
+    take_tokens(session, 0);
+    session_step(session, 0, matrix_make(all, MATRIX_F32, rows, cell.model.vocab_size));
+    for (uint32_t i = 0; i < PROTO_LOGITS; i++) {
+        float wanted = all[proto_logits_place(i, logits_count)];
+        cr_expect_eq(session->model.seen.logits[i], wanted, "%u", i);
+        cr_expect_neq(wanted, 0);
+    }
+    free(all);
+    native_engine.close(context);
 }
 
 /* Of every part one, at the places that docs/protocol.md gives. */

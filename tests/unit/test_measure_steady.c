@@ -68,6 +68,24 @@ Test(measure_steady, a_small_trend_is_seen_where_medians_agree)
     cr_assert_not(look.is_settled);
 }
 
+/* docs/metrics.md says one standard deviation. */
+Test(measure_steady, a_trend_of_two_deviations_is_one)
+{
+    size_t between_count = 0;
+    for (uint64_t key = 0; key < 200; key++) {
+        double values[80];
+        for (uint64_t i = 0; i < 80; i++)
+            values[i] = 1 + 0.02 * random_unit(random_at(key, i));
+        struct steady_look look = steady_look_at(values, 80);
+        bool is_trend = fabs(look.trend_z) > 1.0;
+        bool is_near = fabs(look.last - look.before) <= look.accepted;
+        between_count += is_near && is_trend && fabs(look.trend_z) < 2.0;
+        if (is_near && fabs(look.last - look.before) + 2 * look.error > 0.005 * look.before)
+            cr_expect_eq(look.is_settled, !is_trend, "%g", look.trend_z);
+    }
+    cr_assert_gt(between_count, 10, "chance gives a trend of one to two deviations often");
+}
+
 Test(measure_steady, a_step_is_seen_where_order_agrees)
 {
     /* The window's first half falls from 1.1 to 0.9, its second stays at 1.05: as many pairs rise
