@@ -47,7 +47,8 @@ struct engine_ops {
     const char *version;
 
     /* (optional) default: the functions below. Turns this process into another program that speaks
-     * the protocol; returns only with the reason why not. Such an engine has none of the others. */
+     * the protocol; returns only with the reason why not. Of the others such an engine may have
+     * predict() alone. */
     enum status (*become)(const struct engine_start *start, struct err *err);
 
     /* Can this cell be run at all? STATUS_UNSUPPORTED and the reason, with the nearest value that

@@ -202,6 +202,18 @@ def test_dry_run_of_the_null_engine(call):
     assert "unsupported" in done.stdout
 
 
+@pytest.mark.parametrize("engine", ["native", "pytorch", "jax"])
+def test_a_dry_run_knows_the_memory_of_every_preset(call, engine):
+    """Without starting anything: no such interpreter is there."""
+    python = [] if engine == "native" else ["--python", "/nowhere/python"]
+    for model in ("gpt2-124m", "superintelligence-tiny"):
+        done = call("run", "--engine", engine, *python, "--model", model, "--mode", "train",
+                    "infer", "decode", "--seq", "64", "128", "--dry-run", code=0)
+        rows = [line for line in done.stdout.splitlines() if re.match(r" +\d+  h", line)]
+        assert len(rows) == 6
+        assert all(re.search(r"\d [KMG]iB +(yes|no) ", row) for row in rows), done.stdout
+
+
 @pytest.mark.parametrize("args", [["env"], ["env", "--json"], ["models"], ["engines"]])
 def test_listings(call, args):
     done = call(*args, code=0)

@@ -11,6 +11,7 @@
 #include "base/words.h"
 #include "engines/python/interpreter.h"
 #include "engines/python/package.h"
+#include "engines/python/predict.h"
 
 #define ARGUMENTS_MAX      WORDS_MAX
 #define FIRST_PRIVATE_FD   3
@@ -102,11 +103,28 @@ static enum status become_jax(const struct engine_start *start, struct err *err)
     return become("jax", start, err);
 }
 
+static enum status torch_memory(const struct cell *cell, struct engine_prediction *ret,
+                                struct err *err)
+{
+    (void)err;
+    *ret = (struct engine_prediction){.memory = predict_torch(cell)};
+    return STATUS_OK;
+}
+
+static enum status jax_memory(const struct cell *cell, struct engine_prediction *ret,
+                              struct err *err)
+{
+    (void)err;
+    *ret = (struct engine_prediction){.memory = predict_jax(cell)};
+    return STATUS_OK;
+}
+
 const struct engine_ops jax_engine = {
     .name = "jax",
     .summary = "JAX models, your own or ours, in your own Python",
     .version = "",
     .become = become_jax,
+    .predict = jax_memory,
 };
 
 const struct engine_ops pytorch_engine = {
@@ -114,4 +132,5 @@ const struct engine_ops pytorch_engine = {
     .summary = "PyTorch models, your own or ours, in your own Python",
     .version = "",
     .become = become_pytorch,
+    .predict = torch_memory,
 };

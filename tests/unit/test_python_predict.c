@@ -1,0 +1,129 @@
+/* Predicted memory beside peaks that were measured: docs/results.md has the commands, machines and
+ * versions of those on a GPU, docs/metrics.md those on a CPU. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "engines/engine.h"
+#include "engines/python/predict.h"
+#include "plan/preset.h"
+
+static struct cell cell_of(const char *model, const char *device, enum cell_mode mode,
+                           enum cell_precision precision, uint32_t seq_len, uint32_t batch_size)
+{
+    struct cell cell = {
+        .mode = mode, .precision = precision, .seq_len = seq_len, .batch_size = batch_size};
+    struct err err = {0};
+    cr_assert_eq(preset_load(model, &cell.model, &err), STATUS_OK, "%s", err.text);
+    (void)snprintf(cell.device, sizeof(cell.device), "%s", device);
+    cell.model.max_seq_len = seq_len;
+    return cell;
+}
+
+struct measured {
+    struct proto_memory_parts (*predict)(const struct cell *cell);
+    const char *model, *device;
+    enum cell_mode mode;
+    enum cell_precision precision;
+    uint32_t seq_len, batch_size;
+    enum cell_moe moe;
+    enum cell_compile compile;
+    double peak_mib;
+};
+
+#define BIG    "superintelligence-1b"
+#define TRAIN  CELL_MODE_TRAIN
+#define INFER  CELL_MODE_INFER
+#define BF16   CELL_PRECISION_BF16
+#define ROUTED CELL_MOE_ROUTED, CELL_COMPILE_OFF
+#define EVERY  CELL_MOE_PUBLISHED, CELL_COMPILE_OFF
+
+static const struct measured gpu[] = {
+    {predict_torch, BIG, "cuda:0", TRAIN, BF16, 512, 8, ROUTED, 19824},
+    {predict_torch, BIG, "cuda:0", INFER, BF16, 512, 8, ROUTED, 4388},
+    {predict_torch, BIG, "cuda:0", TRAIN, BF16, 512, 8, CELL_MOE_ROUTED, CELL_COMPILE_DEFAULT,
+     19307},
+    {predict_torch, BIG, "cuda:0", TRAIN, BF16, 512, 8, EVERY, 29927},
+    {predict_torch, BIG, "cuda:0", TRAIN, BF16, 128, 8, EVERY, 16821},
+    {predict_torch, BIG, "cuda:0", INFER, BF16, 128, 8, EVERY, 3995},
+    {predict_torch, "superintelligence", "cuda:0", TRAIN, CELL_PRECISION_BF16_PURE, 128, 8, ROUTED,
+     79035},
+    {predict_jax, BIG, "cuda:0", TRAIN, BF16, 128, 8, ROUTED, 15053},
+    {predict_jax, BIG, "cuda:0", TRAIN, BF16, 128, 32, ROUTED, 20162},
+    {predict_jax, BIG, "cuda:0", TRAIN, BF16, 512, 8, ROUTED, 21485},
+    {predict_jax, BIG, "cuda:0", TRAIN, BF16, 512, 32, ROUTED, 39312},
+    {predict_jax, BIG, "cuda:0", TRAIN, BF16, 2048, 8, ROUTED, 39893},
+    {predict_jax, BIG, "cuda:0", INFER, BF16, 128, 8, ROUTED, 4041},
+    {predict_jax, BIG, "cuda:0", INFER, BF16, 512, 32, ROUTED, 6821},
+    {predict_jax, BIG, "cuda:0", INFER, BF16, 2048, 32, ROUTED, 13326},
+};
+
+static double predicted_mib(const struct measured *row)
+{
+    struct cell cell =
+        cell_of(row->model, row->device, row->mode, row->precision, row->seq_len, row->batch_size);
+    cell.options.moe = row->moe;
+    cell.options.compile = row->compile;
+    struct proto_memory_parts parts = row->predict(&cell);
+    cr_assert(parts.is_known);
+    return (double)parts.total_bytes / (1024.0 * 1024.0);
+}
+
+Test(python_predict, is_near_the_peaks_of_a_gpu)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(gpu); i++) {
+        double percent = 100 * (predicted_mib(&gpu[i]) / gpu[i].peak_mib - 1);
+        cr_expect(fabs(percent) < 10, "row %zu: %+.1f %%", i, percent);
+    }
+}
+
+/* What grows takes more, never less: a search for what fits may go by it. */
+Test(python_predict, a_larger_cell_needs_no_less)
+{
+    struct proto_memory_parts (*const predict[])(const struct cell *) = {predict_torch,
+                                                                         predict_jax};
+    static const char *const devices[] = {"cpu", "cuda:0"};
+    static const char *const models[] = {"superintelligence-tiny", "gpt2-124m"};
+    for (unsigned i = 0; i < 2 * 2 * 2 * CELL_MODE_COUNT * CELL_PRECISION_COUNT; i++) {
+        enum cell_mode mode = (enum cell_mode)(i / 8 % CELL_MODE_COUNT);
+        enum cell_precision precision = (enum cell_precision)(i / 8 / CELL_MODE_COUNT);
+        uint64_t last = 0;
+        for (uint32_t size = 1; size <= 1024; size *= 2) {
+            struct cell cell =
+                cell_of(models[i % 2], devices[i / 2 % 2], mode, precision, size, 1 + size / 2);
+            struct proto_memory_parts parts = predict[i / 4 % 2](&cell);
+            cr_assert_eq(parts.is_known, precision != CELL_PRECISION_INT8);
+            cr_expect_geq(parts.total_bytes, last);
+            cr_expect_eq(parts.total_bytes, parts.weights_bytes + parts.gradients_bytes +
+                                                parts.optimizer_bytes + parts.activations_bytes +
+                                                parts.kv_cache_bytes + parts.workspace_bytes +
+                                                parts.other_bytes);
+            last = parts.total_bytes;
+        }
+    }
+}
+
+Test(python_predict, a_cache_is_two_tensors_a_layer)
+{
+    struct cell cell = cell_of("gpt2-124m", "cpu", CELL_MODE_DECODE, BF16, 1024, 4);
+    cr_expect_eq(predict_torch(&cell).kv_cache_bytes, 2ULL * 12 * 4 * 1024 * 768 * 2);
+}
+
+Test(python_predict, nothing_is_known_of_a_model_of_the_users_own)
+{
+    struct cell cell = cell_of("gpt2-124m", "cpu", TRAIN, BF16, 128, 4);
+    (void)snprintf(cell.model_ref, sizeof(cell.model_ref), "hf:/model");
+    cr_expect_not(predict_torch(&cell).is_known);
+    cr_expect_not(predict_jax(&cell).is_known);
+}
+
+Test(python_predict, the_engines_say_it)
+{
+    struct cell cell = cell_of("gpt2-124m", "cpu", TRAIN, CELL_PRECISION_FP32, 128, 4);
+    struct engine_prediction torch = {0}, jax = {0};
+    cr_assert_eq(engine_find("pytorch")->predict(&cell, &torch, NULL), STATUS_OK);
+    cr_assert_eq(engine_find("jax")->predict(&cell, &jax, NULL), STATUS_OK);
+    cr_expect_eq(torch.memory.total_bytes, predict_torch(&cell).total_bytes);
+    cr_expect_eq(jax.memory.total_bytes, predict_jax(&cell).total_bytes);
+}
