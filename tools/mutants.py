@@ -4,7 +4,8 @@
 usage: tools/mutants.py [--list] [--trust] [--only WORD...] [--folder DIR] [--python PROGRAM]
 
 A row is {name, file, text, with, suites}: `text` must be in `file` exactly once, and `with` takes its place.
-A suite is `unit/SUITE` (of the C tests) or a file of pytest with what -k takes behind it: "tests/cli/test_x.py seed".
+A suite is `unit/SUITE` (of the C tests), `simulate` (sweeps in simulated time), or a file of pytest with what -k takes behind
+it: "tests/cli/test_x.py seed".
 A fault that no suite notices survives; so does one that no longer applies or builds, until its row is mended. All
 is done in a copy of the tree (default build-mutants), which is built incrementally. Exit code 1: there are survivors.
 """
@@ -52,16 +53,20 @@ class Copy:
                        check=True, stdout=subprocess.DEVNULL)
 
     def build(self, suites):
-        """What these suites run, no more: the C tests are one program, and pytest runs the other."""
-        targets = {"unit_tests" if suite.startswith("unit/") else "tokmark" for suite in suites}
-        # Some C tests start the program, and it links while the tests compile.
-        done = subprocess.run(["cmake", "--build", self.build_folder, "-j2", "--target", "tokmark", *(targets - {"tokmark"})],
+        """What these suites run, no more."""
+        targets = {"unit_tests" if suite.startswith("unit/") else "simulate" if suite == "simulate" else "tokmark"
+                   for suite in suites}
+        if "unit_tests" in targets:
+            targets.add("tokmark")  # which some of them start
+        done = subprocess.run(["cmake", "--build", self.build_folder, "-j2", "--target", *targets],
                               text=True, capture_output=True, check=False)
         return done.returncode == 0, done.stdout[-2000:]
 
     def passes(self, suite):
         name, _, words = suite.partition(" ")
-        if name.startswith("unit/"):
+        if name == "simulate":
+            command = [self.build_folder / "tests/simulate", "500"]
+        elif name.startswith("unit/"):
             command = [self.build_folder / "tests/unit_tests", "--filter", name[len("unit/"):] + "/" + (words or "*"), "-j1"]
         else:
             chosen = ["-k", words] if words else []
