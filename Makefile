@@ -4,9 +4,10 @@
 #   make build   build/tokmark          make dist    self-contained archive under dist/
 #   make check   format, style, lint    make wheel   the same program for `pip install`, under dist/
 #   make mutants which faults would the tests not notice? (docs/testing.md)
+#   make simulate 10,000 sweeps with faults, in simulated time (docs/testing.md)
 #   make clean   remove what was built
 MAKEFLAGS += --no-print-directory
-.PHONY: bench test build dist wheel dist-check check mutants clean
+.PHONY: bench test build dist wheel dist-check check mutants simulate clean
 
 bench: build
 	@tools/bench.sh
@@ -37,6 +38,10 @@ dist-check: dist
 mutants:
 	@tools/setup.sh test
 	@tools/mutants.py
+
+simulate: build
+	@cmake --build build --target simulate
+	@build/tests/simulate/simulate 10000
 
 clean:
 	rm -rf build build-asan build-clang build-dist build-mutants dist

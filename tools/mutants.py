@@ -65,7 +65,7 @@ class Copy:
     def passes(self, suite):
         name, _, words = suite.partition(" ")
         if name == "simulate":
-            command = [self.build_folder / "tests/simulate", "500"]
+            command = [self.build_folder / "tests/simulate/simulate", "500"]
         elif name.startswith("unit/"):
             command = [self.build_folder / "tests/unit_tests", "--filter", name[len("unit/"):] + "/" + (words or "*"), "-j1"]
         else:

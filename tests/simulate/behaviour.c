@@ -205,6 +205,17 @@ static bool happens(struct proto_worker_message *reply, uint64_t at_ns)
     }
 }
 
+/* Signals to the harness, while it waits for what does not come. */
+static void signal_soon(void)
+{
+    uint64_t at = world.calls_count;
+    if (!behaviour.is_signalled || world.signals_count > 0)
+        return;
+    world.signals_count = SIGNALS_MAX;
+    for (size_t i = 0; i < SIGNALS_MAX; i++)
+        world.signal_calls[i] = at += 1 + chance(60);
+}
+
 void behaviour_line(const char *line, size_t line_bytes)
 {
     struct proto_host_message request;
@@ -225,8 +236,8 @@ void behaviour_line(const char *line, size_t line_bytes)
         behaviour.messages_count >= behaviour.message && !behaviour.has_happened && can_happen;
     behaviour.messages_count++;
     behaviour.has_happened |= is_due && behaviour.fault != FAULT_NONE;
-    if (is_due)
-        behaviour.happened_at_ns = world.now_ns;
+    if (behaviour.has_happened && is_due)
+        signal_soon();
     if (!is_due || !happens(&reply, world.now_ns + takes_ns)) {
         say(&reply, world.now_ns + takes_ns);
         if (reply.type == PROTO_BYE)

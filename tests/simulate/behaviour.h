@@ -49,12 +49,12 @@ struct behaviour {
     enum fault fault;
     uint64_t message; /* at which of its requests, from 0 */
     bool is_synthetic;
-    uint64_t key; /* of its chances */
+    bool is_signalled; /* signals come soon after the fault */
+    uint64_t key;      /* of its chances */
     uint64_t timeout_ns;
     /* seen */
     uint64_t messages_count;
     bool has_happened;
-    uint64_t happened_at_ns;
 };
 
 extern struct behaviour behaviour;

@@ -44,7 +44,7 @@ static uint64_t chance(struct schedule *schedule, uint64_t of)
 static void complain(struct schedule *schedule, const char *what, const char *which)
 {
     if (schedule->why[0] == '\0')
-        (void)snprintf(schedule->why, sizeof(schedule->why), "%s%s", what, which);
+        (void)snprintf(schedule->why, sizeof(schedule->why), "%.80s%.400s", what, which);
 }
 
 /* --- the schedule --- */
@@ -87,6 +87,7 @@ static void make(struct schedule *schedule)
                                                      : (enum fault)chance(schedule, FAULTS_COUNT),
                                    .message = chance(schedule, chance(schedule, 2) == 0 ? 3 : 10),
                                    .is_synthetic = chance(schedule, 2) == 0,
+                                   .is_signalled = chance(schedule, 6) == 0,
                                    .key = schedule->key,
                                    .timeout_ns = 5 * NS_PER_S};
         /* of made-up results no clock is looked at */
@@ -214,7 +215,7 @@ static void check_folder(struct schedule *schedule)
     struct sweep sweep;
     /* and --resume makes the rest, of sound workers */
     for (size_t i = 0; i < schedule->cells_count; i++)
-        schedule->plans[i].fault = FAULT_NONE;
+        schedule->plans[i] = (struct behaviour){.key = schedule->key};
     world.interrupt = 0;
     world.signals_count = world.signals_sent = 0;
     size_t stored = schedule->stored_count;

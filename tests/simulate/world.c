@@ -18,6 +18,7 @@
 #define PIPE_BYTES_MAX 65536
 #define FIRST_PID      4000
 #define LEAK_BYTES_NS  2 /* a nanosecond: 2 GB/s */
+#define URGENT_NS_MAX  (100 * NS_PER_MS)
 
 struct world world;
 
@@ -344,8 +345,10 @@ int __wrap_posix_spawnp(pid_t *ret_pid, const char *file, const posix_spawn_file
 static void take_term(void)
 {
     struct worker *worker = &world.worker;
-    if (worker->term_at_ns == NEVER)
+    if (worker->term_at_ns == NEVER) {
         worker->term_at_ns = world.now_ns;
+        worker->was_urgent = world.interrupt > 1;
+    }
     if (worker->is_dead || worker->is_deaf || worker->is_stopped)
         return;
     uint64_t at_ns = world.now_ns + NS_PER_MS;
@@ -363,6 +366,8 @@ static void take_kill(bool is_group)
     if (!worker->is_dead && !is_urgent &&
         (worker->term_at_ns == NEVER || world.now_ns < worker->term_at_ns + world.kill_grace_ns))
         broken("SIGKILL came before the grace was over");
+    if (!worker->is_dead && worker->was_urgent && world.now_ns > worker->term_at_ns + URGENT_NS_MAX)
+        broken("there is a grace after a second signal");
     if (!worker->is_dead && !worker->is_deaf && worker->is_stopped && !is_urgent)
         broken("a stopped worker was not woken for its SIGTERM");
     if (worker->is_dead && worker->is_member && worker->term_at_ns != NEVER &&

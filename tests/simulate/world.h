@@ -47,6 +47,7 @@ struct worker {
     bool reads_nothing;
     uint64_t term_at_ns; /* SIGTERM came; NEVER: none */
     bool member_got_term;
+    bool was_urgent; /* then: a second signal had come */
     uint64_t rss_bytes;
     uint64_t leaks_from_ns; /* grows from then on; NEVER: it does not */
 };
