@@ -35,6 +35,7 @@ void session_init(struct session *session, const struct client_options *options)
     session->spawn = (struct spawn){.in_fd = -1, .out_fd = -1};
     session->log_fd = -1;
     session->pause_ns = WATCH_PAUSE_NS_MIN;
+    session->looked_ns = clock_now_ns();
     session->phase = EVENT_STARTING;
     line_reader_init(&session->reader, -1);
 }
@@ -330,6 +331,7 @@ static void look_around(struct session *session)
 {
     const struct event_listener *events = session->options->events;
     events_tick(events);
+    session->looked_ns = clock_now_ns();
     bool is_talking = look_at_log(session);
     struct watch_look look = watch_take_look(&session->watch);
     session->pause_ns = is_talking ? WATCH_PAUSE_NS_MIN : watch_pause_ns(&session->watch, &look);
@@ -403,8 +405,12 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
         enum status status =
             line_reader_next(&session->reader, slice_ns < deadline_ns ? slice_ns : deadline_ns,
                              session->options->wake_fd, ret_line, ret_bytes, &why);
-        if (status == STATUS_OK)
-            return true;
+        if (status == STATUS_OK) {
+            /* Answers that always come before a look is due would put it off for ever. */
+            if (clock_now_ns() - session->looked_ns >= WATCH_PAUSE_NS_MAX)
+                look_around(session);
+            return !session->has_ended;
+        }
         if (status == STATUS_NOT_FOUND ||
             (status == STATUS_PROTOCOL && session->reader.is_at_end)) {
             end_by_exit(session, status == STATUS_PROTOCOL);

@@ -31,6 +31,7 @@ struct session {
     off_t log_start_byte; /* this trial's part begins here */
     off_t log_seen_byte;  /* its size at the last look */
     uint64_t pause_ns;    /* between two looks around */
+    uint64_t looked_ns;   /* when that was done last */
     enum event_phase phase;
     bool is_forked;    /* by a server that has the framework imported */
     bool takes_banner; /* until the first reply, other lines may come (client/banner.h) */

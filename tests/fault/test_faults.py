@@ -82,6 +82,12 @@ def test_a_worker_that_allocates_without_end_is_oom(tmp_path):
     assert found[0]["reasons"][0]["code"] == "memory_limit"
 
 
+def test_a_worker_that_leaks_in_short_blocks_is_oom(tmp_path):
+    run(tmp_path, "--engine", hostile("leak", "never"), "--max-time", "8s", "--warmup", "1", "--memory-limit", "200M", "--mode", "infer", "--seq", "16")
+    (record,) = records(tmp_path / "_bench")
+    assert (record["verdict"], record["reasons"][0]["code"]) == ("oom", "memory_limit"), record["reasons"]
+
+
 def test_kill_9_of_a_worker_from_outside(tmp_path):
     marker = f"marker-{os.getpid()}-worker"
     process = subprocess.Popen(

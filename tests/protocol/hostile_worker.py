@@ -26,6 +26,7 @@ def send(message):
 
 
 step_ns = 100
+leaked = []
 
 
 def hang():
@@ -51,6 +52,9 @@ def reply_to(request):
             before = time.monotonic_ns()
             time.sleep(0.1)
             block.update(prepare_ns=time.monotonic_ns() - before, observe_ns=1000)
+        if FAULT == "leak":  # never so long at a block that anybody would look at its memory meanwhile
+            time.sleep(0.02)
+            leaked.append(bytearray(os.urandom(1)) * (4 << 20))
         return block
     if kind == "memory":
         return {"type": "memory", "rss_bytes": 5 << 20, "rss_baseline_bytes": 1 << 20,
