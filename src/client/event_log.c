@@ -154,7 +154,8 @@ static void on_cell_started(void *context, const struct event_cell *cell)
     log->median_due_ns = 0;
     log->told_ns = 0;
     log->has_memory = false;
-    log->memory_told_ns = 0;
+    log->gauges.count = 0;
+    log->machine_told_ns = 0;
     if (is_open(log))
         write_cell(log, cell, "started");
 }
@@ -231,15 +232,31 @@ static void write_blocks(struct event_log *log, const struct measure_state *stat
     log->told_ns = clock_now_ns();
 }
 
-static void write_memory(struct event_log *log)
+/* Each, and why it is null where it is. */
+static void put_gauges(const struct gauges *gauges, struct json_writer *writer)
+{
+    for (size_t i = 0; i < gauges->count; i++) {
+        const struct gauge *gauge = &gauges->list[i];
+        json_field_double(writer, gauge_key(gauge->id),
+                          gauge->missing == NULL ? gauge->value : NAN);
+    }
+    json_put_key(writer, "null_reasons");
+    json_begin_object(writer);
+    for (size_t i = 0; i < gauges->count; i++)
+        if (gauges->list[i].missing != NULL)
+            json_field_string(writer, gauge_key(gauges->list[i].id), gauges->list[i].missing);
+    json_end_object(writer);
+}
+
+static void write_machine(struct event_log *log)
 {
     struct json_writer writer;
     uint64_t now_ns = clock_now_ns();
     if (!log->has_memory ||
-        (log->memory_told_ns != 0 && now_ns - log->memory_told_ns < EVENT_LOG_MEMORY_NS))
+        (log->machine_told_ns != 0 && now_ns - log->machine_told_ns < EVENT_LOG_MACHINE_NS))
         return;
     log->has_memory = false;
-    log->memory_told_ns = now_ns;
+    log->machine_told_ns = now_ns;
     begin_line(log, &writer, "telemetry");
     put_trial(&writer, log->cell_id, log->trial);
     json_field_double(&writer, "rss_mb", (double)log->memory.rss_bytes / BYTES_PER_MIB);
@@ -247,6 +264,7 @@ static void write_memory(struct event_log *log)
                       log->memory.available_bytes > 0
                           ? (double)log->memory.available_bytes / BYTES_PER_MIB
                           : NAN);
+    put_gauges(&log->gauges, &writer);
     end_line(log, &writer);
 }
 
@@ -263,7 +281,7 @@ static void on_block_done(void *context, const struct event_block *block)
     if (is_due || is_last)
         write_blocks(log, block->state);
     if (is_due && is_open(log))
-        write_memory(log);
+        write_machine(log);
 }
 
 /* --- the rest --- */
@@ -281,7 +299,7 @@ static void on_phase_changed(void *context, enum event_phase phase)
     json_field_string(&writer, "phase", event_phase_name(phase));
     end_line(log, &writer);
     if (is_open(log))
-        write_memory(log);
+        write_machine(log);
 }
 
 /* Inside a block, perhaps. */
@@ -290,6 +308,12 @@ static void on_memory_seen(void *context, const struct watch_look *look)
     struct event_log *log = context;
     log->memory = *look;
     log->has_memory = true;
+}
+
+static void on_machine_seen(void *context, const struct gauges *gauges)
+{
+    struct event_log *log = context;
+    log->gauges = *gauges;
 }
 
 static void on_record_stored(void *context, const struct record *record, const char *file_name,
@@ -316,6 +340,7 @@ struct event_listener event_log_listener(struct event_log *log)
         .phase_changed = on_phase_changed,
         .block_done = on_block_done,
         .memory_seen = on_memory_seen,
+        .machine_seen = on_machine_seen,
         .cell_skipped = on_cell_skipped,
         .record_stored = on_record_stored,
     };

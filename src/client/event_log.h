@@ -19,9 +19,9 @@
 
 /* Raised when a key changes its meaning; new keys and events may come at any time. */
 #define EVENT_LOG_SCHEMA 1
-/* At most so often is there a line of blocks, and of memory. */
-#define EVENT_LOG_BLOCK_NS  (100 * NS_PER_MS)
-#define EVENT_LOG_MEMORY_NS (1 * NS_PER_S)
+/* At most so often is there a line of blocks, and of the machine. */
+#define EVENT_LOG_BLOCK_NS   (100 * NS_PER_MS)
+#define EVENT_LOG_MACHINE_NS (1 * NS_PER_S)
 /* Of a plan, on one line: a longer one takes several. */
 #define EVENT_LOG_CELLS_MAX 500
 
@@ -53,7 +53,8 @@ struct event_log {
     uint64_t told_ns;       /* when blocks were told last */
     struct watch_look memory;
     bool has_memory; /* one that is not told yet */
-    uint64_t memory_told_ns;
+    struct gauges gauges;
+    uint64_t machine_told_ns;
     struct buf line; /* scratch */
 };
 

@@ -49,6 +49,11 @@ void events_memory_seen(const struct event_listener *events, const struct watch_
     TELL(events, memory_seen, look);
 }
 
+void events_machine_seen(const struct event_listener *events, const struct gauges *gauges)
+{
+    TELL(events, machine_seen, gauges);
+}
+
 void events_cell_finished(const struct event_listener *events, const struct record *record)
 {
     TELL(events, cell_finished, record);

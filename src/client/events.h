@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/gauges.h"
 #include "client/watch.h"
 #include "measure/policy.h"
 #include "result/record.h"
@@ -54,6 +55,8 @@ struct event_listener {
     uint64_t tick_ns;
     /* While waiting, inside a block too: only to be kept. */
     void (*memory_seen)(void *context, const struct watch_look *look);
+    /* Between measured blocks, at most once a second: only to be kept. */
+    void (*machine_seen)(void *context, const struct gauges *gauges);
     void (*cell_finished)(void *context, const struct record *record);
     /* What --resume finds finished. */
     void (*cell_skipped)(void *context, const struct event_cell *cell);
@@ -71,6 +74,7 @@ void events_phase_changed(const struct event_listener *events, enum event_phase 
 void events_block_done(const struct event_listener *events, const struct event_block *block);
 void events_tick(const struct event_listener *events);
 void events_memory_seen(const struct event_listener *events, const struct watch_look *look);
+void events_machine_seen(const struct event_listener *events, const struct gauges *gauges);
 void events_cell_finished(const struct event_listener *events, const struct record *record);
 void events_cell_skipped(const struct event_listener *events, const struct event_cell *cell);
 void events_record_stored(const struct event_listener *events, const struct record *record,

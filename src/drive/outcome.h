@@ -40,6 +40,7 @@ struct trial {
     uint64_t round_trips_ns; /* of clean measured blocks: from one request's making to the next's */
     uint64_t block_window_ns; /* of the last block */
     uint64_t block_apart_ns;  /* the same with batches and losses; the worker's own */
+    uint64_t looked_ns;       /* when the machine was looked at last, for who looks on */
     uint64_t waiting_cpu_ns;  /* our own processor time while measured blocks ran */
     uint64_t steps_ns;        /* sum of their steps, where they are synced one by one */
 

@@ -59,6 +59,20 @@ static void enter_phase(struct trial *trial, enum event_phase phase)
     events_phase_changed(trial->options->client.events, phase);
 }
 
+/* What the machine does now, for who looks on. */
+static void tell_machine(struct trial *trial)
+{
+    struct gauges gauges = {.count = 0};
+    struct observed seen = trial_observed(trial);
+    uint64_t now_ns = clock_now_ns();
+    if (trial->measure.phase != MEASURE_STEADY || trial->options->client.events == NULL ||
+        now_ns - trial->looked_ns < NS_PER_S)
+        return;
+    trial->looked_ns = now_ns;
+    observer_look(&trial->observer, &seen, &gauges);
+    events_machine_seen(trial->options->client.events, &gauges);
+}
+
 static void tell_block(const struct trial *trial, const struct proto_block *block)
 {
     const struct event_block told = {.state = &trial->measure,
@@ -218,6 +232,7 @@ static enum status run_block(struct trial *trial, struct store *store,
     if (is_measured && cause == INTERFERENCE_NONE)
         trial->waiting_cpu_ns += cpu_ns;
     enum status status = take_block(trial, store, &block, cause, err);
+    tell_machine(trial);
     tell_block(trial, &block);
     free(block.step_ns);
     *ret_cause = cause;

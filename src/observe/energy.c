@@ -8,6 +8,7 @@
 #include "observe/gpu_clocks.h"
 #include "observe/list.h"
 #include "spec/device.h"
+#include "telemetry/cpu_clock.h"
 #include "telemetry/rapl.h"
 
 /* More apart than this, in %, the card's counter and its power do not describe the same. */
@@ -23,6 +24,7 @@ struct energy {
     bool has_totals;
     struct gpu_totals totals;
     struct rapl before, after; /* of a cell on the CPU */
+    struct rapl looked;        /* at the last look */
     uint64_t begin_ns, end_ns; /* of the span */
 };
 
@@ -71,7 +73,52 @@ static void before_measured(void *state, const struct observed *seen)
             gpu_watch_start(energy->nvml, energy->index, seen->client->session.watch.pid);
     else if (is_on_cpu(energy))
         rapl_read("", &energy->before);
+    energy->looked = energy->before;
     energy->begin_ns = clock_now_ns();
+}
+
+static void look_at_card(const struct energy *energy, struct gauges *gauges)
+{
+    struct nvml_reading now;
+    struct nvml_value used_bytes;
+    gpu_watch_latest(energy->watch, &now, &used_bytes);
+    gauges_add(gauges, GAUGE_GPU_SM_MHZ, (double)now.sm_mhz.value, now.sm_mhz.missing);
+    gauges_add(gauges, GAUGE_GPU_TEMPERATURE, (double)now.temperature_c.value,
+               now.temperature_c.missing);
+    gauges_add(gauges, GAUGE_GPU_USED_MB, (double)used_bytes.value / (1 << 20), used_bytes.missing);
+    gauges_add(gauges, GAUGE_POWER_W, (double)now.power_mw.value / 1000, now.power_mw.missing);
+}
+
+/* Power since the last look. */
+static void look_at_processors(struct energy *energy, struct gauges *gauges)
+{
+    double mhz = 0;
+    double joules = 0;
+    struct rapl now = {.missing = energy->looked.missing};
+    const char *missing = cpu_clock_read_mhz("", &mhz);
+    gauges_add(gauges, GAUGE_CPU_MHZ, mhz, missing);
+    if (now.missing == NULL)
+        rapl_read("", &now);
+    missing = rapl_energy(&energy->looked, &now, &joules);
+    gauges_add(gauges, GAUGE_POWER_W,
+               missing == NULL ? joules * 1e9 / (double)(now.at_ns - energy->looked.at_ns) : 0,
+               missing);
+    if (missing == NULL)
+        energy->looked = now;
+}
+
+static void look(void *state, const struct observed *seen, struct gauges *gauges)
+{
+    struct energy *energy = state;
+    (void)seen;
+    if (energy->watch != NULL) {
+        look_at_card(energy, gauges);
+    } else if (is_on_cpu(energy)) {
+        look_at_processors(energy, gauges);
+    } else if (energy->missing != NULL) {
+        gauges_add(gauges, GAUGE_GPU_SM_MHZ, 0, energy->missing);
+        gauges_add(gauges, GAUGE_POWER_W, 0, energy->missing);
+    }
 }
 
 static void after_measured(void *state, const struct observed *seen, bool is_complete)
@@ -242,6 +289,7 @@ const struct probe energy_probe = {
     .fields_count = ARRAY_COUNT(fields),
     .before_first = before_first,
     .before_measured = before_measured,
+    .look = look,
     .after_measured = after_measured,
     .judge = judge,
     .put = put,

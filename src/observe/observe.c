@@ -39,6 +39,13 @@ void observer_before_measured(struct observer *observer, const struct observed *
             probe_list[i]->before_measured(observer->states[i], seen);
 }
 
+void observer_look(struct observer *observer, const struct observed *seen, struct gauges *gauges)
+{
+    for (size_t i = 0; i < probe_list_count; i++)
+        if (observer->states[i] != NULL && probe_list[i]->look != NULL)
+            probe_list[i]->look(observer->states[i], seen, gauges);
+}
+
 void observer_after_measured(struct observer *observer, const struct observed *seen,
                              bool is_complete)
 {

@@ -22,6 +22,7 @@ void observer_release(struct observer *observer);
 /* The moments of struct probe. */
 void observer_before_first(struct observer *observer, const struct observed *seen);
 void observer_before_measured(struct observer *observer, const struct observed *seen);
+void observer_look(struct observer *observer, const struct observed *seen, struct gauges *gauges);
 void observer_after_measured(struct observer *observer, const struct observed *seen,
                              bool is_complete);
 MUST_CHECK enum status observer_after_trial(struct observer *observer, const struct observed *seen,

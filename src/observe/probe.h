@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "client/client.h"
+#include "client/gauges.h"
 #include "measure/canary.h"
 #include "measure/summary.h"
 #include "observe/interference.h"
@@ -70,6 +71,8 @@ struct probe {
      * one, after the last. `is_complete`: measuring ended by the policy. */
     void (*before_first)(void *state, const struct observed *seen);
     void (*before_measured)(void *state, const struct observed *seen);
+    /* Between measured blocks, at most once a second: what is seen right now, for who looks on. */
+    void (*look)(void *state, const struct observed *seen, struct gauges *gauges);
     void (*after_measured)(void *state, const struct observed *seen, bool is_complete);
     /* The worker has ended; files may be looked at. */
     enum status (*after_trial)(void *state, const struct observed *seen, struct err *err);

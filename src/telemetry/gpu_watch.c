@@ -28,6 +28,8 @@ struct gpu_watch {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool is_over;
+    struct nvml_reading latest; /* under the lock, as the next */
+    struct nvml_value latest_used_bytes;
     /* Of the thread, until it is joined. */
     struct gpu_totals totals;
     struct counter first;
@@ -96,6 +98,9 @@ static void take_memory(struct gpu_watch *watch)
         others.missing = "not_listed";
     else if (others.value > 0)
         others.value--;
+    (void)pthread_mutex_lock(&watch->lock);
+    watch->latest_used_bytes = memory.used_bytes;
+    (void)pthread_mutex_unlock(&watch->lock);
     take(&watch->totals.used_bytes, &memory.used_bytes, 1);
     take(&watch->totals.process_bytes, &memory.process_bytes, 1);
     take(&watch->totals.others, &others, 1);
@@ -114,6 +119,9 @@ static void sample(struct gpu_watch *watch)
     struct nvml_reading reading;
     uint64_t at_ns = clock_now_ns();
     nvml_read(watch->nvml, watch->index, &reading);
+    (void)pthread_mutex_lock(&watch->lock);
+    watch->latest = reading;
+    (void)pthread_mutex_unlock(&watch->lock);
     take_gap(watch, at_ns);
     take(&watch->totals.sm_mhz, &reading.sm_mhz, 1);
     take(&watch->totals.memory_mhz, &reading.memory_mhz, 1);
@@ -180,6 +188,9 @@ struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t
         free(watch);
         return NULL;
     }
+    const struct nvml_value none = {.missing = "not_measured"};
+    watch->latest = (struct nvml_reading){none, none, none, none, none, none, false};
+    watch->latest_used_bytes = none;
     watch->nvml = nvml;
     watch->index = index;
     watch->pid = pid;
@@ -222,6 +233,15 @@ static void sum_up(const struct gpu_watch *watch, const struct counter *last,
                                                                                       : NULL;
     if (totals->integrated_missing == NULL)
         totals->integrated_j = over_all(watch->power_ws, part_ns, totals->wall_ns);
+}
+
+void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
+                      struct nvml_value *ret_used_bytes)
+{
+    (void)pthread_mutex_lock(&watch->lock);
+    *ret_reading = watch->latest;
+    *ret_used_bytes = watch->latest_used_bytes;
+    (void)pthread_mutex_unlock(&watch->lock);
 }
 
 void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals)

@@ -44,6 +44,9 @@ struct gpu_watch;
 /* `pid`: whose memory is told apart. NVML is borrowed until gpu_watch_stop(). Waits, at most 0.12
  * s, for the energy counter to move. NULL: no thread could be started. */
 struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t pid);
+/* The card's last sample; all values missing, `not_measured`, before the first. */
+void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
+                      struct nvml_value *ret_used_bytes);
 /* Waits as long, too; frees it. */
 void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals);
 

@@ -12,7 +12,7 @@ KEYS = {
     "cell": {"cell_id", "trial", "position", "is_sentinel", "state"},
     "phase": {"cell_id", "trial", "phase"},
     "block": {"cell_id", "trial", "phase", "steps_done", "steps", "window_ns", "ms_per_step", "remaining_ms", "loss"},
-    "telemetry": {"cell_id", "trial", "rss_mb", "available_mb"},
+    "telemetry": {"cell_id", "trial", "rss_mb", "available_mb", "null_reasons"},
     "record": {"cell_id", "trial", "verdict", "file", "offset"},
     "end": {"exit_code"},
 }
@@ -37,9 +37,20 @@ def test_every_line_has_its_keys(call):
     for event in events(call):
         keys = set(event) - {"event", "time_ms", "run_id"}
         wanted = KEYS[event["event"]] | (MEASURED if event.get("phase") == "measure" and event["event"] == "block" else set())
-        assert keys == wanted, event
+        gauges = {"cpu_mhz", "power_w"} if event["event"] == "telemetry" else set()  # while it measures
+        assert keys - gauges == wanted, event
         assert abs(event["time_ms"] / 1000 - time.time()) < 600
     assert {event["run_id"] for event in events(call)} == {record["run_id"] for record in call.records()}
+
+
+def test_what_the_machine_does_is_told_or_why_not(call):
+    call("run", "--engine", worker("--step-ms 20"), "--mode", "infer", "--seq", "8", "--batch", "1", "--steps", "70", "--warmup", "2", code=0)
+    told = [event for event in events(call, "telemetry") if "power_w" in event]
+    assert told
+    for event in told:
+        nulls = {key for key in ("cpu_mhz", "power_w", "available_mb") if event[key] is None}
+        assert nulls - {"available_mb"} == set(event["null_reasons"])
+        assert all(event[key] > 0 for key in ("cpu_mhz", "power_w") if key not in nulls)
 
 
 def test_the_plan_and_what_became_of_it(call):

@@ -1,5 +1,6 @@
 """What records of GPU cells say of the card, by a library that stands for NVIDIA's; and that every field that a machine
 cannot give is null with its reason."""
+import json
 import os
 
 import pytest
@@ -37,6 +38,11 @@ def environment(folder, text, kind="new"):
             "TOKMARK_FAKE_NVML": str(folder / "card.txt")}
 
 
+def events_of(folder, name):
+    with open(folder / "_bench/events.jsonl", encoding="utf-8") as lines:
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+
 def record_of(folder, text, *more, kind="new", run=None):
     call = Caller(folder)
     call(*(run or RUN), *more, env=environment(folder, text, kind), code=0)
@@ -44,8 +50,13 @@ def record_of(folder, text, *more, kind="new", run=None):
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    return record_of(tmp_path_factory.mktemp("card"), CARD, "--price-per-kwh", "0.36", "--price-per-hour", "7.2")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("card")
+
+
+@pytest.fixture(scope="module")
+def record(folder):
+    return record_of(folder, CARD, "--price-per-kwh", "0.36", "--price-per-hour", "7.2")
 
 
 def test_clocks_and_memory_are_those_of_the_card(record):
@@ -55,6 +66,15 @@ def test_clocks_and_memory_are_those_of_the_card(record):
     assert record["gpu_throttle"] == {"sw_power_cap": 100.0}
     assert record["gpu_used_mb"] == 2048
     assert not [warning for warning in record["warnings"] if warning["code"] == "throttled"], "a limit on power is no fault"
+
+
+def test_who_looks_on_is_told_of_the_card(record, folder):
+    assert record["verdict"] == "ok"
+    told = [event for event in events_of(folder, "telemetry") if "power_w" in event]
+    assert 1 <= len(told) <= SECONDS * 2 + 1
+    for event in told:
+        gauges = {key: event[key] for key in ("gpu_sm_mhz", "gpu_temperature_c", "gpu_used_mb", "power_w")}
+        assert (gauges, event["null_reasons"]) == ({"gpu_sm_mhz": 1755, "gpu_temperature_c": 61, "gpu_used_mb": 2048, "power_w": 400}, {})
 
 
 def test_it_is_looked_at_ten_times_a_second_at_most(record):
@@ -109,6 +129,17 @@ def test_what_a_card_does_not_tell_is_null_with_its_reason(tmp_path, kind):
     assert reasons["gpu_sm_mhz"] == "no_permission"
     assert reasons["gpu_temperature_c"] == "driver_failed"
     assert reasons["gpu_throttle"] == reasons["energy_j"] == "not_supported"
+
+
+def test_who_looks_on_is_told_what_a_card_does_not_tell(tmp_path):
+    run = [word if word != RUN[-3] else "70" for word in RUN]
+    record_of(tmp_path, "count 1\n0.name Tesla K80\n0.sm_mhz !4\n0.temperature_c !15\n", run=run)
+    told = [event for event in events_of(tmp_path, "telemetry") if "power_w" in event]
+    assert told and told[-1]["gpu_sm_mhz"] is None and told[-1]["power_w"] is None
+    reasons = told[-1]["null_reasons"]
+    assert (reasons["gpu_sm_mhz"], reasons["gpu_temperature_c"], reasons["power_w"]) == ("no_permission", "driver_failed", "not_supported")
+    shown = Caller(tmp_path)("hud", "_bench", "--once", code=0)
+    assert "ENDED" in shown.stdout
 
 
 @pytest.mark.parametrize("text, reason", [("init !9\n", "no_driver"), ("init !999\n", "driver_failed"), ("count 0\n", "device_not_known"),

@@ -109,3 +109,26 @@ Test(client_event_log, memory_is_told_behind_a_block)
     measure_release(&state);
     tear_down(&bench);
 }
+
+/* What is known of the machine, and why the rest is not. */
+Test(client_event_log, gauges_stand_in_telemetry_with_their_reasons)
+{
+    struct bench bench;
+    set_up(&bench, 1);
+    const struct event_listener listener = event_log_listener(&bench.log);
+    struct gauges gauges = {.count = 0};
+    const struct event_cell cell = {.cell = bench.plan.cells, .cell_id = "hc1"};
+    events_cell_started(&listener, &cell);
+    gauges_add(&gauges, GAUGE_GPU_SM_MHZ, 1755, NULL);
+    gauges_add(&gauges, GAUGE_POWER_W, 0, "not_supported");
+    events_machine_seen(&listener, &gauges);
+    const struct watch_look look = {.rss_bytes = 1 << 20};
+    events_memory_seen(&listener, &look);
+    events_phase_changed(&listener, EVENT_MEASURING);
+    char *text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
+    cr_expect_not_null(strstr(text, "\"gpu_sm_mhz\":1755.0,\"power_w\":null,"
+                                    "\"null_reasons\":{\"power_w\":\"not_supported\"}"),
+                       "%s", text);
+    free(text);
+    tear_down(&bench);
+}
