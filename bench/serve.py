@@ -50,10 +50,25 @@ def since(begun):
     return 1000 * (time.monotonic() - begun)
 
 
-def idle(server, seconds=10):
-    before = cpu_s(server.process.pid)
+def idle(pids, seconds=10):
+    """Percent of a core that these processes take while nothing is written."""
+    before = sum(map(cpu_s, pids))
     time.sleep(seconds)
-    return 100 * (cpu_s(server.process.pid) - before) / seconds
+    return 100 * (sum(map(cpu_s, pids)) - before) / seconds
+
+
+def descendants(pid):
+    found = [pid]
+    for parent in found:
+        for task in os.listdir(f"/proc/{parent}/task"):
+            with open(f"/proc/{parent}/task/{task}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def browser_processes():
+    """Those of the browser that this script has started."""
+    return [pid for pid in descendants(os.getpid()) if "chrom" in os.path.basename(os.readlink(f"/proc/{pid}/exe"))]
 
 
 def streams(folder, records, cells):
@@ -71,7 +86,7 @@ def streams(folder, records, cells):
     assert len(late.dicts(late.until_records(records))) + 50 >= min(cells, records)
     say("all rows after", since(begun), "ms")
     say("memory of the server", rss_mib(server.process.pid), "MiB")
-    say("idle, 2 clients: of a core", idle(server), "%")
+    say("idle, 2 clients: of a core", idle([server.process.pid]), "%")
     waits = []
     for i in range(100):
         append(folder, line(tokens_per_sec=2.0 + i))
@@ -86,18 +101,31 @@ def streams(folder, records, cells):
     return records + 100
 
 
+# Of the page itself: when it was asked for, and when the first rows had been painted.
+WATCH = """
+new MutationObserver((_, watch) => {
+    if (!document.querySelector('#matrix tbody tr')) return;
+    watch.disconnect();
+    requestAnimationFrame(() => setTimeout(() => { window.paintedMs = performance.now(); }, 0));
+}).observe(document, {childList: true, subtree: true});
+"""
+
+
 def page(folder, records):
     from playwright.sync_api import sync_playwright
     from shutil import which
+    begun = time.monotonic()
     server = Server(folder)
+    say("the server answers after", since(begun), "ms")
     with sync_playwright() as playwright, contextlib.closing(playwright.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])) as browser:
         tab = browser.new_page()
-        for name in ("started just now", "later"):
+        tab.add_init_script(WATCH)
+        for name in ("first", "again"):
             begun = time.monotonic()
             tab.goto(server.url)
-            while not tab.evaluate("document.querySelectorAll('#matrix tbody tr').length"):
-                pass
-            say(f"page, {name}: first rows on the screen after", since(begun), "ms")
+            while not (painted := tab.evaluate("window.paintedMs")):
+                time.sleep(0.01)
+            say(f"page, opened {name}: first rows painted after", painted, "ms")
             while f"{records:,} records" not in tab.evaluate("document.getElementById('counts').textContent"):
                 time.sleep(0.02)
             say("all of them after", since(begun), "ms")
@@ -107,11 +135,14 @@ def page(folder, records):
             append(folder, line(seq_len=5, tokens_per_sec=900000.0 + i))
             begun = time.monotonic()
             while f"{900000 + i:,}" not in tab.evaluate("document.getElementById('now-value').textContent"):
-                pass
+                time.sleep(0.001)
             waits.append(since(begun))
             time.sleep(0.041)
         say("page: a record is on the screen after, median of 30", statistics.median(waits), "ms")
         say("the slowest", max(waits), "ms")
+        time.sleep(2)
+        say("idle, with the page: the server, of a core", idle([server.process.pid]), "%")
+        say("the whole browser, of a core", idle(browser_processes()), "%")
         heap.append(tab.evaluate("performance.memory.usedJSHeapSize") / 2**20)
         say("memory of the page's script, before", heap[0], "MiB")
         say("after", heap[1], "MiB")
@@ -123,12 +154,16 @@ def main():
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--browser", action="store_true")
+    parser.add_argument("--folder", type=pathlib.Path, help="made before, by this script: is used, and records are added")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as top:
-        folder = pathlib.Path(top) / "results"
-        make(folder, options.records, options.cells)
-        print(json.dumps({"records": options.records, "cells": options.cells, "MiB": (folder / "bench_results.jsonl").stat().st_size >> 20}))
-        records = streams(folder, options.records, options.cells)
+        folder = options.folder or pathlib.Path(top) / "results"
+        if not folder.exists():
+            make(folder, options.records, options.cells)
+        with open(folder / "bench_results.jsonl", "rb") as file:
+            records = sum(1 for _ in file)
+        print(json.dumps({"records": records, "cells": options.cells, "MiB": (folder / "bench_results.jsonl").stat().st_size >> 20}))
+        records = streams(folder, records, options.cells)
         if options.browser:
             page(folder, records)
 

@@ -1,14 +1,17 @@
-/* live.js - the live page: takes the server's events, keeps the current record of each cell, and
- * draws what the view (view.js) shows of them. Data only ever becomes text. */
+/* live.js - the live page: draws what the view (view.js) shows of the records and the run that the
+ * server tells of (feed.js). Data only ever becomes text. */
 "use strict";
 (function () {
     const V = tokmarkView;
+    const F = tokmarkFeed;
+    const {get, getter, column, nameOf} = F;
     const {make, draw, number} = tokmark;
-    const CELLS_MAX = 131072; // as many as the server keeps
     const MATRIX_COLUMNS_MAX = 24, MATRIX_CELLS_MAX = 1500, LIST_ROWS = 200;
-    const BLOCKS_MAX = 300;
-    const DRAW_EVERY_MS = 40, SAY_EVERY_MS = 3000;
-    const STALE_MS = 60000;
+    const DRAW_EVERY_MS = 40, DRAW_NOW_EVERY_MS = 250, SAY_EVERY_MS = 3000;
+    const PHASES = {
+        start: "starting the worker", open: "opening the model", warmup: "warming up", measure: "measuring",
+        wait: "waiting for others to leave the CPUs", check: "checking", close: "closing",
+    };
     const SIGNS = {ok: ["✓", "good"], unsteady: ["≈", "warn"], "": ["·", "plain"]};
     const GROUP = ["framework", "model", "device", "mode", "precision"];
     const CELL = ["seq_len", "batch_size"];
@@ -27,80 +30,13 @@
     const element = new Proxy({}, {get: (_, id) => by(String(id).replace(/[A-Z]/g, (c) => "-" + c.toLowerCase()))});
 
     let view = V.read(location.search);
-    let columns = [], place = {};
-    let rows = new Map(); // cell -> its newest record
-    let byId = new Map(); // cell_id -> the same
-    let newestRow = null, starts = []; // when the last ones began
-    let axes = {};
-    let state = {records: 0, cells: 0, bad: 0, hidden: 0, at_end: false, there: false, written_ms: 0, note: ""};
-    let run = null; // what events.jsonl tells: {cells, current, ...}
-    let clockAhead = 0; // the server's clock - ours
     let isPaused = false, recordsAtPause = 0;
-    let isLinked = false;
     let chart = null, matrix = {key: "", cells: new Map()};
     let toSay = "", saidAt = 0;
-
-    /* --- records --- */
-
-    const get = (row, field) => row[place[field]];
-    const getter = (row) => (field) => row[place[field]];
-    const column = (field) => columns[place[field]] || {};
 
     function label(get_) {
         return [get_("framework"), get_("model"), get_("mode"), get_("precision"), `seq ${get_("seq_len")}`,
             `batch ${get_("batch_size")}`].filter(Boolean).join(" ");
-    }
-
-    /* What a link can name a cell by, whatever wrote it. */
-    function nameOf(row) {
-        return get(row, "cell_id") || ["framework", "device", "precision", "mode", "seq_len", "batch_size"]
-            .map((field) => get(row, field)).join("/");
-    }
-
-    function forget() {
-        rows = new Map();
-        byId = new Map();
-        newestRow = null;
-        starts = [];
-        axes = Object.fromEntries(Object.keys(V.AXES).map((axis) => [axis, new Set()]));
-        matrix.key = "";
-    }
-
-    function learnAxes(get_) {
-        for (const [axis, field] of Object.entries(V.AXES)) {
-            const value = get_(field);
-            if (value !== null && value !== undefined && value !== "") axes[axis].add(String(value));
-        }
-    }
-
-    function take(row) {
-        const old = rows.get(row[0]);
-        if (old && get(old, "end") >= get(row, "end")) return;
-        row.isNew = state.at_end;
-        row.get = getter(row);
-        row.group = old ? old.group : GROUP.map((field) => get(row, field) ?? "");
-        row.cell = old ? old.cell : CELL.map((field) => get(row, field) ?? 0);
-        row.key = old ? old.key : JSON.stringify([row.group, row.cell]);
-        if (newestRow === null || get(row, "end") > get(newestRow, "end")) newestRow = row;
-        const started = Date.parse(get(row, "started_at"));
-        if (Number.isFinite(started)) starts = [...starts.slice(-49), started];
-        rows.set(row[0], row);
-        byId.set(nameOf(row), row);
-        if (!old) learnAxes(row.get);
-        if (rows.size > CELLS_MAX) {
-            const [first, oldest] = rows.entries().next().value;
-            rows.delete(first);
-            byId.delete(nameOf(oldest));
-        }
-    }
-
-    /* Of those that are shown. */
-    function newest() {
-        if (newestRow === null || V.shows(view, newestRow.get)) return newestRow;
-        let best = null;
-        for (const row of rows.values())
-            if ((best === null || get(row, "end") > get(best, "end")) && V.shows(view, row.get)) best = row;
-        return best;
     }
 
     function value(row, metric) {
@@ -115,85 +51,6 @@
         return low !== null && high !== null ? [low, high] : null;
     }
 
-    /* --- events --- */
-
-    function takeLive(event) {
-        if (event.event === "run" && (run === null || run.id !== event.run_id))
-            run = {id: event.run_id, cells: new Map(), total: 0, trials: event.trials || 1, current: null,
-                isEnded: false, begun_ms: event.time_ms, first: null};
-        if (run === null) return;
-        run.seen_ms = event.time_ms;
-        if (event.event === "run") {
-            run.total = (event.cells_count || 0) * (event.trials || 1);
-            for (const cell of event.cells || []) {
-                run.cells.set(cell.cell_id, cell);
-                learnAxes((field) => cell[field]);
-            }
-        } else if (event.event === "cell" && event.state !== "skipped") {
-            run.current = {id: event.cell_id, trial: event.trial, position: event.position, phase: "start", blocks: [],
-                isSentinel: event.is_sentinel};
-            if (run.first === null) run.first = {position: event.position, time_ms: event.time_ms};
-        } else if (event.event === "phase" && run.current) {
-            run.current.phase = event.phase;
-        } else if (event.event === "block" && run.current) {
-            if (event.phase === "measure" && run.current.isWarm) run.current.blocks = [];
-            run.current.isWarm = event.phase !== "measure";
-            run.current.blocks.push(event);
-            if (run.current.blocks.length > BLOCKS_MAX) run.current.blocks.shift();
-        } else if (event.event === "telemetry" && run.current) {
-            run.current.telemetry = event;
-        } else if (event.event === "record" && run.current) {
-            run.current.verdict = event.verdict;
-        } else if (event.event === "end") {
-            run.isEnded = true;
-            run.current = null;
-        }
-    }
-
-    const handlers = {
-        reset(data) {
-            columns = data.columns;
-            place = Object.fromEntries(columns.map((each, i) => [each.name, i]));
-            element.folder.textContent = data.folder || "";
-            document.title = data.folder ? `${data.folder} · tokmark live` : "tokmark live";
-            state = {...state, at_end: false};
-            forget();
-        },
-        rows(data) {
-            data.forEach(take);
-        },
-        row(data) {
-            take(data);
-            toSay = `${label(getter(data))}: ${get(data, "verdict") || "published"}, ${valueText(data)}`;
-        },
-        state(data) {
-            state = data;
-            clockAhead = data.now_ms - Date.now();
-        },
-        "live-reset"() {
-            run = null;
-        },
-        live: takeLive,
-    };
-
-    function connect() {
-        const source = new EventSource("events");
-        for (const [name, handle] of Object.entries(handlers))
-            source.addEventListener(name, (event) => {
-                handle(event.data ? JSON.parse(event.data) : null);
-                redraw();
-            });
-        source.addEventListener("open", () => {
-            isLinked = true;
-            redraw();
-        });
-        source.addEventListener("error", () => {
-            isLinked = false;
-            redraw();
-            if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
-        });
-    }
-
     /* --- texts --- */
 
     function duration(ms) {
@@ -203,10 +60,12 @@
         return s < 172800 ? `${Math.round(s / 3600)} h` : `${Math.round(s / 86400)} days`;
     }
 
-    /* For where there is little room. */
+    /* For where there is little room: four digits, so that they stand below each other. */
     function brief(found) {
-        if (typeof found !== "number" || Math.abs(found) < 1e8) return number(found);
-        const [unit, letter] = Math.abs(found) >= 1e12 ? [1e12, "T"] : Math.abs(found) >= 1e9 ? [1e9, "G"] : [1e6, "M"];
+        if (typeof found !== "number" || !Number.isFinite(found)) return number(found);
+        const size = Math.abs(found);
+        if (size < 1e8) return size >= 1e-4 && size < 999.95 ? found.toPrecision(4) : number(found);
+        const [unit, letter] = size >= 1e12 ? [1e12, "T"] : size >= 1e9 ? [1e9, "G"] : [1e6, "M"];
         return `${(found / unit).toPrecision(4)} ${letter}`;
     }
 
@@ -243,44 +102,40 @@
         return `${isBetter ? "▲" : "▼"} ${factor} ${isBetter ? "better" : "worse"}`;
     }
 
-    const baseline = () => (view.baseline !== null && byId.get(view.baseline)) || null;
+    const baseline = () => (view.baseline !== null && F.byId.get(view.baseline)) || null;
 
     /* --- drawing: the state --- */
 
+    /* What stays the same must cost nothing: ages are looked at every second. */
+    function setText(node, text) {
+        if (node.textContent !== text) node.textContent = text;
+    }
+
     function pill(node, kind, text) {
-        node.className = `pill ${kind}`;
-        node.textContent = text;
+        if (node.className !== `pill ${kind}`) node.className = `pill ${kind}`;
+        setText(node, text);
         node.hidden = !text;
     }
 
-    /* What is usual between two records: the median of the last ones. */
-    function usualGap() {
-        const times = [...starts].sort((a, b) => a - b);
-        const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
-        return gaps.length ? gaps[gaps.length >> 1] : 0;
-    }
-
-    function isRunAlive(now) {
-        return run !== null && !run.isEnded && now - run.seen_ms < STALE_MS;
-    }
-
     function drawStatus() {
-        const now = Date.now() + clockAhead;
-        if (!isLinked) pill(element.link, "bad", "no connection");
+        const {state, run} = F;
+        const age = F.now() - state.written_ms;
+        const isStale = F.isStale();
+        setText(element.folder, F.folder);
+        document.title = F.folder ? `${F.folder} · tokmark live` : "tokmark live";
+        if (!F.isLinked) pill(element.link, "bad", "no connection");
         else if (isPaused) pill(element.link, "warn", `paused, ${state.records - recordsAtPause} new`);
         else if (state.there && !state.at_end) pill(element.link, "warn", `reading ${Math.round((100 * state.read_bytes) / Math.max(1, state.file_bytes))} %`);
         else pill(element.link, "good", "live");
-        const age = now - state.written_ms;
-        const isStale = age > Math.max(STALE_MS, 3 * usualGap()) && !isRunAlive(now);
-        if (!state.written_ms || state.records === 0) pill(element.age, "", "");
+        if (!state.written_ms || state.records === 0) pill(element.age, "warn", isStale && run ? "STALE: no record" : "");
         else if (run && run.isEnded) pill(element.age, "good", `finished, newest record ${duration(age)} ago`);
         else pill(element.age, isStale ? "warn" : "good", `${isStale ? "STALE: " : ""}newest record ${duration(age)} ago`);
-        element.counts.textContent = `${number(state.records)} records, ${number(state.cells)} cells` +
-            (state.known ? `, ${number(state.known)} repeated` : "");
+        setText(element.counts, `${number(state.records)} records, ${number(state.cells)} cells` +
+            (state.known ? `, ${number(state.known)} repeated` : ""));
         pill(element.bad, "bad", state.bad ? `${number(state.bad)} bad line${state.bad === 1 ? "" : "s"}` : "");
         element.bad.title = state.note || "";
-        const note = !state.there && isLinked ? state.note || "waiting for the first record" : state.bad ? `Last bad line: ${state.note}` : state.note;
-        element.note.textContent = note || "";
+        const note = !state.there && F.isLinked ? state.note || "waiting for the first record" : state.bad ? `Last bad line: ${state.note}` : state.note;
+        setText(element.note, note || "");
         element.note.hidden = !note;
     }
 
@@ -310,39 +165,61 @@
         svg.setAttribute("aria-label", `step times of the last ${values.length} blocks: ${number(sorted[0])} to ${number(sorted[sorted.length - 1])} ms`);
     }
 
-    function sweepText() {
-        if (!run || !run.current || !run.total) return "";
+    function drawSweep() {
+        const {run} = F;
+        const isKnown = run !== null && run.current !== null && run.total > 0;
+        element.nowProgress.hidden = !isKnown;
+        if (!isKnown) return "";
         const {position} = run.current;
         const done = position - run.first.position;
-        const left = run.total - position;
         const per = done > 0 ? (run.seen_ms - run.first.time_ms) / done : 0;
-        return `cell ${position + 1} of ${run.total}${per ? `, about ${duration(per * left)} left` : ""}`;
+        const left = per && F.isAlive() ? `, about ${duration(per * (run.total - position))} left` : "";
+        element.nowProgress.max = run.total;
+        element.nowProgress.value = position;
+        return `cell ${position + 1} of ${run.total}${left}`;
+    }
+
+    /* As a record's fields; null with a reason where the machine cannot tell. */
+    function gauge(telemetry, field, unit) {
+        const found = telemetry ? telemetry[field] : undefined;
+        const reason = telemetry && telemetry.null_reasons ? telemetry.null_reasons[field] : undefined;
+        if (typeof found === "number") return `${number(found)} ${unit}`;
+        return reason ? `n/a (${reason})` : "";
     }
 
     function drawCurrent() {
+        const {run} = F;
         const {current} = run;
+        const {telemetry} = current;
         const cell = run.cells.get(current.id);
         const last = current.blocks[current.blocks.length - 1];
         const [low, middle, high] = last ? [last.ms_p50_low, last.ms_p50, last.ms_p50_high] : [];
-        element.nowState.textContent = current.isSentinel ? "measuring the canary cell again" : `now: ${current.phase}`;
-        element.nowLabel.textContent = cell ? label((field) => cell[field]) : "a cell";
-        element.nowSweep.textContent = sweepText();
-        element.nowValue.textContent = number(middle ?? (last ? last.ms_per_step : null));
-        element.nowUnit.textContent = middle ? "ms, median step" : last ? "ms per step" : "";
-        element.nowInterval.textContent = low && high ? `95 % interval ${number(low)} to ${number(high)} ms (±${((50 * (high - low)) / middle).toFixed(1)} %)` : "";
+        const state = current.isSentinel ? "measuring the canary cell again" : PHASES[current.phase] || current.phase;
+        setText(element.nowState, F.isAlive() ? `now: ${state}` : `cut off: ${run.isGone ? "the run was killed" : "the run is silent"}`);
+        setText(element.nowLabel, cell ? label((field) => cell[field]) : "a cell");
+        setText(element.nowSweep, drawSweep());
+        setText(element.nowValue, last ? brief(middle ?? last.ms_per_step) : "…");
+        setText(element.nowUnit, middle ? "ms, median step" : last ? "ms per step" : "");
+        setText(element.nowInterval, low && high ? `95 % interval ${number(low)} to ${number(high)} ms (±${((50 * (high - low)) / middle).toFixed(1)} %)`
+            : current.phase === "measure" ? "no interval yet" : "");
         drawSteps(current.blocks.map((block) => block.ms_per_step), low, middle, high);
         setFacts(element.nowFacts, [
             ["trial", run.trials > 1 ? `${current.trial + 1} of ${run.trials}` : ""],
             ["samples", last && last.samples ? number(last.samples) : ""],
             ["set aside", last && last.set_aside_steps ? `${number(last.set_aside_steps)} steps` : ""],
             ["cell left", last && last.remaining_ms >= 1000 ? `about ${duration(last.remaining_ms)}` : ""],
-            ["memory", current.telemetry && current.telemetry.rss_mb ? `${number(current.telemetry.rss_mb)} MiB` : ""],
             ["loss", last && typeof last.loss === "number" ? number(last.loss) : ""],
+            ["memory", gauge(telemetry, "rss_mb", "MiB")],
+            ["clock", gauge(telemetry, "gpu_sm_mhz", "MHz") || gauge(telemetry, "cpu_mhz", "MHz")],
+            ["power", gauge(telemetry, "power_w", "W")],
+            ["heat", gauge(telemetry, "gpu_temperature_c", "°C")],
+            ["card", gauge(telemetry, "gpu_used_mb", "MiB")],
         ]);
     }
 
     function drawNewest(row) {
         const ends = interval(row);
+        drawSweep();
         element.nowState.replaceChildren("newest record: ", verdictNode(get(row, "verdict"), get(row, "warnings")));
         element.nowLabel.textContent = label(getter(row));
         element.nowSweep.textContent = get(row, "started_at") ? `started ${get(row, "started_at").replace("T", " ").slice(0, 19)} UTC` : "";
@@ -360,36 +237,17 @@
     }
 
     function drawNow() {
-        const isLive = run !== null && run.current !== null && !view.isOnly && Date.now() + clockAhead - run.seen_ms < 10 * STALE_MS;
-        const row = isLive ? null : newest();
+        const isLive = F.run !== null && F.run.current !== null && !view.isOnly;
+        const row = isLive ? null : F.newest(view);
         element.now.hidden = !isLive && row === null;
         element.now.classList.toggle("is-record", !isLive);
+        element.now.classList.toggle("is-cut-off", isLive && !F.isAlive());
         element.nowSteps.toggleAttribute("hidden", !isLive);
         if (isLive) drawCurrent();
         else if (row !== null) drawNewest(row);
     }
 
     /* --- drawing: the matrix --- */
-
-    /* What is shown: records, and cells of the plan that have none yet. */
-    function slots() {
-        const found = new Map();
-        const add = (get_, row, id) => {
-            if (!V.shows(view, get_)) return false;
-            const group = row ? row.group : GROUP.map((field) => get_(field) ?? "");
-            const cell = row ? row.cell : CELL.map((field) => get_(field) ?? 0);
-            const key = row ? row.key : JSON.stringify([group, cell]);
-            const slot = found.get(key);
-            if (!slot) found.set(key, {key, group, cell, row, id, more: 0});
-            else if (row && (!slot.row || get(row, "end") > get(slot.row, "end"))) Object.assign(slot, {row, id, more: slot.more + (slot.row ? 1 : 0)});
-            else if (row) slot.more++;
-            return true;
-        };
-        let shown = 0;
-        for (const row of rows.values()) shown += add(row.get, row, get(row, "cell_id")) ? 1 : 0;
-        if (run && !run.isEnded) for (const [id, cell] of run.cells) if (!byId.has(id)) add((field) => cell[field], null, id);
-        return {found, shown};
-    }
 
     function compare(a, b) {
         for (let i = 0; i < a.length; i++) {
@@ -405,28 +263,42 @@
 
     const unique = (lists) => [...new Map(lists.map((list) => [JSON.stringify(list), list])).values()].sort(compare);
 
+    function flash(button) {
+        button.classList.remove("is-new");
+        void button.offsetWidth; // begins the animation anew
+        button.classList.add("is-new");
+    }
+
+    /* At work, or cut off at it. */
+    function workOf(slot) {
+        const {run} = F;
+        if (run === null || run.current === null || run.current.isSentinel || run.current.id !== slot.id) return "";
+        return F.isAlive() ? "▶ measuring" : "? cut off";
+    }
+
     function fillCell(button, slot, base) {
         const {row} = slot;
-        const isNow = run !== null && run.current !== null && !run.current.isSentinel && run.current.id === slot.id;
-        button.classList.toggle("is-now", isNow);
+        const work = workOf(slot);
+        const end = row === null ? 0 : get(row, "end");
+        const drawn = [end, slot.more, work, view.metric, base && get(base, "end")].join(" ");
+        if (button.drawn === drawn) return;
+        const isNew = row !== null && row.isNew && button.drawn !== undefined && button.shown !== end;
+        button.drawn = drawn;
+        button.shown = end;
+        button.classList.toggle("is-now", work !== "");
         button.classList.toggle("is-pinned", row !== null && base === row);
         button.classList.toggle("empty", row === null);
         if (row === null) {
-            button.replaceChildren(isNow ? "▶ measuring" : "waiting");
+            button.replaceChildren(work || "waiting");
             return;
         }
         const second = base === row ? "baseline" : base ? change(row, base) : plusMinus(row);
         const content = [make("b", {}, brief(value(row))), make("small", {}, second || "\u00a0"),
             verdictNode(get(row, "verdict"), get(row, "warnings"))];
-        if (isNow) content.push(make("small", {}, "▶ measuring again"));
+        if (work) content.push(make("small", {}, `${work} again`));
         if (slot.more) content.push(make("small", {}, `and ${slot.more} more like it`));
         button.replaceChildren(...content);
-        if (row.isNew && button.shown !== undefined && button.shown !== get(row, "end")) {
-            button.classList.remove("is-new");
-            void button.offsetWidth; // begins the animation anew
-            button.classList.add("is-new");
-        }
-        button.shown = get(row, "end");
+        if (isNew) flash(button);
     }
 
     function makeMatrix(groups, cells, found) {
@@ -471,7 +343,7 @@
         matrix.slots = found;
         if (all.length === 0) {
             matrix.key = "";
-            element.matrix.replaceChildren(make("p", {class: "faint"}, rows.size ? "No cell is let through: 0 switches all filters off." : "No records yet."));
+            element.matrix.replaceChildren(make("p", {class: "faint"}, F.rows.size ? "No cell is let through: 0 switches all filters off." : "No records yet."));
             return;
         }
         if (cells.length > MATRIX_COLUMNS_MAX || groups.length * cells.length > MATRIX_CELLS_MAX) {
@@ -538,7 +410,7 @@
     }
 
     function drawFilters() {
-        for (const axis of Object.keys(V.AXES)) fillSelect(by(axis), V.sorted(axes[axis] || []), view[axis], "all");
+        for (const axis of Object.keys(V.AXES)) fillSelect(by(axis), V.sorted(F.axes[axis]), view[axis], "all");
         fillSelect(element.metric, Object.keys(V.METRICS), view.metric, null);
         if (document.activeElement !== element.text) element.text.value = view.text;
         element.text.classList.toggle("is-set", view.text !== "");
@@ -553,11 +425,11 @@
 
     function drawActive(shown, base) {
         const list = V.filters(view);
-        const parts = [`${number(shown)} of ${number(rows.size)} cells shown`, list.length ? `filters: ${list.join(", ")}` : "no filters",
+        const parts = [`${number(shown)} of ${number(F.rows.size)} cells shown`, list.length ? `filters: ${list.join(", ")}` : "no filters",
             `metric ${view.metric}`];
         if (base) parts.push(`baseline: ${label(getter(base))}, ${valueText(base)}`);
         else if (view.baseline !== null) parts.push("baseline: not among these results");
-        if (state.hidden) parts.push(`${number(state.hidden)} cells that changed longer ago are left out`);
+        if (F.state.hidden) parts.push(`${number(F.state.hidden)} cells that changed longer ago are left out`);
         element.active.textContent = parts.join(" · ");
     }
 
@@ -570,17 +442,11 @@
 
     /* --- drawing: when --- */
 
-    let drawnAt = 0, timer = null;
+    let drawnAt = 0, cost = 0, timer = null, old = "", wasAlive = false;
 
-    function drawAll() {
-        timer = null;
-        const begun = performance.now();
-        drawStatus();
-        drawFilters();
-        if (isPaused || columns.length === 0) return;
-        drawNow();
+    function drawResults() {
         const base = baseline();
-        const shown = slots();
+        const shown = F.slots(view);
         drawActive(shown.shown, base);
         element.matrix.hidden = view.isPlot;
         element.chart.hidden = !view.isPlot;
@@ -588,15 +454,47 @@
         if (view.isPlot) drawPlot(shown);
         else drawMatrix(shown, base);
         say();
-        drawnAt = performance.now();
-        drawAll.cost = drawnAt - begun;
     }
 
-    /* As soon as may be; seldom enough to leave most of the time to the reader. */
-    function redraw() {
-        if (timer !== null) return;
-        const wait = Math.max(DRAW_EVERY_MS, 2 * (drawAll.cost || 0)) - (performance.now() - drawnAt);
-        timer = setTimeout(drawAll, Math.max(0, wait));
+    /* `what`: "all", or what is measured "now". */
+    function drawPage(what) {
+        const begun = performance.now();
+        timer = null;
+        old = "";
+        wasAlive = F.isAlive();
+        drawStatus();
+        if (what === "all") drawFilters();
+        if (!isPaused && F.columns.length > 0) {
+            drawNow();
+            if (what === "all") drawResults();
+        }
+        drawnAt = performance.now();
+        if (what === "all") cost = drawnAt - begun;
+    }
+
+    /* As soon as may be for a record, seldom enough to leave most of the time to the reader; step
+     * times move four times a second, since the processors may be those that are measured. */
+    function redraw(what) {
+        if (old === "all" || old === what) return;
+        old = what;
+        if (timer !== null) clearTimeout(timer);
+        timer = null;
+        if (document.hidden) return;
+        const rest = what === "all" ? Math.max(DRAW_EVERY_MS, 2 * cost) : DRAW_NOW_EVERY_MS;
+        timer = setTimeout(() => drawPage(what), Math.max(0, rest - (performance.now() - drawnAt)));
+    }
+
+    /* Ages grow, and a run that says nothing is not alive any more. */
+    function tick() {
+        if (document.hidden) return;
+        drawStatus();
+        if (F.isAlive() !== wasAlive) redraw("all");
+    }
+
+    function told(name, data, what) {
+        if (name === "reset") matrix.key = "";
+        if (name === "row") toSay = `${label(getter(data))}: ${get(data, "verdict") || "published"}, ${valueText(data)}`;
+        redraw(what);
     }
 
     /* --- what people do --- */
@@ -605,29 +503,29 @@
         view = {...view, ...part};
         history.replaceState(null, "", location.pathname + V.write(view));
         if (timer !== null) clearTimeout(timer);
-        drawAll();
+        drawPage("all");
     }
 
-    const cycle = (axis, isBack) => change_({[axis]: V.next(V.sorted(axes[axis] || []), view[axis], isBack)});
+    const cycle = (axis, isBack) => change_({[axis]: V.next(V.sorted(F.axes[axis]), view[axis], isBack)});
 
     function pin() {
         const slot = document.activeElement && document.activeElement.classList.contains("cell") ? matrix.slots.get(matrix.focus) : null;
-        const row = (slot && slot.row) || newest();
+        const row = (slot && slot.row) || F.newest(view);
         if (row === null) return;
         change_({baseline: view.baseline === nameOf(row) || (view.baseline !== null && !slot) ? null : nameOf(row)});
     }
 
     function pause() {
         isPaused = !isPaused;
-        recordsAtPause = state.records;
-        drawAll();
+        recordsAtPause = F.state.records;
+        drawPage("all");
     }
 
     function showDetails(slot) {
         if (!slot || !slot.row) return;
         const {row} = slot;
         element.detailsTitle.textContent = label(getter(row));
-        element.detailsFacts.replaceChildren(...columns.flatMap((each, i) => {
+        element.detailsFacts.replaceChildren(...F.columns.flatMap((each, i) => {
             const found = row[i];
             if (found === null || found === "" || ["cell", "end"].includes(each.name)) return [];
             const text = typeof found === "number" ? number(found) : String(found);
@@ -670,12 +568,12 @@
             by(id).addEventListener("click", () => actions[key](false));
         element.keysOn.addEventListener("change", () => change_({hasKeys: element.keysOn.checked}));
         element.keysList.replaceChildren(...HELP.flatMap(([key, text]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, text)]));
-        window.addEventListener("popstate", () => { view = V.read(location.search); redraw(); });
-        setInterval(redraw, 1000); // ages grow
+        window.addEventListener("popstate", () => { view = V.read(location.search); redraw("all"); });
+        document.addEventListener("visibilitychange", () => { if (!document.hidden) drawPage("all"); });
+        setInterval(tick, 1000);
     }
 
-    forget();
     listen();
     change_({}); // a token, and what is no view, leaves the address
-    connect();
+    F.connect(told);
 })();

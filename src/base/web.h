@@ -14,6 +14,8 @@ extern const unsigned char web_live_css[];
 extern const size_t web_live_css_bytes;
 extern const unsigned char web_live_js[];
 extern const size_t web_live_js_bytes;
+extern const unsigned char web_feed_js[];
+extern const size_t web_feed_js_bytes;
 extern const unsigned char web_view_js[];
 extern const size_t web_view_js_bytes;
 extern const unsigned char web_report_js[];

@@ -78,6 +78,7 @@ static uint32_t next_code(const char **text)
 static uint32_t in_ascii(uint32_t code)
 {
     switch (code) {
+    case 0xB0: return ' ';   /* degree */
     case 0xB1: return '~';   /* plus-minus */
     case 0xB7: return '.';   /* middle dot */
     case 0x2500: return '-'; /* horizontal line */

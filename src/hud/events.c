@@ -130,23 +130,52 @@ static void take_block(struct board_run *run, const json_t *event)
         board_series_add(&run->widths, width, false);
 }
 
-/* Whatever numbers a line of telemetry holds beside those that have a place of their own. */
+/* What is known by name is said in words; other numbers by their keys. `reason`: why there is none.
+ */
+static int format_gauge(const char *key, const json_t *value, const char *reason, char *text,
+                        size_t text_bytes)
+{
+    static const struct {
+        const char *key, *word, *unit;
+    } known[] = {{"cpu_mhz", "clock", "MHz"},
+                 {"gpu_sm_mhz", "clock", "MHz"},
+                 {"power_w", "power", "W"},
+                 {"gpu_temperature_c", "heat",
+                  "\xC2\xB0"
+                  "C"},
+                 {"gpu_used_mb", "card", "MiB"}};
+    double number = json_number_value(value);
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
+        if (strcmp(key, known[i].key) != 0)
+            continue;
+        if (json_is_number(value))
+            return snprintf(text, text_bytes, "%s %.*f %s", known[i].word, number < 10 ? 1 : 0,
+                            number, known[i].unit);
+        return snprintf(text, text_bytes, "%s n/a (%s)", known[i].word, reason);
+    }
+    return json_is_number(value) ? snprintf(text, text_bytes, "%s %.4g", key, number) : 0;
+}
+
+/* Whatever a line of telemetry holds beside what has a place of its own. */
 static void take_telemetry(struct board_run *run, json_t *event)
 {
     const char *key;
     json_t *value;
+    const json_t *reasons = json_object_get(event, "null_reasons");
     size_t length = 0;
     run->rss_mb = number_of(event, "rss_mb");
     run->available_mb = number_of(event, "available_mb");
     run->telemetry[0] = '\0';
     json_object_foreach(event, key, value)
     {
+        char text[BOARD_TEXT_BYTES];
         bool is_own = strcmp(key, "time_ms") == 0 || strcmp(key, "trial") == 0 ||
                       strcmp(key, "rss_mb") == 0 || strcmp(key, "available_mb") == 0;
-        if (is_own || !json_is_number(value) || length + 1 >= sizeof(run->telemetry))
+        if (is_own || format_gauge(key, value, text_of(reasons, key), text, sizeof(text)) <= 0 ||
+            length + 1 >= sizeof(run->telemetry))
             continue;
-        int more = snprintf(run->telemetry + length, sizeof(run->telemetry) - length, "%s%s %.4g",
-                            length > 0 ? "  " : "", key, json_number_value(value));
+        int more = snprintf(run->telemetry + length, sizeof(run->telemetry) - length, "%s%s",
+                            length > 0 ? "  " : "", text);
         length += more > 0 ? (size_t)more : 0;
     }
 }

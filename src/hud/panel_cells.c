@@ -12,10 +12,23 @@
 
 /* --- how a place stands --- */
 
-static enum canvas_style panel_style(const struct board_place *place)
+static bool is_at_work(const struct view *view, const struct board_place *place)
 {
-    if (place->state == BOARD_RUNNING)
+    return place->state == BOARD_RUNNING && !view->is_cut_off;
+}
+
+/* Begun, and neither finished nor at work any more. */
+static bool is_cut_off(const struct view *view, const struct board_place *place)
+{
+    return place->state == BOARD_RUNNING && view->is_cut_off;
+}
+
+static enum canvas_style panel_style(const struct view *view, const struct board_place *place)
+{
+    if (is_at_work(view, place))
         return CANVAS_WORK;
+    if (is_cut_off(view, place))
+        return CANVAS_WARN;
     if (!place->has_result)
         return CANVAS_DIM;
     if (!place->is_valid)
@@ -24,10 +37,12 @@ static enum canvas_style panel_style(const struct board_place *place)
                                                                            : CANVAS_PLAIN;
 }
 
-static const char *panel_sign(const struct board_place *place)
+static const char *panel_sign(const struct view *view, const struct board_place *place)
 {
-    if (place->state == BOARD_RUNNING)
+    if (is_at_work(view, place))
         return "\xE2\x96\xB6";
+    if (is_cut_off(view, place))
+        return "?";
     if (!place->has_result)
         return "\xC2\xB7";
     if (!place->is_valid)
@@ -38,10 +53,10 @@ static const char *panel_sign(const struct board_place *place)
                                               : " ";
 }
 
-static const char *panel_word(const struct board_place *place)
+static const char *panel_word(const struct view *view, const struct board_place *place)
 {
     if (place->state == BOARD_RUNNING)
-        return "running";
+        return view->is_cut_off ? "cut off" : "running";
     if (!place->has_result)
         return "planned";
     return place->verdict < VERDICT_COUNT ? verdict_name(place->verdict) : "no verdict";
@@ -54,11 +69,11 @@ static enum canvas_style format_entry(const struct view *view, const struct boar
     const struct board_place *place = &board->places[number];
     bool is_change = false;
     double value = view_value(view, board, number, &is_change);
-    enum canvas_style style = panel_style(place);
-    if (!place->has_result && place->state != BOARD_RUNNING)
+    enum canvas_style style = panel_style(view, place);
+    if (!place->has_result && !is_at_work(view, place))
         (void)snprintf(text, NUM_TEXT_BYTES, "%s", "");
     else if (place->has_result && !place->is_valid && !isfinite(value))
-        (void)snprintf(text, NUM_TEXT_BYTES, "%.9s", panel_word(place));
+        (void)snprintf(text, NUM_TEXT_BYTES, "%.9s", panel_word(view, place));
     else if (!is_change)
         screen_format_value(value, text);
     else if (number == view->base)
@@ -93,8 +108,8 @@ void panel_detail(struct screen *screen, const struct board *board, const struct
     const struct board_place *place = &board->places[view->selected];
     buf_init(&name, NAME_BYTES);
     view_describe_place(view, board, view->selected, false, &name);
-    size_t at = canvas_putf(canvas, row, 1, end, panel_style(place), "%s %s", panel_sign(place),
-                            panel_word(place));
+    size_t at = canvas_putf(canvas, row, 1, end, panel_style(view, place), "%s %s",
+                            panel_sign(view, place), panel_word(view, place));
     at = canvas_putf(canvas, row, at + 1, end, CANVAS_BOLD, "%s", name.data);
     buf_release(&name);
     if (place->has_result && place->trials_count > 1)
@@ -210,7 +225,7 @@ static void draw_entry(struct screen *screen, const struct view *view, const str
     enum canvas_style style = format_entry(view, board, place, text);
     if (place == view->selected)
         canvas_fill(canvas, row, begin + 1, end, style);
-    (void)canvas_put(canvas, row, begin + 2, end, style, panel_sign(&board->places[place]));
+    (void)canvas_put(canvas, row, begin + 2, end, style, panel_sign(view, &board->places[place]));
     canvas_put_right(canvas, row, begin + 3, end, style, text);
     if (place == view->selected)
         canvas_restyle(canvas, row, begin + 1, end, CANVAS_SELECTED);
@@ -300,7 +315,7 @@ static void draw_bar(struct screen *screen, const struct view *view, const struc
     canvas_put_right(canvas, row, 1, width < left - 2 ? width + 1 : left - 1, CANVAS_PLAIN,
                      name.data);
     buf_release(&name);
-    (void)canvas_put(canvas, row, left, end, style, panel_sign(&board->places[place]));
+    (void)canvas_put(canvas, row, left, end, style, panel_sign(view, &board->places[place]));
     canvas_put_right(canvas, row, left + 1, left + ENTRY_WIDTH, style, text);
     if (isfinite(value) && left + ENTRY_WIDTH + 2 < end)
         canvas_put_bar(canvas, row, left + ENTRY_WIDTH + 1, end,

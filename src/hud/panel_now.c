@@ -172,7 +172,7 @@ static uint64_t bytes_of(double mib)
     return (uint64_t)(fmin(fmax(mib, 0), MIB_MAX) * 1048576);
 }
 
-static void draw_machine(struct screen *screen, const struct board_run *run, size_t row)
+static void draw_memory(struct screen *screen, const struct board_run *run, size_t row)
 {
     struct canvas *canvas = &screen->canvas;
     size_t end = canvas->columns - 1;
@@ -193,9 +193,7 @@ static void draw_machine(struct screen *screen, const struct board_run *run, siz
         }
     }
     if (isfinite(run->loss))
-        at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "  loss %.4g", run->loss);
-    if (run->telemetry[0] != '\0')
-        (void)canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "  %s", run->telemetry);
+        (void)canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "  loss %.4g", run->loss);
 }
 
 size_t panel_now(struct screen *screen, const struct board *board, const struct screen_facts *facts,
@@ -212,6 +210,9 @@ size_t panel_now(struct screen *screen, const struct board *board, const struct 
     }
     draw_widths(screen, run, top + 2);
     draw_numbers(screen, board, top + 3);
-    draw_machine(screen, run, top + 4);
-    return top + 5;
+    draw_memory(screen, run, top + 4);
+    (void)canvas_put(&screen->canvas, top + 5, 1, LABEL_END, CANVAS_DIM, "machine");
+    (void)canvas_put(&screen->canvas, top + 5, LABEL_END, screen->canvas.columns - 1, CANVAS_PLAIN,
+                     run->telemetry);
+    return top + 6;
 }

@@ -66,7 +66,7 @@ struct screen_facts scene_facts(const struct scene *scene)
         .now_ns = now_ns,
         .newest_ns = newest_ns,
         .read_share = scene->is_read ? 1 : tail_share(scene->tail),
-        .note = "",
+        .note = tail_is_waiting(scene->tail) ? "waiting for the folder" : "",
         .is_own_run = scene->options->is_own_run,
     };
 }

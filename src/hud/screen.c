@@ -13,6 +13,7 @@
 #define ROWS_MEDIUM    15
 #define ROWS_FULL      22
 #define COLUMNS_NARROW 60
+#define HELP_COLUMNS   ((size_t)40)
 
 const char *screen_state_word(enum screen_state state)
 {
@@ -46,10 +47,10 @@ void screen_format_value(double value, char text[NUM_TEXT_BYTES])
         (void)snprintf(text, NUM_TEXT_BYTES, "-");
     else if (size >= 1e6)
         num_format_count(value, text);
-    else if (value >= 1000)
+    else if (value >= 999.95)
         put_thousands((uint64_t)(value + 0.5), text);
     else
-        (void)snprintf(text, NUM_TEXT_BYTES, "%.4g", value);
+        (void)snprintf(text, NUM_TEXT_BYTES, size >= 1e-4 ? "%#.4g" : "%.4g", value);
 }
 
 void screen_format_age(uint64_t age_ns, char text[NUM_TEXT_BYTES])
@@ -212,34 +213,35 @@ static void draw_keys(struct screen *screen, size_t row)
     }
 }
 
+/* Fits 40 x 10. */
 static void draw_help(struct screen *screen, const struct screen_facts *facts)
 {
-    static const char *const lines[] = {
-        "b s p e    next batch, seq, precision, engine",
-        "B S P E    the one before",
-        "m M        next metric, the one before",
-        "/          filter: words, Enter, Esc clears it",
-        "0          clear all filters, follow the run",
-        "arrows     select a cell (page, home, end too)",
-        "c          compare with the selected cell; again: stop",
-        "t          table or plot     space   pause",
-        "?          this              any key closes it",
+    const char *const lines[] = {
+        "b s p e  next batch, seq, prec, engine",
+        "B S P E  the one before",
+        "m M      next metric, the one before",
+        "/        filter: words, Enter, Esc off",
+        "0        all filters off",
+        "arrows   select, as Home End PgUp PgDn",
+        "c        compare with it; again: stop",
+        "t space  table or plot; pause",
+        "mouse    click a cell, or a key below",
+        facts->is_own_run ? "q ?      leave, run goes on; this help" : "q ?      quit; this help",
     };
     struct canvas *canvas = &screen->canvas;
-    size_t width = 57;
+    size_t count = ARRAY_COUNT(lines);
+    size_t width = HELP_COLUMNS;
     size_t left = canvas->columns > width ? (canvas->columns - width) / 2 : 0;
-    size_t rows = ARRAY_COUNT(lines) + 3;
-    size_t top = canvas->rows > rows ? (canvas->rows - rows) / 2 : 0;
     size_t end = left + width < canvas->columns ? left + width : canvas->columns;
+    size_t border = canvas->rows >= count + 3 ? 2 : 0; /* rows above, with a title */
+    size_t rows = count + (border > 0 ? border + 1 : 0);
+    size_t top = canvas->rows > rows ? (canvas->rows - rows) / 2 : 0;
     for (size_t i = 0; i < rows; i++)
         canvas_fill(canvas, top + i, left, end, CANVAS_BAR);
-    (void)canvas_put(canvas, top, left + 2, end, CANVAS_BAR, "Keys");
-    for (size_t i = 0; i < ARRAY_COUNT(lines); i++)
-        (void)canvas_put(canvas, top + 1 + i, left + 2, end, CANVAS_BAR, lines[i]);
-    (void)canvas_put(canvas, top + rows - 2, left + 2, end, CANVAS_BAR,
-                     facts->is_own_run
-                         ? "q          leave the screen; the run goes on (Ctrl-C ends it)"
-                         : "q          quit");
+    if (border > 0)
+        (void)canvas_put(canvas, top, left + 1, end, CANVAS_BAR, "Keys: any key closes it");
+    for (size_t i = 0; i < count; i++)
+        (void)canvas_put(canvas, top + border + i, left + 1, end, CANVAS_BAR, lines[i]);
 }
 
 /* --- all of it --- */
@@ -249,6 +251,7 @@ void screen_draw(struct screen *screen, const struct board *board, struct view *
 {
     struct canvas *canvas = &screen->canvas;
     size_t rows = canvas->rows;
+    view->is_cut_off = facts->state == SCREEN_STALE;
     canvas_clear(canvas);
     screen->spots_count = 0;
     if (rows < 4 || canvas->columns < 20) {
@@ -265,7 +268,7 @@ void screen_draw(struct screen *screen, const struct board *board, struct view *
         draw_keys(screen, --bottom + 1);
     draw_status(screen, board, view, facts, bottom);
     if (board->run.is_told && facts->state == SCREEN_RUNNING)
-        top = panel_now(screen, board, facts, top, is_full ? 5 : is_medium ? 3 : 1);
+        top = panel_now(screen, board, facts, top, is_full ? 6 : is_medium ? 3 : 1);
     if (is_medium)
         panel_detail(screen, board, view, facts, --bottom);
     panel_cells(screen, board, view, facts, top, bottom);

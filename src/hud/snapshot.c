@@ -19,7 +19,7 @@
 /* --- JSON --- */
 
 static void put_place(const struct scene *scene, const struct board_place *place,
-                      struct json_writer *writer)
+                      enum screen_state state, struct json_writer *writer)
 {
     static const char *const states[] = {"planned", "running", "done"};
     const struct lexicon *words = &scene->board.words;
@@ -31,7 +31,8 @@ static void put_place(const struct scene *scene, const struct board_place *place
     json_field_string(writer, "precision", lexicon_text(words, place->axes.precision));
     json_field_u64(writer, "seq_len", place->axes.seq_len);
     json_field_u64(writer, "batch_size", place->axes.batch_size);
-    json_field_string(writer, "state", states[place->state]);
+    bool is_cut_off = place->state == BOARD_RUNNING && state == SCREEN_STALE;
+    json_field_string(writer, "state", is_cut_off ? "cut off" : states[place->state]);
     json_put_key(writer, "verdict");
     if (place->verdict < VERDICT_COUNT)
         json_put_string(writer, verdict_name(place->verdict));
@@ -96,7 +97,7 @@ static void put_scene(const struct scene *scene, struct buf *out)
     json_put_key(&writer, "cells");
     json_begin_array(&writer);
     for (size_t i = 0; i < scene->view.shown_count; i++)
-        put_place(scene, &scene->board.places[scene->view.shown[i]], &writer);
+        put_place(scene, &scene->board.places[scene->view.shown[i]], facts.state, &writer);
     json_end_array(&writer);
     json_end_object(&writer);
     buf_append_char(out, '\n');

@@ -4,12 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "result/folder_watch.h"
 #include "result/line_source.h"
 #include "result/names.h"
 
@@ -19,9 +18,10 @@
 #define LINES_PER_LOOK      64
 
 struct tail {
-    struct reader *reader;      /* owned */
+    struct reader *reader;      /* owned; NULL = what is followed is not there yet */
     struct line_source *events; /* owned; NULL = there are none */
-    int notify_fd;
+    struct folder_watch watch;  /* of both files' folder, where they are followed */
+    char path[FILE_PATH_BYTES];
     bool follows;
     bool has_ended; /* the records, where nothing is followed */
     bool events_ended;
@@ -29,38 +29,26 @@ struct tail {
     uint64_t events_size;
 };
 
-/* The folder of both files is watched: that holds for files that come, and that are replaced. */
-static void watch(struct tail *tail, const char *path)
-{
-    char dir[FILE_PATH_BYTES];
-    struct stat info;
-    int length = snprintf(dir, sizeof(dir), "%s", path);
-    if (length < 0 || (size_t)length >= sizeof(dir))
-        return;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
-        char *slash = strrchr(dir, '/');
-        if (slash == NULL)
-            (void)snprintf(dir, sizeof(dir), ".");
-        else
-            slash[slash == dir ? 1 : 0] = '\0';
-    }
-    tail->notify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (tail->notify_fd >= 0 &&
-        inotify_add_watch(tail->notify_fd, dir,
-                          IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM) < 0) {
-        (void)close(tail->notify_fd);
-        tail->notify_fd = -1;
-    }
-}
-
-static enum status open_events(struct tail *tail, const char *path, struct err *err)
+static enum status open_events(struct tail *tail, struct err *err)
 {
     struct input *input = NULL;
     struct err why = {0};
     const struct input_kind kind = {tail->follows, true, RESULT_EVENTS_NAME};
-    if (input_open(path, kind, &input, &why) != STATUS_OK)
+    if (input_open(tail->path, kind, &input, &why) != STATUS_OK)
         return STATUS_OK; /* records are enough */
     return line_source_new(input, tail->follows, EVENT_BYTES_MAX, &tail->events, err);
+}
+
+/* A folder that is followed may come later. */
+static enum status open_files(struct tail *tail, struct err *err)
+{
+    struct stat info;
+    const struct reader_options options = {
+        .fields = board_fields, .fields_count = board_fields_count, .follows = tail->follows};
+    if (tail->follows && stat(tail->path, &info) != 0 && errno == ENOENT)
+        return STATUS_OK;
+    TRY(reader_open(tail->path, &options, &tail->reader, err));
+    return open_events(tail, err);
 }
 
 enum status tail_open(const char *path, bool follows, struct tail **ret_tail, struct err *err)
@@ -68,15 +56,14 @@ enum status tail_open(const char *path, bool follows, struct tail **ret_tail, st
     struct tail *tail = calloc(1, sizeof(*tail));
     if (tail == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to read '%s'", path);
-    tail->notify_fd = -1;
     tail->follows = follows;
-    const struct reader_options options = {
-        .fields = board_fields, .fields_count = board_fields_count, .follows = follows};
+    tail->watch.fd = -1;
     if (follows)
-        watch(tail, path);
-    enum status status = reader_open(path, &options, &tail->reader, err);
-    if (status == STATUS_OK)
-        status = open_events(tail, path, err);
+        folder_watch_open(&tail->watch, path);
+    int length = snprintf(tail->path, sizeof(tail->path), "%s", path);
+    enum status status = length < 0 || (size_t)length >= sizeof(tail->path)
+                             ? ERR(err, STATUS_LIMIT, "path too long: %.80s...", path)
+                             : open_files(tail, err);
     if (status == STATUS_OK)
         *ret_tail = tail;
     else
@@ -90,22 +77,18 @@ void tail_close(struct tail *tail)
         return;
     reader_close(tail->reader);
     line_source_free(tail->events);
-    if (tail->notify_fd >= 0)
-        (void)close(tail->notify_fd);
+    folder_watch_close(&tail->watch);
     free(tail);
 }
 
 int tail_fd(const struct tail *tail)
 {
-    return tail->notify_fd;
+    return tail->watch.fd;
 }
 
-/* What has changed does not matter: both files are looked at. */
-static void drain(const struct tail *tail)
+bool tail_is_waiting(const struct tail *tail)
 {
-    char events[4096];
-    while (tail->notify_fd >= 0 && read(tail->notify_fd, events, sizeof(events)) > 0)
-        continue;
+    return tail->reader == NULL;
 }
 
 static uint64_t file_size(const char *path)
@@ -197,7 +180,14 @@ enum status tail_read(struct tail *tail, struct board *board, uint64_t slice_ns,
 {
     bool has_events = false;
     bool has_records = false;
-    drain(tail);
+    if (tail->follows)
+        folder_watch_refresh(&tail->watch);
+    if (tail->reader == NULL)
+        TRY(open_files(tail, err));
+    if (tail->reader == NULL) {
+        *ret_is_more = false;
+        return STATUS_OK;
+    }
     if (tail->events != NULL && tail->events_size == 0)
         tail->events_size = file_size(line_source_name(tail->events));
     uint64_t now_ns = clock_now_ns();
@@ -209,14 +199,14 @@ enum status tail_read(struct tail *tail, struct board *board, uint64_t slice_ns,
 
 double tail_share(const struct tail *tail)
 {
-    uint64_t size = file_size(reader_name(tail->reader));
+    uint64_t size = tail->reader != NULL ? file_size(reader_name(tail->reader)) : 0;
     return tail->has_ended || tail->offset >= size ? 1 : (double)tail->offset / (double)size;
 }
 
 uint64_t tail_newest_ns(const struct tail *tail)
 {
     struct stat info;
-    if (stat(reader_name(tail->reader), &info) != 0 || info.st_size == 0)
+    if (tail->reader == NULL || stat(reader_name(tail->reader), &info) != 0 || info.st_size == 0)
         return 0;
     return (uint64_t)info.st_mtim.tv_sec * NS_PER_S + (uint64_t)info.st_mtim.tv_nsec;
 }

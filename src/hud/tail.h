@@ -14,13 +14,15 @@
 
 struct tail; /* opaque */
 
-/* `path`: as reader_open() takes it. `follows`: goes on when there is more; an archive does not
- * grow. */
+/* `path`: as reader_open() takes it. `follows`: goes on when there is more, and waits for a folder
+ * that is not there; an archive does not grow. */
 MUST_CHECK enum status tail_open(const char *path, bool follows, struct tail **ret_tail,
                                  struct err *err);
 void tail_close(struct tail *tail);
 /* Readable when a file may have changed; -1 = ask now and then. */
 int tail_fd(const struct tail *tail);
+/* There is nothing at that path yet. */
+bool tail_is_waiting(const struct tail *tail);
 /* Reads for at most about `slice_ns`. *ret_is_more: there was no time for all of it. */
 MUST_CHECK enum status tail_read(struct tail *tail, struct board *board, uint64_t slice_ns,
                                  bool *ret_is_more, struct err *err);

@@ -215,10 +215,12 @@ uint32_t view_entry(const struct view *view, const struct board *board, size_t r
 }
 
 /* Of the cell at work what is known so far; NaN = not known. */
-static double live_value(const struct board *board, uint32_t place, enum board_metric metric)
+static double live_value(const struct view *view, const struct board *board, uint32_t place,
+                         enum board_metric metric)
 {
     const struct board_run *run = &board->run;
-    if (board->places[place].state != BOARD_RUNNING || place != run->place || run->is_canary)
+    if (view->is_cut_off || board->places[place].state != BOARD_RUNNING || place != run->place ||
+        run->is_canary)
         return NAN;
     double tokens = (double)board->places[place].tokens_per_step;
     switch (metric) {
@@ -237,7 +239,7 @@ static double live_value(const struct board *board, uint32_t place, enum board_m
 double view_value(const struct view *view, const struct board *board, uint32_t place,
                   bool *ret_is_change)
 {
-    double live = live_value(board, place, view->metric);
+    double live = live_value(view, board, place, view->metric);
     double value = isfinite(live) ? live : board->places[place].values[view->metric];
     *ret_is_change = view->base != LOOKUP_NONE && view->base < board->places_count;
     if (!*ret_is_change)

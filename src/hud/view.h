@@ -42,6 +42,7 @@ struct view {
     size_t rows_count;
     uint32_t *batches; /* owned; the columns, ascending */
     size_t batches_count;
+    bool is_cut_off;     /* the run that was at work has died or fallen silent */
     bool has_several[5]; /* engines, models, devices, modes, precisions among those shown */
 };
 

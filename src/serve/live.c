@@ -1,6 +1,8 @@
 #include "serve/live.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +19,10 @@
 #define SLICE_NS       (20 * NS_PER_MS)
 #define SLICE_LINES    64U /* between two looks at the clock */
 #define WORD_BYTES     64
+#define GONE_NS        (2 * NS_PER_S)
 
-enum kind { KIND_RUN, KIND_CELL, KIND_BLOCK, KIND_TELEMETRY, KIND_END, KIND_OTHER };
+/* FIRST: the first cell that the run began, from which its pace is known. */
+enum kind { KIND_RUN, KIND_FIRST, KIND_CELL, KIND_BLOCK, KIND_TELEMETRY, KIND_END, KIND_OTHER };
 
 struct line_kept {
     enum kind kind;
@@ -32,6 +36,10 @@ struct live {
     struct line_source *lines; /* owned; NULL: there is no folder yet, or it cannot be read */
     struct scanner *scanner;   /* owned */
     char run_id[WORD_BYTES];
+    bool has_first;
+    uint64_t pid; /* of the run that is told of; 0 = it has ended, or is not known */
+    uint64_t read_ns;
+    bool is_gone; /* that was told */
 
     pthread_mutex_t lock; /* of all that follows */
     struct line_kept kept[LINES_MAX];
@@ -41,7 +49,7 @@ struct live {
 
 enum status live_new(const char *dir, struct live **ret_live, struct err *err)
 {
-    static const char *const names[] = {"event", "run_id"};
+    static const char *const names[] = {"event", "run_id", "pid", "state"};
     struct live *live = calloc(1, sizeof(*live));
     if (live == NULL)
         return ERR(err, STATUS_NOMEM, "no memory to read events");
@@ -85,7 +93,7 @@ static bool is_any(enum kind kind)
 
 static bool is_of_cell(enum kind kind)
 {
-    return kind != KIND_RUN;
+    return kind != KIND_RUN && kind != KIND_FIRST;
 }
 
 static bool is_telemetry(enum kind kind)
@@ -121,7 +129,7 @@ void live_free(struct live *live)
 /* Under the lock. What is over the limits is left out: the page then knows less of the plan. */
 static enum status keep(struct live *live, enum kind kind, const struct line *line, struct err *err)
 {
-    if (kind == KIND_CELL)
+    if (kind == KIND_CELL || kind == KIND_FIRST)
         drop(live, is_of_cell);
     else if (kind == KIND_TELEMETRY)
         drop(live, is_telemetry);
@@ -166,9 +174,36 @@ static enum kind kind_of(const struct scan_value *event)
     return KIND_OTHER;
 }
 
+/* What the line makes known of the run. */
+static enum kind note_run(struct live *live, const struct scan_value values[4])
+{
+    enum kind kind = kind_of(&values[0]);
+    live->is_gone = false;
+    if (kind == KIND_RUN && values[2].kind == SCAN_NUMBER) {
+        char digits[32];
+        (void)snprintf(digits, sizeof(digits), "%.*s",
+                       (int)(values[2].bytes < sizeof(digits) ? values[2].bytes : 0),
+                       values[2].text);
+        live->pid = strtoull(digits, NULL, 10);
+    }
+    if (kind == KIND_END)
+        live->pid = 0;
+    if (kind != KIND_CELL || live->has_first || is_word(&values[3], "skipped"))
+        return kind;
+    live->has_first = true;
+    return KIND_FIRST;
+}
+
+static void forget_run(struct live *live)
+{
+    live->run_id[0] = '\0';
+    live->has_first = live->is_gone = false;
+    live->pid = 0;
+}
+
 static enum status take(struct live *live, const struct line *line, struct err *err)
 {
-    struct scan_value values[2];
+    struct scan_value values[4];
     const char *fault = NULL;
     char run_id[WORD_BYTES] = "";
     if (!scanner_scan(live->scanner, line->text, line->bytes, values, &fault) ||
@@ -178,13 +213,34 @@ static enum status take(struct live *live, const struct line *line, struct err *
         (void)snprintf(run_id, sizeof(run_id), "%.*s",
                        (int)(values[1].bytes < WORD_BYTES ? values[1].bytes : WORD_BYTES - 1),
                        values[1].text);
-    enum kind kind = kind_of(&values[0]);
+    bool is_other = strcmp(run_id, live->run_id) != 0;
+    if (is_other)
+        forget_run(live);
+    enum kind kind = note_run(live, values);
     (void)pthread_mutex_lock(&live->lock);
-    if (strcmp(run_id, live->run_id) != 0)
+    if (is_other)
         drop(live, is_any);
     enum status status = keep(live, kind, line, err);
     (void)pthread_mutex_unlock(&live->lock);
     memcpy(live->run_id, run_id, sizeof(run_id));
+    live->read_ns = clock_now_ns();
+    return status;
+}
+
+/* A run that is killed cannot say so: its process is not there any more, and no line has come since
+ * a while. On another machine it never was there; its next line says that it goes on. */
+static enum status tell_gone(struct live *live, struct err *err)
+{
+    static char text[] = "{\"event\":\"gone\"}";
+    const struct line line = {.text = text, .bytes = sizeof(text) - 1};
+    if (live->pid < 2 || live->pid > INT32_MAX || live->is_gone ||
+        clock_now_ns() - live->read_ns < GONE_NS || kill((pid_t)live->pid, 0) == 0 ||
+        errno != ESRCH)
+        return STATUS_OK;
+    live->is_gone = true;
+    (void)pthread_mutex_lock(&live->lock);
+    enum status status = keep(live, KIND_OTHER, &line, err);
+    (void)pthread_mutex_unlock(&live->lock);
     return status;
 }
 
@@ -193,7 +249,7 @@ static void start_over(struct live *live)
     (void)pthread_mutex_lock(&live->lock);
     drop(live, is_any);
     (void)pthread_mutex_unlock(&live->lock);
-    live->run_id[0] = '\0';
+    forget_run(live);
 }
 
 static bool open_lines(struct live *live)
@@ -223,7 +279,7 @@ enum status live_read(struct live *live, struct err *err)
             return STATUS_OK;
         }
         if (line.kind == LINE_WAITING || line.kind == LINE_END)
-            break;
+            return tell_gone(live, err);
         if (line.kind == LINE_RESTARTED)
             start_over(live);
         else if (line.kind == LINE_WHOLE)

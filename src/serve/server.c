@@ -12,12 +12,17 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "result/folder_watch.h"
 #include "serve/answer.h"
 #include "serve/mhd.h"
 #include "serve/stream.h"
 
-#define LOOPBACK           "127.0.0.1"
-#define LOOK_EVERY_MS      100 /* a record is told within this time and little more */
+#define LOOPBACK "127.0.0.1"
+/* The kernel tells of changes, which are looked at that soon one after the other. Where it does not
+ * the folder is looked at that often. */
+#define LOOK_AGAIN_NS      (20 * NS_PER_MS)
+#define LOOK_EVERY_MS      100
+#define CLOCK_MS           1000 /* streams are kept alive, a run may have died */
 #define BACKLOG            128
 #define CONNECTIONS_MAX    512U
 #define CONNECTION_BYTES   ((size_t)24 * 1024) /* a request's headers fit, or it is refused */
@@ -26,14 +31,16 @@
 
 struct server {
     struct answers answers;
-    struct feed *feed;          /* owned */
-    struct live *live;          /* owned */
+    struct feed *feed; /* owned */
+    struct live *live; /* owned */
+    char dir[FILE_PATH_BYTES];
     char name[FILE_PATH_BYTES]; /* of the folder, for people */
     struct streams *streams;    /* owned */
     struct mhd mhd;
     struct MHD_Daemon *daemon; /* owned */
     int fd;                    /* owned until the daemon has it; -1 = none */
     char address[SERVER_ADDRESS_BYTES];
+    uint64_t version, live_number; /* of the feed and the events, when they were looked at last */
 };
 
 /* --- where it listens --- */
@@ -163,6 +170,7 @@ static enum status start(struct server *server, const struct server_options *opt
     TRY(feed_new(options->dir, &server->feed, err));
     TRY(live_new(options->dir, &server->live, err));
     name_folder(options->dir, server->name);
+    (void)snprintf(server->dir, sizeof(server->dir), "%s", options->dir);
     TRY(streams_new(&server->mhd, server->feed, server->live, server->name, &server->streams, err));
     TRY(answers_open(&server->answers, &server->mhd, server->feed, server->streams, options->dir,
                      err));
@@ -206,21 +214,48 @@ const char *server_address(const struct server *server)
     return server->address;
 }
 
+/* True: to go on. */
+static bool wait_for_more(const struct folder_watch *watch, int wake_fd, uint64_t looked_ns)
+{
+    struct pollfd polled[] = {{.fd = wake_fd, .events = POLLIN},
+                              {.fd = watch->fd, .events = POLLIN}};
+    int timeout_ms = watch->fd >= 0 ? CLOCK_MS : LOOK_EVERY_MS;
+    (void)poll(polled, ARRAY_COUNT(polled), timeout_ms);
+    uint64_t passed_ns = clock_now_ns() - looked_ns;
+    if (polled[0].revents == 0 && passed_ns < LOOK_AGAIN_NS)
+        (void)poll(polled, 1, (int)((LOOK_AGAIN_NS - passed_ns) / NS_PER_MS) + 1);
+    return polled[0].revents == 0;
+}
+
+static enum status look(struct server *server, bool *ret_has_more, bool *ret_has_changed,
+                        struct err *err)
+{
+    struct feed_state state;
+    TRY(feed_read(server->feed, ret_has_more, err));
+    TRY(live_read(server->live, err));
+    feed_look(server->feed, &state);
+    uint64_t number = live_newest(server->live);
+    *ret_has_changed = state.version != server->version || number != server->live_number;
+    server->version = state.version;
+    server->live_number = number;
+    return STATUS_OK;
+}
+
 enum status server_run(struct server *server, int wake_fd, struct err *err)
 {
     struct pollfd wake = {.fd = wake_fd, .events = POLLIN};
-    struct feed_state state;
-    uint64_t version = 0;
-    uint64_t number = 0;
-    bool has_more = true;
-    while (poll(&wake, 1, has_more ? 0 : LOOK_EVERY_MS) <= 0) {
-        TRY(feed_read(server->feed, &has_more, err));
-        TRY(live_read(server->live, err));
-        feed_look(server->feed, &state);
-        uint64_t live_number = live_newest(server->live);
-        streams_wake(server->streams, state.version != version || live_number != number);
-        version = state.version;
-        number = live_number;
+    struct folder_watch watch;
+    enum status status = STATUS_OK;
+    folder_watch_open(&watch, server->dir);
+    for (bool goes_on = true; goes_on && status == STATUS_OK;) {
+        bool has_more = false;
+        bool has_changed = false;
+        uint64_t now_ns = clock_now_ns();
+        folder_watch_refresh(&watch);
+        status = look(server, &has_more, &has_changed, err);
+        streams_wake(server->streams, has_changed);
+        goes_on = has_more ? poll(&wake, 1, 0) == 0 : wait_for_more(&watch, wake_fd, now_ns);
     }
-    return STATUS_OK;
+    folder_watch_close(&watch);
+    return status;
 }

@@ -145,7 +145,7 @@ def test_metrics_go_round(screen, tmp_path):
         shown.press("m")
         text = shown.wait(f"(?m)^ {label} ")
         if label == "peak MiB":
-            assert re.search(r"jax train fp32 128 +4 +7 +11", text)
+            assert re.search(r"jax train fp32 128 +4.000 +7.000 +11.00", text)
     for label in reversed(labels[:-1]):
         shown.press("M")
         shown.wait(f"(?m)^ {label} ")
@@ -258,6 +258,17 @@ def test_a_file_that_is_cut_or_replaced_is_read_anew(screen, tmp_path):
     shown.wait("12 records", "jax", without="pytorch")
 
 
+def test_a_folder_may_come_later(screen, tmp_path):
+    shown = screen()
+    shown.hud("_bench")
+    shown.wait("waiting for the folder", "no records yet")
+    write(tmp_path, SWEEP)
+    shown.wait("24 records", "all cells", without="waiting")
+    os.rename(tmp_path / "_bench", tmp_path / "old")
+    write(tmp_path, SWEEP[:2])
+    shown.wait("2 records")
+
+
 def test_a_sweep_from_its_beginning_to_its_end(screen, call, tmp_path):
     (tmp_path / "_bench").mkdir()
     shown = screen()
@@ -266,6 +277,7 @@ def test_a_sweep_from_its_beginning_to_its_end(screen, call, tmp_path):
     process = call.start("run", "--engine", worker("--step-ms 4"), "--mode", "infer", "--seq", "8", "16", "--batch", "1", "2", "--steps", "300",
                          "--warmup", "2")
     shown.wait("RUNNING", r"▶ infer fp32 seq \d+ batch \d  measuring", r"step ms +.*[▁▂▃▄▅▆▇█]", r"median +4\.\d+ ms  \[", r"95% ±.*±", "MiB", "eta")
+    shown.wait(r"machine +clock (\d+ MHz|n/a \(no_cpufreq\))  power (\d+\.?\d* W|n/a \((no_rapl|no_permission|too_short)\))")
     shown.wait("ENDED  exit 0", "4/4", "4 records")
     assert process.wait() == 0
     text = shown.text()
@@ -283,7 +295,9 @@ def test_a_killed_sweep_is_stale_and_shows_nothing_twice(screen, call, tmp_path)
     shown.wait("1 records", "▶ infer fp32 seq 16")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    shown.wait("STALE  quiet for", "1 records.*STALE")
+    shown.wait("STALE  quiet for", "1 records.*STALE", r"\? cut off infer fp32 seq 16 batch 1", without="▶|running|measuring")
+    once = json.loads(call("hud", "_bench", "--once", "--format", "json", code=0).stdout)
+    assert [cell["state"] for cell in once["cells"]] == ["done", "cut off"]
     call(*args, "--resume", code=0)
     shown.wait("ENDED  exit 0", "2 records", "2/2", without="STALE")
 

@@ -205,10 +205,22 @@ def test_events_of_a_run_are_handed_on_and_kept_for_who_comes_late(serve):
     assert [data["ms_per_step"] for event, data in told if event == "live" and data["event"] == "block"] == list(range(400))
     late = server.stream()
     told = [data for event, data in late.until(lambda event, data: event == "live" and data.get("ms_per_step") == 399) if event == "live"]
-    assert [data["event"] for data in told[:2]] == ["run", "cell"] and told[1]["cell_id"] == "b"
-    assert [data["ms_per_step"] for data in told[2:]] == list(range(100, 400))
+    assert [data["event"] for data in told[:3]] == ["run", "cell", "cell"]
+    assert [data["cell_id"] for data in told[1:3]] == ["a", "b"]  # the first, for the run's pace, and the present one
+    assert [data["ms_per_step"] for data in told[3:]] == list(range(100, 400))
     append(serve.folder, 'ock", "run_id": "r2", "ms_per_step":\r7}\n', "events.jsonl")
     assert stream.until(lambda event, data: event == "live")[-1][1]["ms_per_step"] == 7
+
+
+def test_a_run_whose_process_is_gone_is_told(serve):
+    process = subprocess.Popen(["sleep", "1000"])
+    text = json.dumps({"event": "run", "run_id": "r1", "time_ms": 1, "pid": process.pid, "cells_count": 2, "cells": []}) + "\n"
+    append(serve.folder, text, "events.jsonl")
+    stream = serve().stream()
+    stream.until(lambda event, data: event == "live" and data["event"] == "run")
+    process.kill()
+    process.wait()
+    assert stream.until(lambda event, data: event == "live")[-1][1] == {"event": "gone"}
 
 
 def test_a_hundred_clients_at_once(serve):
@@ -225,7 +237,7 @@ def test_a_hundred_clients_at_once(serve):
 # --- files, metrics, records ---
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/", "text/html"), ("/live.js", "text/javascript"), ("/view.js", "text/javascript"),
+@pytest.mark.parametrize(("path", "kind"), [("/", "text/html"), ("/live.js", "text/javascript"), ("/feed.js", "text/javascript"), ("/view.js", "text/javascript"),
                                             ("/charts.js", "text/javascript"), ("/style.css", "text/css"), ("/live.css", "text/css")])
 def test_files_of_the_page(server, path, kind):
     status, headers, body = server.get(path + "?overlay")
@@ -247,7 +259,7 @@ def test_files_of_the_page(server, path, kind):
 def test_the_page_has_nothing_from_elsewhere_and_nothing_inline(server):
     text = server.get("/")[2].decode()
     assert not re.search(r"https?://|style=|\son\w+=|<style|<script>", text)
-    for name in ("live.js", "view.js", "charts.js"):
+    for name in ("live.js", "feed.js", "view.js", "charts.js"):
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", server.get("/" + name)[2].decode())
 
 

@@ -10,6 +10,7 @@ import pytest
 import browser as web
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
+from caller import CALM, worker
 from serving import TIMEOUT_S, TOKMARK, Server, append, await_true, line
 
 HOSTILE = "<img src=x onerror=document.title='run'><script>document.title='run'</script>\"'&"
@@ -181,7 +182,7 @@ def test_single_keys_can_be_switched_off(browser, server):
 def test_a_link_holds_the_view(browser, server):
     query = "?engine=jax&precision=bf16&seq=512&batch=8&filter=train&metric=ms_per_step"
     with Page(browser, server.url + query) as page:
-        assert page.query() == query and page.text("active").startswith("1 of 17") and page.locator(".cell b").all_inner_texts() == ["51.2"]
+        assert page.query() == query and page.text("active").startswith("1 of 17") and page.locator(".cell b").all_inner_texts() == ["51.20"]
     for query in ("?view=plot", "?batch=x&metric=x&view=x", "?filter=%3Cscript%3E", "?engine=" + "a" * 2000, "?__proto__=1&metric=constructor"):
         with Page(browser, server.url + query) as page:
             assert "cells shown" in page.text("active")
@@ -257,6 +258,38 @@ def test_a_sweep_while_it_runs(browser, serve, tmp_path):
         assert page.locator(".cell .verdict").count() == 4 and page.locator(".cell.is-now").count() == 0
 
 
+def test_a_sweep_that_is_killed_and_resumed_and_a_page_that_comes_late(browser, serve, tmp_path):
+    run = [TOKMARK, "run", "--engine", worker("--step-ms 4"), "--mode", "infer", "--seq", "8", "16", "--batch", "1", "2", "--warmup", "2",
+           *CALM, "--out", str(tmp_path / "r")]
+    server = serve(tmp_path / "r")
+    process = subprocess.Popen([*run, "--steps", "300"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with Page(browser, server.url) as page:
+            page.until("/^cell 2 of 4/.test(document.getElementById('now-sweep').textContent)")
+            page.until("document.getElementById('now-facts').textContent.includes('power')")
+            with Page(browser, server.url) as late:  # has the same, also how long it will take
+                late.until("/^cell [23] of 4, about .* left/.test(document.getElementById('now-sweep').textContent)")
+                assert late.evaluate("document.getElementById('now-progress').value") in (1, 2)
+            process.kill()
+            process.wait()
+            page.until("document.getElementById('age').textContent.startsWith('STALE')")
+            page.until("document.getElementById('now-state').textContent === 'cut off: the run was killed'")
+            assert page.locator(".cell.is-now").all_inner_texts() == ["? cut off"]
+            page.reload()
+            page.until("document.getElementById('age').textContent.startsWith('STALE')")
+            page.until("document.getElementById('now-state').textContent === 'cut off: the run was killed'")
+            subprocess.run([*run, "--steps", "300", "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+            page.until("document.getElementById('counts').textContent === '4 records, 4 cells'")
+            page.until("document.getElementById('age').textContent.startsWith('finished')")
+            assert page.locator(".cell b").count() == 4 and page.locator(".cell.is-now").count() == 0
+            page.reload()
+            page.until("document.getElementById('counts').textContent === '4 records, 4 cells'")
+            assert page.locator(".cell b").count() == 4
+    finally:
+        process.kill()
+        process.wait()
+
+
 # --- what must not happen ---
 
 
@@ -297,7 +330,7 @@ def test_the_overlay_is_transparent_and_has_no_controls(browser, server):
         assert not page.locator(".filters").is_visible() and not page.locator("#matrix").is_visible()
         assert page.text("now-label").startswith("jax train bf16 seq 512 batch 8") and "4,096,000" in page.text("now-value")
     with Page(browser, server.url + "?metric=ms_per_step&only&engine=jax") as page:
-        assert re.sub(r"\s+", " ", page.inner_text("body")).strip() == "51.2 ms"
+        assert re.sub(r"\s+", " ", page.inner_text("body")).strip() == "51.20 ms"
 
 
 def test_motion_is_left_out_where_it_is_not_wanted(browser, server):

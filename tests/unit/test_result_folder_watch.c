@@ -1,0 +1,62 @@
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "result/folder_watch.h"
+#include "scratch.h"
+
+static bool is_told(const struct folder_watch *watch)
+{
+    struct pollfd polled = {.fd = watch->fd, .events = POLLIN};
+    return poll(&polled, 1, 0) == 1;
+}
+
+/* A folder that is not there yet, comes, is replaced by another and goes. */
+Test(result_folder_watch, follows_a_name_and_not_a_folder)
+{
+    char root[FILE_PATH_BYTES];
+    char dir[FILE_PATH_BYTES + 16];
+    char away[FILE_PATH_BYTES + 16];
+    struct folder_watch watch;
+    scratch_new(root);
+    (void)snprintf(dir, sizeof(dir), "%s/results", root);
+    (void)snprintf(away, sizeof(away), "%s/away", root);
+    folder_watch_open(&watch, dir);
+    cr_expect_eq(watch.fd, -1);
+    cr_assert_eq(mkdir(dir, 0755), 0);
+    folder_watch_refresh(&watch);
+    cr_assert_geq(watch.fd, 0);
+    cr_expect(!is_told(&watch));
+    scratch_write(dir, "a", "1", 1);
+    cr_expect(is_told(&watch));
+    folder_watch_refresh(&watch);
+    cr_expect(!is_told(&watch));
+    cr_assert_eq(rename(dir, away), 0);
+    cr_assert_eq(mkdir(dir, 0755), 0);
+    folder_watch_refresh(&watch);
+    scratch_write(away, "a", "1", 1);
+    cr_expect(!is_told(&watch));
+    scratch_write(dir, "a", "1", 1);
+    cr_expect(is_told(&watch));
+    folder_watch_close(&watch);
+    scratch_free(root);
+}
+
+/* A file stands for the folder that it is in. */
+Test(result_folder_watch, of_a_file_its_folder_is_watched)
+{
+    char root[FILE_PATH_BYTES];
+    char path[FILE_PATH_BYTES + 16];
+    struct folder_watch watch;
+    scratch_new(root);
+    scratch_write(root, "a", "1", 1);
+    (void)snprintf(path, sizeof(path), "%s/a", root);
+    folder_watch_open(&watch, path);
+    cr_assert_geq(watch.fd, 0);
+    scratch_write(root, "b", "1", 1);
+    cr_expect(is_told(&watch));
+    folder_watch_close(&watch);
+    scratch_free(root);
+}
