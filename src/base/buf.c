@@ -66,11 +66,6 @@ void buf_append_text(struct buf *buf, const char *text)
     buf_append(buf, text, strlen(text));
 }
 
-void buf_append_char(struct buf *buf, char c)
-{
-    buf_append(buf, &c, 1);
-}
-
 void buf_appendf(struct buf *buf, const char *format, ...)
 {
     va_list args;

@@ -29,8 +29,18 @@ void buf_reset(struct buf *buf);
 
 void buf_append(struct buf *buf, const void *bytes, size_t bytes_count);
 void buf_append_text(struct buf *buf, const char *text);
-void buf_append_char(struct buf *buf, char c);
 void buf_appendf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Inline: texts are written a character at a time in many places. */
+static inline void buf_append_char(struct buf *buf, char c)
+{
+    if (buf->failed || buf->length_bytes + 1 >= buf->capacity_bytes ||
+        buf->length_bytes >= buf->max_bytes) {
+        buf_append(buf, &c, 1);
+        return;
+    }
+    buf->data[buf->length_bytes++] = c;
+    buf->data[buf->length_bytes] = '\0';
+}
 /* Drops the first `bytes_count` bytes. */
 void buf_consume(struct buf *buf, size_t bytes_count);
 

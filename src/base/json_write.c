@@ -78,11 +78,23 @@ static void append_escaped(struct buf *out, unsigned char c)
     }
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 static void append_quoted(struct buf *out, const char *text)
 {
     buf_append_char(out, '"');
     const unsigned char *s = (const unsigned char *)text;
     while (*s != '\0') {
+        size_t plain = 0;
+        while (is_plain(s[plain]))
+            plain++;
+        buf_append(out, s, plain);
+        s += plain;
+        if (*s == '\0')
+            break;
         size_t length = utf8_sequence_bytes(s);
         if (length == 0) {
             buf_append_text(out, "\xEF\xBF\xBD");

@@ -111,10 +111,43 @@ enum status num_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *e
     return parse_with_unit(text, units, ARRAY_COUNT(units), "20GiB", 0x1p60, ret_bytes, err);
 }
 
+/* A number that is `digits` / 10^places with up to 15 digits, as most are: the quotient of two
+ * whole numbers that a double holds exactly is the double next to it, so these digits read back as
+ * it, and no others of 15 do. The text is that of %.15g, at a tenth of its cost. */
+static bool format_short(double value, char text[NUM_TEXT_BYTES])
+{
+    static const double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const double limit = 1e15;
+    double size = fabs(value);
+    size_t places = 0;
+    if (!(size >= 1e-4 && size < limit))
+        return false;
+    while (rint(size * powers[places]) / powers[places] != size)
+        if (++places == ARRAY_COUNT(powers) || size * powers[places] >= limit)
+            return false;
+    uint64_t digits = (uint64_t)llrint(size * powers[places]);
+    char reversed[NUM_TEXT_BYTES];
+    size_t length = 0;
+    for (size_t i = 0; digits > 0 || i <= places; i++) {
+        if (i == places && i > 0)
+            reversed[length++] = '.';
+        reversed[length++] = (char)('0' + digits % 10);
+        digits /= 10;
+    }
+    if (value < 0)
+        *text++ = '-';
+    while (length > 0)
+        *text++ = reversed[--length];
+    *text = '\0';
+    return true;
+}
+
 void num_format_double(double value, char text[NUM_TEXT_BYTES])
 {
     ASSERT(isfinite(value));
-    for (int digits = 15; digits <= 17; digits++) {
+    bool is_short = format_short(value, text);
+    for (int digits = 15; !is_short && digits <= 17; digits++) {
         (void)snprintf(text, NUM_TEXT_BYTES, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;

@@ -127,8 +127,9 @@ void contexts_mark_fields(bool is_wanted[FACTS_COUNT])
 /* A field's text; nothing where it is null. */
 static void append_field(const struct record *record, enum fact_id field, struct buf *out)
 {
-    bool is_text = fact_of(field)->type == FACT_TYPE_STRING;
-    if (is_text || fact_of(field)->type == FACT_TYPE_JSON)
+    bool is_text =
+        fact_of(field)->type == FACT_TYPE_STRING || fact_of(field)->type == FACT_TYPE_JSON;
+    if (!record_is_null(record, field) && is_text)
         buf_append_text(out, record_string(record, field));
     else if (!record_is_null(record, field))
         record_format_csv_value(record, field, out);

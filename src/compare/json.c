@@ -19,9 +19,26 @@ static void put_number(struct json_writer *writer, const char *key, bool is_know
         json_field_null(writer, key);
 }
 
+/* To twelve digits, as more is no measurement. Counted values stay what they are. */
+static double round_value(const struct row_metric *result, double value)
+{
+    const double digits = 11;
+    double scale = pow(10, digits - floor(log10(fabs(value))));
+    bool is_exact = result->metric->how == FACT_COMPARE_COUNTED || value == 0 || !isfinite(scale);
+    return is_exact ? value : rint(value * scale) / scale;
+}
+
+/* To a millionth of a percent: what is behind it is rounding, and takes most of the time to write.
+ */
+static double round_percent(double percent)
+{
+    const double units = 1e6;
+    return fabs(percent) < 1e9 ? rint(percent * units) / units : percent;
+}
+
 static double to_percent(double log_ratio)
 {
-    return 100 * expm1(log_ratio);
+    return round_percent(100 * expm1(log_ratio));
 }
 
 static void put_side(struct json_writer *writer, const char *key, const struct row_metric *result,
@@ -35,8 +52,8 @@ static void put_side(struct json_writer *writer, const char *key, const struct r
     double half = phrase_half_width(&result->sides[side]);
     bool has_half = result->metric->how != FACT_COMPARE_COUNTED && isfinite(half);
     json_begin_object(writer);
-    json_field_double(writer, "value", result->value[side]);
-    put_number(writer, "half_width_percent", has_half, half);
+    json_field_double(writer, "value", round_value(result, result->value[side]));
+    put_number(writer, "half_width_percent", has_half, round_percent(half));
     json_field_u64(writer, "runs", result->sides[side].runs_count);
     json_end_object(writer);
 }
@@ -57,7 +74,7 @@ static void put_metric(struct json_writer *writer, const struct row_metric *resu
     json_field_string(writer, "why", result->why);
     put_side(writer, "base", result, COMPARE_BASE);
     put_side(writer, "new", result, COMPARE_NOW);
-    put_number(writer, "change_percent", has_both, 100 * (now / base - 1));
+    put_number(writer, "change_percent", has_both, round_percent(100 * (now / base - 1)));
     put_number(writer, "change_percent_low", is_known, to_percent(interval.low));
     put_number(writer, "change_percent_high", is_known, to_percent(interval.high));
     put_number(writer, "p", is_known, is_known ? change_p(&result->change) : 1);

@@ -10,9 +10,21 @@
 /* The clock check's own readings are some 2 % apart (docs/metrics.md). */
 #define PACE_LIMIT 0.04
 
+/* Without snprintf(): every row is judged for every form that is written. */
+static void append_why(char why[COMPARE_WHY_BYTES], const char *text)
+{
+    size_t used = strlen(why);
+    size_t bytes = strlen(text);
+    if (bytes > COMPARE_WHY_BYTES - 1 - used)
+        bytes = COMPARE_WHY_BYTES - 1 - used;
+    memcpy(why + used, text, bytes);
+    why[used + bytes] = '\0';
+}
+
 static void set_why(char why[COMPARE_WHY_BYTES], const char *text)
 {
-    (void)snprintf(why, COMPARE_WHY_BYTES, "%s", text);
+    why[0] = '\0';
+    append_why(why, text);
 }
 
 static bool has(const struct tally *tally, enum tally_flag flag)
@@ -216,12 +228,15 @@ static bool take_metric(const struct judge *judge, const struct row *row, size_t
 
 static void take_verdict(const struct row_metric *result, struct row *row)
 {
-    const char *name = result->why[0] != '\0' ? fact_of(result->metric->fact)->name : "";
     if (result->verdict >= row->verdict)
         return;
     row->verdict = result->verdict;
-    (void)snprintf(row->why, sizeof(row->why), "%s%s%.200s", name, name[0] != '\0' ? ": " : "",
-                   result->why);
+    row->why[0] = '\0';
+    if (result->why[0] == '\0')
+        return;
+    append_why(row->why, fact_of(result->metric->fact)->name);
+    append_why(row->why, ": ");
+    append_why(row->why, result->why);
 }
 
 static void judge_metrics(const struct judge *judge, struct row *row)

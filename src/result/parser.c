@@ -21,8 +21,9 @@ struct parser {
     struct scan_value reason_values[FACTS_COUNT];
     struct buf reasons_text; /* the null_reasons that reason_values are of, with padding */
     size_t reasons_bytes;
-    struct buf reason;     /* scratch */
-    struct record *record; /* owned */
+    struct buf reason;               /* scratch */
+    bool is_unrecorded[FACTS_COUNT]; /* of the record: null because the line before had none */
+    struct record *record;           /* owned */
     char why[WHY_BYTES];
 };
 
@@ -35,6 +36,7 @@ static void choose_fields(struct parser *parser, const enum fact_id *fields, siz
         parser->fields[i] = fields != NULL ? fields[i] : (enum fact_id)i;
     for (enum fact_id id = 0; id < FACTS_COUNT; id++) {
         record_set_null(parser->record, id, REASON_NOT_READ);
+        parser->is_unrecorded[id] = false;
         parser->names[id] = fact_of(id)->name;
     }
     parser->names[VALUE_REASONS] = "null_reasons";
@@ -184,7 +186,7 @@ static enum parser_outcome judge(struct parser *parser, const struct scan_value 
         return outcome;
     for (enum fact_id id = 0; id < FACTS_COUNT; id++) {
         const struct fact *fact = fact_of(id);
-        if (is_of_type(&values[id], fact->type))
+        if (values[id].kind == SCAN_ABSENT || is_of_type(&values[id], fact->type))
             continue;
         parser_set_why(parser, "'%s' must be %s", fact->name, fact_type_says(fact->type));
         return PARSER_FOREIGN;
@@ -235,7 +237,11 @@ static enum status take_fields(struct parser *parser, const struct scan_value *v
     struct record *record = parser->record;
     for (size_t i = 0; i < parser->fields_count; i++) {
         enum fact_id id = parser->fields[i];
-        if (values[id].kind == SCAN_ABSENT)
+        bool is_absent = values[id].kind == SCAN_ABSENT;
+        if (is_absent && parser->is_unrecorded[id])
+            continue;
+        parser->is_unrecorded[id] = is_absent;
+        if (is_absent)
             record_set_null(record, id, REASON_NOT_RECORDED);
         else if (values[id].kind == SCAN_NULL)
             take_null(parser, id, has_reasons);

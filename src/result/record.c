@@ -181,9 +181,15 @@ const struct reasons *record_reasons(const struct record *record, enum fact_id f
 
 void record_set_null(struct record *record, enum fact_id field, const char *reason)
 {
-    struct value *value = empty(record, field);
+    ASSERT(field < FACTS_COUNT);
+    const struct value *before = &record->values[field];
     if (reason == NULL || strcmp(reason, REASON_NOT_MEASURED) == 0)
+        reason = "";
+    /* Of records that are read one after the other, most lack the same fields for the same reason.
+     */
+    if (!before->is_set && !before->is_memory_short && strcmp(before->text.data, reason) == 0)
         return;
+    struct value *value = empty(record, field);
     utf8_append_valid(&value->text, reason);
     (void)is_kept(value);
 }

@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 
-static const struct fact facts[FACTS_COUNT] = {
+const struct fact facts_table[FACTS_COUNT] = {
 #define ROW(name, type, unit, group, better, giver, meaning, null_when, reasons)                \
     name, FACT_TYPE_##type, unit, FACT_GROUP_##group, FACT_BETTER_##better, FACT_GIVER_##giver, \
         meaning, null_when, reasons
@@ -32,16 +32,10 @@ static const struct {
 #include "spec/facts.def"
 };
 
-const struct fact *fact_of(enum fact_id id)
-{
-    ASSERT(id < FACTS_COUNT);
-    return &facts[id];
-}
-
 bool fact_find(const char *name, enum fact_id *ret_id)
 {
     for (enum fact_id id = 0; id < FACTS_COUNT; id++) {
-        if (strcmp(facts[id].name, name) == 0) {
+        if (strcmp(facts_table[id].name, name) == 0) {
             *ret_id = id;
             return true;
         }
@@ -86,8 +80,9 @@ enum fact_compare fact_compare(enum fact_id id)
     ASSERT(id < FACTS_COUNT);
     if (compared[id].how != FACT_COMPARE_BY_BETTER)
         return compared[id].how;
-    bool is_number = facts[id].type == FACT_TYPE_DOUBLE || facts[id].type == FACT_TYPE_INTEGER;
-    switch (facts[id].better) {
+    bool is_number =
+        facts_table[id].type == FACT_TYPE_DOUBLE || facts_table[id].type == FACT_TYPE_INTEGER;
+    switch (facts_table[id].better) {
     case FACT_BETTER_NONE: break;
     case FACT_BETTER_HIGHER:
     case FACT_BETTER_LOWER: return is_number ? FACT_COMPARE_READING : FACT_COMPARE_NOT;

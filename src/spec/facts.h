@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/status.h"
+
 /* Fields by name: FACT_MS_PER_STEP. In the order of records. */
 enum fact_id {
 #define OWN(id, ...)    FACT_##id,
@@ -147,8 +149,14 @@ struct fact {
     enum fact_fold fold;
 };
 
-/* Never NULL; `id` < FACTS_COUNT (ASSERT). */
-const struct fact *fact_of(enum fact_id id);
+extern const struct fact facts_table[FACTS_COUNT];
+
+/* Never NULL; `id` < FACTS_COUNT (ASSERT). Inline: readers ask hundreds of times a record. */
+static inline const struct fact *fact_of(enum fact_id id)
+{
+    ASSERT(id < FACTS_COUNT);
+    return &facts_table[id];
+}
 /* False when no field has that name. */
 bool fact_find(const char *name, enum fact_id *ret_id);
 /* "a string", "a whole number, 0 or more" ...: for messages. "string", "integer" ...: for tables.

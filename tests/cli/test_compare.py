@@ -66,7 +66,7 @@ def test_a_gate_by_the_size_of_a_change(parsed, factor, verdict, code):
     assert only(got)[0] == verdict and only(got)[1]["ms_p50"] == verdict
     assert got["gate"] == {0: "passed", 1: "failed", 3: "undecided"}[code]
     metric = got["cells"][0]["metrics"][0]
-    assert metric["change_percent"] == pytest.approx(100 * (factor - 1), abs=1e-9)
+    assert metric["change_percent"] == pytest.approx(100 * (factor - 1), abs=1e-6)
     assert metric["change_percent_low"] < metric["change_percent"] + 1e-9 and metric["base"]["value"] == 2.5
     # Without a gate the answer is the same and the exit code says only that something was compared.
     assert only(parsed(timed(2.5), timed(2.5 * factor)))[0] == verdict
