@@ -225,7 +225,7 @@ static void take(struct tally *tally, struct run *run, enum rule rule, double me
     tally->known += found.two_sided.is_known;
     tally->covered +=
         found.two_sided.is_known && found.two_sided.low <= median && median <= found.two_sided.high;
-    tally->heavy += interference_is_heavy(&run->seen, text);
+    tally->heavy += interference_is_heavy(&run->seen, "block", text);
     tally->median_off += off;
     tally->median_off_worst = fmax(tally->median_off_worst, fabs(off));
     tally->mean_off += 100 * (sum / (double)count / mean - 1);

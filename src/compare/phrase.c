@@ -277,7 +277,7 @@ void phrase_notices(const struct comparison *comparison, phrase_visit *visit, vo
             verb(summary->warned_count, " is", "s are"));
     if (summary->assumed_count > 0)
         say(visit, context,
-            "%" PRIu64 " cell%s one run a side, and how far runs are apart is not known: 0.3 %% is "
-            "assumed; several trials or runs would show it",
+            "%" PRIu64 " cell%s one run a side, and how far runs are apart here is not known: only "
+            "changes over some 10 %% can be told; measure with --trials 5",
             summary->assumed_count, verb(summary->assumed_count, " has", "s have"));
 }

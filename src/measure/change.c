@@ -5,8 +5,7 @@
 #include "base/status.h"
 #include "measure/special.h"
 
-#define ASSUMED_SD        0.003
-#define ASSUMED_FREEDOM   4.0
+#define ASSUMED_SD        0.03
 #define PRIOR_FREEDOM_MAX 20.0
 #define FREEDOM_MAX       1e6 /* as good as normal */
 /* A change of exactly the least one counts, whatever rounding made of it. */
@@ -14,7 +13,7 @@
 
 struct change_noise change_noise_assumed(void)
 {
-    return (struct change_noise){ASSUMED_SD, ASSUMED_FREEDOM, true};
+    return (struct change_noise){ASSUMED_SD, FREEDOM_MAX, true};
 }
 
 /* A variance and how well it is known. */

@@ -33,7 +33,8 @@ struct change_noise {
     double freedom;  /* how well it is known, as degrees of freedom of a variance; > 0 */
     bool is_assumed; /* nothing is known: runs at hand count alone where they can */
 };
-/* Where nothing is known: 0.3 %, as well known as by five runs (docs/compare.md says why). */
+/* Where nothing is known: 3 %, as a bound and not an estimate. One run a side of a machine that
+ * nothing is known of can show no smaller change than such a machine makes by itself. */
 struct change_noise change_noise_assumed(void);
 
 struct change {

@@ -19,16 +19,22 @@ PUBLISHED = {"framework": "pytorch", "device": "cpu", "precision": "fp32", "mode
              "mem_reserved_mb": None, "peak_mem_mb": 100.0, "params_millions": 1.5, "notes": ""}
 OWN = {**PUBLISHED, "schema": 1, "run_id": "r1", "cell_id": "h0123456789abcdef", "policy_id": "hfedcba9876543210", "trial": 0,
        "started_at": "2026-01-02T03:04:05.678Z", "verdict": "ok", "synthetic": False, "environment_id": "h00000000000000aa",
-       "samples": 100, "ms_p50": 2.5, "ms_p50_low": 2.49, "ms_p50_high": 2.51, "model": "tiny", "mem_predicted_mb": 90.5}
+       "samples": 100, "ms_p50": 2.5, "ms_p50_low": 2.49, "ms_p50_high": 2.51, "model": "tiny", "mem_predicted_mb": 90.5,
+       "between_run_percent": 0.3, "next_run_ms_low": 2.465, "next_run_ms_high": 2.535, "next_run_basis": "kind"}
 
 
 def line(base=None, **changes):
     return json.dumps({**(base or OWN), **changes}) + "\n"
 
 
+NO_NOISE = {"between_run_percent": None, "next_run_ms_low": None, "next_run_ms_high": None, "next_run_basis": "this_run"}
+
+
 def timed(median, half=0.004, **changes):
-    """A record with that median, its interval +-half of it."""
-    return line(**{"ms_p50": median, "ms_p50_low": median / (1 + half), "ms_p50_high": median * (1 + half), **changes})
+    """A record with that median, its interval +-half of it, of a machine whose runs are known to be 0.3 % apart (4 degrees of freedom)."""
+    width = math.exp(2.776 * math.sqrt(2) * math.hypot(0.003, math.log1p(half) / 1.96))
+    return line(**{"ms_p50": median, "ms_p50_low": median / (1 + half), "ms_p50_high": median * (1 + half), "between_run_percent": 0.3,
+                   "next_run_ms_low": median / width, "next_run_ms_high": median * width, "next_run_basis": "kind", **changes})
 
 
 @pytest.fixture(name="compare")
@@ -70,6 +76,17 @@ def test_a_gate_by_the_size_of_a_change(parsed, factor, verdict, code):
     assert metric["change_percent_low"] < metric["change_percent"] + 1e-9 and metric["base"]["value"] == 2.5
     # Without a gate the answer is the same and the exit code says only that something was compared.
     assert only(parsed(timed(2.5), timed(2.5 * factor)))[0] == verdict
+
+
+@pytest.mark.parametrize("factor, verdict", [(1, "undecided"), (1.05, "undecided"), (1 / 1.05, "undecided"), (1.12, "worse"), (1 / 1.12, "better")])
+def test_one_run_a_side_of_a_machine_nothing_is_known_of(compare, parsed, factor, verdict):
+    """Such a machine's runs may be 3 % apart, so that a run a side tells apart only what is further than that."""
+    base, now = timed(2.5, **NO_NOISE), timed(2.5 * factor, **NO_NOISE)
+    assert only(parsed(base, now))[0] == verdict
+    assert "only changes over some 10 % can be told; measure with --trials 5" in compare(base, now)
+    # By trials the same difference is certain.
+    base, now = ("".join(timed(median * (1 + trial / 1000), trial=trial, **NO_NOISE) for trial in range(5)) for median in (2.5, 2.5 * factor))
+    assert only(parsed(base, now))[0] == {1: "same", 1.05: "worse", 1.12: "worse"}.get(factor, "better")
 
 
 def test_five_samples_or_fewer_say_nothing(parsed, compare):
@@ -471,11 +488,11 @@ def slower(folder, factor):
 def test_tails_are_compared_by_raw_samples(tmp_path, parsed):
     out = sweep(tmp_path)
     tail = ["--metric", "ms_p99", "ms_p90", "--include", "sandbox"]
-    same = parsed(out, tmp_path / "out.zip", *tail, "--gate", "5")
+    same = parsed(out, tmp_path / "out.zip", *tail, "--gate", "10")
     assert only(same)[1] == {"ms_p99": "same", "ms_p90": "same"} and same["cells"][0]["metrics"][0]["new"]["half_width_percent"] > 0
     # In a copy everything is 20 % slower. ms_p50 is what shows that the samples are the record's.
     worse = slower(out, 1.2)
-    got = parsed(out, worse / "bench_results.jsonl", *tail, "--gate", "5", code=1)
+    got = parsed(out, worse / "bench_results.jsonl", *tail, "--gate", "10", code=1)
     assert only(got)[1] == {"ms_p99": "worse", "ms_p90": "worse"}
     values = [ns for line in (worse / "samples").iterdir() for block in map(json.loads, line.read_text().splitlines())
               if block["phase"] == "steady" for ns in block["ns"]]

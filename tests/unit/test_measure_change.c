@@ -1,4 +1,6 @@
+#include "base/random.h"
 #include "measure/change.h"
+#include "measure/special.h"
 #include "measure_golden.h"
 
 #define FILE_NAME "change_golden.json"
@@ -6,7 +8,7 @@
 
 TestSuite(measure_change);
 
-static const struct change_noise nothing = {0.003, 4, true};
+static const struct change_noise nothing = {0.03, 1e6, true};
 
 /* Mean and squares of the logarithms of the array `key`. */
 static struct change_side side_of(const json_t *row, const char *key, double within)
@@ -110,7 +112,8 @@ Test(measure_change, assumed_noise_counts_only_where_runs_say_nothing)
     base.runs_count = new_side.runs_count = 1;
     base.squares = new_side.squares = 0;
     struct change assumed = change_of(&base, &new_side, &nothing);
-    cr_expect_float_eq(assumed.error * assumed.error, 2 * (9e-6 + 1e-6), 1e-12);
+    cr_expect_float_eq(assumed.error * assumed.error, 2 * (9e-4 + 1e-6), 1e-12);
+    cr_expect_float_eq(change_noise_assumed().log_sd, nothing.log_sd, 1e-15);
 }
 
 Test(measure_change, runs_that_happen_to_agree_are_not_known_better_than_their_samples)
@@ -196,4 +199,67 @@ Test(measure_change, readings_of_several_runs_must_be_significant_too)
     base.squares = new_side.squares = 0;
     change = change_of(&base, &new_side, &nothing);
     cr_expect_eq(change_decide_reading(&change, &rule), CHANGE_WORSE, "there is no spread");
+}
+
+/* --- how often it is right, by simulation with known noise --- */
+
+#define PAIRS       2000
+#define SIMULATED_W 0.003 /* by its own samples: the default precision, +-0.6 % */
+
+static double gauss(uint64_t key, uint64_t *counter)
+{
+    return special_normal_quantile(((double)(random_at(key, (*counter)++) >> 11) + 0.5) * 0x1p-53);
+}
+
+static struct change_side simulate(uint64_t key, uint64_t *counter, size_t runs, double level,
+                                   double between)
+{
+    struct change_side side = {.runs_count = runs, .within = SIMULATED_W * SIMULATED_W};
+    double values[16];
+    for (size_t i = 0; i < runs; i++) {
+        values[i] = level + hypot(between, SIMULATED_W) * gauss(key, counter);
+        side.mean += values[i] / (double)runs;
+    }
+    for (size_t i = 0; i < runs; i++)
+        side.squares += pow(values[i] - side.mean, 2);
+    return side;
+}
+
+/* Of pairs that nothing is known of before: how many of 100 are WORSE (and BETTER, if asked). */
+static double share_of(size_t runs, double between, double factor, bool with_better)
+{
+    size_t found = 0;
+    uint64_t counter = 0;
+    uint64_t key = random_key(14, (uint64_t)runs * 1000 + (uint64_t)(between * 1e5));
+    for (size_t i = 0; i < PAIRS; i++) {
+        struct change_side base = simulate(key, &counter, runs, 0, between);
+        struct change_side now = simulate(key, &counter, runs, log(factor), between);
+        struct change_noise noise = change_noise_assumed();
+        struct change change = change_of(&base, &now, &noise);
+        struct change_rule rule = rule_of(2, change_is_significant(&change, CHANGE_ALPHA));
+        enum change_outcome outcome = change_decide(&change, &rule);
+        found += outcome == CHANGE_WORSE || (with_better && outcome == CHANGE_BETTER);
+    }
+    return 100 * (double)found / PAIRS;
+}
+
+Test(measure_change, equal_sides_differ_in_five_of_a_hundred_at_most)
+{
+    static const double between[] = {0, 0.003, 0.005, 0.01, 0.02, 0.03};
+    static const size_t runs[] = {1, 2, 3, 5, 10};
+    for (size_t r = 0; r < ARRAY_COUNT(runs); r++)
+        for (size_t b = 0; b < ARRAY_COUNT(between); b++)
+            cr_expect_leq(share_of(runs[r], between[b], 1, true), 5, "%zu runs, %g apart", runs[r],
+                          between[b]);
+}
+
+/* What docs/compare.md recommends, and what it says of one run a side. */
+Test(measure_change, trials_find_three_percent_in_nine_of_ten)
+{
+    cr_expect_geq(share_of(3, 0.003, 1.03, false), 90);
+    cr_expect_geq(share_of(5, 0.005, 1.03, false), 90);
+    cr_expect_geq(share_of(8, 0.01, 1.03, false), 90);
+    cr_expect_geq(share_of(5, 0.01, 1.05, false), 90);
+    cr_expect_eq(share_of(1, 0.003, 1.05, false), 0);
+    cr_expect_geq(share_of(1, 0.003, 1.12, false), 90);
 }
