@@ -5,9 +5,10 @@
 #   make check   format, style, lint    make wheel   the same program for `pip install`, under dist/
 #   make mutants which faults would the tests not notice? (docs/testing.md)
 #   make simulate 10,000 sweeps with faults, in simulated time (docs/testing.md)
+#   make failing-calls every allocation and system call fails once, in turn (docs/testing.md)
 #   make clean   remove what was built
 MAKEFLAGS += --no-print-directory
-.PHONY: bench test build dist wheel dist-check check mutants simulate clean
+.PHONY: bench test build dist wheel dist-check check mutants simulate failing-calls clean
 
 bench: build
 	@tools/bench.sh
@@ -42,6 +43,10 @@ mutants:
 simulate: build
 	@cmake --build build --target simulate
 	@build/tests/simulate/simulate 10000
+
+failing-calls: build
+	@tools/setup.sh test
+	@TOKMARK_FAILING_CALLS=all build/venv/bin/python -m pytest -q -p no:cacheprovider tests/fault/test_failing_calls.py
 
 clean:
 	rm -rf build build-asan build-clang build-dist build-mutants dist

@@ -49,7 +49,7 @@ class Copy:
         self.python = python
         self.took_s = {}
         subprocess.run(["cmake", "-G", "Ninja", "-S", self.tree, "-B", self.build_folder,
-                        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG"],
+                        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG -w"],
                        check=True, stdout=subprocess.DEVNULL)
 
     def build(self, suites):

@@ -156,7 +156,8 @@ void file_path_from_text(char *text)
 bool file_exists(const char *path)
 {
     struct stat info;
-    return stat(path, &info) == 0;
+    return stat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR && errno != EACCES &&
+                                      errno != ENAMETOOLONG && errno != ELOOP);
 }
 
 enum status file_self(char path[FILE_PATH_BYTES], struct err *err)

@@ -34,6 +34,7 @@ MUST_CHECK enum status file_path_to_text(const char *path, char *ret_text, size_
                                          struct err *err);
 /* Makes such text a path again, in place. */
 void file_path_from_text(char *text);
+/* Also where that cannot be told, for an error of the disk: opening it says why. */
 bool file_exists(const char *path);
 /* Absolute path of the running program. */
 MUST_CHECK enum status file_self(char path[FILE_PATH_BYTES], struct err *err);

@@ -74,7 +74,8 @@ static enum status take_preset(const struct run_options *options, const struct e
     struct err cause = {0};
     enum status status = preset_load(options->model, &cell->model, &cause);
     if (status != STATUS_OK)
-        return ERR(err, STATUS_INVALID, "--model: %s", cause.text);
+        return ERR(err, status == STATUS_NOMEM ? status : STATUS_INVALID, "--model: %s",
+                   cause.text);
     (void)snprintf(cell->model_source, sizeof(cell->model_source), "preset");
     for (size_t i = 0; i < options->settings.count; i++) {
         const char *setting = options->settings.items[i];

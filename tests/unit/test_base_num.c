@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_write.h"
 #include "base/num.h"
 #include "base/random.h"
@@ -135,4 +136,38 @@ Test(base_num, short_numbers_for_people)
         num_append_short(cases[i].value, &text);
         cr_expect_str_eq(text.data, cases[i].text);
     }
+}
+
+Test(base_num, durations_for_people)
+{
+    const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {{1500, "1.5 us"},
+                 {999 * NS_PER_US, "999 us"},
+                 {25 * NS_PER_MS / 10, "2.5 ms"},
+                 {NS_PER_S, "1.0s"},
+                 {59900 * NS_PER_MS, "59.9s"},
+                 {99 * NS_PER_S, "99.0s"},
+                 {100 * NS_PER_S, "1m40s"},
+                 {3599 * NS_PER_S, "59m59s"},
+                 {3600 * NS_PER_S, "1h00m"},
+                 {90061 * NS_PER_S, "25h01m"}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char text[NUM_TEXT_BYTES];
+        num_format_duration(cases[i].ns, text);
+        cr_expect_str_eq(text, cases[i].text);
+    }
+}
+
+Test(base_num, numbers_keep_to_their_bounds)
+{
+    double value = 0;
+    cr_expect_eq(num_parse_double("2.5", 1, 2.5, &value, NULL), STATUS_OK);
+    cr_expect_eq(value, 2.5);
+    static const char *const wrong[] = {"2.51", "0.99", "1e999", "inf", "nan", "0x2", " 2", "2 "};
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++)
+        cr_expect_eq(num_parse_double(wrong[i], 1, 2.5, &value, NULL), STATUS_INVALID, "%s",
+                     wrong[i]);
+    cr_expect_eq(value, 2.5, "untouched on failure");
 }

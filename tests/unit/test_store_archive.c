@@ -126,6 +126,24 @@ Test(store_archive, an_old_archive_is_replaced_and_the_same_folder_gives_the_sam
     free(second);
 }
 
+Test(store_archive, files_keep_their_time)
+{
+    char path[FILE_PATH_BYTES];
+    char folder[FILE_PATH_BYTES];
+    make_results("out");
+    scratch_path(folder, dir, "out");
+    /* 2025-11-09 08:07:06 UTC: the format counts months from 1, and every second one */
+    const struct timespec times[2] = {{.tv_sec = 1762675626}, {.tv_sec = 1762675626}};
+    cr_assert_eq(utimensat(AT_FDCWD, scratch_path(path, folder, wanted_names[0]), times, 0), 0);
+    archive(folder, path);
+    unzFile zip = unzOpen64(path);
+    unz_file_info64 info;
+    cr_assert_eq(unzGoToFirstFile(zip), UNZ_OK);
+    cr_assert_eq(unzGetCurrentFileInfo64(zip, &info, NULL, 0, NULL, 0, NULL, 0), UNZ_OK);
+    cr_expect_eq(info.dosDate, (45U << 9 | 11U << 5 | 9U) << 16 | 8U << 11 | 7U << 5 | 3U);
+    cr_assert_eq(unzClose(zip), UNZ_OK);
+}
+
 Test(store_archive, links_are_followed_to_files_and_refused_in_circles)
 {
     char folder[FILE_PATH_BYTES];
