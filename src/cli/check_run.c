@@ -1,24 +1,18 @@
 #include "cli/check_run.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/num.h"
-#include "cli/context.h"
 #include "cli/render/check_report.h"
 #include "cli/render/terminal.h"
+#include "cli/sides.h"
 #include "cli/signals.h"
 #include "data/check_files.h"
-#include "data/tokens.h"
-#include "engines/engine.h"
 #include "store/journal.h"
-#include "telemetry/environment.h"
 
 #define ROWS_MAX        (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
 #define FILE_NAME_BYTES 64
@@ -27,123 +21,24 @@
 struct check {
     const struct invocation *call;
     struct check_setup *setup;
-    struct context context;
-    char folder[FILE_PATH_BYTES]; /* of the files compared; "" = not made yet */
+    struct sides sides;
     char inputs_path[FILE_PATH_BYTES];
-    bool is_open;
-    struct journal journal;
     struct check_row *rows; /* owned: ROWS_MAX */
     size_t rows_count;
 };
 
-/* --- the files that are compared --- */
-
-static enum status path_in(const struct check *check, const char *name, char path[FILE_PATH_BYTES],
-                           struct err *err)
-{
-    enum status status = file_join(check->folder, name, path, err);
-    if (status == STATUS_OK && strlen(path) >= CELL_PATH_BYTES)
-        status = ERR(err, STATUS_LIMIT, "--out: its path is too long: %.80s...", path);
-    return status;
-}
-
-static enum status make_folder(struct check *check, struct err *err)
-{
-    char path[FILE_PATH_BYTES];
-    enum status status = file_join(check->setup->out, "check.XXXXXX", path, err);
-    if (status != STATUS_OK)
-        return status;
-    char *real = mkdtemp(path) != NULL ? realpath(path, NULL) : NULL;
-    if (real == NULL || strlen(real) >= sizeof(check->folder))
-        status = ERR(err, STATUS_IO, "cannot make a folder in '%s': %s", check->setup->out,
-                     strerror(errno));
-    else
-        memcpy(check->folder, real, strlen(real) + 1);
-    free(real);
-    return status;
-}
-
-/* The folder is ours alone: whatever a worker left in it goes too. */
-static void remove_folder(const struct check *check)
-{
-    DIR *stream = check->folder[0] != '\0' ? opendir(check->folder) : NULL;
-    if (stream == NULL)
-        return;
-    const struct dirent *entry = NULL;
-    while ((entry = readdir(stream)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(dirfd(stream), entry->d_name, 0);
-    (void)closedir(stream);
-    (void)rmdir(check->folder);
-}
-
 /* The weights of sides that were given none, and the batch. */
-static enum status write_files(struct check *check, struct err *err)
-{
-    struct check_setup *setup = check->setup;
-    char weights_path[FILE_PATH_BYTES];
-    char hash[HASH_ID_BYTES] = "";
-    enum status status = path_in(check, "inputs.safetensors", check->inputs_path, err);
-    if (status == STATUS_OK)
-        status = path_in(check, "weights.safetensors", weights_path, err);
-    if (status == STATUS_OK)
-        status = check_files_batch(check->inputs_path, &setup->sides[0].cell, err);
-    for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++) {
-        struct cell *cell = &setup->sides[i].cell;
-        if (cell->weights_path[0] != '\0')
-            continue;
-        if (hash[0] == '\0') {
-            status = check_files_weights(weights_path, &cell->model, cell->seed, err);
-            if (status == STATUS_OK)
-                status = tokens_hash_file(weights_path, hash, err);
-        }
-        if (status == STATUS_OK)
-            status = file_path_to_text(weights_path, cell->weights_path, sizeof(cell->weights_path),
-                                       err);
-        memcpy(cell->weights_hash, hash, sizeof(hash));
-    }
-    return status;
-}
-
 static enum status make_files(struct check *check, struct err *err)
 {
     struct err why = {0};
-    enum status status = make_folder(check, err);
-    if (status != STATUS_OK)
-        return status;
-    status = write_files(check, &why);
+    enum status status = sides_path(&check->sides, "inputs.safetensors", check->inputs_path, &why);
+    if (status == STATUS_OK)
+        status = check_files_batch(check->inputs_path, &check->setup->sides[0].cell, &why);
+    if (status == STATUS_OK)
+        status = sides_write_weights(&check->sides, &why);
     return status == STATUS_OK ? status
                                : ERR(err, status, "cannot write what is compared to '%s': %s",
-                                     check->folder, why.text);
-}
-
-static struct client_options client_options(const struct check *check,
-                                            const struct check_side *side)
-{
-    const struct engine_ops *ops = engine_find(side->engine);
-    struct client_options client = context_client(&check->context, &check->setup->options.run);
-    if (ops == NULL || ops->become == NULL)
-        client.python = NULL;
-    /* fp32 always runs, so any other precision makes it a second worker. */
-    if (check->setup->options.precisions.count > 1 ||
-        !check_setup_wants(check->setup, CELL_PRECISION_FP32))
-        client.fork_pool = context_fork_pool(&check->context, &check->setup->options.run, ops);
-    return client;
-}
-
-/* An engine in Python whose interpreter or packages are not there is told at once, as in a run. */
-static enum status probe_engines(const struct check *check, struct err *err)
-{
-    enum status status = STATUS_OK;
-    for (size_t i = 0; status == STATUS_OK && i < check->setup->sides_count; i++) {
-        const struct check_side *side = &check->setup->sides[i];
-        const struct client_options client = client_options(check, side);
-        struct buf json;
-        buf_init(&json, ENVIRONMENT_BYTES_MAX);
-        status = context_preflight(&client, engine_find(side->engine), &json, err);
-        buf_release(&json);
-    }
-    return status;
+                                     check->sides.folder, why.text);
 }
 
 static enum status prepare(struct check *check, struct err *err)
@@ -151,17 +46,8 @@ static enum status prepare(struct check *check, struct err *err)
     check->rows = calloc(ROWS_MAX, sizeof(*check->rows));
     if (check->rows == NULL)
         return ERR(err, STATUS_NOMEM, "out of memory");
-    enum status status = context_open(&check->context, check->call, err);
-    if (status != STATUS_OK)
-        return status;
-    context_identify(&check->context);
-    status = probe_engines(check, err);
-    if (status == STATUS_OK)
-        status = context_listen(&check->context, err);
-    if (status == STATUS_OK)
-        status = journal_open(check->setup->out, JOURNAL_CHECKS, &check->journal, err);
-    check->is_open = status == STATUS_OK;
-    return status == STATUS_OK ? make_files(check, err) : status;
+    TRY(sides_open(&check->sides, JOURNAL_CHECKS, err));
+    return make_files(check, err);
 }
 
 /* --- one engine in one precision --- */
@@ -182,21 +68,7 @@ static enum status output_path(const struct check *check, const struct check_row
     (void)snprintf(name, sizeof(name), "%zu.%s%s.safetensors",
                    (size_t)(row->side - check->setup->sides), cell_precision_name(row->precision),
                    suffix);
-    return path_in(check, name, path, err);
-}
-
-static enum status log_path(const struct check *check, const struct check_row *row,
-                            char path[FILE_PATH_BYTES], struct err *err)
-{
-    char folder[FILE_PATH_BYTES];
-    char name[FILE_NAME_BYTES];
-    const char *engine = row->side->engine;
-    (void)snprintf(name, sizeof(name), "check.%.*s.%s.log", (int)strcspn(engine, ":"), engine,
-                   cell_precision_name(row->precision));
-    enum status status = file_join(check->setup->out, "logs", folder, err);
-    if (status == STATUS_OK)
-        status = file_make_dirs(folder, err);
-    return status == STATUS_OK ? file_join(folder, name, path, err) : status;
+    return sides_path(&check->sides, name, path, err);
 }
 
 static enum status places_make(const struct check *check, const struct check_row *row,
@@ -209,13 +81,13 @@ static enum status places_make(const struct check *check, const struct check_row
     if (status == STATUS_OK)
         status = output_path(check, row, ".steps", ret->steps_path, err);
     if (status == STATUS_OK)
-        status = log_path(check, row, ret->log_path, err);
+        status = sides_log_path(&check->sides, row->side, row->precision, ret->log_path, err);
     ret->job = (struct check_job){.cell = &ret->cell,
                                   .inputs_path = check->inputs_path,
                                   .output_path = ret->output_path,
                                   .steps_path = train_steps > 0 ? ret->steps_path : NULL,
                                   .log_path = ret->log_path,
-                                  .run_id = check->context.run_id,
+                                  .run_id = check->sides.context.run_id,
                                   .train_steps = train_steps};
     return status;
 }
@@ -231,11 +103,11 @@ static void places_clean(const struct check *check, const struct places *places)
 static enum status run_worker(const struct check *check, struct check_row *row,
                               const struct check_job *job, struct err *err)
 {
-    const struct client_options client = client_options(check, row->side);
+    const struct client_options client = sides_client(&check->sides, row->side);
     if (!check->setup->options.run.is_quiet)
         command_complain(check->call, "%.200s %s", row->side->engine,
                          cell_precision_name(row->precision));
-    return check_run_worker(job, &client, &row->run, err);
+    return check_run_worker(job, &client, &row->run, &row->has_weights, err);
 }
 
 /* Compares what a good run wrote with the reference's, and says what came of it. */
@@ -253,7 +125,7 @@ static enum status judge(const struct check *check, const struct check_row *refe
     }
     struct places due;
     enum status status = places_make(check, reference, &due, err);
-    bool has_weights = row->run.has_weights && reference->run.has_weights;
+    bool has_weights = row->has_weights && reference->has_weights;
     if (status == STATUS_OK)
         status = check_output_compare(job, &due.job, has_weights, &row->comparison, err);
     if (status != STATUS_OK)
@@ -278,16 +150,16 @@ static enum status store_row(struct check *check, const struct check_row *row, s
 {
     const struct check_facts facts = {
         .setup = check->setup,
-        .run_id = check->context.run_id,
-        .environment_id = check->context.environment_id,
-        .command_json = context_command(&check->context),
+        .run_id = check->sides.context.run_id,
+        .environment_id = check->sides.context.environment_id,
+        .command_json = context_command(&check->sides.context),
     };
     struct buf line;
     buf_init(&line, CHECK_REPORT_BYTES_MAX);
     check_report_line(&facts, row, &line);
-    enum status status = line.failed
-                             ? ERR(err, STATUS_NOMEM, "out of memory")
-                             : journal_append(&check->journal, line.data, line.length_bytes, err);
+    enum status status =
+        line.failed ? ERR(err, STATUS_NOMEM, "out of memory")
+                    : journal_append(&check->sides.journal, line.data, line.length_bytes, err);
     buf_release(&line);
     return status;
 }
@@ -351,7 +223,7 @@ static enum status run_sides(struct check *check, struct err *err)
         struct check_row *fp32 = NULL;
         if (*signals_interrupt() != 0)
             break;
-        fork_pool_renew(check->context.fork_pool);
+        fork_pool_renew(check->sides.context.fork_pool);
         status = run_side(check, &setup->sides[i], first, &fp32, err);
         struct places places;
         if (i > 0 && status == STATUS_OK && places_make(check, fp32, &places, err) == STATUS_OK)
@@ -389,38 +261,34 @@ static void print_results(const struct check *check)
     check_report_table(check->rows, check->rows_count, terminal_columns(STDOUT_FILENO), &out);
     buf_appendf(&out, "\n%s/%s\n", check->setup->out, JOURNAL_CHECKS);
     if (check->setup->options.is_kept)
-        buf_appendf(&out, "%s\n", check->folder);
+        buf_appendf(&out, "%s\n", check->sides.folder);
     (void)command_print(check->call, &out);
 }
 
 static void release(struct check *check)
 {
-    if (!check->setup->options.is_kept)
-        remove_folder(check);
-    if (check->is_open)
-        journal_close(&check->journal);
+    sides_close(&check->sides);
     free(check->rows);
-    context_close(&check->context);
 }
 
 enum exit_code check_run_all(const struct invocation *call, struct check_setup *setup)
 {
     struct err err = {0};
-    struct check check = {.call = call, .setup = setup, .context.call = call};
+    struct check check = {.call = call, .setup = setup, .sides = sides_of(call, setup, "check")};
+    /* fp32 always runs, so any other precision makes it a second worker. */
+    check.sides.has_several =
+        setup->options.precisions.count > 1 || !check_setup_wants(setup, CELL_PRECISION_FP32);
     enum status status = prepare(&check, &err);
-    if (status == STATUS_OK && check.journal.torn_bytes > 0 && !setup->options.run.is_quiet)
-        command_complain(call, "repaired %s: cut a torn last line of %zu bytes", setup->out,
-                         check.journal.torn_bytes);
     if (status == STATUS_OK)
         status = run_sides(&check, &err);
-    const char *why_fresh = context_fork_failure(&check.context);
+    const char *why_fresh = context_fork_failure(&check.sides.context);
     if (why_fresh != NULL && !setup->options.run.is_quiet)
         command_complain(call, "workers were started one by one, as with --fresh: %s", why_fresh);
     if (check.rows_count > 0)
         print_results(&check);
-    enum exit_code code = status == STATUS_OK
-                              ? exit_code_of(&check)
-                              : context_fail(&check.context, check.is_open, status, &err);
+    enum exit_code code =
+        status == STATUS_OK ? exit_code_of(&check)
+                            : context_fail(&check.sides.context, check.sides.is_open, status, &err);
     release(&check);
     return code;
 }

@@ -65,7 +65,7 @@ static enum status take_engines(struct check_setup *setup, struct err *err)
         return ERR(err, STATUS_INVALID, "needs engines; try '--engines native,pytorch'");
     bool has_low = setup->options.precisions.count > 1 ||
                    setup->options.precisions.values[0] != CELL_PRECISION_FP32;
-    if (setup->sides_count == 1 && !has_low)
+    if (setup->sides_count == 1 && !has_low && !setup->options.is_stability)
         return ERR(err, STATUS_INVALID,
                    "one engine in fp32 has nothing to be compared with; name a second one, or "
                    "another --precision");
@@ -94,6 +94,20 @@ static const char *value_for(const struct check_setup *setup, const struct optio
     return for_it != NULL ? for_it : for_all;
 }
 
+/* Weights of equal value can be made for models only whose tensors are known. */
+static enum status take_preset(const struct check_setup *setup, struct cell *cell, struct err *err)
+{
+    if (check_setup_is_preset(cell)) {
+        cell->model.dropout = 0.0;
+        cell->options.keeps_defaults = false; /* a preset is always named here */
+        return STATUS_OK;
+    }
+    if (setup->options.is_stability && setup->sides_count == 1)
+        return STATUS_OK;
+    return ERR(err, STATUS_INVALID,
+               "--model: engines are compared on presets only, whose tensors are known");
+}
+
 /* The cell is the one that `tokmark run` would measure, so that every rule of it holds here too. */
 static enum status take_cell(struct check_setup *setup, struct check_side *side, struct err *err)
 {
@@ -111,6 +125,10 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     run.cell = options->run.cell;
     run.weights = value_for(setup, &options->weights, side->engine);
     run.device = device != NULL ? device : "cpu";
+    if (options->data != NULL) {
+        run.data = options->data;
+        run.data_format = options->run.data_format;
+    }
     status = check_as_run("device", "device", run.device, err);
     run.modes = (struct option_picks){.values = {options->mode}, .count = 1};
     run.precisions = (struct option_picks){.values = {CELL_PRECISION_FP32}, .count = 1};
@@ -130,12 +148,8 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     if (status == STATUS_OK) {
         ASSERT(made.plan.cells_count == 1);
         side->cell = made.plan.cells[0];
-        side->cell.model.dropout = 0.0;
-        side->cell.options.keeps_defaults = false; /* a preset is always named here */
         memcpy(setup->out, made.out, sizeof(setup->out));
-        if (strcmp(side->cell.model_source, "preset") != 0)
-            status = ERR(err, STATUS_INVALID,
-                         "--model: engines are compared on presets only, whose tensors are known");
+        status = take_preset(setup, &side->cell, err);
     }
     run_setup_release(&made);
     return status;
@@ -152,6 +166,11 @@ enum status check_setup_make(const struct check_options *options, struct check_s
     for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
         status = take_cell(setup, &setup->sides[i], err);
     return status;
+}
+
+bool check_setup_is_preset(const struct cell *cell)
+{
+    return strcmp(cell->model_source, "preset") == 0;
 }
 
 bool check_setup_wants(const struct check_setup *setup, enum cell_precision precision)

@@ -24,6 +24,10 @@ struct check_options {
     uint64_t train_steps;
     const char *out;
     bool is_kept; /* the files that were compared */
+    /* Of `stability`: tokens of its own, and where nothing has to be equal any engine alone, with
+     * any model. */
+    const char *data; /* NULL = synthetic */
+    bool is_stability;
 };
 
 /* One engine. */
@@ -42,6 +46,8 @@ struct check_setup {
 /* STATUS_NOMEM, or a wrong command line. */
 MUST_CHECK enum status check_setup_make(const struct check_options *options,
                                         struct check_setup *ret_setup, struct err *err);
+/* Is its model one whose tensors are known? */
+bool check_setup_is_preset(const struct cell *cell);
 /* Is that precision among those asked for? */
 bool check_setup_wants(const struct check_setup *setup, enum cell_precision precision);
 

@@ -11,7 +11,7 @@
 /* Printed by --help and in the man page. */
 #define EXIT_CODE_MAP(X)                                                                          \
     X(OK, 0, "every cell gave a valid result, or --resume had nothing left to do")                \
-    X(GATE_FAILED, 1, "a gate failed: engines differ (check), SLOWER (ab) or WORSE (compare)")    \
+    X(GATE_FAILED, 1, "a gate failed: check, stability, SLOWER (ab) or WORSE (compare)")          \
     X(USAGE, 2, "the command line is wrong; nothing was started or written")                      \
     X(SOME_NOT_OK, 3, "some cells have no valid result (--strict: or are noisy); undecided gate") \
     X(NOTHING, 4, "nothing was measured: no cell gave a result")                                  \

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "cli/run_model.h"
 #include "cli/run_ref.h"
 #include "data/tokens.h"
@@ -164,6 +165,16 @@ static void take_engine(const struct run_options *options, struct cell *cell)
                    is_sandbox ? "-sandbox" : "");
 }
 
+/* One rate is one cell, however it is written. */
+static void take_learning_rate(struct cell *cell)
+{
+    char text[NUM_TEXT_BYTES] = "";
+    double rate = cell_learning_rate(cell);
+    if (rate != CELL_LEARNING_RATE)
+        num_format_double(rate, text);
+    (void)snprintf(cell->options.learning_rate, sizeof(cell->options.learning_rate), "%s", text);
+}
+
 /* To PyTorch, gpu and cuda are the first CUDA device: one cell, whatever it is called. */
 static void take_device(const struct run_options *options, struct cell *cell)
 {
@@ -244,6 +255,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     struct cell *cell = &axes.base;
     enum status status = check_conflicts(options, &given, err);
     take_engine(options, cell);
+    take_learning_rate(cell);
     /* As published: bench_pytorch without --model measures the package with its own defaults. */
     cell->options.keeps_defaults = strcmp(cell->engine, "pytorch") == 0 &&
                                    !is_given(&given, "model") &&

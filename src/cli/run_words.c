@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "engines/engine.h"
 #include "plan/preset.h"
+#include "spec/cell.h"
 
 #define DEVICE_INDEX_MAX 1023
 
@@ -91,6 +92,12 @@ const char *run_platform_at(unsigned index)
 enum status run_check_platform(const char *text, struct err *err)
 {
     return check_word("platform", text, run_platform_at, err);
+}
+
+enum status run_check_learning_rate(const char *text, struct err *err)
+{
+    double rate = 0;
+    return cell_parse_learning_rate(text, &rate, err);
 }
 
 enum status run_check_setting(const char *text, struct err *err)

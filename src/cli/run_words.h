@@ -18,5 +18,6 @@ MUST_CHECK enum status run_check_platform(const char *text, struct err *err);
 MUST_CHECK enum status run_check_command(const char *text, struct err *err);
 /* Is it KEY=VALUE? */
 MUST_CHECK enum status run_check_setting(const char *text, struct err *err);
+MUST_CHECK enum status run_check_learning_rate(const char *text, struct err *err);
 
 #endif

@@ -8,12 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/clock.h"
 #include "base/status.h"
-#include "client/client.h"
-#include "proto/message.h"
+#include "client/options.h"
+#include "drive/worker_run.h"
 #include "spec/cell.h"
-#include "spec/verdict.h"
 
 /* Pointers are borrowed: for the job's life. */
 struct check_job {
@@ -26,20 +24,10 @@ struct check_job {
     uint32_t train_steps;
 };
 
-struct check_run {
-    enum verdict verdict; /* OK: the output is there, whole and finite */
-    struct reasons reasons;
-    bool has_hello, has_ready;
-    struct proto_worker_hello hello;
-    struct proto_ready ready;
-    bool has_weights; /* the output also has the weights in use */
-    char started_at[CLOCK_STAMP_BYTES];
-    uint64_t total_ns;
-    char log_tail[LOG_TAIL_BYTES + 1];
-};
-
+/* *ret_has_weights: the output also has the weights in use. */
 MUST_CHECK enum status check_run_worker(const struct check_job *job,
                                         const struct client_options *options,
-                                        struct check_run *ret_run, struct err *err);
+                                        struct worker_run *ret_run, bool *ret_has_weights,
+                                        struct err *err);
 
 #endif

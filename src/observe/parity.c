@@ -26,6 +26,7 @@ static bool is_as_checked(const struct cell *cell)
     how.options.keeps_defaults = false;
     how.options.trusts_code = false;
     how.options.settings_json[0] = '\0';
+    how.options.learning_rate[0] = '\0'; /* what it compares comes before any step */
     return !cell_has_options(&how);
 }
 

@@ -24,6 +24,10 @@
 #define OPTION(member, key, kind, need, limit, meaning) WORDS_OF_##kind(member, limit)
 #include "spec/cell.def"
 
+/* Over any that could be meant: a run may be made to diverge. */
+#define LEARNING_RATE_MIN 1e-12
+#define LEARNING_RATE_MAX 1e12
+
 _Static_assert(ARRAY_COUNT(mode_words) == CELL_MODE_COUNT, "cell.h counts other modes");
 _Static_assert(ARRAY_COUNT(precision_words) == CELL_PRECISION_COUNT,
                "cell.h counts other precisions");
@@ -80,6 +84,21 @@ uint64_t cell_tokens_per_step(const struct cell *cell)
 {
     uint64_t rows = cell->batch_size;
     return cell->mode == CELL_MODE_DECODE ? rows : rows * cell->seq_len;
+}
+
+enum status cell_parse_learning_rate(const char *text, double *ret_rate, struct err *err)
+{
+    return num_parse_double(text, LEARNING_RATE_MIN, LEARNING_RATE_MAX, ret_rate, err);
+}
+
+double cell_learning_rate(const struct cell *cell)
+{
+    double rate = CELL_LEARNING_RATE;
+    struct err err = {0};
+    if (cell->options.learning_rate[0] != '\0' &&
+        cell_parse_learning_rate(cell->options.learning_rate, &rate, &err) != STATUS_OK)
+        return CELL_LEARNING_RATE;
+    return rate;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -379,6 +398,11 @@ enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *e
         return ERR(err, STATUS_INVALID,
                    "open: 'seq_len' %" PRIu32 " is over the model's max_seq_len %" PRIu32,
                    cell.seq_len, cell.model.max_seq_len);
+    struct err cause = {0};
+    double rate = 0;
+    if (cell.options.learning_rate[0] != '\0' &&
+        cell_parse_learning_rate(cell.options.learning_rate, &rate, &cause) != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "open: 'options.lr': %s", cause.text);
     *ret_cell = cell;
     return STATUS_OK;
 }

@@ -73,6 +73,13 @@ bool cell_has_options(const struct cell *cell);
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */
 uint64_t cell_tokens_per_step(const struct cell *cell);
 
+/* AdamW's, as published, where none is asked for. */
+#define CELL_LEARNING_RATE 3e-4
+MUST_CHECK enum status cell_parse_learning_rate(const char *text, double *ret_rate,
+                                                struct err *err);
+/* Of a cell that was read or made by the rules above. */
+double cell_learning_rate(const struct cell *cell);
+
 /* Does `cell` need at least the memory of `smaller`? Known only where both are the same but for
  * shape and mode: no fewer rows, no fewer tokens in a row, and the same mode or training, which
  * keeps what inference keeps and more. False where it is not known. */

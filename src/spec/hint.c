@@ -34,6 +34,8 @@ static const struct {
     {"precision_not_as_asked", "request the precision that runs, or fix the model's own casts"},
     {"check_failed", "fix the engine or the model until `tokmark check` passes, then measure"},
     {"nonfinite_loss", "use a wider precision (bf16, fp32), or fix the model or its weights"},
+    {"loss_diverged", "lower the learning rate (--lr), or use a wider precision"},
+    {"no_loss", "use an engine that says its losses: `loss` of a block (docs/protocol.md)"},
     {"recompile", "give a longer warm-up (--warmup N), or keep the model's shapes fixed"},
     {"clock_mismatch", "fix the worker's clock: its time stamps must be CLOCK_MONOTONIC, in ns"},
     {"step_differs", "fix the engine: what it times is not the model that was asked for"},

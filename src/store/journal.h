@@ -10,8 +10,9 @@
 #include "base/status.h"
 #include "store/lines.h"
 
-#define JOURNAL_CHECKS "checks.jsonl"
-#define JOURNAL_AB     "ab_results.jsonl"
+#define JOURNAL_CHECKS    "checks.jsonl"
+#define JOURNAL_STABILITY "stability.jsonl"
+#define JOURNAL_AB        "ab_results.jsonl"
 
 struct journal {
     int lock_fd;

@@ -77,6 +77,7 @@ COMMANDS = {
     "build/tokmark setup pytorch": Run(),
     "build/bench_pytorch --device cpu --model superintelligence-tiny --seq 128 --batch 4 --steps 200 --precision fp32 bf16":
         Run(*FEW, *SMALL, *QUIET, "--precision", "bf16", has_records=True),
+    "build/tokmark stability --engines native pytorch": Parsed(),
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),
@@ -128,6 +129,12 @@ COMMANDS = {
     "tokmark noise": Run(),
     "tokmark noise --show": Run(),
     "tokmark check --engines native pytorch --precision fp32 bf16 --train-steps 3": Parsed(),
+    # docs/stability.md, and --help
+    "tokmark stability": Run("--steps", "2"),
+    "tokmark stability --engines native pytorch jax": Parsed(),
+    "tokmark stability --engines pytorch --device cuda --precision fp32 bf16 --steps 1000": Parsed(),
+    "tokmark stability --engines pytorch --model ./model.py:MyModel --data corpus.txt --lr 1e-3": Parsed(),
+    "tokmark stability --base earlier": Run("--steps", "2", code=2), # there is none
     "tokmark check --engines pytorch --precision bf16": Parsed(),
     "tokmark check --engines native,pytorch --weights model.safetensors --seq 128": Parsed(),
     "tokmark check --engines native,pytorch --device cpu pytorch=cuda:0": Parsed(),

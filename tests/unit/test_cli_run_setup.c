@@ -25,6 +25,8 @@ static struct flag_case case_of(const struct option *row)
         (void)snprintf(flag.value, sizeof(flag.value), "%s", c->name);
     if (row->type == OPTION_NUMBER)
         (void)snprintf(flag.value, sizeof(flag.value), "%u", 7U);
+    if (row->type == OPTION_TEXT && row->bytes != 0)
+        (void)snprintf(flag.value, sizeof(flag.value), "0.5"); /* of --lr; any text for others */
     return flag;
 }
 

@@ -149,10 +149,17 @@ Test(spec_cell, ids_stay_what_they_are)
 Test(spec_cell, broken_options_are_refused)
 {
     static const char *const broken[] = {
-        "{\"options\":[]}",          "{\"options\":{\"moe\":\"all\"}}",
-        "{\"options\":{\"moe\":1}}", "{\"options\":{\"compile\":\"on\"}}",
-        "{\"model_ref\":7}",         "{\"options\":{\"set\":\"a=b\"}}",
-        "{\"options\":\"\"}",        "{\"options\":{\"figures\":\"\"}}",
+        "{\"options\":[]}",
+        "{\"options\":{\"moe\":\"all\"}}",
+        "{\"options\":{\"moe\":1}}",
+        "{\"options\":{\"compile\":\"on\"}}",
+        "{\"model_ref\":7}",
+        "{\"options\":{\"set\":\"a=b\"}}",
+        "{\"options\":\"\"}",
+        "{\"options\":{\"figures\":\"\"}}",
+        "{\"options\":{\"lr\":0.1}}",
+        "{\"options\":{\"lr\":\"-1\"}}",
+        "{\"options\":{\"lr\":\"x\"}}",
     };
     struct cell cell = make_cell();
     for (size_t i = 0; i < ARRAY_COUNT(broken); i++) {
@@ -315,6 +322,7 @@ Test(spec_cell, what_changes_the_id)
     CHANGED(cell.options.source = CELL_SOURCE_BUILTIN)
     CHANGED(cell.options.keeps_defaults = true)
     CHANGED(cell.options.trusts_code = true)
+    CHANGED(put(cell.options.learning_rate, "0.001"))
     CHANGED(put(cell.options.settings_json, "{\"a\":1}"))
     CHANGED(put(cell.device, "cuda:0"))
     CHANGED(cell.precision = CELL_PRECISION_INT8)

@@ -8,17 +8,11 @@
 #include "base/grid.h"
 #include "base/json_write.h"
 #include "base/version.h"
-#include "base/wrap.h"
+#include "cli/render/side_report.h"
 
 #define SCHEMA         1
 #define OVER_SHOWN_MAX 8 /* tensors that the text under the table names, per row */
 #define NUMBER_BYTES   32
-
-const char *check_row_label(const struct check_row *row)
-{
-    bool is_command = strncmp(row->side->engine, "exec:", 5) == 0;
-    return is_command && row->run.has_hello ? row->run.hello.engine : row->side->cell.framework;
-}
 
 /* --- the line --- */
 
@@ -57,14 +51,6 @@ static void put_kinds(struct json_writer *writer, const struct check_row *row)
     json_end_object(writer);
 }
 
-static void put_text_or_null(struct json_writer *writer, const char *key, const char *text)
-{
-    if (text[0] != '\0')
-        json_field_string(writer, key, text);
-    else
-        json_field_null(writer, key);
-}
-
 static void put_reference(struct json_writer *writer, const struct check_row *row)
 {
     json_put_key(writer, "reference");
@@ -80,31 +66,6 @@ static void put_reference(struct json_writer *writer, const struct check_row *ro
     json_end_object(writer);
 }
 
-static void put_cell(struct json_writer *writer, const struct check_row *row)
-{
-    const struct cell *cell = &row->side->cell;
-    json_field_string(writer, "model", cell->model.name);
-    json_field_string(writer, "device", cell->device);
-    json_field_string(writer, "precision", cell_precision_name(row->precision));
-    json_field_string(writer, "mode", cell_mode_name(cell->mode));
-    json_field_u64(writer, "seq_len", cell->seq_len);
-    json_field_u64(writer, "batch_size", cell->batch_size);
-    json_field_u64(writer, "seed", cell->seed);
-    json_field_string(writer, "weights_hash", cell->weights_hash);
-}
-
-static void put_worker(struct json_writer *writer, const struct check_run *run)
-{
-    put_text_or_null(writer, "worker", run->hello.engine);
-    put_text_or_null(writer, "engine_version", run->hello.engine_version);
-    put_text_or_null(writer, "model_source", run->ready.model_source);
-    put_text_or_null(writer, "dtype_param", run->ready.dtype_param);
-    put_text_or_null(writer, "dtype_compute", run->ready.dtype_compute);
-    put_text_or_null(writer, "dtype_accumulate", run->ready.dtype_accumulate);
-    put_text_or_null(writer, "backend", run->ready.backend);
-    put_text_or_null(writer, "log_tail", run->log_tail);
-}
-
 void check_report_line(const struct check_facts *facts, const struct check_row *row,
                        struct buf *out)
 {
@@ -113,16 +74,18 @@ void check_report_line(const struct check_facts *facts, const struct check_row *
     json_begin_object(&writer);
     json_field_u64(&writer, "schema", SCHEMA);
     json_field_string(&writer, "run_id", facts->run_id);
-    put_text_or_null(&writer, "started_at", row->run.started_at);
+    side_report_put_text(&writer, "started_at", row->run.started_at);
     json_field_string(&writer, "engine", row->side->engine);
-    put_cell(&writer, row);
+    struct cell cell = row->side->cell;
+    cell.precision = row->precision;
+    side_report_put_cell(&writer, &cell);
     json_field_u64(&writer, "train_steps", facts->setup->options.train_steps);
     put_reference(&writer, row);
     json_field_string(&writer, "verdict", verdict_name(row->verdict));
     json_put_key(&writer, "reasons");
     reasons_write(&row->reasons, &writer);
     put_kinds(&writer, row);
-    put_worker(&writer, &row->run);
+    side_report_put_worker(&writer, &row->run);
     json_field_double(&writer, "total_ms", (double)row->run.total_ns / (double)NS_PER_MS);
     json_field_string(&writer, "environment_id", facts->environment_id);
     json_field_string(&writer, "harness", version_harness());
@@ -157,7 +120,7 @@ static void put_cells(const char *const cells[ARRAY_COUNT(columns)], struct grid
 
 static void put_row(const struct check_row *row, struct grid *grid)
 {
-    const char *label = check_row_label(row);
+    const char *label = side_report_label(row->side, &row->run);
     const char *precision = cell_precision_name(row->precision);
     if (!row->is_compared) {
         bool is_reference = row->verdict == VERDICT_OK;
@@ -206,22 +169,9 @@ static void append_over(const struct check_row *row, struct buf *out)
 
 static void append_problem(const struct check_row *row, size_t width, struct buf *out)
 {
-    struct buf line;
-    if (row->verdict == VERDICT_OK)
-        return;
-    buf_init(&line, CHECK_REPORT_BYTES_MAX);
-    buf_appendf(&line, "%s %s: %s", check_row_label(row), cell_precision_name(row->precision),
-                verdict_name(row->verdict));
-    for (size_t i = 0; i < row->reasons.count; i++) {
-        const struct reason *reason = &row->reasons.items[i];
-        bool is_said = strcmp(reason->code, verdict_name(row->verdict)) == 0;
-        buf_appendf(&line, "%s %s%s%s", i == 0 ? ":" : ";", is_said ? "" : reason->code,
-                    is_said ? "" : ": ", reason->text);
-    }
-    buf_append_text(out, "  ");
-    wrap_text(line.data, width, 2, 4, out);
-    buf_release(&line);
-    if (row->is_compared)
+    side_report_problem(side_report_label(row->side, &row->run), row->precision, row->verdict,
+                        &row->reasons, width, out);
+    if (row->verdict != VERDICT_OK && row->is_compared)
         append_over(row, out);
 }
 

@@ -14,7 +14,8 @@ struct check_row {
     const struct check_side *side;      /* borrowed: from the setup */
     const struct check_side *reference; /* borrowed; NULL: this row is a reference itself */
     enum cell_precision precision;
-    struct check_run run;
+    struct worker_run run;
+    bool has_weights; /* the output also has the weights in use */
     bool is_compared;
     struct check_comparison comparison;
     enum verdict verdict; /* the run's; `invalid` for one over tolerance */
@@ -28,9 +29,6 @@ struct check_facts {
     const char *environment_id;
     const char *command_json;
 };
-
-/* The name that people see: the engine's, or what the worker calls itself. */
-const char *check_row_label(const struct check_row *row);
 
 /* One line with its '\n' (docs/records.md). */
 void check_report_line(const struct check_facts *facts, const struct check_row *row,

@@ -4,6 +4,7 @@
 
 #include "engines/native/clones.h"
 #include "engines/native/elementary.h"
+#include "spec/cell.h"
 
 /* Borrowed for the loop. */
 struct adamw_job {
@@ -30,7 +31,7 @@ struct squares_job {
 struct adamw adamw_default(void)
 {
     return (struct adamw){
-        .lr = 3e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+        .lr = CELL_LEARNING_RATE, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
 }
 
 static CLONES void step_task(void *context, unsigned thread_index, size_t begin, size_t end)

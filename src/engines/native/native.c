@@ -180,6 +180,7 @@ static enum status native_open(const struct cell *cell, void **ret_context,
         return ERR(err, STATUS_NOMEM, "out of memory");
     session->cell = *cell;
     session->adamw = adamw_default();
+    session->adamw.lr = cell_learning_rate(cell);
     session->loss = NAN;
     struct transformer_shape shape = cell_shape(cell);
     uint64_t load_ns = 0;

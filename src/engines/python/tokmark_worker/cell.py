@@ -1,12 +1,14 @@
 """A cell, as the `open` message says it (src/spec/cell.def), and the model it is about
 (src/spec/model.c). Every field is checked: a worker does not trust its host."""
 import json
+import math
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 
 from . import tables
 from .protocol import ProtocolError, path
 from .setting_text import value_of
 
+LEARNING_RATE = 3e-4  # as published
 _WORDS_SHOWN_MAX = 12
 _PREFIX_MIN = 3
 
@@ -244,6 +246,21 @@ def model_problem(spec):
     return None
 
 
+def _read_rate(text):
+    try:
+        rate = float(text) if text else LEARNING_RATE
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        _fail(f"'options.lr' must be a number over 0, as text, not '{text}'")
+    return rate
+
+
+def learning_rate(cell):
+    """AdamW's."""
+    return _read_rate(cell.options.lr)
+
+
 def _read_options(key, value, _limit):
     if not isinstance(value, dict):
         _fail(f"'{key}' must be an object")
@@ -279,6 +296,7 @@ def read_cell(message):
         _fail(
             f"'seq_len' {cell.seq_len} is over the model's max_seq_len {cell.model.max_seq_len}"
         )
+    _read_rate(cell.options.lr)
     hf = "hf:" if cell.model_ref.startswith("hf:") else ""
     return replace(
         cell,

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 
 from . import jax_tensors
+from .cell import learning_rate
 from .check_inputs import read_inputs
 from .jax_call import is_array, is_floating, logits_of, loss_of
 from .jax_steps import make_optimizer
@@ -116,7 +117,7 @@ class Check:
             return loss, logits
 
         both = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
-        optimizer = make_optimizer()
+        optimizer = make_optimizer(learning_rate(self._cell))
         params = self._params
         if train_steps > 0:
 

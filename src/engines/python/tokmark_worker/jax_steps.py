@@ -10,21 +10,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from .cell import learning_rate
 from .errors import model_error, unsupported
 from .jax_memory import Plan
 from .jax_precision import Executable, Provenance, uses
 from .jax_call import is_array, is_floating, logits_of, loss_of
 from .user_code import require_logits
 
-LEARNING_RATE = 3e-4
 # of torch.cuda.amp.GradScaler
 _SCALE_FIRST = 2.0**16
 _SCALE_GROWTH_STEPS = 2000
 
 
-def make_optimizer():
+def make_optimizer(rate):
     """torch.optim.AdamW's defaults, spelled out: optax has others."""
-    return optax.adamw(LEARNING_RATE, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01)
+    return optax.adamw(rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01)
 
 
 def global_norm(grads):
@@ -153,7 +153,7 @@ class TrainSteps(Steps):
         super().__init__(*arguments)
         if not jax.tree_util.tree_leaves(self._source.params):
             raise model_error("the model has no parameters to train")
-        self._optimizer = make_optimizer()
+        self._optimizer = make_optimizer(learning_rate(self._cell))
         self._jitted_update = jax.jit(self._update)
         self.state = None
 

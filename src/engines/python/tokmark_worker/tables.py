@@ -30,6 +30,7 @@ OPTIONS = (
     ("source", "word", ("auto", "builtin",), False),
     ("figures", "word", ("preset", "own",), False),
     ("trust_remote_code", "word", ("no", "yes",), False),
+    ("lr", "text", 32, False),
     ("set", "settings", 1024, False),
 )
 

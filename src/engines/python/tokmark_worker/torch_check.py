@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from . import torch_tensors
+from .cell import learning_rate
 from .check_inputs import read_inputs
 from .errors import model_error
 from .torch_decode import DecodeSteps
-from .torch_steps import LEARNING_RATE
 
 
 def _as_whole(tensor):
@@ -94,7 +94,7 @@ class Check:
 
     def _train(self, tokens, targets, train_steps):
         params = list(self._model.parameters())
-        optimizer = torch.optim.AdamW(params, lr=LEARNING_RATE)
+        optimizer = torch.optim.AdamW(params, lr=learning_rate(self._cell))
         for _ in range(train_steps):
             self._gradients(tokens, targets)
             optimizer.step()

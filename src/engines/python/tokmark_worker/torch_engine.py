@@ -13,6 +13,7 @@ import torch
 
 from . import __version__, nvml
 from .blocks import Block, part_steps
+from .cell import learning_rate
 from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
@@ -170,7 +171,9 @@ class TorchEngine:
     def _make_steps(self):
         cell = self._cell
         if cell.mode == "train":
-            self._steps = TrainSteps(self._caller, self._precision, self._device)
+            self._steps = TrainSteps(
+                self._caller, self._precision, learning_rate(cell), self._device
+            )
         elif cell.mode == "infer":
             self._steps = InferSteps(self._caller, self._precision)
         else:

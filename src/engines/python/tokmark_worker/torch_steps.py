@@ -7,34 +7,32 @@ import torch
 
 from .errors import model_error
 
-LEARNING_RATE = 3e-4
 
-
-def make_optimizer(params, device):
+def make_optimizer(params, rate, device):
     """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults."""
     params = list(params)
     try:
-        optimizer = torch.optim.AdamW(params, lr=LEARNING_RATE, fused=True)
+        optimizer = torch.optim.AdamW(params, lr=rate, fused=True)
         # older releases take the flag and refuse at the first step
         probe = torch.nn.Parameter(torch.zeros(8, device=device, dtype=params[0].dtype))
         probe.grad = torch.zeros_like(probe)
-        torch.optim.AdamW([probe], lr=LEARNING_RATE, fused=True).step()
+        torch.optim.AdamW([probe], lr=rate, fused=True).step()
         return optimizer, "AdamW fused"
     except (RuntimeError, TypeError, ValueError):
-        return torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=True), "AdamW foreach"
+        return torch.optim.AdamW(params, lr=rate, foreach=True), "AdamW foreach"
 
 
 class TrainSteps:
     """zero_grad, forward, loss, backward, AdamW. Gradients stay until the next step begins."""
 
-    def __init__(self, caller, precision, device):
+    def __init__(self, caller, precision, rate, device):
         self._caller = caller
         self._precision = precision
         self.copies_loss = False  # where the next step overwrites what this one gave
         self.params = [param for param in caller.model.parameters() if param.requires_grad]
         if not self.params:
             raise model_error("the model has no parameters to train")
-        self.optimizer, self.optimizer_name = make_optimizer(self.params, device)
+        self.optimizer, self.optimizer_name = make_optimizer(self.params, rate, device)
         self._scaler = None
         if precision.has_scaler:
             if hasattr(torch.amp, "GradScaler"):  # since 2.3
