@@ -111,7 +111,7 @@ var tokmarkFeed = (function () {
 
     function begin(event) {
         return {id: event.run_id, cells: new Map(), total: 0, trials: event.trials || 1, current: null, isEnded: false, isGone: false,
-            begun_ms: event.time_ms, first: null};
+            first: null, machine: null};
     }
 
     function takeBlock(current, event) {
@@ -144,6 +144,7 @@ var tokmarkFeed = (function () {
             takeBlock(run.current, event);
         } else if (event.event === "telemetry" && run.current) {
             run.current.telemetry = event;
+            if ("power_w" in event) run.machine = event;
         } else if (event.event === "end") {
             run.isEnded = true;
             run.current = null;

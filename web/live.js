@@ -184,13 +184,14 @@
         const found = telemetry ? telemetry[field] : undefined;
         const reason = telemetry && telemetry.null_reasons ? telemetry.null_reasons[field] : undefined;
         if (typeof found === "number") return `${number(found)} ${unit}`;
-        return reason ? `n/a (${reason})` : "";
+        return reason ? `n/a (${reason.replaceAll("_", " ")})` : "";
     }
 
     function drawCurrent() {
         const {run} = F;
         const {current} = run;
         const {telemetry} = current;
+        const {machine} = run; // not of the cell: what was said last holds
         const cell = run.cells.get(current.id);
         const last = current.blocks[current.blocks.length - 1];
         const [low, middle, high] = last ? [last.ms_p50_low, last.ms_p50, last.ms_p50_high] : [];
@@ -210,10 +211,10 @@
             ["cell left", last && last.remaining_ms >= 1000 ? `about ${duration(last.remaining_ms)}` : ""],
             ["loss", last && typeof last.loss === "number" ? number(last.loss) : ""],
             ["memory", gauge(telemetry, "rss_mb", "MiB")],
-            ["clock", gauge(telemetry, "gpu_sm_mhz", "MHz") || gauge(telemetry, "cpu_mhz", "MHz")],
-            ["power", gauge(telemetry, "power_w", "W")],
-            ["heat", gauge(telemetry, "gpu_temperature_c", "°C")],
-            ["card", gauge(telemetry, "gpu_used_mb", "MiB")],
+            ["clock", gauge(machine, "gpu_sm_mhz", "MHz") || gauge(machine, "cpu_mhz", "MHz")],
+            ["power", gauge(machine, "power_w", "W")],
+            ["heat", gauge(machine, "gpu_temperature_c", "°C")],
+            ["card", gauge(machine, "gpu_used_mb", "MiB")],
         ]);
     }
 
@@ -343,7 +344,7 @@
         matrix.slots = found;
         if (all.length === 0) {
             matrix.key = "";
-            element.matrix.replaceChildren(make("p", {class: "faint"}, F.rows.size ? "No cell is let through: 0 switches all filters off." : "No records yet."));
+            element.matrix.replaceChildren(make("p", {class: "faint"}, F.rows.size ? "No cell is let through: 0 switches all filters off." : "No records yet: they appear here as a run writes them."));
             return;
         }
         if (cells.length > MATRIX_COLUMNS_MAX || groups.length * cells.length > MATRIX_CELLS_MAX) {

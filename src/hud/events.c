@@ -101,7 +101,6 @@ static void take_trial(struct board *board, const json_t *event)
     run->steps_done = run->samples_count = run->set_aside_count = 0;
     run->step_ms = run->median_ms = run->median_low = run->median_high = NAN;
     run->remaining_ms = run->loss = run->rss_mb = NAN;
-    run->telemetry[0] = '\0';
     run->phase[0] = '\0';
     run->steps.count = run->widths.count = 0;
     if (run->place != LOOKUP_NONE && !run->is_canary)
@@ -156,28 +155,31 @@ static int format_gauge(const char *key, const json_t *value, const char *reason
     return json_is_number(value) ? snprintf(text, text_bytes, "%s %.4g", key, number) : 0;
 }
 
-/* Whatever a line of telemetry holds beside what has a place of its own. */
+/* Whatever a line of telemetry holds beside what has a place of its own. A line without any leaves
+ * what was said before: that is of the machine, not of the cell. */
 static void take_telemetry(struct board_run *run, json_t *event)
 {
     const char *key;
     json_t *value;
     const json_t *reasons = json_object_get(event, "null_reasons");
+    char all[BOARD_TEXT_BYTES] = "";
     size_t length = 0;
     run->rss_mb = number_of(event, "rss_mb");
     run->available_mb = number_of(event, "available_mb");
-    run->telemetry[0] = '\0';
     json_object_foreach(event, key, value)
     {
         char text[BOARD_TEXT_BYTES];
         bool is_own = strcmp(key, "time_ms") == 0 || strcmp(key, "trial") == 0 ||
                       strcmp(key, "rss_mb") == 0 || strcmp(key, "available_mb") == 0;
         if (is_own || format_gauge(key, value, text_of(reasons, key), text, sizeof(text)) <= 0 ||
-            length + 1 >= sizeof(run->telemetry))
+            length + 1 >= sizeof(all))
             continue;
-        int more = snprintf(run->telemetry + length, sizeof(run->telemetry) - length, "%s%s",
-                            length > 0 ? "  " : "", text);
+        int more =
+            snprintf(all + length, sizeof(all) - length, "%s%s", length > 0 ? "  " : "", text);
         length += more > 0 ? (size_t)more : 0;
     }
+    if (length > 0)
+        memcpy(run->telemetry, all, sizeof(all));
 }
 
 static void take_record(struct board *board, const json_t *event)

@@ -11,8 +11,10 @@
 
 #define SLICE_NS      (40 * NS_PER_MS)
 #define LOOK_SLICE_NS (5 * NS_PER_MS)
-/* Between two pictures, where no key asks for one. */
+/* Between two pictures, where no key asks for one: of something new, and of step times that move,
+ * since the processors may be those that are measured. */
 #define FRAME_NS (60 * NS_PER_MS)
+#define MOVE_NS  (250 * NS_PER_MS)
 /* Ages grow. */
 #define CLOCK_MS 1000
 /* Where the kernel does not tell of changes. */
@@ -25,6 +27,7 @@ struct hud {
     uint64_t drawn_ns;
     uint64_t seen_ns; /* when the files were read last */
     bool is_dirty;    /* the picture is old */
+    bool is_moving;   /* its step times are, at least */
     bool is_more;     /* the file is not read to its end yet */
     bool has_keys;    /* options.keys are to be pressed */
     bool has_left;
@@ -76,8 +79,14 @@ static enum status draw(struct hud *hud, struct err *err)
     screen_draw(&scene->screen, &scene->board, &scene->view, &facts);
     term_draw(hud->term, &scene->screen.canvas);
     hud->drawn_ns = clock_now_ns();
-    hud->is_dirty = false;
+    hud->is_dirty = hud->is_moving = false;
     return STATUS_OK;
+}
+
+/* How long the picture may stay as it is. */
+static uint64_t rest_ns(const struct hud *hud)
+{
+    return hud->is_dirty ? FRAME_NS : hud->is_moving ? MOVE_NS : CLOCK_MS * NS_PER_MS;
 }
 
 /* --- keys --- */
@@ -126,8 +135,8 @@ static enum status read_files(struct hud *hud, uint64_t slice_ns, struct err *er
     TRY(tail_read(scene->tail, &scene->board, slice_ns, &hud->is_more, err));
     scene->is_read |= !hud->is_more;
     hud->is_dirty |= hud->is_more || records_count != scene->board.records_count ||
-                     version != scene->board.version || bad_count != scene->board.bad_count ||
-                     event_ns != scene->board.run.newest_ns;
+                     version != scene->board.version || bad_count != scene->board.bad_count;
+    hud->is_moving |= event_ns != scene->board.run.newest_ns;
     if (hud->has_keys && !hud->is_more) {
         hud->has_keys = false;
         TRY(scene_press_keys(scene, err));
@@ -144,8 +153,8 @@ static int wait_ms(const struct hud *hud)
     bool is_paused = hud->scene.view.is_paused;
     if (hud->is_more && !is_paused)
         return 0;
-    if (hud->is_dirty)
-        return passed_ns >= FRAME_NS ? 0 : (int)((FRAME_NS - passed_ns) / NS_PER_MS) + 1;
+    if (hud->is_dirty || hud->is_moving)
+        return passed_ns >= rest_ns(hud) ? 0 : (int)((rest_ns(hud) - passed_ns) / NS_PER_MS) + 1;
     return tail_fd(hud->scene.tail) < 0 && !is_paused ? LOOK_MS : CLOCK_MS;
 }
 
@@ -173,7 +182,7 @@ enum status hud_run(struct hud *hud, struct err *err)
         TRY(read_files(hud, SLICE_NS, err));
         bool is_key = take_keys(hud);
         uint64_t passed_ns = clock_now_ns() - hud->drawn_ns;
-        if (is_key || (hud->is_dirty && passed_ns >= FRAME_NS) || passed_ns >= CLOCK_MS * NS_PER_MS)
+        if (is_key || passed_ns >= rest_ns(hud))
             TRY(draw(hud, err));
         if (!is_over(hud))
             wait_for_more(hud);

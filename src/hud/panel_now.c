@@ -159,7 +159,7 @@ static void draw_numbers(struct screen *screen, const struct board *board, size_
     if (run->samples_count > 0)
         at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%" PRIu64 " samples",
                          run->samples_count);
-    else
+    else if (run->steps_done > 0)
         at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%" PRIu64 " steps", run->steps_done);
     if (run->set_aside_count > 0)
         (void)canvas_putf(canvas, row, at, end, CANVAS_WARN, "  %" PRIu64 " set aside",

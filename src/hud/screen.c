@@ -123,9 +123,12 @@ static void draw_progress(struct screen *screen, const struct board *board,
                        total, left_ns > 0 ? "eta " : "", left_ns > 0 ? eta : "",
                        left_ns > 0 ? "  " : "", spent);
     } else {
-        (void)canvas_putf(canvas, 1, 1, end, CANVAS_DIM,
-                          "no events: %zu cells from %" PRIu64 " records", board->places_count,
-                          board->records_count);
+        if (board->records_count == 0)
+            (void)canvas_put(canvas, 1, 1, end, CANVAS_DIM, "waiting for the first record");
+        else
+            (void)canvas_putf(canvas, 1, 1, end, CANVAS_DIM,
+                              "no events: %zu cells from %" PRIu64 " records", board->places_count,
+                              board->records_count);
         return;
     }
     size_t width = canvas_width(text);

@@ -14,6 +14,7 @@
 #include <wchar.h>
 
 #include "hud/term.h"
+#include "hud/term_guard.h"
 
 #define ESCAPE_DELAY_MS 25
 #define FIRST_PAIR      1
@@ -26,14 +27,17 @@ struct term {
 /* What a handler needs to give the terminal back: it can reach nothing else. */
 static struct termios saved_modes;
 static volatile sig_atomic_t is_saved;
+static struct term_guard guard;
 
 static const int fatal_signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 /* Leaves the second screen, shows the cursor, no colours, no mouse. */
+static const char restore[] = "\x1b[?1000l\x1b[?1006l\x1b[?1049l\x1b[0m\x1b[?25h\r\n";
+
 static void on_fatal(int number)
 {
-    static const char restore[] = "\x1b[?1000l\x1b[?1006l\x1b[?1049l\x1b[0m\x1b[?25h\r\n";
     if (is_saved != 0) {
+        term_guard_dismiss(&guard);
         (void)!write(STDOUT_FILENO, restore, sizeof(restore) - 1);
         (void)tcsetattr(STDIN_FILENO, TCSANOW, &saved_modes);
     }
@@ -111,6 +115,8 @@ enum status term_open(const struct term_options *options, struct term **ret_term
     }
     term->has_color = options->has_color;
     catch_fatal(true);
+    if (is_saved != 0)
+        term_guard_start(&guard, &saved_modes, restore, sizeof(restore) - 1);
     (void)cbreak();
     (void)noecho();
     (void)nonl();
@@ -133,6 +139,8 @@ void term_close(struct term *term)
     if (term == NULL)
         return;
     (void)endwin();
+    term_guard_dismiss(&guard);
+    term_guard_end(&guard);
     delscreen(term->screen);
     catch_fatal(false);
     is_saved = 0;

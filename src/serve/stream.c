@@ -33,7 +33,8 @@ struct stream {
     bool is_telling; /* `taken` holds what is not told yet */
     struct buf out;
     size_t out_at;
-    uint64_t sent_ns, taken_ns;
+    uint64_t sent_ns;
+    uint64_t taken_ns; /* when rows were taken last; 0 = none yet */
 };
 
 /* Borrowed: for the streams' life; those that are open are owned by their responses. */
@@ -182,7 +183,8 @@ static bool look(struct stream *stream, uint64_t now_ns, struct err *err)
     stream->is_fresh = false;
     stream->is_telling = true;
     stream->taken_at = 0;
-    stream->taken_ns = now_ns;
+    /* The first rows of a large file are shown as soon as there are any. */
+    stream->taken_ns = stream->taken.count > 0 ? now_ns : stream->taken_ns;
     tell(stream);
     return true;
 }

@@ -227,6 +227,42 @@ def test_the_mouse(screen, tmp_path):
     shown.wait("(?m)^ median ms ")
 
 
+def test_every_key_of_the_help_does_what_it_says_while_a_sweep_runs(screen, call, tmp_path):
+    call("run", "--engine", "null", "--mode", "train", "--seq", "8", "16", "--batch", "1", "2", "--steps", "20", "--warmup", "2")
+    process = call.start("run", "--engine", worker("--step-ms 4"), "--mode", "train", "--seq", "8", "--batch", "1", "--steps", "100000")
+    shown = screen(columns=120)
+    shown.hud("_bench")
+    shown.wait("RUNNING", "▶ train fp32 seq 8 batch 1  measuring", "4 records")
+    done = "(?m)^ [^\\n]* train fp32 seq {} batch {} "  # the line of the selected cell
+    steps = [("b", "b", "(?m)^ batch 1  "), ("B", "B", "(?m)^ all cells"), ("s", "s", "(?m)^ seq 8  "), ("S", "S", "(?m)^ all cells"),
+             ("p", "p", "(?m)^ fp32  "), ("P", "P", "(?m)^ all cells"), ("e", "e", "(?m)^ null  "), ("E", "E", "(?m)^ all cells"),
+             ("m", "m", "(?m)^ median ms "), ("M", "M", "(?m)^ tokens/s "), ("/", "/", "(?m)^ /_"), ("/", "n", "(?m)^ /n_"), ("/", "Enter", "(?m)^ /n  "),
+             ("0", "0", "(?m)^ all cells"), ("arrows", "Home", done.format(8, 1)), ("arrows", "Right", done.format(8, 2)),
+             ("arrows", "Down", done.format(16, 2)), ("arrows", "Left", done.format(16, 1)), ("arrows", "Up", done.format(8, 1)),
+             ("arrows", "End", "exec"), ("arrows", "PPage", done.format(8, 1)), ("arrows", "NPage", "exec"), ("arrows", "Home", done.format(8, 1)),
+             ("c", "c", r"(?m)^ vs null .*seq 8 batch 1"), ("c", "c", "(?m)^ all cells"), ("t", "t", "seq 16 batch 2 .*█"), ("t", "t", "(?m)batch 1 +2$"),
+             ("space", "Space", "PAUSED"), ("space", "Space", "hud  _bench"), ("?", "?", "any key closes it"), ("?", "Escape", "all cells")]
+    shown.press("?")
+    text = shown.wait("any key closes it")
+    left = next(line.index("Keys:") for line in text.splitlines() if "Keys:" in line)
+    lines = [line[left:left + 9] for line in text.split("closes it\n")[1].splitlines()[1:11]]
+    words = {word for line in lines for word in line.split()}
+    shown.press("Escape")
+    shown.wait("RUNNING", without="any key")
+    helped = {key for key, _, _ in steps} | {"q", "mouse"}
+    assert words == helped
+    for _, key, pattern in steps:
+        shown.press(key)
+        shown.wait(pattern, "RUNNING")
+    rows = shown.text().splitlines()
+    shown.click(rows[23].index("m metric"), 23)
+    shown.wait("(?m)^ median ms ")
+    shown.press("q")
+    shown.wait("ready>", without="RUNNING")
+    process.send_signal(signal.SIGINT)
+    process.wait()
+
+
 # --- files as they change ---
 
 def test_records_come(screen, tmp_path):
@@ -386,7 +422,7 @@ def test_suspended_and_back(screen, tmp_path):
     shown.wait("(?m)^ batch 1 ")
 
 
-@pytest.mark.parametrize("how", ["q", "C-c", "TERM", "HUP", "ABRT", "SEGV"])
+@pytest.mark.parametrize("how", ["q", "C-c", "TERM", "HUP", "ABRT", "SEGV", "KILL"])
 def test_the_terminal_is_given_back(screen, tmp_path, how):
     write(tmp_path, SWEEP)
     shown = screen()

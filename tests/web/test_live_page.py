@@ -167,6 +167,38 @@ def test_table_plot_pause_and_help(browser, server):
         assert not page.locator("#keys").is_visible() and page.query() == ""
 
 
+def test_every_key_of_the_help_does_what_it_says_while_a_sweep_runs(browser, serve, tmp_path):
+    run = [TOKMARK, "run", *CALM, "--mode", "train", "--batch", "1", "2", "--out", str(tmp_path / "r")]
+    subprocess.run([*run, "--engine", "null", "--seq", "8", "16", "--steps", "20", "--warmup", "2"], check=True, capture_output=True, timeout=TIMEOUT_S)
+    process = subprocess.Popen([*run, "--engine", worker("--step-ms 4"), "--seq", "8", "--steps", "100000"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = serve(tmp_path / "r")
+    try:
+        with Page(browser, server.url) as page:
+            page.until("document.getElementById('now-state').textContent === 'now: measuring'")
+            shown = {"batch": lambda: page.value("batch"), "seq": lambda: page.value("seq"), "precision": lambda: page.value("precision"),
+                     "engine": lambda: page.value("engine"), "metric": lambda: page.value("metric"), "focus": lambda: page.evaluate("document.activeElement.id"),
+                     "text": lambda: page.value("text"), "pinned": lambda: page.locator(".cell.is-pinned").count(), "link": lambda: page.text("link"),
+                     "plot": lambda: page.locator("#chart svg.plot").count() and page.locator("#chart").is_visible(),
+                     "keys": lambda: page.locator("#keys").is_visible()}
+            steps = [("b", "b", "batch", "1"), ("b", "Shift+B", "batch", ""), ("s", "s", "seq", "8"), ("s", "Shift+S", "seq", ""),
+                     ("p", "p", "precision", "fp32"), ("p", "Shift+P", "precision", ""), ("m", "m", "metric", "ms_p50"),
+                     ("m", "Shift+M", "metric", "tokens_per_sec"), ("/", "/", "focus", "text"), ("/", "n", "text", "n"), ("Esc", "Escape", "focus", ""),
+                     ("0", "0", "text", ""), ("c", "c", "pinned", 1), ("c", "c", "pinned", 0), ("c", "c", "pinned", 1), ("0", "0", "pinned", 0),
+                     ("space", " ", "link", "paused, 0 new"), ("space", " ", "link", "live"), ("t", "t", "plot", True), ("t", "t", "plot", False),
+                     ("?", "?", "keys", True), ("Esc", "Escape", "keys", False), ("e", "e", "engine", worker("--step-ms 4")), ("e", "Shift+E", "engine", "")]
+            page.press("?")
+            assert set(page.locator("#keys-list dt").all_inner_texts()) == {step[0] for step in steps}
+            page.press("Escape")
+            for _, key, what, wanted in steps:
+                page.press(key)
+                assert (key, shown[what]()) == (key, wanted)
+            assert page.text("now-state") == "now: measuring" and page.query() == ""
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_single_keys_can_be_switched_off(browser, server):
     with Page(browser, server.url) as page:
         page.press("?")
