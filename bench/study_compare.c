@@ -146,15 +146,16 @@ static void take(const struct sequence *sequence, double effect, struct tally *t
     tally->rounds_sum += (double)sequence->rounds_count;
     tally->starts_sum += (double)sequence->starts_count;
     tally->seconds_sum += seconds;
-    tally->early_count += last->outcome != COMPARE_UNDECIDED && seconds <= limit_s / 5;
+    tally->early_count += last->outcome != COMPARE_OUTCOME_UNDECIDED && seconds <= limit_s / 5;
 }
 
 static void print_outcomes(const struct tally *tally, double scale)
 {
-    printf(" %.1f / %.1f / %.1f / %.1f, %.1f", scale * (double)tally->outcomes[COMPARE_FASTER],
-           scale * (double)tally->outcomes[COMPARE_SLOWER],
-           scale * (double)tally->outcomes[COMPARE_SAME],
-           scale * (double)tally->outcomes[COMPARE_UNDECIDED],
+    printf(" %.1f / %.1f / %.1f / %.1f, %.1f",
+           scale * (double)tally->outcomes[COMPARE_OUTCOME_FASTER],
+           scale * (double)tally->outcomes[COMPARE_OUTCOME_SLOWER],
+           scale * (double)tally->outcomes[COMPARE_OUTCOME_SAME],
+           scale * (double)tally->outcomes[COMPARE_OUTCOME_UNDECIDED],
            100 * (double)tally->covered / (double)tally->known);
 }
 

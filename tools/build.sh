@@ -1,8 +1,7 @@
 #!/bin/sh
-# Configures (once) and builds one preset. Usage: tools/build.sh release|asan|clang|dist
+# Configures and builds one preset. Usage: tools/build.sh release|asan|clang|dist
 set -eu
 preset=${1:?usage: tools/build.sh PRESET}
 cd "$(dirname "$0")/.."
-case $preset in release) dir=build ;; *) dir=build-$preset ;; esac
-[ -e "$dir/build.ninja" ] || cmake --preset "$preset" >/dev/null
+cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" -- --quiet

@@ -68,7 +68,7 @@ if [ ! -e "$cache/readers/.complete" ] && command -v dpkg-deb >/dev/null 2>&1; t
     touch "$cache/readers/.complete"
 fi
 exec 9>&-
-ln -sfn "$cache/readers" "$root/build/readers"
+ln -sfn "$cache/readers/usr/bin" "$root/build/readers"
 
 # The tests' Python environment: outside the clone, keyed by what it holds.
 requirements="$root/tests/requirements.txt"
@@ -101,18 +101,6 @@ if [ ! -e "$venv/.complete" ]; then
     "$venv/bin/python" -m pip install -q --disable-pip-version-check "$torch" -r "$venv/requirements.txt"
     touch "$venv/.complete"
 fi
-# Programs that read exports, taken out of their packages: installing those would start services that listen.
-readers="${XDG_CACHE_HOME:-$HOME/.cache}/tokmark/readers"
-if [ ! -e "$readers/.complete" ] && command -v apt-get >/dev/null 2>&1; then
-    echo "tokmark: unpacking Prometheus' programs into $readers"
-    rm -rf "$readers"
-    mkdir -p "$readers"
-    as_root apt-get update -q
-    (cd "$readers" && apt-get download -q prometheus prometheus-node-exporter prometheus-pushgateway &&
-        for package in ./*.deb; do dpkg-deb -x "$package" . && rm "$package"; done)
-    touch "$readers/.complete"
-fi
 exec 9>&-
 mkdir -p "$root/build"
 ln -sfn "$venv" "$root/build/venv"
-ln -sfn "$readers/usr/bin" "$root/build/readers"

@@ -127,7 +127,7 @@ static bool is_contended(const struct pair *pair, struct pair_result *result)
 
 static void judge(const struct pair *pair, struct pair_result *result)
 {
-    result->outcome = COMPARE_UNDECIDED;
+    result->outcome = COMPARE_OUTCOME_UNDECIDED;
     bool is_spoiled = is_contended(pair, result) || !(pair->is_complete || result->is_interrupted);
     for (int i = 0; i < PAIR_SIDES; i++) {
         const struct pair_side_result *side = &result->sides[i];
@@ -148,7 +148,7 @@ static void judge(const struct pair *pair, struct pair_result *result)
     if (is_spoiled)
         return;
     result->outcome = result->comparison.outcome;
-    if (result->outcome == COMPARE_UNDECIDED)
+    if (result->outcome == COMPARE_OUTCOME_UNDECIDED)
         explain_undecided(pair, result);
 }
 
@@ -161,7 +161,7 @@ static enum status take_comparison(const struct pair *pair, struct compare_resul
                                         &pair->plan->rule.limits, PAIR_CONFIDENCE, comparison, err);
     if (status != STATUS_OK)
         return status;
-    comparison->outcome = COMPARE_UNDECIDED;
+    comparison->outcome = COMPARE_OUTCOME_UNDECIDED;
     if (last == NULL)
         return STATUS_OK;
     comparison->log_ratio = last->log_ratio;

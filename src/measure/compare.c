@@ -15,10 +15,10 @@ double compare_round(double a_first, double a_second, double b_first, double b_s
 const char *compare_outcome_name(enum compare_outcome outcome)
 {
     switch (outcome) {
-    case COMPARE_UNDECIDED: return "undecided";
-    case COMPARE_SAME: return "same";
-    case COMPARE_FASTER: return "faster";
-    case COMPARE_SLOWER: return "slower";
+    case COMPARE_OUTCOME_UNDECIDED: return "undecided";
+    case COMPARE_OUTCOME_SAME: return "same";
+    case COMPARE_OUTCOME_FASTER: return "faster";
+    case COMPARE_OUTCOME_SLOWER: return "slower";
     }
     return "undecided";
 }
@@ -28,13 +28,14 @@ enum compare_outcome compare_decide(struct measure_interval log_ratio,
 {
     double beyond = fmax(limits->threshold, limits->floor);
     if (!log_ratio.is_known)
-        return COMPARE_UNDECIDED;
+        return COMPARE_OUTCOME_UNDECIDED;
     if (log_ratio.high < -beyond)
-        return COMPARE_FASTER;
+        return COMPARE_OUTCOME_FASTER;
     if (log_ratio.low > beyond)
-        return COMPARE_SLOWER;
+        return COMPARE_OUTCOME_SLOWER;
     bool is_within = log_ratio.low >= -limits->threshold && log_ratio.high <= limits->threshold;
-    return is_within && limits->floor <= limits->threshold ? COMPARE_SAME : COMPARE_UNDECIDED;
+    return is_within && limits->floor <= limits->threshold ? COMPARE_OUTCOME_SAME
+                                                           : COMPARE_OUTCOME_UNDECIDED;
 }
 
 double compare_sign_test(const double *values, size_t count)

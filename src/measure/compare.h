@@ -21,7 +21,12 @@
 #include "base/status.h"
 #include "measure/interval.h"
 
-enum compare_outcome { COMPARE_UNDECIDED, COMPARE_SAME, COMPARE_FASTER, COMPARE_SLOWER };
+enum compare_outcome {
+    COMPARE_OUTCOME_UNDECIDED,
+    COMPARE_OUTCOME_SAME,
+    COMPARE_OUTCOME_FASTER,
+    COMPARE_OUTCOME_SLOWER
+};
 
 /* Log ratios (log1p(percent / 100)), >= 0. */
 struct compare_limits {

@@ -100,7 +100,7 @@ static enum status take_look(struct sequence *sequence, const struct compare_sta
     look->outcome = seen.outcome;
     ASSERT(sequence->looks_count < SEQUENCE_LOOKS_MAX);
     sequence->looks[sequence->looks_count++] = *look;
-    if (look->outcome != COMPARE_UNDECIDED && !rule->is_estimate)
+    if (look->outcome != COMPARE_OUTCOME_UNDECIDED && !rule->is_estimate)
         sequence->end = SEQUENCE_DECIDED;
     return STATUS_OK;
 }

@@ -47,7 +47,7 @@ void yaml_changes_release(struct yaml_changes *changes)
 /* --- places --- */
 
 /* What is appended to `pieces` since `from` goes in at `at`, in place of so many bytes. */
-static void splice(struct yaml_changes *changes, size_t at, size_t removed, size_t from)
+static void note_splice(struct yaml_changes *changes, size_t at, size_t removed, size_t from)
 {
     ASSERT(changes->splices_count < changes->splices_max);
     changes->splices[changes->splices_count] = (struct yaml_splice){
@@ -123,7 +123,7 @@ enum status yaml_put_text(struct yaml_changes *changes, size_t value, const stru
         buf_append_char(&changes->pieces, ' ');
     bool is_flow = it->parent != YAML_NONE && tree->nodes[it->parent].is_flow;
     entry_append_value(entry, field, (struct entry_style){it->quote, is_flow}, &changes->pieces);
-    splice(changes, it->start, end - it->start, from);
+    note_splice(changes, it->start, end - it->start, from);
     changes->of_node[value] =
         (struct yaml_change){.op = YAML_OP_SET, .entry = entry, .field = field};
     return STATUS_OK;
@@ -155,7 +155,7 @@ void yaml_put_pairs(struct yaml_changes *changes, size_t mapping, const struct e
         (struct yaml_change){.op = YAML_OP_PAIRS, .entry = entry, .fields = fields};
     if (it->is_flow) {
         put_flow_pairs(changes, mapping, entry, fields);
-        splice(changes, tree->nodes[it->last_child].end, 0, from);
+        note_splice(changes, tree->nodes[it->last_child].end, 0, from);
         return;
     }
     bool needs_break;
@@ -169,7 +169,7 @@ void yaml_put_pairs(struct yaml_changes *changes, size_t mapping, const struct e
         entry_append_value(entry, field, (struct entry_style){0}, &changes->pieces);
         buf_append_text(&changes->pieces, changes->line_end);
     }
-    splice(changes, at, 0, from);
+    note_splice(changes, at, 0, from);
 }
 
 /* --- tags --- */
@@ -190,8 +190,8 @@ static void put_flow_tags(struct yaml_changes *changes, size_t value, const stru
         entry_append_text(entry->tags[i], (struct entry_style){quote, true}, &changes->pieces);
         is_first = false;
     }
-    splice(changes, is_empty ? bracket_of(tree, value) + 1 : tree->nodes[it->last_child].end, 0,
-           from);
+    note_splice(changes, is_empty ? bracket_of(tree, value) + 1 : tree->nodes[it->last_child].end,
+                0, from);
 }
 
 void yaml_put_tags(struct yaml_changes *changes, size_t value, const struct entry *entry,
@@ -216,12 +216,12 @@ void yaml_put_tags(struct yaml_changes *changes, size_t value, const struct entr
             entry_append_text(entry->tags[i], (struct entry_style){0}, &changes->pieces);
             buf_append_text(&changes->pieces, changes->line_end);
         }
-        splice(changes, at, 0, from);
+        note_splice(changes, at, 0, from);
     } else { /* a null */
         if (it->start == it->end && it->start > 0 && tree->bytes[it->start - 1] != ' ')
             buf_append_char(&changes->pieces, ' ');
         entry_append_value(entry, ENTRY_TAGS, (struct entry_style){0}, &changes->pieces);
-        splice(changes, it->start, it->end - it->start, from);
+        note_splice(changes, it->start, it->end - it->start, from);
     }
 }
 
@@ -234,7 +234,7 @@ static void put_block_entries(struct yaml_changes *changes, size_t at, size_t co
     buf_append_text(&changes->pieces, needs_break ? changes->line_end : "");
     for (size_t i = 0; i < changes->added_count; i++)
         entry_append_block(changes->added[i], column, changes->line_end, &changes->pieces);
-    splice(changes, at, 0, from);
+    note_splice(changes, at, 0, from);
 }
 
 /* Each on a line of its own where the last one is, else behind it. */
@@ -256,8 +256,9 @@ static void put_flow_entries(struct yaml_changes *changes)
             buf_appendf(&changes->pieces, "%s%*s", changes->line_end, (int)column, "");
         entry_append_flow(changes->added[i], &changes->pieces);
     }
-    splice(changes, last != YAML_NONE ? tree->nodes[last].end : bracket_of(tree, changes->list) + 1,
-           0, from);
+    note_splice(changes,
+                last != YAML_NONE ? tree->nodes[last].end : bracket_of(tree, changes->list) + 1, 0,
+                from);
 }
 
 /* The column of the list's key, and two more; a list that is the document has 0. */
@@ -300,7 +301,7 @@ static enum status put_first_entries(struct yaml_changes *changes, size_t begin,
     size_t end = is_whole_line && is_line_left ? at : list->end;
     needs_break = needs_break && !(is_whole_line && is_line_left);
     if (end > begin)
-        splice(changes, begin, end - begin, changes->pieces.length_bytes);
+        note_splice(changes, begin, end - begin, changes->pieces.length_bytes);
     put_block_entries(changes, at, column, needs_break);
     return STATUS_OK;
 }

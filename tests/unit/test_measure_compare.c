@@ -10,12 +10,12 @@ static enum compare_outcome outcome_of(const json_t *row)
     double low = golden_number(row, "low");
     double high = golden_number(row, "high");
     if (low == GOLDEN_UNKNOWN)
-        return COMPARE_UNDECIDED;
+        return COMPARE_OUTCOME_UNDECIDED;
     if (high < -0.1)
-        return COMPARE_FASTER;
+        return COMPARE_OUTCOME_FASTER;
     if (low > 0.1)
-        return COMPARE_SLOWER;
-    return low >= -0.1 && high <= 0.1 ? COMPARE_SAME : COMPARE_UNDECIDED;
+        return COMPARE_OUTCOME_SLOWER;
+    return low >= -0.1 && high <= 0.1 ? COMPARE_OUTCOME_SAME : COMPARE_OUTCOME_UNDECIDED;
 }
 
 Test(measure_compare, rounds_agree_with_scipy)
@@ -91,18 +91,19 @@ Test(measure_compare, starts_that_differ_widely_decide_nothing)
     /* Each start certain of its own, and no two of the same: a mean of 2 % says nothing. */
     static const double apart[] = {0.05, -0.01, 0.04, 0.00, 0.02};
     static const double alike[] = {0.020, 0.021, 0.019, 0.020, 0.020};
-    cr_expect_eq(decide_starts(apart, 5, true), COMPARE_UNDECIDED);
-    cr_expect_eq(decide_starts(alike, 5, true), COMPARE_SLOWER);
-    cr_expect_eq(decide_starts(alike, 4, true), COMPARE_UNDECIDED, "four may be alike by chance");
-    cr_expect_eq(decide_starts(alike, 5, false), COMPARE_SLOWER);
+    cr_expect_eq(decide_starts(apart, 5, true), COMPARE_OUTCOME_UNDECIDED);
+    cr_expect_eq(decide_starts(alike, 5, true), COMPARE_OUTCOME_SLOWER);
+    cr_expect_eq(decide_starts(alike, 4, true), COMPARE_OUTCOME_UNDECIDED,
+                 "four may be alike by chance");
+    cr_expect_eq(decide_starts(alike, 5, false), COMPARE_OUTCOME_SLOWER);
 }
 
 Test(measure_compare, few_starts_whose_rounds_say_nothing_decide_nothing)
 {
     static const double large[] = {0.5, 0.51, 0.49, 0.5};
     for (size_t count = 1; count <= 4; count++) {
-        cr_expect_eq(decide_starts(large, count, true), COMPARE_SLOWER);
-        cr_expect_eq(decide_starts(large, count, false), COMPARE_UNDECIDED);
+        cr_expect_eq(decide_starts(large, count, true), COMPARE_OUTCOME_SLOWER);
+        cr_expect_eq(decide_starts(large, count, false), COMPARE_OUTCOME_UNDECIDED);
     }
 }
 
@@ -136,19 +137,19 @@ static enum compare_outcome decide(double low, double high)
 
 Test(measure_compare, decisions_by_hand)
 {
-    cr_assert_eq(decide(-0.005, 0.005), COMPARE_SAME);
-    cr_assert_eq(decide(-0.01, 0.01), COMPARE_SAME);
-    cr_assert_eq(decide(0.002, 0.009), COMPARE_SAME, "certain, and too small to matter");
-    cr_assert_eq(decide(0.002, 0.02), COMPARE_UNDECIDED);
-    cr_assert_eq(decide(-0.02, 0.02), COMPARE_UNDECIDED);
-    cr_assert_eq(decide(0.011, 0.02), COMPARE_SLOWER);
-    cr_assert_eq(decide(-0.02, -0.011), COMPARE_FASTER);
-    cr_assert_eq(decide(0.01, 0.02), COMPARE_UNDECIDED, "beyond, not at, the threshold");
-    cr_assert_eq(compare_decide((struct measure_interval){0}, &fine), COMPARE_UNDECIDED);
-    cr_assert_str_eq(compare_outcome_name(COMPARE_FASTER), "faster");
-    cr_assert_str_eq(compare_outcome_name(COMPARE_SLOWER), "slower");
-    cr_assert_str_eq(compare_outcome_name(COMPARE_SAME), "same");
-    cr_assert_str_eq(compare_outcome_name(COMPARE_UNDECIDED), "undecided");
+    cr_assert_eq(decide(-0.005, 0.005), COMPARE_OUTCOME_SAME);
+    cr_assert_eq(decide(-0.01, 0.01), COMPARE_OUTCOME_SAME);
+    cr_assert_eq(decide(0.002, 0.009), COMPARE_OUTCOME_SAME, "certain, and too small to matter");
+    cr_assert_eq(decide(0.002, 0.02), COMPARE_OUTCOME_UNDECIDED);
+    cr_assert_eq(decide(-0.02, 0.02), COMPARE_OUTCOME_UNDECIDED);
+    cr_assert_eq(decide(0.011, 0.02), COMPARE_OUTCOME_SLOWER);
+    cr_assert_eq(decide(-0.02, -0.011), COMPARE_OUTCOME_FASTER);
+    cr_assert_eq(decide(0.01, 0.02), COMPARE_OUTCOME_UNDECIDED, "beyond, not at, the threshold");
+    cr_assert_eq(compare_decide((struct measure_interval){0}, &fine), COMPARE_OUTCOME_UNDECIDED);
+    cr_assert_str_eq(compare_outcome_name(COMPARE_OUTCOME_FASTER), "faster");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_OUTCOME_SLOWER), "slower");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_OUTCOME_SAME), "same");
+    cr_assert_str_eq(compare_outcome_name(COMPARE_OUTCOME_UNDECIDED), "undecided");
 }
 
 /* Under a floor of `floor`, threshold 0.05. */
@@ -162,17 +163,20 @@ Test(measure_compare, a_floor_above_the_threshold_disarms_nothing)
 {
     /* 20 against 24 ms, gated at 5 %, under a floor of 27.8 %: +8.45 to +22.9 %. */
     double floor = log(1.278);
-    cr_expect_eq(decide_under(floor, log(1.0845), log(1.229)), COMPARE_UNDECIDED, "never SAME");
-    cr_expect_eq(decide_under(floor, log(1.2), log(1.2)), COMPARE_UNDECIDED);
-    cr_expect_eq(decide_under(floor, -0.001, 0.001), COMPARE_UNDECIDED, "nor what looks alike");
-    cr_expect_eq(decide_under(floor, log(1.3), log(1.4)), COMPARE_SLOWER, "beyond the floor, too");
-    cr_expect_eq(decide_under(floor, log(0.6), log(0.7)), COMPARE_FASTER);
+    cr_expect_eq(decide_under(floor, log(1.0845), log(1.229)), COMPARE_OUTCOME_UNDECIDED,
+                 "never SAME");
+    cr_expect_eq(decide_under(floor, log(1.2), log(1.2)), COMPARE_OUTCOME_UNDECIDED);
+    cr_expect_eq(decide_under(floor, -0.001, 0.001), COMPARE_OUTCOME_UNDECIDED,
+                 "nor what looks alike");
+    cr_expect_eq(decide_under(floor, log(1.3), log(1.4)), COMPARE_OUTCOME_SLOWER,
+                 "beyond the floor, too");
+    cr_expect_eq(decide_under(floor, log(0.6), log(0.7)), COMPARE_OUTCOME_FASTER);
     /* A floor that the threshold covers changes nothing. */
     for (int i = 0; i < 2; i++) {
         double covered = i == 0 ? 0 : 0.05;
-        cr_expect_eq(decide_under(covered, -0.04, 0.05), COMPARE_SAME);
-        cr_expect_eq(decide_under(covered, 0.051, 0.2), COMPARE_SLOWER);
-        cr_expect_eq(decide_under(covered, 0.04, 0.2), COMPARE_UNDECIDED);
+        cr_expect_eq(decide_under(covered, -0.04, 0.05), COMPARE_OUTCOME_SAME);
+        cr_expect_eq(decide_under(covered, 0.051, 0.2), COMPARE_OUTCOME_SLOWER);
+        cr_expect_eq(decide_under(covered, 0.04, 0.2), COMPARE_OUTCOME_UNDECIDED);
     }
 }
 
@@ -207,13 +211,13 @@ Test(measure_compare, a_true_difference_is_found_and_none_is_not)
             rounds[i] = percent / 100.0 + 0.02 * (random_unit(random_at(11, i)) - 0.5);
         cr_assert_eq(compare_rounds(rounds, 60, &fine, 0.95, &result, NULL), STATUS_OK);
         cr_assert(result.is_precise);
-        cr_assert_eq(result.outcome, percent < 0   ? COMPARE_FASTER
-                                     : percent > 0 ? COMPARE_SLOWER
-                                                   : COMPARE_SAME);
+        cr_assert_eq(result.outcome, percent < 0   ? COMPARE_OUTCOME_FASTER
+                                     : percent > 0 ? COMPARE_OUTCOME_SLOWER
+                                                   : COMPARE_OUTCOME_SAME);
         cr_assert_eq(result.sign_p < 0.001, percent != 0);
     }
     cr_assert_eq(compare_rounds(rounds, 3, &fine, 0.95, &result, NULL), STATUS_OK);
-    cr_assert_eq(result.outcome, COMPARE_UNDECIDED, "three rounds decide nothing");
+    cr_assert_eq(result.outcome, COMPARE_OUTCOME_UNDECIDED, "three rounds decide nothing");
 }
 
 Test(measure_compare, looks_are_fixed_beforehand)

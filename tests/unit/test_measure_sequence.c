@@ -61,7 +61,7 @@ Test(measure_sequence, a_large_difference_ends_within_the_first_start)
     fill(rounds, 24, 0.142);
     cr_assert_eq(sequence_look_early(&sequence, rounds, 24, NULL), STATUS_OK);
     cr_expect_eq(sequence.end, SEQUENCE_DECIDED);
-    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_SLOWER);
+    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_OUTCOME_SLOWER);
     cr_expect_eq(sequence.starts_count, 1);
     cr_expect_eq(sequence_result(&sequence)->error, 0.001);
 }
@@ -85,7 +85,7 @@ Test(measure_sequence, the_smaller_the_difference_the_more_starts)
         cr_expect(sequence.starts_count >= cases[i].least && sequence.starts_count <= cases[i].most,
                   "%g: %zu starts", cases[i].difference, sequence.starts_count);
         cr_expect_eq(sequence_result(&sequence)->outcome,
-                     cases[i].difference > 0 ? COMPARE_SLOWER : COMPARE_FASTER);
+                     cases[i].difference > 0 ? COMPARE_OUTCOME_SLOWER : COMPARE_OUTCOME_FASTER);
     }
 }
 
@@ -98,7 +98,7 @@ Test(measure_sequence, all_starts_spend_all_of_the_error)
         add(&sequence, log1p(0.01) + (sequence.starts_count % 2 == 0 ? 0.02 : -0.02), 6, 1);
     cr_expect_eq(sequence.end, SEQUENCE_ALL_STARTS);
     cr_expect_eq(sequence.looks_count, 10);
-    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_UNDECIDED);
+    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_OUTCOME_UNDECIDED);
     /* 0.044 t^2 alone at the first look; the last is nearly a single look's. */
     cr_expect_float_eq(sequence.looks[0].error, 0.00044, 1e-12);
     for (size_t i = 1; i < 10; i++)
@@ -168,7 +168,7 @@ Test(measure_sequence, exact_rounds_are_judged_once)
     cr_expect_eq(result->error, 0.05);
     /* 2.776 sqrt(2.5) % / sqrt(5) */
     cr_expect_float_eq(result->log_ratio_ci.high - result->log_ratio, 0.019632, 1e-6);
-    cr_expect_eq(result->outcome, COMPARE_SLOWER);
+    cr_expect_eq(result->outcome, COMPARE_OUTCOME_SLOWER);
 }
 
 Test(measure_sequence, cut_it_is_judged_by_what_there_is)
@@ -183,7 +183,7 @@ Test(measure_sequence, cut_it_is_judged_by_what_there_is)
     sequence_cut(&sequence);
     /* (2 / 5)^2 of the error */
     cr_expect_float_eq(sequence_result(&sequence)->error, 0.008, 1e-12);
-    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_SLOWER);
+    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_OUTCOME_SLOWER);
     /* Without exact rounds it has looked already, and the rest of the error is not spent. */
     const struct sequence_rule looking = rule_of(5, 0);
     sequence_init(&sequence, &looking);
@@ -191,7 +191,7 @@ Test(measure_sequence, cut_it_is_judged_by_what_there_is)
     add(&sequence, 0.03, 1, 1);
     sequence_cut(&sequence);
     cr_expect_eq(sequence.looks_count, 2);
-    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_UNDECIDED);
+    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_OUTCOME_UNDECIDED);
 }
 
 Test(measure_sequence, a_single_start_has_its_rounds_interval)
@@ -206,7 +206,7 @@ Test(measure_sequence, a_single_start_has_its_rounds_interval)
     fill(rounds, 24, 0.015);
     cr_assert_eq(sequence_look_early(&sequence, rounds, 24, NULL), STATUS_OK);
     cr_expect_eq(sequence.end, SEQUENCE_DECIDED, "it asks nothing of two processes");
-    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_SLOWER);
+    cr_expect_eq(sequence_result(&sequence)->outcome, COMPARE_OUTCOME_SLOWER);
     /* An estimate ends by its precision alone. */
     rule.is_estimate = true;
     sequence_init(&sequence, &rule);

@@ -95,8 +95,8 @@ static enum exit_code judge(const struct ab_setup *setup, const struct ab_row *r
     bool has_undecided = count < setup->pairs_count;
     for (size_t i = 0; i < count; i++) {
         compared_count += rows[i].result.rounds_run_count > 0;
-        has_slower |= rows[i].result.outcome == COMPARE_SLOWER;
-        has_undecided |= rows[i].result.outcome == COMPARE_UNDECIDED;
+        has_slower |= rows[i].result.outcome == COMPARE_OUTCOME_SLOWER;
+        has_undecided |= rows[i].result.outcome == COMPARE_OUTCOME_UNDECIDED;
     }
     const struct context_outcome outcome = {
         .has_result = compared_count > 0,

@@ -9,14 +9,14 @@
 #define ALL              UINT64_MAX
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_MD };
-enum table { TABLE_RECORD, TABLE_OPEN };
+enum fields_table { FIELDS_TABLE_RECORD, FIELDS_TABLE_OPEN };
 
 struct fields_options {
     uint64_t table, group, giver, format;
 };
 
 static const struct option_choice table_choices[] = {
-    {"record", TABLE_RECORD}, {"open", TABLE_OPEN}, {NULL, 0}};
+    {"record", FIELDS_TABLE_RECORD}, {"open", FIELDS_TABLE_OPEN}, {NULL, 0}};
 
 static const struct option_choice group_choices[] = {{"all", ALL},
 #define X(name, text) {text, FACT_GROUP_##name},
@@ -226,13 +226,13 @@ static enum exit_code run_fields(const struct invocation *call)
     enum exit_code code;
     if (!command_parse(call, &options, NULL, &code))
         return code;
-    if (options.table == TABLE_OPEN && (options.group != ALL || options.giver != ALL)) {
+    if (options.table == FIELDS_TABLE_OPEN && (options.group != ALL || options.giver != ALL)) {
         command_complain(call, "--group and --from are of records; leave them out");
         return EXIT_CODE_USAGE;
     }
     struct buf out;
     buf_init(&out, OUTPUT_BYTES_MAX);
-    if (options.table == TABLE_OPEN) {
+    if (options.table == FIELDS_TABLE_OPEN) {
         append_open((enum format)options.format, &out);
         return command_print(call, &out);
     }

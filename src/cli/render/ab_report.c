@@ -269,10 +269,10 @@ void ab_report_describe(const struct ab_row *row, struct buf *out)
 static const char *outcome_word(enum compare_outcome outcome)
 {
     switch (outcome) {
-    case COMPARE_UNDECIDED: return "UNDECIDED";
-    case COMPARE_SAME: return "SAME";
-    case COMPARE_FASTER: return "FASTER";
-    case COMPARE_SLOWER: return "SLOWER";
+    case COMPARE_OUTCOME_UNDECIDED: return "UNDECIDED";
+    case COMPARE_OUTCOME_SAME: return "SAME";
+    case COMPARE_OUTCOME_FASTER: return "FASTER";
+    case COMPARE_OUTCOME_SLOWER: return "SLOWER";
     }
     return "UNDECIDED";
 }
@@ -343,18 +343,18 @@ static void append_sentence(const struct ab_row *row, struct buf *out)
     double percent = fabs(to_percent(seen->log_ratio));
     double threshold = row->threshold_percent;
     switch (row->result.outcome) {
-    case COMPARE_FASTER:
+    case COMPARE_OUTCOME_FASTER:
         buf_appendf(out, "B takes %.2f %% less time than A; the threshold is %.3g %%.", percent,
                     threshold);
         return;
-    case COMPARE_SLOWER:
+    case COMPARE_OUTCOME_SLOWER:
         buf_appendf(out, "B takes %.2f %% more time than A; the threshold is %.3g %%.", percent,
                     threshold);
         return;
-    case COMPARE_SAME:
+    case COMPARE_OUTCOME_SAME:
         buf_appendf(out, "A and B take the same time, within %.3g %%.", threshold);
         return;
-    case COMPARE_UNDECIDED: break;
+    case COMPARE_OUTCOME_UNDECIDED: break;
     }
     buf_append_text(out, "it cannot be said which is faster.");
 }
