@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "base/sysmem.h"
 #include "base/version.h"
 #include "client/fork_pool.h"
 #include "client/provenance.h"
@@ -81,8 +82,11 @@ enum status client_start(struct client *client, const char *log_path, const char
     if (status != STATUS_OK || !client_can_go_on(client))
         return status;
     client->has_hello = greet(client);
-    if (client->has_hello)
-        client->start_ns = clock_now_ns() - before_ns;
+    if (!client->has_hello)
+        return STATUS_OK;
+    client->start_ns = clock_now_ns() - before_ns;
+    uint64_t peak_bytes = 0;
+    (void)sysmem_process_rss(client->session.watch.pid, &client->hello_rss_bytes, &peak_bytes);
     return STATUS_OK;
 }
 

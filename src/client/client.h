@@ -28,11 +28,12 @@ struct client {
     struct proto_worker_hello hello; /* all zero without one */
     struct proto_ready ready;        /* owned; all zero without one */
     uint64_t start_ns;               /* starting the process, to its hello; by the host's clock */
-    uint64_t open_ns;                /* the same of opening the cell */
-    uint64_t nonfinite_count;        /* losses and norms that were not finite, warm-up's included */
-    uint64_t recompiles_count;       /* in measured blocks */
-    uint64_t impossible_window_ns;   /* longer than the host saw pass, the last one; 0 = none */
-    uint64_t window_max_ns;          /* what it could be at most */
+    uint64_t hello_rss_bytes;  /* of the worker at its hello: framework, no model; 0 = not known */
+    uint64_t open_ns;          /* the same of opening the cell */
+    uint64_t nonfinite_count;  /* losses and norms that were not finite, warm-up's included */
+    uint64_t recompiles_count; /* in measured blocks */
+    uint64_t impossible_window_ns; /* longer than the host saw pass, the last one; 0 = none */
+    uint64_t window_max_ns;        /* what it could be at most */
 };
 
 void client_init(struct client *client, const struct cell *cell,

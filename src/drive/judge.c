@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -82,6 +83,22 @@ static void judge_precision(struct trial *trial)
     warn_of_precision(trial);
 }
 
+/* What would fit is part of the reason why the cell did not, before its details. */
+static void name_nearest_fit(struct trial *trial)
+{
+    char fit[NEAREST_FIT_TEXT_BYTES], text[REASON_TEXT_BYTES];
+    struct reasons *reasons = &trial->judgement.reasons;
+    if (trial->judgement.verdict != VERDICT_OOM || trial->fit.why_not != NULL ||
+        reasons->count == 0)
+        return;
+    struct reason *reason = &reasons->items[0];
+    int head = (int)strcspn(reason->text, ";");
+    nearest_fit_text(&trial->fit, trial->cell, fit);
+    (void)snprintf(text, sizeof(text), "%.*s, predicted to fit: %s%s", head, reason->text, fit,
+                   reason->text + head);
+    (void)snprintf(reason->text, sizeof(reason->text), "%s", text);
+}
+
 void judge_trial(struct trial *trial)
 {
     const struct session *session = &trial->client.session;
@@ -90,6 +107,7 @@ void judge_trial(struct trial *trial)
     struct reasons faults = {0};
     judgement->verdict = session->has_ended ? session->verdict : VERDICT_OK;
     judgement->reasons = session->reasons;
+    name_nearest_fit(trial);
     judge_interruption(trial);
     client_faults(&trial->client, &faults);
     judgement_add_all(judgement, VERDICT_INVALID, &faults);

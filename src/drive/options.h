@@ -3,6 +3,7 @@
 #define DRIVE_OPTIONS_H
 
 #include "client/options.h"
+#include "drive/nearest_fit.h"
 #include "drive/sweep_facts.h"
 #include "measure/policy.h"
 #include "observe/probe.h"
@@ -21,6 +22,8 @@ struct trial_options {
     double drift_limit_percent; /* halves further apart are `unsteady`; 0 = not judged */
     struct observe_options observe;
     struct trial_origin origin;
+    predict_memory *predict; /* borrowed: the engine's; NULL: it has no arithmetic for memory */
+    uint64_t card_bytes;     /* memory of the smallest card; 0 = not known */
     const struct sweep_facts *sweep; /* borrowed; NULL: the trial is of no sweep */
 };
 

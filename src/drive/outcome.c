@@ -405,6 +405,29 @@ static void put_parts(const struct proto_memory_parts *parts, struct record *rec
     buf_release(&json);
 }
 
+static void put_fit(const struct trial *trial, struct record *record)
+{
+    const struct nearest_fit *fit = &trial->fit;
+    bool is_oom = trial->judgement.verdict == VERDICT_OOM;
+    if (!is_oom || fit->why_not != NULL) {
+        record_set_null(record, FACT_FITS_INSTEAD, is_oom ? fit->why_not : "no_oom");
+        return;
+    }
+    struct buf json;
+    struct json_writer writer;
+    buf_init(&json, JSON_BYTES_MAX);
+    json_writer_init(&writer, &json);
+    json_begin_object(&writer);
+    json_field_string(&writer, "precision", cell_precision_name(fit->precision));
+    json_field_u64(&writer, "seq_len", fit->seq_len);
+    json_field_u64(&writer, "batch_size", fit->batch_size);
+    json_field_double(&writer, "mem_predicted_mb", (double)fit->needed_bytes / MIB);
+    json_field_double(&writer, "available_mb", (double)fit->available_bytes / MIB);
+    json_end_object(&writer);
+    set_json(record, FACT_FITS_INSTEAD, json.failed ? "" : json.data, "too_long");
+    buf_release(&json);
+}
+
 static void put_memory(const struct trial *trial, struct record *record)
 {
     const struct proto_memory *memory = &trial->memory; /* all zero without one */
@@ -429,6 +452,7 @@ static void put_memory(const struct trial *trial, struct record *record)
             not_oom);
     set_u64(record, FACT_MEM_AVAILABLE_BYTES, session->has_oom_available,
             session->oom_available_bytes, not_oom);
+    put_fit(trial, record);
 }
 
 static double seconds(struct timeval time)

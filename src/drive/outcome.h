@@ -56,6 +56,7 @@ struct trial {
     struct measure_summary summary;
     struct drift drift;
 
+    struct nearest_fit fit;     /* where the session ended as oom */
     struct judgement judgement; /* by judge_trial() */
 };
 

@@ -368,6 +368,12 @@ static enum status begin_trial(struct trial *trial, const struct cell *cell, uin
     return observer_init(&trial->observer, &options->observe, err);
 }
 
+static bool is_out_of_memory(const struct trial *trial)
+{
+    const struct session *session = &trial->client.session;
+    return session->has_ended && session->verdict == VERDICT_OOM;
+}
+
 /* The verdict and the record, told to listeners. */
 static enum status finish_trial(struct trial *trial, struct record **ret_record, struct err *err)
 {
@@ -377,6 +383,11 @@ static enum status finish_trial(struct trial *trial, struct record **ret_record,
         status = observer_after_trial(&trial->observer, &seen, err);
     if (status != STATUS_OK)
         return status;
+    if (is_out_of_memory(trial))
+        trial->fit = nearest_fit_find(
+            trial->cell, trial->options->predict,
+            nearest_fit_memory(trial->cell, trial->options->client.memory_limit_bytes,
+                               trial->client.hello_rss_bytes, trial->options->card_bytes));
     judge_trial(trial);
     status = outcome_record(trial, ret_record, err);
     if (status == STATUS_OK)

@@ -112,6 +112,10 @@ extern const unsigned engine_list_count;
 /* NULL when there is none of that name. */
 const struct engine_ops *engine_find(const char *name);
 
+/* What the cell takes where its model runs, by its engine's predict(). False: it has none, does not
+ * know, or does not support the cell. */
+bool engine_predict_bytes(const struct cell *cell, uint64_t *ret_bytes);
+
 /* What the cell would run on, as the engine says, or as far as the device's name does. `ops` NULL:
  * an engine that is not in this program. */
 MUST_CHECK enum status engine_device_of(const struct engine_ops *ops, const struct cell *cell,

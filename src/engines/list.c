@@ -22,6 +22,18 @@ const struct engine_ops *engine_find(const char *name)
     return NULL;
 }
 
+bool engine_predict_bytes(const struct cell *cell, uint64_t *ret_bytes)
+{
+    struct engine_prediction prediction = {0};
+    const struct engine_ops *ops = engine_find(cell->engine);
+    if (ops == NULL || ops->predict == NULL ||
+        (ops->supports != NULL && ops->supports(cell, NULL) != STATUS_OK) ||
+        ops->predict(cell, &prediction, NULL) != STATUS_OK || !prediction.memory.is_known)
+        return false;
+    *ret_bytes = prediction.memory.total_bytes;
+    return true;
+}
+
 enum status engine_device_of(const struct engine_ops *ops, const struct cell *cell,
                              struct engine_device *ret, struct err *err)
 {

@@ -383,3 +383,19 @@ void nvml_read_memory(const struct nvml *nvml, unsigned index, pid_t pid,
             is_known ? NULL : "not_supported", is_known ? (uint64_t)processes[i].used_bytes : 0};
     }
 }
+
+uint64_t nvml_smallest_memory(void)
+{
+    const char *missing = NULL;
+    struct nvml *nvml = nvml_open(&missing);
+    uint64_t smallest = 0;
+    for (unsigned i = 0; nvml != NULL && i < nvml_count(nvml); i++) {
+        struct nvml_card card;
+        nvml_describe(nvml, i, &card);
+        if (card.memory_bytes.missing == NULL &&
+            (smallest == 0 || card.memory_bytes.value < smallest))
+            smallest = card.memory_bytes.value;
+    }
+    nvml_close(nvml);
+    return smallest;
+}

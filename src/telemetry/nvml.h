@@ -64,6 +64,10 @@ struct nvml *nvml_open(const char **ret_missing);
 /* No-op on NULL. */
 void nvml_close(struct nvml *nvml);
 
+/* Memory of the smallest card of this machine: which of them a framework calls `cuda:N` depends on
+ * its own order. 0 = not known. Opens the library for itself. */
+uint64_t nvml_smallest_memory(void);
+
 /* "550.54.15"; "" where unknown. */
 void nvml_driver(const struct nvml *nvml, char text[NVML_TEXT_BYTES]);
 void nvml_library_version(const struct nvml *nvml, char text[NVML_TEXT_BYTES]);

@@ -253,6 +253,24 @@ def test_what_needs_more_than_what_did_not_fit_is_not_run(call):
     assert "dominated" in done.stdout
 
 
+def test_what_does_not_fit_names_what_is_predicted_to(call):
+    """And that does, under the same limit: as the build without sanitizers, which take memory themselves."""
+    plain = os.environ.get("TOKMARK_RELEASE_BINARY", TOKMARK)
+    cell = ["run", "--mode", "infer", "--seq", "128", "--memory-limit", "200M", "--steps", "1", "--warmup", "0",
+            "--foreign-load", "off", "--pace", "off", "--history", "off", "--drift", "off"]
+    done = call(*cell, "--batch", "64", name=plain, code=4)
+    (record,) = call.records()
+    fit = record["fits_instead"]
+    assert record["verdict"] == "oom" and (fit["precision"], fit["seq_len"], fit["available_mb"]) == ("fp32", 128, pytest.approx(190, abs=10))
+    assert f"predicted to fit: batch {fit['batch_size']} (" in record["notes"]
+    assert f"predicted to fit: batch {fit['batch_size']} (" in done.stdout
+    call(*cell, "--batch", str(fit["batch_size"]), name=plain, code=0)
+    smaller = call.records()[1]
+    assert smaller["peak_mem_mb"] < 200 and smaller["fits_instead"] is None
+    assert smaller["mem_predicted_mb"] == pytest.approx(fit["mem_predicted_mb"])
+    assert smaller["null_reasons"]["fits_instead"] == "no_oom"
+
+
 def test_try_all_runs_every_cell(call):
     call("run", "--engine", worker("--oom-seq 64"), "--steps", "3", "--warmup", "0", "--seq", "64",
          "128", "--try-all", code=3)

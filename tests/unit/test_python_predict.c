@@ -59,6 +59,28 @@ static const struct measured gpu[] = {
     {predict_jax, BIG, "cuda:0", INFER, BF16, 2048, 32, ROUTED, 13326},
 };
 
+#define SMALL "superintelligence-tiny"
+#define FP32  CELL_PRECISION_FP32
+
+static const struct measured cpu[] = {
+    {predict_torch, SMALL, "cpu", TRAIN, FP32, 512, 2, ROUTED, 1057},
+    {predict_torch, SMALL, "cpu", INFER, FP32, 512, 2, ROUTED, 239},
+    {predict_torch, SMALL, "cpu", CELL_MODE_DECODE, FP32, 512, 2, ROUTED, 204},
+    {predict_torch, SMALL, "cpu", TRAIN, BF16, 512, 2, ROUTED, 941},
+    {predict_torch, SMALL, "cpu", INFER, BF16, 512, 2, ROUTED, 246},
+    {predict_torch, SMALL, "cpu", CELL_MODE_DECODE, BF16, 512, 2, ROUTED, 223},
+    {predict_torch, SMALL, "cpu", TRAIN, FP32, 128, 4, ROUTED, 682},
+    {predict_torch, SMALL, "cpu", TRAIN, BF16, 128, 4, ROUTED, 731},
+    {predict_torch, SMALL, "cpu", TRAIN, CELL_PRECISION_BF16_PURE, 128, 4, ROUTED, 476},
+    {predict_torch, SMALL, "cpu", INFER, CELL_PRECISION_BF16_PURE, 128, 4, ROUTED, 147},
+    {predict_torch, SMALL, "cpu", TRAIN, FP32, 128, 4, EVERY, 991},
+    {predict_torch, SMALL, "cpu", INFER, FP32, 128, 4, EVERY, 210},
+    {predict_jax, SMALL, "cpu", TRAIN, FP32, 512, 2, ROUTED, 1312},
+    {predict_jax, SMALL, "cpu", INFER, FP32, 512, 2, ROUTED, 376},
+    {predict_jax, SMALL, "cpu", CELL_MODE_DECODE, FP32, 512, 2, ROUTED, 400},
+    {predict_jax, SMALL, "cpu", TRAIN, FP32, 128, 4, ROUTED, 1069},
+};
+
 static double predicted_mib(const struct measured *row)
 {
     struct cell cell =
@@ -75,6 +97,15 @@ Test(python_predict, is_near_the_peaks_of_a_gpu)
     for (size_t i = 0; i < ARRAY_COUNT(gpu); i++) {
         double percent = 100 * (predicted_mib(&gpu[i]) / gpu[i].peak_mib - 1);
         cr_expect(fabs(percent) < 10, "row %zu: %+.1f %%", i, percent);
+    }
+}
+
+/* Of whole processes: allocators keep what is given back, and compilers what they made. */
+Test(python_predict, is_near_the_growth_of_processes)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(cpu); i++) {
+        double percent = 100 * (predicted_mib(&cpu[i]) / cpu[i].peak_mib - 1);
+        cr_expect(fabs(percent) < 16, "row %zu: %+.1f %%", i, percent);
     }
 }
 

@@ -61,6 +61,13 @@ Test(telemetry_nvml, a_card_is_found_by_its_bus)
     nvml_close(nvml);
 }
 
+Test(telemetry_nvml, memory_of_the_smallest_card)
+{
+    say("count 2\n0.memory_total 3000\n1.memory_total 2000\n");
+    nvml_close(open_fake("new"));
+    cr_expect_eq(nvml_smallest_memory(), 2000);
+}
+
 Test(telemetry_nvml, memory_of_a_process_is_told_from_that_of_others)
 {
     char text[512];

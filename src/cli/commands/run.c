@@ -28,7 +28,9 @@
 #include "cli/sweep.h"
 #include "client/client.h"
 #include "client/event_log.h"
+#include "spec/device.h"
 #include "telemetry/environment.h"
+#include "telemetry/nvml.h"
 
 /* Bounds the memory that is taken to know which program this is. */
 #define PROGRAM_BYTES_MAX ((size_t)1024 * 1024 * 1024)
@@ -225,6 +227,11 @@ static double target_percent(const struct run_setup *setup)
     return target > 0 ? target : measure_policy_default().target_ci_percent;
 }
 
+static uint64_t card_bytes(const struct run *run)
+{
+    return device_is_host(run->setup.plan.cells[0].device) ? 0 : nvml_smallest_memory();
+}
+
 static double drift_limit_percent(const struct run_setup *setup)
 {
     bool is_told = setup->options.drift != RUN_DRIFT_AUTO;
@@ -263,6 +270,8 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
         .client = client_options(run),
         .policy = run->setup.policy,
         .drift_limit_percent = drift_limit_percent(&run->setup),
+        .predict = engine_predict_bytes,
+        .card_bytes = card_bytes(run),
         .observe = observe_options(run),
         .origin =
             {
@@ -533,6 +542,7 @@ static enum exit_code print_dry_run(struct run *run)
         .finished = can_resume ? &finished : NULL,
         .environment_id = run->context.environment_id,
         .available_bytes = sysmem_available_bytes(),
+        .card_bytes = card_bytes(run),
     };
     buf_init(&out, DRY_RUN_BYTES_MAX);
     dry_run_format(&dry_run, &out);

@@ -83,13 +83,14 @@ static void look_ahead(const struct run_setup *setup, const struct cell *cell,
     estimate_time(setup, step_ns, outlook);
 }
 
-/* `available_bytes` is the host's. */
-static const char *fits_text(const struct outlook *outlook, uint64_t available_bytes)
+static const char *fits_text(const struct dry_run *dry_run, const struct outlook *outlook)
 {
+    uint64_t available_bytes = dry_run->available_bytes;
     if (!outlook->is_supported)
         return "unsupported";
     if (!outlook->device.is_host)
-        available_bytes = outlook->device.available_bytes;
+        available_bytes = outlook->device.available_bytes > 0 ? outlook->device.available_bytes
+                                                              : dry_run->card_bytes;
     if (outlook->memory_bytes == 0 || available_bytes == 0)
         return "unknown";
     return outlook->memory_bytes <= available_bytes ? "yes" : "no";
@@ -122,7 +123,7 @@ static void append_cell(const struct dry_run *dry_run, size_t index, struct outl
     buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
                 index + 1, id, cell->framework, cell_mode_name(cell->mode),
                 cell_precision_name(cell->precision), cell->seq_len, cell->batch_size, memory,
-                fits_text(outlook, dry_run->available_bytes),
+                fits_text(dry_run, outlook),
                 is_finished             ? "finished"
                 : outlook->is_supported ? time
                                         : "-");

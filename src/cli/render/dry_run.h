@@ -14,6 +14,7 @@ struct dry_run {
     const struct store_index *finished; /* what --resume would skip; NULL: nothing */
     const char *environment_id;         /* under which those are */
     uint64_t available_bytes;           /* memory of the host; 0 = not known */
+    uint64_t card_bytes;                /* of the smallest card; 0 = not known */
 };
 
 /* A line a cell: index, id, shape, the engine's own prediction of memory and time, and whether it

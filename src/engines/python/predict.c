@@ -7,6 +7,7 @@
 /* What a process grows by beside its tensors: code and tables that come in with the first step, and
  * for JAX what compiling leaves: of decode two programs. On a device the libraries' workspaces. */
 #define TORCH_BYTES           (32 * MIB)
+#define TORCH_HOST_BF16_BYTES (64 * MIB) /* kernels that are made for the CPU at hand */
 #define JAX_HOST_TRAIN_BYTES  (420 * MIB)
 #define JAX_HOST_INFER_BYTES  (200 * MIB)
 #define JAX_HOST_DECODE_BYTES (250 * MIB)
@@ -173,11 +174,12 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
     struct sizes s;
     if (!sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
+    double process = s.is_host && s.compute < 4 ? TORCH_HOST_BF16_BYTES : TORCH_BYTES;
     if (!s.is_train)
-        return parts_of(cell, &s, torch_passing(&s), TORCH_BYTES);
+        return parts_of(cell, &s, torch_passing(&s), process);
     double casts = s.is_cast ? s.params * s.compute : 0;
     double kept = torch_kept(cell, &s) + torch_loss(&s) + casts + s.head * s.param;
-    return parts_of(cell, &s, kept, TORCH_BYTES);
+    return parts_of(cell, &s, kept, process);
 }
 
 /* --- JAX --- */

@@ -1,0 +1,77 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "drive/nearest_fit.h"
+
+/* 1000 for the weights, half of that in bf16-pure, and 10 a token. */
+static bool predict(const struct cell *cell, uint64_t *ret_bytes)
+{
+    if (cell->precision == CELL_PRECISION_INT8)
+        return false;
+    *ret_bytes = (cell->precision == CELL_PRECISION_BF16_PURE ? 500U : 1000U) +
+                 10ULL * cell->batch_size * cell->seq_len;
+    return true;
+}
+
+static struct cell cell_of(enum cell_precision precision, uint32_t seq_len, uint32_t batch_size)
+{
+    struct cell cell = {.precision = precision, .seq_len = seq_len, .batch_size = batch_size};
+    (void)snprintf(cell.device, sizeof(cell.device), "cpu");
+    cell.model.max_seq_len = seq_len;
+    return cell;
+}
+
+static void expect(const struct cell *cell, uint64_t available_bytes, const char *text)
+{
+    char said[NEAREST_FIT_TEXT_BYTES];
+    struct nearest_fit fit = nearest_fit_find(cell, predict, available_bytes);
+    cr_assert_null(fit.why_not, "%s", fit.why_not);
+    nearest_fit_text(&fit, cell, said);
+    cr_expect_str_eq(said, text);
+}
+
+Test(drive_nearest_fit, fewer_rows_come_first)
+{
+    struct cell cell = cell_of(CELL_PRECISION_FP32, 10, 32);
+    expect(&cell, 2556, "batch 13 (2.25 KiB of 2.50 KiB)");
+    expect(&cell, 2550, "batch 12 (2.15 KiB of 2.49 KiB)");
+    expect(&cell, 1223, "batch 1 (1.07 KiB of 1.19 KiB)");
+}
+
+Test(drive_nearest_fit, then_another_precision_then_a_shorter_row_then_both)
+{
+    struct cell cell = cell_of(CELL_PRECISION_FP32, 40, 1);
+    expect(&cell, 1300, "bf16-pure (900 B of 1.27 KiB)");
+    cell = cell_of(CELL_PRECISION_BF16_PURE, 40, 1);
+    expect(&cell, 800, "seq 20 (700 B of 800 B)");
+    cell = cell_of(CELL_PRECISION_BF16, 40, 4);
+    expect(&cell, 1000, "bf16-pure batch 1 (900 B of 1000 B)");
+    expect(&cell, 670, "bf16-pure seq 10 batch 1 (600 B of 670 B)");
+}
+
+/* The cell did not fit, whatever its prediction says: nothing that is predicted to need as much. */
+Test(drive_nearest_fit, what_is_named_needs_less_than_the_cell_that_did_not_fit)
+{
+    struct cell cell = cell_of(CELL_PRECISION_BF16_PURE, 10, 2);
+    expect(&cell, 1000000, "batch 1 (600 B of 977 KiB)");
+}
+
+Test(drive_nearest_fit, why_nothing_is_named)
+{
+    struct cell cell = cell_of(CELL_PRECISION_FP32, 10, 32);
+    cr_expect_str_eq(nearest_fit_find(&cell, NULL, 1).why_not, "no_prediction");
+    cr_expect_str_eq(nearest_fit_find(&cell, predict, 0).why_not, "memory_not_known");
+    cr_expect_str_eq(nearest_fit_find(&cell, predict, 560).why_not, "nothing_fits");
+    cell.precision = CELL_PRECISION_INT8;
+    cr_expect_str_eq(nearest_fit_find(&cell, predict, 1000000).why_not, "no_prediction");
+}
+
+Test(drive_nearest_fit, a_limit_is_less_than_the_host_has)
+{
+    struct cell cell = cell_of(CELL_PRECISION_FP32, 10, 32);
+    cr_expect_eq(nearest_fit_memory(&cell, 1 << 20, 1000, 7), (1 << 20) - 1000);
+    cr_expect_eq(nearest_fit_memory(&cell, 1 << 20, 2 << 20, 7), 0);
+    cr_expect_gt(nearest_fit_memory(&cell, 0, 1000, 7), 1 << 20);
+    (void)snprintf(cell.device, sizeof(cell.device), "cuda:0");
+    cr_expect_eq(nearest_fit_memory(&cell, 1 << 20, 1000, 7), 7);
+}
