@@ -78,7 +78,7 @@ def test_what_is_counted_changes_at_once(history):
 
 
 def test_records_of_one_run_are_one_point_and_a_record_twice_counts_once(history):
-    records = [run(0, trial=0, ms_p50=2.0), run(0, trial=1, ms_p50=8.0), run(1), run(1)]
+    records = [run(0, trial=0, ms_p50=2.0), run(0, trial=1, ms_p50=8.0), run(0, trial=1, ms_p50=8.0), run(1), run(1)]
     course = course_of(history(records, "--format", "json"))
     assert [round(point[1], 9) for point in course["points"]] == [4.0, 2.5]
 

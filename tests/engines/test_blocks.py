@@ -1,12 +1,14 @@
 """What lies between the first stamp of a block and the last, with a made-up clock and steps that finish late."""
 import gc
+import os
+import threading
 import types
 
 import pytest
 
 from pytorch_worker import PYTHON_SOURCES  # noqa: F401
 
-from tokmark_worker import blocks
+from tokmark_worker import blocks, logit_sample, protocol
 
 STEP_NS, PREPARE_NS, TIMER_NS = 1000, 50_000, 700
 
@@ -86,6 +88,35 @@ def test_a_block_ends_when_all_of_it_is_complete(engine):
 def test_what_is_under_way_before_it_is_not_the_blocks(engine):
     engine.step(None, None)
     assert run(engine, "block").fields()["window_ns"] == 3 * STEP_NS
+
+
+@pytest.mark.parametrize("sync", ["step", "block"])
+@pytest.mark.parametrize("keeps_all, kept", [(True, [1, 2, 3]), (False, [3])])
+def test_losses_are_kept_of_every_step_and_outputs_of_the_last(engine, sync, keeps_all, kept):
+    block = blocks.Block(sync, keeps_all, engine.wait)
+    block.run(engine.step, *engine.make())
+    assert block.results == kept
+
+
+def test_samples_of_logits_are_of_every_part_of_the_batch():
+    rows, positions, columns = logit_sample.places((8, 5, 64))
+    part = 8 * 5 * 64 // logit_sample.COUNT
+    found = [(row * 5 + position) * 64 + column for row, position, column in zip(rows, positions, columns)]
+    assert [at // part for at in found] == list(range(logit_sample.COUNT))
+    assert logit_sample.places((1, 1, logit_sample.COUNT - 1)) is None
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_that_is_too_long_is_refused(end):
+    read_fd, write_fd = os.pipe()
+    with open(write_fd, "wb") as to_worker, open(read_fd, "rb") as from_host:
+        stream = protocol.Stream(from_host.fileno(), -1)
+        writer = threading.Thread(target=lambda: (to_worker.write(b"x" * (protocol.LINE_BYTES_MAX + 1) + end), to_worker.close()))
+        writer.start()
+        with pytest.raises(protocol.ProtocolError, match="more than 1048576 bytes"):
+            stream.read()
+        from_host.read()
+        writer.join()
 
 
 @pytest.mark.parametrize("sync", ["step", "block"])

@@ -47,3 +47,18 @@ Test(spec_verdict, only_a_cell_that_did_not_fit_by_itself_says_something_of_larg
     cr_expect_not(reasons_prove_unfit(VERDICT_OOM, &low));
     cr_expect_not(reasons_prove_unfit(VERDICT_CRASHED, &own));
 }
+
+/* docs/records.md: --resume goes by these. */
+Test(spec_verdict, what_another_try_would_not_change_is_finished)
+{
+    static const char *const finished[] = {"ok", "unsteady", "invalid", "unsupported", "oom"};
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(finished); i++) {
+        enum verdict verdict = VERDICT_COUNT;
+        cr_assert(verdict_parse(finished[i], &verdict));
+        cr_expect(verdict_is_finished(verdict), "%s", finished[i]);
+    }
+    for (int i = 0; i < VERDICT_COUNT; i++)
+        count += verdict_is_finished((enum verdict)i);
+    cr_expect_eq(count, ARRAY_COUNT(finished), "no others");
+}

@@ -165,6 +165,15 @@ def test_one_shape_is_bars(report, tmp_path):
         "native bf16", "native fp32", "pytorch bf16", "pytorch fp32"]
 
 
+def test_memory_is_what_was_measured_and_predicted_only_where_it_was_not(report, tmp_path):
+    made = [records.record(seq_len=128, peak_mem_mb=100.0, mem_predicted_mb=90.5),
+            records.record(seq_len=256, peak_mem_mb=None, mem_predicted_mb=181.0)]
+    records.write(tmp_path / "base", made)
+    drawn = charts(data_of(report("base", "--format", "html")))
+    memory, = [chart for title, chart in drawn.items() if "memory" in title and "by sequence" in title]
+    assert [(point["x"], point["y"]) for point in memory["series"][0]["points"]] == [(128, 100.0), (256, 181.0)]
+
+
 def test_middle_trial_stands_for_its_cell(report, tmp_path):
     times = [2.0, 2.6, 2.2]
     trials = [records.record(trial=i, ms_p50=ms, ms_p50_low=ms - 0.1, ms_p50_high=ms + 0.3,
