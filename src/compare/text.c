@@ -17,7 +17,7 @@
 /* Fills up to a column that is `width` behind `start`. */
 static void pad(struct buf *out, size_t start, size_t width)
 {
-    while (out->length_bytes < start + width)
+    while (out->length_bytes < start + width && !out->failed)
         buf_append_char(out, ' ');
 }
 
