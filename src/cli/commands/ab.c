@@ -10,12 +10,12 @@
 #include "cli/render/terminal.h"
 #include "cli/signals.h"
 
-#define GROUP_SIDES       "What to compare; flags below are common to both sides"
-#define GROUP_CERTAIN     "How certain"
-#define GROUP_RESULT      "Result"
-#define DRY_RUN_BYTES_MAX (1 << 20)
+#define GROUP_SIDES          "What to compare; flags below are common to both sides"
+#define GROUP_CERTAIN        "How certain"
+#define GROUP_RESULT         "Result"
+#define AB_DRY_RUN_BYTES_MAX (1 << 20)
 
-#define TARGET(member)    .offset = offsetof(struct ab_options, member)
+#define TARGET(member)       .offset = offsetof(struct ab_options, member)
 
 static const struct option ab_rows[] = {
     {.name = "a",
@@ -155,7 +155,7 @@ static enum exit_code compare_and_report(const struct invocation *call, struct a
 static enum exit_code print_dry_run(const struct invocation *call, struct ab_setup *setup)
 {
     struct buf out;
-    buf_init(&out, DRY_RUN_BYTES_MAX);
+    buf_init(&out, AB_DRY_RUN_BYTES_MAX);
     for (size_t i = 0; i < setup->pairs_count; i++) {
         for (int side = 0; side < PAIR_SIDES; side++) {
             const struct ab_side *from = &setup->sides[side];
