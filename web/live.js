@@ -201,13 +201,13 @@
         setText(element.nowSweep, drawSweep());
         setText(element.nowValue, last ? brief(middle ?? last.ms_per_step) : "…");
         setText(element.nowUnit, middle ? "ms, median step" : last ? "ms per step" : "");
-        setText(element.nowInterval, low && high ? `95 % interval ${number(low)} to ${number(high)} ms (±${((50 * (high - low)) / middle).toFixed(1)} %)`
+        setText(element.nowInterval, low && high ? `95 % interval ${brief(low)} to ${brief(high)} ms, ±${((50 * (high - low)) / middle).toFixed(1)} %`
             : current.phase === "measure" ? "no interval yet" : "");
         drawSteps(current.blocks.map((block) => block.ms_per_step), low, middle, high);
         setFacts(element.nowFacts, [
             ["trial", run.trials > 1 ? `${current.trial + 1} of ${run.trials}` : ""],
             ["samples", last && last.samples ? number(last.samples) : ""],
-            ["set aside", last && last.set_aside_steps ? `${number(last.set_aside_steps)} steps` : ""],
+            ["set aside", last && last.set_aside_steps ? `${number(last.set_aside_steps)} step${last.set_aside_steps === 1 ? "" : "s"}` : ""],
             ["cell left", last && last.remaining_ms >= 1000 ? `about ${duration(last.remaining_ms)}` : ""],
             ["loss", last && typeof last.loss === "number" ? number(last.loss) : ""],
             ["memory", gauge(telemetry, "rss_mb", "MiB")],
@@ -382,7 +382,7 @@
             series.get(name).push(y === null ? {x: slot.cell[axis], failed: verdict || "no value"}
                 : {x: slot.cell[axis], y, low: ends ? ends[0] : undefined, high: ends ? ends[1] : undefined, note: verdict});
         }
-        const list = [...series].sort((a, b) => compare([a[0]], [b[0]])).slice(0, 8);
+        const list = [...series].sort((a, b) => a[0].localeCompare(b[0], "en", {numeric: true})).slice(0, 8);
         const data = {
             title: `${view.metric} by ${names[axis]}`,
             caption: series.size > 8 ? `the first 8 of ${series.size} series: filter to see others` : column(view.metric).meaning || "",

@@ -150,7 +150,10 @@ static int format_gauge(const char *key, const json_t *value, const char *reason
         if (json_is_number(value))
             return snprintf(text, text_bytes, "%s %.*f %s", known[i].word, number < 10 ? 1 : 0,
                             number, known[i].unit);
-        return snprintf(text, text_bytes, "%s n/a (%s)", known[i].word, reason);
+        int length = snprintf(text, text_bytes, "%s n/a (%s)", known[i].word, reason);
+        for (char *at = text; (at = strchr(at, '_')) != NULL;)
+            *at = ' ';
+        return length;
     }
     return json_is_number(value) ? snprintf(text, text_bytes, "%s %.4g", key, number) : 0;
 }

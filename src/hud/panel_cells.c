@@ -9,6 +9,7 @@
 #define ENTRY_WIDTH    12 /* columns of a matrix's entry */
 #define LEFT_MIN       16
 #define COLUMNS_NARROW 60
+#define ELLIPSIS       0x2026U
 
 /* --- how a place stands --- */
 
@@ -166,6 +167,15 @@ static size_t widest_name(const struct view *view, const struct board *board, si
     return widest;
 }
 
+/* Of one that is too long the end tells more. */
+static void put_name(struct canvas *canvas, size_t row, size_t left, const char *name)
+{
+    size_t width = canvas_width(name);
+    canvas_put_right(canvas, row, 1, width < left - 2 ? width + 1 : left - 1, CANVAS_PLAIN, name);
+    if (width > left - 2)
+        canvas_put_code(canvas, row, 1, CANVAS_DIM, ELLIPSIS);
+}
+
 /* The row of the selection, and its column. */
 static void find_selection(const struct view *view, const struct board *board, size_t *ret_row,
                            size_t *ret_column)
@@ -241,7 +251,10 @@ static void draw_matrix(struct screen *screen, const struct board *board, struct
     find_selection(view, board, &selected_row, &selected_column);
     scroll(view, selected_row, bottom - top - 1, view->rows_count);
     size_t left = 2 + widest_name(view, board, view->top, view->top + view->rows_on_screen);
-    size_t most = canvas->columns > ENTRY_WIDTH + 1 ? canvas->columns - ENTRY_WIDTH - 1 : 0;
+    /* Values are worth more than long names. */
+    size_t most = canvas->columns > ENTRY_WIDTH + 3 ? canvas->columns - ENTRY_WIDTH - 1 : 2;
+    size_t half = canvas->columns / 2 > LEFT_MIN + 2 ? canvas->columns / 2 : LEFT_MIN + 2;
+    most = most < half ? most : half;
     left = left < most ? left : most;
     size_t fit = (canvas->columns - left) / ENTRY_WIDTH;
     size_t first = selected_column >= fit ? selected_column + 1 - fit : 0;
@@ -252,7 +265,7 @@ static void draw_matrix(struct screen *screen, const struct board *board, struct
         size_t row = view->top + i;
         buf_init(&name, NAME_BYTES);
         append_row_name(view, board, row, &name);
-        (void)canvas_put(canvas, top + 1 + i, 1, left, CANVAS_PLAIN, name.data);
+        put_name(canvas, top + 1 + i, left, name.data);
         buf_release(&name);
         for (size_t column = 0; column < columns; column++) {
             uint32_t place = view_entry(view, board, row, first + column);
@@ -310,10 +323,7 @@ static void draw_bar(struct screen *screen, const struct view *view, const struc
     struct buf name;
     buf_init(&name, NAME_BYTES);
     view_describe_place(view, board, place, false, &name);
-    /* Of one that is too long the end tells more. */
-    size_t width = canvas_width(name.data);
-    canvas_put_right(canvas, row, 1, width < left - 2 ? width + 1 : left - 1, CANVAS_PLAIN,
-                     name.data);
+    put_name(canvas, row, left, name.data);
     buf_release(&name);
     (void)canvas_put(canvas, row, left, end, style, panel_sign(view, &board->places[place]));
     canvas_put_right(canvas, row, left + 1, left + ENTRY_WIDTH, style, text);

@@ -160,7 +160,8 @@ static void draw_numbers(struct screen *screen, const struct board *board, size_
         at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%" PRIu64 " samples",
                          run->samples_count);
     else if (run->steps_done > 0)
-        at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%" PRIu64 " steps", run->steps_done);
+        at = canvas_putf(canvas, row, at, end, CANVAS_PLAIN, "%" PRIu64 " step%s", run->steps_done,
+                         num_plural(run->steps_done));
     if (run->set_aside_count > 0)
         (void)canvas_putf(canvas, row, at, end, CANVAS_WARN, "  %" PRIu64 " set aside",
                           run->set_aside_count);

@@ -10,8 +10,9 @@
 
 #define COLUMNS_DEFAULT 80
 #define COLUMNS_LEAST   40
-/* Rows of the screen beside those of cells. */
+/* Rows of the screen beside those of cells; and so many that all of it is there. */
 #define ROWS_BESIDE 12
+#define ROWS_LEAST  22
 #define LINE_BYTES  4096
 #define LOOK_MS     1000
 #define SLICE_NS    (100 * NS_PER_MS)
@@ -133,6 +134,7 @@ static enum status append_picture(struct scene *scene, size_t columns, struct bu
 {
     size_t cells = scene->view.is_plot ? scene->view.shown_count : scene->view.rows_count;
     size_t rows = ROWS_BESIDE + (cells < CANVAS_ROWS_MAX ? cells : CANVAS_ROWS_MAX);
+    rows = rows < ROWS_LEAST ? ROWS_LEAST : rows;
     columns = columns == 0 ? COLUMNS_DEFAULT : columns < COLUMNS_LEAST ? COLUMNS_LEAST : columns;
     TRY(canvas_resize(&scene->screen.canvas, rows, columns, err));
     const struct screen_facts facts = scene_facts(scene);

@@ -190,8 +190,7 @@ def test_the_selection_moves(screen, tmp_path):
 def test_table_or_plot(screen, tmp_path):
     shown = sweep_screen(screen, tmp_path)
     shown.press("m", "m", "t")
-    text = shown.wait("jax train bf16 seq 512 batch 8")
-    assert re.search("jax train bf16 seq 512 batch 8 +40.96 █+", text)
+    shown.wait("jax train bf16 seq 512 batch 8 +40.96 █+")
     shown.press("t")
     shown.wait("batch 1 ", "jax train bf16 512 ")
 
@@ -313,7 +312,7 @@ def test_a_sweep_from_its_beginning_to_its_end(screen, call, tmp_path):
     process = call.start("run", "--engine", worker("--step-ms 4"), "--mode", "infer", "--seq", "8", "16", "--batch", "1", "2", "--steps", "300",
                          "--warmup", "2")
     shown.wait("RUNNING", r"▶ infer fp32 seq \d+ batch \d  measuring", r"step ms +.*[▁▂▃▄▅▆▇█]", r"median +4\.\d+ ms  \[", r"95% ±.*±", "MiB", "eta")
-    shown.wait(r"machine +clock (\d+ MHz|n/a \(no_cpufreq\))  power (\d+\.?\d* W|n/a \((no_rapl|no_permission|too_short)\))")
+    shown.wait(r"machine +clock (\d+ MHz|n/a \(no cpufreq\))  power (\d+\.?\d* W|n/a \((no rapl|no permission|too short)\))")
     shown.wait("ENDED  exit 0", "4/4", "4 records")
     assert process.wait() == 0
     text = shown.text()
@@ -359,6 +358,15 @@ def test_names_of_bars_tell_cells_apart_on_a_narrow_screen(screen, tmp_path):
     shown = sweep_screen(screen, tmp_path, columns=40, rows=10)
     shown.press("t", "Home")
     shown.wait("seq 128 batch 1 ", "seq 128 batch 4 ", "seq 128 batch 8 ", "seq 512 batch 1 ")
+
+
+def test_long_names_leave_room_for_values_and_keep_their_ends(screen, tmp_path):
+    write(tmp_path, [published(seq, batch, engine=name) for name in ("exec:" + "x" * 200, "jax") for seq in (128, 512) for batch in (1, 4, 8)])
+    shown = screen()
+    shown.hud("_bench")
+    text = shown.wait("12 records")
+    assert re.search(r"(?m)^ …x+ train fp32 512 +51,200 +204,800 +409,600", text)
+    assert re.search(r"(?m)^ jax train fp32 128 +12,800", text)
 
 
 def test_the_mouse_is_left_to_the_terminal(screen, tmp_path):

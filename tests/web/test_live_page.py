@@ -1,9 +1,11 @@
 """The live page in a browser: keys, views that a link holds, what comes late or again, barriers, hostile names."""
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -343,6 +345,47 @@ def test_no_barriers(browser, server, scheme, query):
             assert web.violations(page.page) == []
             page.press("Escape")
         assert web.violations(page.page) == []
+
+
+LONG = "a-model-with-a-name-that-is-very-long-" * 4
+
+
+def live_folder(folder):
+    """What a run leaves that is at its second cell, of a model with a long name."""
+    cells = [{"cell_id": f"h{batch}", "framework": "native", "device": "cuda:0", "model": LONG, "precision": "fp32", "mode": "train", "seq_len": 128,
+              "batch_size": batch, "tokens_per_step": 128 * batch} for batch in (1, 2, 4)]
+    begun = int(1000 * time.time())
+
+    def event(name, **fields):
+        append(folder, json.dumps({"event": name, "time_ms": begun, "run_id": "r1", "cell_id": "h2", "trial": 0, **fields}) + "\n", "events.jsonl")
+
+    append(folder, line(framework="native", device="cuda:0", model=LONG))
+    event("run", pid=os.getpid(), cells_count=3, trials=1, first_cell=0, cells=cells)
+    event("cell", cell_id="h1", position=0, state="started", is_sentinel=False)
+    begun += 60000
+    event("cell", position=1, state="started", is_sentinel=False)
+    event("phase", phase="measure")
+    for ms in (4.0, 5.0, 4.5):
+        event("block", phase="measure", ms_per_step=ms, samples=30, ms_p50=4.5, ms_p50_low=4.2, ms_p50_high=4.9, remaining_ms=30000, loss=2.5)
+    event("telemetry", rss_mb=100.5, gpu_sm_mhz=1755, gpu_temperature_c=61, gpu_used_mb=2048, power_w=None, null_reasons={"power_w": "not_supported"})
+
+
+@pytest.mark.parametrize("scheme", web.SCHEMES)
+def test_what_is_measured_now_has_no_barriers_and_fits(browser, serve, tmp_path, scheme):
+    live_folder(tmp_path / "r")
+    server = serve(tmp_path / "r")
+    for query in ("", "?overlay"):
+        with Page(browser, server.url + query, scheme=scheme, bypass_csp=True) as page:
+            page.until("document.getElementById('now-interval').textContent.startsWith('95 % interval 4.200 to 4.900 ms')")
+            assert page.text("now-sweep").startswith("cell 2 of 3, about ")
+            facts = re.sub(r"\s+", " ", page.evaluate("document.getElementById('now-facts').innerText"))
+            for text in ("memory 100.5 MiB", "clock 1,755 MHz", "power n/a (not supported)", "heat 61 °C", "card 2,048 MiB", "loss 2.5"):
+                assert text in facts or query, (text, facts)
+            if not query:
+                assert web.violations(page.page) == []
+            for width in web.WIDTHS:
+                page.page.set_viewport_size({"width": width, "height": 700})
+                assert web.overflow(page.page) <= 0, (query, width)
 
 
 @pytest.mark.parametrize("width", web.WIDTHS)
