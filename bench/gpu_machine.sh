@@ -8,6 +8,10 @@
 #   bench/gpu_machine.sh table    PyTorch (eager, compiled) and JAX on the same cells, interleaved
 #   bench/gpu_machine.sh answer   time to answer: 2000 steps beside stopping by precision
 #   bench/gpu_machine.sh ab_compile   torch.compile off against default in one `tokmark ab` of 20 s: decided in its time?
+#   bench/gpu_machine.sh results  the card's peak, then the published sweep with the 971 M model: a table in Markdown with clocks, power, energy,
+#                                 utilization and memory by source; under 10 minutes
+#   bench/gpu_machine.sh fit      the largest batch of the 971 M model at 2048 tokens, train, bf16: found in under 3 minutes, and the next one fails
+#   bench/gpu_machine.sh stability   200 steps of the 190 M model in fp32 and bf16, PyTorch and JAX, the same weights and text
 #   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
 set -u
 cd "$(dirname "$0")/.."
@@ -31,6 +35,35 @@ for part in "$@"; do
         ;;
     compiled)
         "$python" bench/pytorch_bare.py --cells compiled-layers:8x512 --precision bf16 --steps "${STEPS:-60}" --rounds "${ROUNDS:-8}" --json "$OUT/compiled.json"
+        ;;
+    results)
+        fields=mode,seq_len,batch_size,verdict,ms_p50,tokens_per_sec,mfu_causal_percent,mfu_datasheet_percent
+        fields=$fields,gpu_sm_mhz,gpu_memory_mhz,gpu_temperature_c,power_w,power_idle_w,energy_j,energy_source,joules_per_token
+        fields=$fields,mem_predicted_mb,mem_alloc_mb,mem_reserved_mb,peak_mem_mb,gpu_process_mb,gpu_used_mb,device_name
+        "$program/tokmark" peak --engine pytorch --device cuda:0
+        "$program/bench_pytorch" --device cuda:0 --model superintelligence-1b --seq 128 512 2048 --batch 8 32 --precision bf16 --steps 40 \
+            --warmup 5 --out "$OUT/_results"
+        echo "exit code $?"
+        "$program/tokmark" cat "$OUT/_results" --fields "$fields" |
+            awk -F'\t' '{ n = NF; gsub(/\t/, " | "); print "| " $0 " |" } NR == 1 { for (i = 0; i < n; i++) printf "| --- "; print "|" }' |
+            tee "$OUT/results.md"
+        cp "$OUT/_results/bench_results.jsonl" "$OUT/results.jsonl"
+        rm -rf "$OUT/_results"
+        ;;
+    fit)
+        date -u +"%T fit begins"
+        "$program/tokmark" run --engine pytorch --device cuda:0 --model superintelligence-1b --mode train --precision bf16 --seq 2048 --batch max \
+            --steps 10 --warmup 2 --out "$OUT/_fit"
+        echo "exit code $?"
+        date -u +"%T fit ends"
+        cp "$OUT/_fit/frontier.jsonl" "$OUT/_fit/bench_results.jsonl" "$OUT"
+        rm -rf "$OUT/_fit"
+        ;;
+    stability)
+        "$program/tokmark" stability --engines pytorch jax --device cuda:0 --model superintelligence-190m --precision fp32 bf16 --out "$OUT/_stability"
+        echo "exit code $?"
+        cp "$OUT/_stability/stability.jsonl" "$OUT/_stability/stability.csv" "$OUT"
+        rm -rf "$OUT/_stability"
         ;;
     jax)
         date -u +"%T sweep begins"

@@ -209,6 +209,21 @@ static void store_number(const struct option *row, uint64_t value, void *field)
            row->bytes == sizeof(narrow) ? sizeof(narrow) : sizeof(value));
 }
 
+/* A choice stands alone: it is what will take the place of values. */
+static enum status add_to_axis(const struct option *row, const char *text, struct plan_axis *axis,
+                               struct err *err)
+{
+    const struct option_choice *choice = NULL;
+    TRY(take_choice(row, text, &choice, err));
+    if (axis->goal != PLAN_GOAL_NONE || (choice != NULL && axis->count > 0))
+        return ERR(err, STATUS_INVALID,
+                   "a size that is to be found stands alone; leave '%.40s' out", text);
+    if (choice == NULL)
+        return plan_axis_add(axis, text, (uint32_t)row->max, err);
+    *axis = (struct plan_axis){.goal = (enum plan_goal)choice->value, .values = {1}, .count = 1};
+    return STATUS_OK;
+}
+
 /* One value of a row into its target. */
 static enum status set_value(const struct option *row, const char *text, void *target,
                              struct err *err)
@@ -249,7 +264,7 @@ static enum status set_value(const struct option *row, const char *text, void *t
     }
     case OPTION_REAL: return set_real(row, text, field, err);
     case OPTION_DURATION: return num_parse_duration_ns(text, field, err);
-    case OPTION_AXIS: return plan_axis_add(field, text, (uint32_t)row->max, err);
+    case OPTION_AXIS: return add_to_axis(row, text, field, err);
     }
     return STATUS_OK;
 }
@@ -260,7 +275,7 @@ static void clear_list(const struct option *row, void *target)
 {
     void *field = (char *)target + row->offset;
     if (row->type == OPTION_AXIS)
-        ((struct plan_axis *)field)->count = 0;
+        *(struct plan_axis *)field = (struct plan_axis){0};
     else if (row->type == OPTION_CHOICES)
         ((struct option_picks *)field)->count = 0;
 }

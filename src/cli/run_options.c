@@ -58,6 +58,9 @@ static const struct option_choice when_choices[] = {
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
 static const struct option_choice switch_choices[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
+static const struct option_choice seq_goals[] = {{"max", PLAN_GOAL_MAX}, {NULL, 0}};
+static const struct option_choice batch_goals[] = {
+    {"max", PLAN_GOAL_MAX}, {"best", PLAN_GOAL_BEST}, {NULL, 0}};
 static const struct option_choice off_choices[] = {{"off", 0}, {NULL, 0}};
 static const struct option_choice drift_choices[] = {
     {"auto", RUN_DRIFT_AUTO}, {"off", 0}, {NULL, 0}};
@@ -245,16 +248,20 @@ static const struct option run_rows[] = {
      .arg = "N",
      .def = "128",
      .max = SEQ_LEN_MAX,
+     .choices = seq_goals,
      .group = RUN_GROUP_SWEEP,
-     .help = "tokens in a row; also 128,512, 128-2048*2, 64-256+64 and 4k"},
+     .help = "tokens in a row; also 128,512, 128-2048*2, 64-256+64 and 4k; max: the most that fit"},
     {.name = "batch",
      .type = OPTION_AXIS,
      TARGET(batch_sizes),
      .arg = "N",
      .def = "4",
      .max = BATCH_SIZE_MAX,
+     .choices = batch_goals,
      .group = RUN_GROUP_SWEEP,
-     .help = "rows in a step"},
+     .help =
+         "rows in a step; max: the most that fit, best: as many as give the most tokens/s; both "
+         "are found by trials (docs/fit.md)"},
 
     {.name = "steps",
      .type = OPTION_NUMBER,

@@ -34,6 +34,7 @@ struct run_options {
     struct option_picks precisions;
     struct plan_axis seq_lens;
     struct plan_axis batch_sizes;
+    bool finds_sizes; /* the command can find one (cli/fit.h) */
     /* how long */
     uint64_t steps; /* 0 = by precision */
     double target_ci_percent;

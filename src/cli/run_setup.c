@@ -65,6 +65,20 @@ static enum status check_engine_flags(const char *engine, const struct given *gi
     return STATUS_OK;
 }
 
+/* Sizes that are to be found. */
+static enum status check_goals(const struct run_options *options, struct err *err)
+{
+    bool has_seq = options->seq_lens.goal != PLAN_GOAL_NONE;
+    bool has_batch = options->batch_sizes.goal != PLAN_GOAL_NONE;
+    if (has_seq && has_batch)
+        return ERR(err, STATUS_INVALID,
+                   "--seq and --batch: one of them can be found, for given values of the other");
+    if ((has_seq || has_batch) && !options->finds_sizes)
+        return ERR(err, STATUS_INVALID, "--%s: sizes are found by `tokmark run`; give a number",
+                   has_seq ? "seq" : "batch");
+    return STATUS_OK;
+}
+
 /* Flags that contradict each other: neither wins in silence. */
 static enum status check_conflicts(const struct run_options *options, const struct given *given,
                                    struct err *err)
@@ -79,9 +93,8 @@ static enum status check_conflicts(const struct run_options *options, const stru
     if (options->platform != NULL && is_given(given, "platform") && is_given(given, "device"))
         return ERR(err, STATUS_INVALID,
                    "--platform and --device exclude each other; leave one out");
-    enum status status = check_engine_flags(options->engine, given, err);
-    if (status != STATUS_OK)
-        return status;
+    TRY(check_goals(options, err));
+    TRY(check_engine_flags(options->engine, given, err));
     if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
         return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
     return STATUS_OK;
@@ -274,6 +287,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
     take_axes(options, &axes);
     take_policy(options, &given, &setup.policy);
     trial_policy_id(&setup.policy, options->launch, setup.policy_id);
+    setup.keeps_length = axes.keeps_length;
     status = plan_make(&axes, &setup.plan, err);
     setup.ops = engine_find(cell->engine);
     *ret_setup = setup;

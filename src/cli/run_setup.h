@@ -11,7 +11,8 @@
 
 struct run_setup {
     struct run_options options;
-    struct plan plan; /* owned */
+    struct plan plan;  /* owned */
+    bool keeps_length; /* the model's own length is the user's (plan/plan.h) */
     struct measure_policy policy;
     char policy_id[HASH_ID_BYTES];
     const struct engine_ops *ops; /* borrowed: static; NULL for exec: */

@@ -11,8 +11,14 @@
 #define PLAN_AXIS_VALUES_MAX 1024
 #define PLAN_CELLS_MAX       100000
 
-/* A list axis of whole numbers, in the order given, without repeats. */
+/* What stands for a value that is to be found by trials: the largest size that fits, or the
+ * fastest. */
+enum plan_goal { PLAN_GOAL_NONE, PLAN_GOAL_MAX, PLAN_GOAL_BEST };
+
+/* A list axis of whole numbers, in the order given, without repeats. With a goal its one value is
+ * 1, until the size is found. */
 struct plan_axis {
+    enum plan_goal goal;
     uint32_t values[PLAN_AXIS_VALUES_MAX];
     size_t count;
 };

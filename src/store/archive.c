@@ -133,6 +133,8 @@ static enum status list_names(const char *dir, struct names *names, struct err *
     if (status == STATUS_OK)
         status = add_file(dir, "", JOURNAL_STABILITY, names, err);
     if (status == STATUS_OK)
+        status = add_file(dir, "", JOURNAL_FRONTIER, names, err);
+    if (status == STATUS_OK)
         status = add_file(dir, "", CANARY_NAME, names, err);
     if (status == STATUS_OK)
         status = add_folder(dir, "samples", names, err);

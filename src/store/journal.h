@@ -12,6 +12,7 @@
 
 #define JOURNAL_CHECKS    "checks.jsonl"
 #define JOURNAL_STABILITY "stability.jsonl"
+#define JOURNAL_FRONTIER  "frontier.jsonl"
 #define JOURNAL_AB        "ab_results.jsonl"
 
 struct journal {

@@ -72,6 +72,7 @@ COMMANDS = {
     "build/tokmark run --dry-run": Run(),
     "build/tokmark run --mode train infer decode --seq 128-1024*2 --batch 1 4 --data corpus.txt --out results": Dry(),
     "build/tokmark run --model superintelligence-190m --steps 50 --trials 3 --resume --zip": Dry(),
+    "build/tokmark run --mode train --seq 128 512 --batch max": Dry(),
     "build/tokmark peak": Run("--show"),
     "build/tokmark run --engine 'exec:python3 examples/exec_worker.py'": Run(*FEW, *QUIET, has_records=True),
     "build/tokmark setup pytorch": Run(),
@@ -129,6 +130,10 @@ COMMANDS = {
     "tokmark noise": Run(),
     "tokmark noise --show": Run(),
     "tokmark check --engines native pytorch --precision fp32 bf16 --train-steps 3": Parsed(),
+    # docs/fit.md
+    "tokmark run --batch max --mode train --seq 128 512": Dry(),
+    "tokmark run --seq max --batch 1": Dry(),
+    "tokmark run --batch best": Dry(),
     # docs/stability.md, and --help
     "tokmark stability": Run("--steps", "2"),
     "tokmark stability --engines native pytorch jax": Parsed(),

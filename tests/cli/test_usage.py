@@ -113,7 +113,7 @@ WRONG = [
     ("run --seq -1", "smallest is 1"),
     ("run --seq 128 -5", "smallest is 1"),
     ("run --seq 1.5", "whole number"),
-    ("run --seq abc", "whole number"),
+    ("run --seq abc", "there is max, or a number"),
     ("run --seq 128,", "try 128"),
     (f"run --seq {BIG}", "largest is 1048576"),
     (f"run --seq {HUGE}", "largest is 1048576"),

@@ -18,6 +18,8 @@ import time
 parser = argparse.ArgumentParser()
 parser.add_argument("--step-ms", type=float, default=1.0)
 parser.add_argument("--oom-seq", type=int, default=0)
+parser.add_argument("--room", type=int, default=0, help="tokens of a step over which it says oom")
+parser.add_argument("--slow-over", type=int, default=0, help="rows over which a step's time grows with their square")
 parser.add_argument("--crash-seq", type=int, default=0)
 parser.add_argument("--device-ns", type=int, default=0, help="per step, by a device of its own")
 parser.add_argument("--stubborn", action="store_true", help="does not end on SIGTERM")
@@ -50,7 +52,7 @@ if options.stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-blocks_count = steps_count = 0
+blocks_count = steps_count = rows = 0
 
 
 def send(message_type, **fields):
@@ -64,10 +66,13 @@ def run(request):
         os.kill(os.getpid(), signal.SIGKILL)
     begin = time.monotonic_ns()
     step_ns = []
-    is_said = start or options.uneven
+    is_said = start or options.uneven or options.slow_over
     for i in range(request["steps"] if is_said else 0):
         steps_count += 1
         more_ns = 3000000 if 0 < options.slower_after < steps_count else 0
+        if options.slow_over:
+            step_ns.append(int(1e6 * max(1, (rows / options.slow_over) ** 2)))
+            continue
         step_ns.append(random.randint(1000000, 3000000) + more_ns if options.uneven
                        else int(start) + (i % 3 - 1) * int(start) // 1000)
     time.sleep(sum(step_ns) / 1e9)
@@ -87,9 +92,12 @@ def run(request):
 for line in sys.stdin:
     message = json.loads(line)
     kind = message["type"]
+    rows = message.get("batch_size", rows)
     if kind == "hello":
         send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=False,
              verifies=options.verify is not None)
+    elif kind == "open" and 0 < options.room < message["seq_len"] * message["batch_size"]:
+        send("error", kind="oom", text="there is no room", needed_bytes=2000, available_bytes=1000, scope="device")
     elif kind == "open" and message["seq_len"] == options.oom_seq:
         send("error", kind="oom", text="does not fit", needed_bytes=2000, available_bytes=1000,
              scope="host")

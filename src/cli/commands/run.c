@@ -15,6 +15,7 @@
 #include "cli/busy.h"
 #include "cli/compare_call.h"
 #include "cli/context.h"
+#include "cli/fit.h"
 #include "cli/matrix.h"
 #include "cli/render/dry_run.h"
 #include "cli/render/forms.h"
@@ -116,7 +117,7 @@ static struct client_options client_options(const struct run *run)
 {
     const struct run_options *options = &run->setup.options;
     struct client_options client = context_client(&run->context, options);
-    if (run->setup.plan.cells_count > 1)
+    if (run->setup.plan.cells_count > 1 || fit_is_wanted(&run->setup))
         client.fork_pool = context_fork_pool(&run->context, options, run->setup.ops);
     return client;
 }
@@ -211,6 +212,8 @@ static enum status prepare(struct run *run, struct err *err)
     context_identify(&run->context);
     look_up_known(run);
     status = context_listen(&run->context, err);
+    if (status == STATUS_OK)
+        status = fit_find(&run->setup, &run->context, client_options(run), err);
     if (status == STATUS_OK)
         status = open_store(run, err);
     if (status == STATUS_OK)
@@ -535,6 +538,7 @@ static enum exit_code print_dry_run(struct run *run)
     struct err err = {0};
     struct store_index finished = {0};
     bool can_resume = run->setup.options.resume != RUN_RESUME_NO;
+    fit_predict(&run->setup);
     if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
         return fail(run, STATUS_IO, &err);
     const struct dry_run dry_run = {
@@ -573,6 +577,7 @@ enum exit_code run_command(const struct invocation *call)
     struct err err = {0};
     struct run run = {.call = call};
     buf_init(&run.results, TABLE_BYTES_MAX);
+    options.finds_sizes = true;
     enum status status = run_setup_make(&options, &table, &seen, &run.setup, &err);
     if (status == STATUS_OK)
         status = check_output(&run, &err);
