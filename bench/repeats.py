@@ -10,7 +10,7 @@ A slot measures each cell once, by `tokmark run` as anybody would call it; every
 another process keeps a CPU busy, on and off at random every 0.1 to 5 s. The first slot begins with an empty memory of the machine in
 --data (which `tokmark noise` shows: XDG_DATA_HOME=DIR tokmark noise); slots of an interrupted call are continued by the same command.
 The table has, for each cell, how many pairs of a run and the next there are, in how many the interval that run i printed
-(`next_run_ms_low` to `_high`) holds the median of run i + 1, how wide it was, and the same of the interval by its own samples.
+(`next_run_ms_low` to `_high`) holds the median of run i + 1 and how many printed none, how wide it was, and the same of the interval by its own samples.
 """
 import argparse
 import collections
@@ -106,8 +106,10 @@ def holds(line, low, high, median):
 def describe(pairs):
     """Shares of pairs, and widths to either side of the run's own median in %."""
     def share(low, high):
-        held = sum(holds(line, low, high, after["ms_p50"]) for line, after in pairs)
-        return f"{held} ({100 * held / len(pairs):.0f} %)"
+        """An interval that was not printed claims nothing: such pairs are counted apart."""
+        printed = [pair for pair in pairs if None not in (pair[0][low], pair[0][high])]
+        held = sum(holds(line, low, high, after["ms_p50"]) for line, after in printed)
+        return (f"{held} of {len(printed)} ({100 * held / len(printed):.0f} %)" if printed else "-") + f" | {len(pairs) - len(printed)}"
 
     known = [line for line, _ in pairs if None not in (line["next_run_ms_low"], line["next_run_ms_high"])]
     below = [100 * (line["next_run_ms_low"] / line["ms_p50"] - 1) for line in known]
@@ -121,8 +123,8 @@ def print_table(paths):
     for line in read(paths):
         if line["ms_p50"] is not None:
             rows[line["framework"], line["device"], line["model"], line["mode"], line["batch_size"], line["seq_len"], line["precision"]].append(line)
-    print("| cell | runs (busy) | medians, ms | pairs | held by the interval of the next run | its median width, % | held by the median's own interval | bases | verdicts |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| cell | runs (busy) | medians, ms | pairs | held by the interval of the next run | printed none | its median width, % | held by the median's own interval | printed none | bases | verdicts |")
+    print("|" + " --- |" * 11)
     every = []
     for key, lines in rows.items():
         pairs = list(zip(lines, lines[1:]))

@@ -63,7 +63,8 @@ static void make_runs(const struct machine *machine, struct study_random *random
                        machine->own * study_gauss(random);
         double median = (is_slow ? 62 : 53) * exp(state);
         double half = 1.96 * machine->own;
-        runs[i] = (struct measure_reading){median, {true, median * exp(-half), median * exp(half)}};
+        runs[i] = (struct measure_reading){
+            .median = median, .median_95 = {true, median * exp(-half), median * exp(half)}};
     }
 }
 
@@ -127,6 +128,60 @@ static void print_row(const struct machine *machine, struct tally *tally)
     }
 }
 
+/* First runs of few samples: their distribution is all that is known of the machine. */
+#define FEW_MOST 5
+
+static double few_sample(unsigned kind, struct study_random *random)
+{
+    static const double levels[] = {1, 1.15};
+    double normal = study_gauss(random);
+    if (kind == 0)
+        return exp(0.03 * normal);
+    if (kind == 1)
+        return 1 + 0.03 * exp(normal);
+    return levels[study_uniform(random) < 0.3] * exp(0.01 * normal);
+}
+
+static struct measure_reading few_samples(unsigned kind, size_t count, struct study_random *random)
+{
+    double samples[FEW_MOST];
+    for (size_t i = 0; i < count; i++)
+        samples[i] = few_sample(kind, random);
+    quantile_sort(samples, count);
+    return (struct measure_reading){.median = quantile_median(samples, count),
+                                    .extremes = {samples[0], samples[count - 1], (double)count}};
+}
+
+static void print_few(unsigned kind, const char *name, const struct study_options *options)
+{
+    const struct next_run_prior none = {0};
+    printf("| %s |", name);
+    for (size_t count = 3; count <= FEW_MOST; count++) {
+        struct study_random random = {random_key(random_key(options->seed, 15 + kind), count), 0};
+        size_t held = 0;
+        size_t pairs = options->series_count * 100;
+        for (size_t i = 0; i < pairs; i++) {
+            struct measure_reading run = few_samples(kind, count, &random);
+            double median = few_samples(kind, count, &random).median;
+            struct measure_interval next =
+                next_run_of(&run, NULL, 1, false, none, CONFIDENCE).interval;
+            held += next.low <= median && median <= next.high;
+        }
+        printf(" %.1f |", 100 * (double)held / (double)pairs);
+    }
+    putchar('\n');
+}
+
+static void study_few(const struct study_options *options)
+{
+    static const char *const names[] = {"normal, 3 %", "skewed, 3 %",
+                                        "15 % slower in 3 of 10, and 1 %"};
+    printf("\nThe same of first runs of few samples, %% of runs\n\n"
+           "| samples are | 3 of them | 4 | 5 |\n| --- | --- | --- | --- |\n");
+    for (unsigned kind = 0; kind < ARRAY_COUNT(names); kind++)
+        print_few(kind, names[kind], options);
+}
+
 void study_next_run(const struct study_options *options)
 {
     printf(
@@ -148,4 +203,5 @@ void study_next_run(const struct study_options *options)
         for (size_t run = 0; run < PAIRS_COUNT; run++)
             free(tally.widths[run]);
     }
+    study_few(options);
 }

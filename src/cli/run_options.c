@@ -290,7 +290,8 @@ static const struct option run_rows[] = {
      .arg = "TIME",
      .def = "30s",
      .group = GROUP_LONG,
-     .help = "the longest measurement per cell, without warm-up; 30s, 2m, 1h, 250ms"},
+     .help = "the longest measurement per cell, an automatic warm-up (half of it at most) and "
+             "pauses included, the first step not; 30s, 2m, 1h, 250ms"},
     {.name = "warmup",
      .type = OPTION_NUMBER,
      TARGET(warmup),

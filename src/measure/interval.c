@@ -162,6 +162,16 @@ enum status interval_of_median(const double *samples, size_t count, double confi
     return status;
 }
 
+bool interval_log_variance(const struct measure_extremes *extremes, double *ret_variance)
+{
+    double m = extremes->effective_count;
+    if (!(m > 1) || !(extremes->low > 0))
+        return false;
+    double deviate = special_normal_quantile(1 - pow(0.5, m));
+    *ret_variance = pow(log(extremes->high / extremes->low) / (2 * deviate), 2);
+    return true;
+}
+
 /* --- ratios --- */
 
 static double percent_of_log(double log_ratio)

@@ -61,10 +61,23 @@ MUST_CHECK enum status interval_of_quantile(const double *samples, const double 
 MUST_CHECK enum status interval_of_median(const double *samples, size_t count, double confidence,
                                           struct interval_quantile *ret_median, struct err *err);
 
+/* The lowest and the highest of m independent samples hold the median with 1 - 2 / 2^m, whatever
+ * the distribution. Under 95 %, that still says how well a median is known, in the way of a
+ * standard deviation with m - 1 degrees of freedom. */
+struct measure_extremes {
+    double low, high;
+    double effective_count; /* m; 1 or less: nothing is known */
+};
+
+/* Variance of the median's logarithm: half the extremes' distance, in units of the normal deviate
+ * of their confidence. False where nothing is known. */
+bool interval_log_variance(const struct measure_extremes *extremes, double *ret_variance);
+
 /* The result of one measurement of a cell. */
 struct measure_reading {
     double median;                     /* 0: not known */
     struct measure_interval median_95; /* by the samples within it */
+    struct measure_extremes extremes;  /* of too few samples for that */
 };
 
 /* How much larger the second of two independent values is, in %. */

@@ -49,11 +49,14 @@ struct next_run_spread next_run_spread_of(const struct measure_reading *runs, si
     return (struct next_run_spread){log_squares(runs, count) / freedom, freedom, weight};
 }
 
-/* The variance of a median about its run's own level, by its interval; false: not known. */
+/* The variance of a median about its run's own level, by its interval, or by the extremes of few
+ * samples; false: not known. */
 static bool own_variance(const struct measure_reading *run, double *ret_variance)
 {
     const struct measure_interval *interval = &run->median_95;
-    if (!interval->is_known || !(interval->low > 0))
+    if (!interval->is_known)
+        return interval_log_variance(&run->extremes, ret_variance);
+    if (!(interval->low > 0))
         return false;
     double width = log(interval->high / interval->low);
     *ret_variance = pow(width / (2 * special_normal_quantile(READING_UPPER)), 2);
@@ -91,6 +94,15 @@ struct run_estimate {
     double freedom; /* 0: that is not known */
 };
 
+/* Of a spread that is known from this run's samples alone: few of them know it badly. */
+static double own_quantile(const struct measure_reading *run, double upper)
+{
+    if (run->median_95.is_known)
+        return special_normal_quantile(upper);
+    double freedom = run->extremes.effective_count - 1;
+    return special_student_quantile(upper, fmax(freedom, NEXT_RUN_FREEDOM_MIN));
+}
+
 /* `own`: this run's variance, which may be another's than theirs. */
 static struct run_estimate estimate_of(const struct measure_reading *runs, size_t count, double own,
                                        struct next_run_prior prior, double confidence)
@@ -99,7 +111,7 @@ static struct run_estimate estimate_of(const struct measure_reading *runs, size_
     double mean_own = mean_own_variance(runs, count);
     double pooled = mean_own;
     double upper = 1 - (1 - confidence) / 2;
-    double quantile = special_normal_quantile(upper);
+    double quantile = own_quantile(&runs[count - 1], upper);
     struct run_estimate estimate = {.freedom = prior.freedom + k - 1};
     if (estimate.freedom >= 1) {
         double seen =
@@ -136,7 +148,9 @@ struct next_run next_run_of(const struct measure_reading *runs, const bool *are_
     ASSERT(count >= 1 && count <= NEXT_RUN_RUNS_MAX && confidence > 0 && confidence < 1);
     struct measure_reading undisturbed[NEXT_RUN_RUNS_MAX];
     double own = 0; /* this run's */
-    bool has_own = own_variance(&runs[count - 1], &own);
+    bool has_own = own_variance(&runs[count - 1], &own) &&
+                   (runs[count - 1].median_95.is_known ||
+                    runs[count - 1].extremes.effective_count >= NEXT_RUN_FEW_MIN);
     struct next_run next = {.basis = basis_of(count, are_trials, prior.freedom >= 1, has_own)};
     if (next.basis == NEXT_RUN_UNKNOWN)
         return next;
@@ -172,7 +186,10 @@ void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
 {
     const struct measure_interval *within = &expected->interval;
     struct measure_interval range = own->median_95;
-    if (!range.is_known)
+    const char *range_name = range.is_known ? "95 % interval" : "all samples";
+    if (!range.is_known && own->extremes.low > 0)
+        range = (struct measure_interval){true, own->extremes.low, own->extremes.high};
+    else if (!range.is_known)
         range = (struct measure_interval){true, own->median, own->median};
     bool is_over = range.low > within->high + tick;
     if (!within->is_known || (!is_over && range.high >= within->low - tick))
@@ -180,11 +197,11 @@ void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
     int digits = is_over ? num_digits_apart(range.low, within->high)
                          : num_digits_apart(range.high, within->low);
     digits = digits < 5 ? 5 : digits; /* of times, as elsewhere */
-    reasons_add(reasons, "runs_disagree",
-                "the median, %.*g ms (95 %% interval %.*g to %.*g ms), is outside of %.*g to %.*g "
-                "ms, where "
-                "95 of 100 are by the %zu run%s before it; the machine has changed, or what else "
-                "runs on it",
-                digits, own->median, digits, range.low, digits, range.high, digits, within->low,
-                digits, within->high, runs_count, num_plural(runs_count));
+    reasons_add(
+        reasons, "runs_disagree",
+        "the median, %.*g ms (%s %.*g to %.*g ms), is outside of %.*g to %.*g ms, where 95 of "
+        "100 are by the %zu run%s before it; the machine has changed, or what else runs "
+        "on it",
+        digits, own->median, range_name, digits, range.low, digits, range.high, digits, within->low,
+        digits, within->high, runs_count, num_plural(runs_count));
 }

@@ -19,6 +19,8 @@
 /* Student's t of fewer is not used: with two runs alone it is 8.0 instead of 12.7, and holds 92 of
  * 100 runs, as an interval of a factor of 100 would help nobody. */
 #define NEXT_RUN_FREEDOM_MIN 1.25
+/* Independent samples that a first run needs: of two the interval would be of a factor of 30. */
+#define NEXT_RUN_FEW_MIN 2.5
 /* What a cell of the same device counts for, against one of the same kind. */
 #define NEXT_RUN_DEVICE_WEIGHT 0.25
 
@@ -43,7 +45,7 @@ struct next_run_spread next_run_spread_of(const struct measure_reading *runs, si
                                           double weight);
 
 enum next_run_basis {
-    NEXT_RUN_UNKNOWN,  /* nothing says how well even this run is known */
+    NEXT_RUN_UNKNOWN,  /* hardly a sample: nothing says how well even this run is known */
     NEXT_RUN_THIS_RUN, /* its own samples alone: as if machines were always the same */
     NEXT_RUN_KIND,     /* what other cells have shown here */
     NEXT_RUN_CELL,     /* its own earlier runs, too */
@@ -68,8 +70,9 @@ struct next_run next_run_of(const struct measure_reading *runs, const bool *are_
                             size_t count, bool are_trials, struct next_run_prior prior,
                             double confidence);
 
-/* Adds `runs_disagree` where all that `own` may be (its interval, or its median without one) lies
- * outside of what the `runs_count` runs before it let one expect, by more than `tick`. In ms. */
+/* Adds `runs_disagree` where all that `own` may be (its interval, or without one all of its
+ * samples) lies outside of what the `runs_count` runs before it let one expect, by more than
+ * `tick`. In ms. */
 void next_run_add_unlike(const struct next_run *expected, size_t runs_count,
                          const struct measure_reading *own, double tick, struct reasons *reasons);
 

@@ -310,14 +310,18 @@ static enum status update_by_precision(struct measure_state *state, struct err *
         status = look_and_before(state, &look, &is_met, err);
     if (status != STATUS_OK)
         return status;
+    const struct precision_time time = {state->steady_ns, state->paused_ns, state->aside_ns};
     state->ci_percent = precision_percent(&look);
     state->effective_count = look.effective_count;
     if (is_capped && !is_within_target(state, &look))
-        precision_add_target(&look, state->steady_ns, policy->target_ci_percent, &state->reasons);
-    if (is_capped && count < policy->samples_min)
+        precision_add_target(&look, &time, policy->target_ci_percent, &state->reasons);
+    if (is_capped && count < policy->samples_min) {
+        char text[PRECISION_TIME_BYTES];
+        precision_format_time(&time, text);
         reasons_add(&state->reasons, "samples_min_not_reached",
-                    "%zu sample%s, and at least %" PRIu32 " are required", count, num_plural(count),
-                    policy->samples_min);
+                    "%zu sample%s, and at least %" PRIu32 " are required; after %s", count,
+                    num_plural(count), policy->samples_min, text);
+    }
     if (is_capped || is_met)
         state->phase = MEASURE_DONE;
     return STATUS_OK;

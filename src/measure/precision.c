@@ -42,16 +42,30 @@ static void format_few(const struct precision *precision, char text[REASON_TEXT_
         precision->effective_count, digits, precision->needed_count);
 }
 
-void precision_add_target(const struct precision *precision, uint64_t measured_ns,
+void precision_format_time(const struct precision_time *time, char text[PRECISION_TIME_BYTES])
+{
+    char measured[NUM_TEXT_BYTES], paused[NUM_TEXT_BYTES], aside[NUM_TEXT_BYTES];
+    num_format_duration(time->measured_ns, measured);
+    num_format_duration(time->paused_ns, paused);
+    num_format_duration(time->aside_ns, aside);
+    if (time->paused_ns + time->aside_ns == 0)
+        (void)snprintf(text, PRECISION_TIME_BYTES, "%s", measured);
+    else
+        (void)snprintf(text, PRECISION_TIME_BYTES,
+                       "%s (pauses for others took %s, disturbed blocks %s)", measured, paused,
+                       aside);
+}
+
+void precision_add_target(const struct precision *precision, const struct precision_time *time,
                           double target_percent, struct reasons *reasons)
 {
-    char measured[NUM_TEXT_BYTES];
-    num_format_duration(measured_ns, measured);
+    char measured[PRECISION_TIME_BYTES];
+    precision_format_time(time, measured);
     if (!precision->median_95.is_known) {
         char few[REASON_TEXT_BYTES];
         format_few(precision, few);
         reasons_add(reasons, PRECISION_TARGET_NOT_MET,
-                    "%.380s; that was after %s, the target is +-%g %%", few, measured,
+                    "%.250s; that was after %s, the target is +-%g %%", few, measured,
                     target_percent);
         return;
     }

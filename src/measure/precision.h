@@ -2,6 +2,7 @@
 #ifndef MEASURE_PRECISION_H
 #define MEASURE_PRECISION_H
 
+#include "base/num.h"
 #include "measure/interval.h"
 #include "spec/verdict.h"
 
@@ -26,9 +27,19 @@ struct precision {
 
 /* The wider side of the interval in % of the median; infinite without one. */
 double precision_percent(const struct precision *precision);
-/* Adds `target_ci_not_met`, where precision_percent() is over the target after measuring for
- * measured_ns. */
-void precision_add_target(const struct precision *precision, uint64_t measured_ns,
+/* Where a run's time went. */
+struct precision_time {
+    uint64_t measured_ns; /* clean blocks */
+    uint64_t paused_ns;   /* waiting for others to be done */
+    uint64_t aside_ns;    /* disturbed blocks */
+};
+
+#define PRECISION_TIME_BYTES (3 * NUM_TEXT_BYTES + 64)
+
+/* "371 ms (pauses for others took 3.1s, disturbed blocks 240 ms)". */
+void precision_format_time(const struct precision_time *time, char text[PRECISION_TIME_BYTES]);
+/* Adds `target_ci_not_met`, where precision_percent() is over the target after that time. */
+void precision_add_target(const struct precision *precision, const struct precision_time *time,
                           double target_percent, struct reasons *reasons);
 /* Adds `imprecise` where the interval is wide, or where there are too few samples for one. What
  * precision_add_correlated() says is left to it. */

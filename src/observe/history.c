@@ -103,8 +103,10 @@ static bool read_own(const struct measure_summary *summary, struct measure_readi
 {
     const struct measure_interval *median_95 = &summary->median_95;
     *ret_own = (struct measure_reading){
-        summary->median_ns / NS_PER_MS,
-        {median_95->is_known, median_95->low / NS_PER_MS, median_95->high / NS_PER_MS}};
+        .median = summary->median_ns / NS_PER_MS,
+        .median_95 = {median_95->is_known, median_95->low / NS_PER_MS, median_95->high / NS_PER_MS},
+        .extremes = {summary->min_ns / NS_PER_MS, summary->max_ns / NS_PER_MS,
+                     summary->effective_count}};
     return ret_own->median > 0;
 }
 

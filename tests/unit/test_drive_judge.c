@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "client/client.h"
 #include "measure/canary.h"
 #include "measure/drift.h"
@@ -83,7 +84,7 @@ Test(drive_judge, how_well_a_median_is_known)
     struct reasons reasons = {0};
     struct precision precision = known_to(3 * JUST_OVER);
     cr_expect_float_eq(precision_percent(&precision), 3 * JUST_OVER, 1e-9);
-    precision_add_target(&precision, 1000, 3, &reasons);
+    precision_add_target(&precision, &(struct precision_time){1000, 0, 0}, 3, &reasons);
     expect_decided(&reasons, "target_ci_not_met", precision_percent(&precision), 3);
     cr_expect_not_null(strstr(reasons.items[0].text, "-1 / +3.0000003 %"), "%s",
                        reasons.items[0].text);
@@ -123,8 +124,13 @@ Test(drive_judge, samples_worth_too_few)
     struct reasons correlated = {0};
     struct precision few = too_few(12);
     struct precision many = too_few(30);
-    precision_add_target(&few, 1000, 1, &target);
+    const struct precision_time disturbed = {371 * NS_PER_MS, 3100 * NS_PER_MS, 240 * NS_PER_MS};
+    precision_add_target(&few, &disturbed, 1, &target);
     expect_decided(&target, "target_ci_not_met", few.effective_count, few.needed_count);
+    cr_expect_not_null(
+        strstr(target.items[0].text,
+               "after 371 ms (pauses for others took 3.1s, disturbed blocks 240 ms)"),
+        "%s", target.items[0].text);
     precision_add_imprecise(&few, &imprecise);
     precision_add_imprecise(&many, &imprecise);
     expect_decided(&imprecise, "imprecise", few.effective_count, few.needed_count);
@@ -163,11 +169,20 @@ Test(drive_judge, runs_that_differ)
 {
     struct reasons reasons = {0};
     struct next_run expected = {.interval = {true, 4, 5}};
-    struct measure_reading slow = {6, {true, 5 * JUST_OVER, 7}};
-    struct measure_reading fast = {3, {true, 2, 4 / JUST_OVER}};
-    struct measure_reading like = {5.1, {true, 4.9, 5.3}};
+    struct measure_reading slow = {.median = 6, .median_95 = {true, 5 * JUST_OVER, 7}};
+    struct measure_reading fast = {.median = 3, .median_95 = {true, 2, 4 / JUST_OVER}};
+    struct measure_reading like = {.median = 5.1, .median_95 = {true, 4.9, 5.3}};
+    struct measure_reading few = {.median = 6, .extremes = {4.9, 7, 3}};
     next_run_add_unlike(&expected, 3, &like, 0, &reasons);
     cr_expect_eq(reasons.count, 0);
+    next_run_add_unlike(&expected, 3, &few, 0, &reasons);
+    cr_expect_eq(reasons.count, 0, "a sample of it lies within");
+    few.extremes.low = 5.5;
+    next_run_add_unlike(&expected, 3, &few, 0, &reasons);
+    cr_assert_eq(reasons.count, 1);
+    cr_expect_not_null(strstr(reasons.items[0].text, "(all samples 5.5 to 7 ms)"), "%s",
+                       reasons.items[0].text);
+    reasons = (struct reasons){0};
     next_run_add_unlike(&expected, 3, &slow, 0, &reasons);
     expect_decided(&reasons, "runs_disagree", slow.median_95.low, 5);
     reasons = (struct reasons){0};

@@ -6,8 +6,8 @@
 
 static struct measure_reading reading(double median, double half_width)
 {
-    return (struct measure_reading){median,
-                                    {half_width > 0, median - half_width, median + half_width}};
+    return (struct measure_reading){
+        .median = median, .median_95 = {half_width > 0, median - half_width, median + half_width}};
 }
 
 static struct canary_change change_of(double first, double newest, double half_width)

@@ -1,4 +1,5 @@
 #include "measure/next_run.h"
+#include "measure/quantile.h"
 #include "measure_golden.h"
 
 #define MOST        NEXT_RUN_RUNS_MAX
@@ -50,7 +51,8 @@ Test(measure_next_run, intervals_agree_with_scipy)
 
 static struct measure_reading reading(double median, double width)
 {
-    return (struct measure_reading){median, {width > 0, median * exp(-width), median * exp(width)}};
+    return (struct measure_reading){
+        .median = median, .median_95 = {width > 0, median * exp(-width), median * exp(width)}};
 }
 
 Test(measure_next_run, what_it_rests_on)
@@ -60,6 +62,8 @@ Test(measure_next_run, what_it_rests_on)
     const struct next_run_prior little = {0.0004, 0.5};
     struct measure_reading runs[] = {reading(100, 0.01), reading(103, 0.01)};
     struct measure_reading bare = {.median = 100};
+    struct measure_reading few_samples = {.median = 100, .extremes = {98, 103, 2.5}};
+    struct measure_reading two_samples = {.median = 100, .extremes = {98, 103, 2}};
     struct {
         struct next_run next;
         const char *basis;
@@ -71,6 +75,9 @@ Test(measure_next_run, what_it_rests_on)
         {next_run_of(runs, NULL, 1, true, little, 0.95), "this_run"},
         {next_run_of(runs, NULL, 2, false, some, 0.95), "cell"},
         {next_run_of(runs, NULL, 2, true, none, 0.95), "trials"},
+        {next_run_of(&few_samples, NULL, 1, false, none, 0.95), "this_run"},
+        {next_run_of(&two_samples, NULL, 1, false, none, 0.95), NULL},
+        {next_run_of(&two_samples, NULL, 1, false, some, 0.95), "kind"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         const char *basis = next_run_basis_name(cases[i].next.basis);
@@ -166,6 +173,48 @@ static double coverage(const struct machine *machine, uint64_t key)
         }
     }
     return 100 * (double)held / (double)count;
+}
+
+/* The reading of a first run of few samples. */
+static struct measure_reading few(uint64_t key, uint64_t *counter, size_t count, double skew)
+{
+    double samples[8];
+    for (size_t i = 0; i < count; i++)
+        samples[i] = skew > 0 ? 50 * (1 + 0.05 * exp(skew * gauss(key, counter)))
+                              : 50 * exp(0.03 * gauss(key, counter));
+    quantile_sort(samples, count);
+    return (struct measure_reading){.median = quantile_median(samples, count),
+                                    .extremes = {samples[0], samples[count - 1], (double)count}};
+}
+
+Test(measure_next_run, a_first_run_of_few_samples_holds_the_next_one_too)
+{
+    const struct next_run_prior none = {0};
+    for (unsigned kind = 0; kind < 2; kind++)
+        for (size_t samples_count = 3; samples_count < 6; samples_count++) {
+            uint64_t counter = 0;
+            size_t held = 0;
+            for (size_t i = 0; i < 20000; i++) {
+                struct measure_reading run = few(31 + kind, &counter, samples_count, kind);
+                double next_median = few(31 + kind, &counter, samples_count, kind).median;
+                struct next_run next = next_run_of(&run, NULL, 1, false, none, 0.95);
+                cr_assert_eq(next.basis, NEXT_RUN_THIS_RUN);
+                held += next.interval.low <= next_median && next_median <= next.interval.high;
+            }
+            double percent = 100 * (double)held / 20000;
+            cr_expect(percent > 90 && percent < 98.5, "%u, %zu samples: %g %%", kind, samples_count,
+                      percent);
+        }
+}
+
+/* One that was measured worst must not count as known best. */
+Test(measure_next_run, few_samples_make_it_wider_than_many)
+{
+    struct measure_reading runs[] = {reading(100, 0.01), reading(101, 0.01), reading(100, 0.01)};
+    const struct next_run_prior none = {0};
+    double usual = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
+    runs[2] = (struct measure_reading){.median = 100, .extremes = {80, 120, 3}};
+    cr_expect_gt(next_run_of(runs, NULL, 3, false, none, 0.95).interval.high, usual * 1.1);
 }
 
 Test(measure_next_run, it_holds_the_next_run_in_93_to_97_of_100)

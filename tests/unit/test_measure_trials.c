@@ -53,7 +53,9 @@ Test(measure_trials, by_hand)
 static bool is_wider(double low, double high, double slower)
 {
     struct measure_reading readings[] = {
-        {10, {true, low, high}}, {10 * slower, {true, 10 * slower, 10 * slower}}, {10, {0}}};
+        {.median = 10, .median_95 = {true, low, high}},
+        {.median = 10 * slower, .median_95 = {true, 10 * slower, 10 * slower}},
+        {.median = 10}};
     struct trials trials = trials_of(readings, ARRAY_COUNT(readings));
     return trials_are_wider(&trials, readings, ARRAY_COUNT(readings));
 }

@@ -90,7 +90,8 @@ static struct measure_reading widest_within(const struct table *table, size_t pl
             continue;
         if (!widest.median_95.is_known ||
             row->own_high * widest.median_95.low > widest.median_95.high * row->own_low)
-            widest = (struct measure_reading){row->ms_p50, {true, row->own_low, row->own_high}};
+            widest = (struct measure_reading){.median = row->ms_p50,
+                                              .median_95 = {true, row->own_low, row->own_high}};
     }
     return widest;
 }
