@@ -137,8 +137,8 @@ COMMANDS = {
     # docs/stability.md, and --help
     "tokmark stability": Run("--steps", "2"),
     "tokmark stability --engines native pytorch jax": Parsed(),
-    "tokmark stability --engines pytorch --device cuda --precision fp32 bf16 --steps 1000": Parsed(),
-    "tokmark stability --engines pytorch --model ./model.py:MyModel --data corpus.txt --lr 1e-3": Parsed(),
+    "tokmark stability --engines pytorch --device cuda --precision fp32 bf16": Parsed(),
+    "tokmark stability --engines pytorch --model ./model.py:MyModel --lr 1e-3": Parsed(),
     "tokmark stability --base earlier": Run("--steps", "2", code=2), # there is none
     "tokmark check --engines pytorch --precision bf16": Parsed(),
     "tokmark check --engines native,pytorch --weights model.safetensors --seq 128": Parsed(),

@@ -172,8 +172,8 @@ const struct command command_stability = {
         "DIR/stability.jsonl; DIR/stability.csv has a row a step.",
     .examples = "\n"
                 "--engines native pytorch jax\n"
-                "--engines pytorch --device cuda --precision fp32 bf16 --steps 1000\n"
-                "--engines pytorch --model ./model.py:MyModel --data corpus.txt --lr 1e-3\n"
+                "--engines pytorch --device cuda --precision fp32 bf16\n"
+                "--engines pytorch --model ./model.py:MyModel --lr 1e-3\n"
                 "--base earlier",
     .options = stability_rows,
     .options_count = ARRAY_COUNT(stability_rows),
