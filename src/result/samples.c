@@ -70,9 +70,16 @@ static bool add_array(struct samples *samples, const struct scan_value *array, d
     return true;
 }
 
+/* Which lines of a file. Where all blocks were disturbed, those that are marked as set aside are
+ * the record's samples (docs/metrics.md). */
+struct wanted {
+    const char *run_id;
+    bool has_set_aside;
+};
+
 /* False: the line is of this run, and damaged. */
 static bool take_line(struct samples *samples, struct scanner *scanner, const struct line *line,
-                      const char *run_id, enum status *ret_status, struct err *err)
+                      const struct wanted *wanted, enum status *ret_status, struct err *err)
 {
     struct scan_value values[ARRAY_COUNT(keys)];
     const char *fault = NULL;
@@ -83,8 +90,8 @@ static bool take_line(struct samples *samples, struct scanner *scanner, const st
         return false;
     bool is_set_aside =
         values[KEY_SET_ASIDE].kind != SCAN_ABSENT && values[KEY_SET_ASIDE].kind != SCAN_NULL;
-    if (!has_text(&values[KEY_RUN_ID], run_id) || !has_text(&values[KEY_PHASE], "steady") ||
-        is_set_aside)
+    if (!has_text(&values[KEY_RUN_ID], wanted->run_id) || !has_text(&values[KEY_PHASE], "steady") ||
+        (is_set_aside && !wanted->has_set_aside))
         return true;
     if (!scan_take_u64(&values[KEY_STEPS], &steps, &is_over) || steps == 0 ||
         !scan_take_u64(&values[KEY_WINDOW_NS], &window_ns, &is_over) ||
@@ -99,7 +106,7 @@ static bool take_line(struct samples *samples, struct scanner *scanner, const st
 }
 
 static enum status read_lines(struct line_source *source, struct samples *samples,
-                              const char *run_id, bool *ret_is_whole, struct err *err)
+                              const struct wanted *wanted, bool *ret_is_whole, struct err *err)
 {
     struct scanner *scanner = NULL;
     struct line line = {0};
@@ -112,7 +119,7 @@ static enum status read_lines(struct line_source *source, struct samples *sample
             break;
         else
             *ret_is_whole =
-                line.kind == LINE_WHOLE && take_line(samples, scanner, &line, run_id, &status, err);
+                line.kind == LINE_WHOLE && take_line(samples, scanner, &line, wanted, &status, err);
     }
     scanner_free(scanner);
     return status;
@@ -137,16 +144,34 @@ static enum status agrees(const struct samples *samples, const struct record *re
     return STATUS_OK;
 }
 
-enum status samples_read(const char *source, const struct record *record, struct samples *samples,
-                         bool *ret_is_found, struct err *err)
+static enum status read_file(const char *source, const char *name, const struct wanted *wanted,
+                             const struct record *record, struct samples *samples,
+                             bool *ret_is_found, struct err *err)
 {
-    const char *cell_id = record_string(record, FACT_CELL_ID);
-    size_t id_bytes = strlen(cell_id);
-    char name[ID_BYTES_MAX + 64];
+    const struct input_kind kind = {.beside = name};
     struct input *input = NULL;
     struct line_source *lines = NULL;
     samples->count = 0;
     samples->steps_count = samples->window_ns = 0;
+    *ret_is_found = false;
+    if (input_open(source, kind, &input, NULL) != STATUS_OK ||
+        line_source_new(input, false, LINE_BYTES_MAX, &lines, NULL) != STATUS_OK)
+        return STATUS_OK;
+    enum status status = read_lines(lines, samples, wanted, ret_is_found, err);
+    line_source_free(lines);
+    if (status == STATUS_OK && *ret_is_found)
+        status = agrees(samples, record, ret_is_found, err);
+    return status;
+}
+
+enum status samples_read(const char *source, const struct record *record, struct samples *samples,
+                         bool *ret_is_found, struct err *err)
+{
+    const char *cell_id = record_string(record, FACT_CELL_ID);
+    struct wanted wanted = {.run_id = record_string(record, FACT_RUN_ID)};
+    size_t id_bytes = strlen(cell_id);
+    char name[ID_BYTES_MAX + 64];
+    samples->count = 0;
     *ret_is_found = false;
     /* The id is a part of a file's name: letters and digits, as all ids are. */
     if (id_bytes == 0 || id_bytes > ID_BYTES_MAX ||
@@ -154,14 +179,9 @@ enum status samples_read(const char *source, const struct record *record, struct
         return STATUS_OK;
     (void)snprintf(name, sizeof(name), "samples/%s.%" PRIu64 ".jsonl", cell_id,
                    record_u64(record, FACT_TRIAL));
-    const struct input_kind kind = {.beside = name};
-    if (input_open(source, kind, &input, NULL) != STATUS_OK ||
-        line_source_new(input, false, LINE_BYTES_MAX, &lines, NULL) != STATUS_OK)
+    TRY(read_file(source, name, &wanted, record, samples, ret_is_found, err));
+    if (*ret_is_found || samples->count > 0)
         return STATUS_OK;
-    enum status status =
-        read_lines(lines, samples, record_string(record, FACT_RUN_ID), ret_is_found, err);
-    line_source_free(lines);
-    if (status == STATUS_OK && *ret_is_found)
-        status = agrees(samples, record, ret_is_found, err);
-    return status;
+    wanted.has_set_aside = true;
+    return read_file(source, name, &wanted, record, samples, ret_is_found, err);
 }

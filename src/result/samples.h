@@ -11,7 +11,8 @@
 
 #define SAMPLES_COUNT_MAX ((size_t)4 << 20)
 
-/* Those of the measured blocks of one run that are not set aside, in time order. */
+/* Those of the measured blocks of one run that the record is of, in time order: that are not set
+ * aside, or all where every one was. */
 struct samples {
     double *values; /* owned; ns a step */
     size_t count, capacity;

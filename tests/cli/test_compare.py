@@ -499,6 +499,14 @@ def test_tails_are_compared_by_raw_samples(tmp_path, parsed):
     assert got["cells"][0]["metrics"][0]["new"]["value"] == pytest.approx(sorted(values)[math.ceil(0.99 * len(values)) - 1] / 1e6, rel=1e-12)
 
 
+def test_where_every_block_was_disturbed_their_samples_are_the_record_s(tmp_path, parsed):
+    out = sweep(tmp_path)
+    for path in (out / "samples").iterdir():
+        path.write_text(path.read_text().replace('"set_aside":null', '"set_aside":"cpu_wait"'))
+    got = parsed(out, out / "bench_results.jsonl", "--metric", "ms_p90", "--include", "sandbox")
+    assert got["cells"][0]["metrics"][0]["new"]["half_width_percent"] > 0
+
+
 @pytest.mark.parametrize("damage", ["none", "other", "torn", "words", "huge", "set_aside"])
 def test_raw_samples_that_are_not_the_records_are_not_used(tmp_path, parsed, damage):
     out = sweep(tmp_path)
