@@ -4,96 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/nearest.h"
-#include "base/spawn.h"
+#include "cli/git.h"
 
 #define OUTPUT_BYTES_MAX (1U << 20)
-#define SAID_BYTES       400
-#define ARGUMENTS_MAX    16
 #define NAMES_MAX        1024
-#define END_GRACE_NS     (60 * NS_PER_S)
-
-/* --- git --- */
-
-/* The last line of what git wrote to its standard error. */
-static void take_said(int log_fd, char said[SAID_BYTES])
-{
-    ssize_t got = pread(log_fd, said, SAID_BYTES - 1, 0);
-    said[got > 0 ? got : 0] = '\0';
-    size_t length = strlen(said);
-    while (length > 0 && said[length - 1] == '\n')
-        said[--length] = '\0';
-    const char *line = strrchr(said, '\n');
-    if (line != NULL)
-        memmove(said, line + 1, strlen(line + 1) + 1);
-}
-
-/* Its whole standard output, without the last line end. */
-static void read_output(int fd, struct buf *out)
-{
-    char chunk[4096];
-    for (;;) {
-        ssize_t got = read(fd, chunk, sizeof(chunk));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        buf_append(out, chunk, (size_t)got);
-    }
-    if (out->length_bytes > 0 && out->data[out->length_bytes - 1] == '\n')
-        out->data[--out->length_bytes] = '\0';
-}
-
-/* STATUS_NOT_FOUND when git is not there, STATUS_INVALID with its words when it refuses. */
-static enum status run_git(const char *const *arguments, struct buf *out, struct err *err)
-{
-    const char *argv[ARGUMENTS_MAX + 2] = {"git"};
-    for (size_t i = 0; arguments[i] != NULL; i++) {
-        ASSERT(i < ARGUMENTS_MAX);
-        argv[i + 1] = arguments[i];
-    }
-    int log_fd = memfd_create("git", MFD_CLOEXEC);
-    if (log_fd < 0)
-        return ERR(err, STATUS_IO, "cannot take git's messages: %s", strerror(errno));
-    struct spawn spawn = {.in_fd = -1, .out_fd = -1};
-    enum status status = spawn_start((char *const *)argv, log_fd, &spawn, err);
-    if (status == STATUS_OK) {
-        spawn_close_in(&spawn);
-        read_output(spawn.out_fd, out);
-        bool has_ended = spawn_wait(&spawn, clock_now_ns() + END_GRACE_NS);
-        char said[SAID_BYTES];
-        take_said(log_fd, said);
-        if (!has_ended || spawn.wait_status != 0)
-            status = ERR(err, STATUS_INVALID, "git %s: %s", arguments[0],
-                         said[0] != '\0' ? said : "failed");
-        else if (out->failed)
-            status = ERR(err, STATUS_LIMIT, "git %s says too much", arguments[0]);
-        spawn_release(&spawn);
-    }
-    (void)close(log_fd);
-    return status;
-}
-
-/* One line of output into `text`. */
-static enum status ask_git(const char *const *arguments, char *text, size_t text_bytes,
-                           struct err *err)
-{
-    struct buf out;
-    buf_init(&out, OUTPUT_BYTES_MAX);
-    enum status status = run_git(arguments, &out, err);
-    if (status == STATUS_OK && out.length_bytes >= text_bytes)
-        status = ERR(err, STATUS_LIMIT, "git %s: the answer is too long", arguments[0]);
-    if (status == STATUS_OK)
-        (void)snprintf(text, text_bytes, "%s", out.data);
-    buf_release(&out);
-    return status;
-}
 
 /* --- finding --- */
 
@@ -105,7 +23,7 @@ static enum status unknown_revision(const char *name, struct err *err)
     size_t count = 1;
     struct buf out;
     buf_init(&out, OUTPUT_BYTES_MAX);
-    if (run_git(arguments, &out, NULL) == STATUS_OK) {
+    if (git_run(arguments, &out, NULL) == STATUS_OK) {
         for (char *line = out.data; *line != '\0' && count < NAMES_MAX;) {
             char *end = line + strcspn(line, "\n");
             names[count++] = line;
@@ -127,7 +45,7 @@ enum status ab_rev_find(const char *name, struct ab_rev *ret_rev, struct err *er
     char ignored[FILE_PATH_BYTES];
     static const char *const prefix[] = {"rev-parse", "--show-prefix", NULL};
     struct err cause = {0};
-    enum status status = ask_git(prefix, rev.subfolder, sizeof(rev.subfolder), &cause);
+    enum status status = git_ask(prefix, rev.subfolder, sizeof(rev.subfolder), &cause);
     if (status != STATUS_OK)
         return ERR(err, STATUS_INVALID, "the current folder is in no git repository (%s)",
                    cause.text);
@@ -137,11 +55,11 @@ enum status ab_rev_find(const char *name, struct ab_rev *ret_rev, struct err *er
     (void)snprintf(wanted, sizeof(wanted), "%.200s^{commit}", name);
     const char *const commit[] = {"rev-parse",        "--verify", "--quiet",
                                   "--end-of-options", wanted,     NULL};
-    if (name[0] == '-' || ask_git(commit, rev.commit, sizeof(rev.commit), NULL) != STATUS_OK)
+    if (name[0] == '-' || git_ask(commit, rev.commit, sizeof(rev.commit), NULL) != STATUS_OK)
         return unknown_revision(name, err);
     (void)snprintf(wanted, sizeof(wanted), "%s:%s", rev.commit, rev.subfolder);
     const char *const folder[] = {"rev-parse", "--verify", "--quiet", wanted, NULL};
-    if (ask_git(folder, ignored, sizeof(ignored), NULL) != STATUS_OK)
+    if (git_ask(folder, ignored, sizeof(ignored), NULL) != STATUS_OK)
         return ERR(err, STATUS_INVALID, "revision '%.80s' has no folder '%.200s'", name,
                    rev.subfolder);
     *ret_rev = rev;
@@ -177,7 +95,7 @@ enum status ab_rev_check_out(struct ab_rev *rev, struct err *err)
     struct buf out;
     struct err cause = {0};
     buf_init(&out, OUTPUT_BYTES_MAX);
-    status = run_git(add, &out, &cause);
+    status = git_run(add, &out, &cause);
     buf_release(&out);
     if (status != STATUS_OK)
         return ERR(err, STATUS_IO, "cannot check out %.12s: %s", rev->commit, cause.text);
@@ -196,7 +114,7 @@ enum status ab_rev_remove(struct ab_rev *rev, struct err *err)
     struct buf out;
     struct err cause = {0};
     buf_init(&out, OUTPUT_BYTES_MAX);
-    (void)!run_git(remove, &out, &cause); /* what it leaves, rmdir sees */
+    (void)!git_run(remove, &out, &cause); /* what it leaves, rmdir sees */
     buf_release(&out);
     enum status status = STATUS_OK;
     if (rmdir(rev->temporary) != 0)

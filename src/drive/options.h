@@ -14,6 +14,7 @@ struct trial_origin {
     const char *command_json; /* argument vector */
     const char *environment_json;
     const char *environment_id;
+    const char *source_commit; /* NULL or "": not in git */
 };
 
 struct trial_options {

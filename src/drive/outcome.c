@@ -164,6 +164,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     set_json(record, FACT_ENVIRONMENT, options->origin.environment_json, "not_given");
     record_set_string(record, FACT_HARNESS, version_harness());
     set_json(record, FACT_COMMAND, options->origin.command_json, "not_given");
+    set_text(record, FACT_SOURCE_COMMIT, options->origin.source_commit, "not_in_git");
 }
 
 static void set_ms(struct record *record, enum fact_id field, const struct measure_value *value)

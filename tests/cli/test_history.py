@@ -152,3 +152,38 @@ def test_a_file_that_is_not_there_and_one_without_results(history, tmp_path):
     done = subprocess.run([TOKMARK, "history", str(tmp_path / "none")], capture_output=True, text=True, check=False)
     assert done.returncode == 5 and "none" in done.stderr
     history([run(0, verdict="oom", ms_p50=None)], code=3)
+
+
+def test_records_name_the_commit_of_the_source(tmp_path):
+    """Of the current folder, or of the model's file; where there is no repository, nothing."""
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t.example", *words], cwd=tmp_path / "mine", check=True, capture_output=True)
+        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path / "mine", capture_output=True, text=True, check=False).stdout[:12]
+
+    def measure(folder, *more):
+        subprocess.run([TOKMARK, "run", "--sandbox", "--mode", "infer", "--seq", "8", "--batch", "1", "--out", tmp_path / "out", *more], cwd=folder,
+                       capture_output=True, check=False)
+        record = json.loads((tmp_path / "out" / "bench_results.jsonl").read_text().splitlines()[-1])
+        return record["source_commit"] or record["null_reasons"]["source_commit"]
+    (tmp_path / "mine" / "deep").mkdir(parents=True)
+    (tmp_path / "mine" / "deep" / "model.py").write_text("one = 1\n")
+    assert measure(tmp_path) == "not_in_git"
+    git("init", "-q")
+    assert measure(tmp_path / "mine") == "not_in_git", "no commit yet"
+    git("add", ".")
+    first = git("commit", "-qm", "first")
+    assert len(first) == 12 and measure(tmp_path / "mine" / "deep") == first
+    git("tag", "-a", "v1", "-m", "a tag is no commit")
+    (tmp_path / "mine" / "untracked").write_text("")
+    assert measure(tmp_path / "mine") == first
+    (tmp_path / "mine" / "deep" / "model.py").write_text("two = 2\n")
+    assert measure(tmp_path / "mine") == f"{first}-dirty"
+    assert measure(tmp_path, "--engine", "pytorch", "--model", f"{tmp_path}/mine/deep/model.py:one") == f"{first}-dirty"
+
+
+def test_a_step_names_the_commit_of_the_source(history):
+    before = noisy(range(12), 2.5, source_commit="aaaaaaaaaaaa")
+    after = noisy(range(12, 24), 2.7, source_commit="bbbbbbbbbbbb-dirty")
+    step = course_of(history(before + after, "--format", "json"))["steps"][0]
+    assert step["changed"] == [{"name": "source_commit", "before": "aaaaaaaaaaaa", "after": "bbbbbbbbbbbb-dirty"}]
+    assert "source_commit: aaaaaaaaaaaa -> bbbbbbbbbbbb-dirty" in history(before + after).stdout

@@ -16,6 +16,7 @@
 #include "cli/compare_call.h"
 #include "cli/context.h"
 #include "cli/fit.h"
+#include "cli/git.h"
 #include "cli/matrix.h"
 #include "cli/render/dry_run.h"
 #include "cli/render/forms.h"
@@ -267,6 +268,8 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
     const struct event_listener to_file = event_log_listener(&run->events);
     struct event_listener to_screen = run_hud_listener(&run->hud);
     struct event_listener listener = progress_listener(&run->progress);
+    char source_commit[GIT_COMMIT_BYTES];
+    git_source_commit(options->model, source_commit);
     listener.next = &to_file;
     to_screen.next = &listener;
     struct trial_options trial = {
@@ -282,6 +285,7 @@ static enum status sweep(struct run *run, struct record **ret_lost, struct err *
                 .command_json = context_command(&run->context),
                 .environment_json = run->context.environment.data,
                 .environment_id = run->context.environment_id,
+                .source_commit = source_commit,
             },
     };
     trial.client.events = run->hud.hud != NULL ? &to_screen : &listener;
