@@ -72,14 +72,14 @@ static bool add_array(struct samples *samples, const struct scan_value *array, d
 
 /* Which lines of a file. Where all blocks were disturbed, those that are marked as set aside are
  * the record's samples (docs/metrics.md). */
-struct wanted {
-    const char *run_id;
+struct samples_filter {
+    const char *run_id; /* borrowed: for the call */
     bool has_set_aside;
 };
 
 /* False: the line is of this run, and damaged. */
 static bool take_line(struct samples *samples, struct scanner *scanner, const struct line *line,
-                      const struct wanted *wanted, enum status *ret_status, struct err *err)
+                      const struct samples_filter *wanted, enum status *ret_status, struct err *err)
 {
     struct scan_value values[ARRAY_COUNT(keys)];
     const char *fault = NULL;
@@ -106,7 +106,8 @@ static bool take_line(struct samples *samples, struct scanner *scanner, const st
 }
 
 static enum status read_lines(struct line_source *source, struct samples *samples,
-                              const struct wanted *wanted, bool *ret_is_whole, struct err *err)
+                              const struct samples_filter *wanted, bool *ret_is_whole,
+                              struct err *err)
 {
     struct scanner *scanner = NULL;
     struct line line = {0};
@@ -144,9 +145,9 @@ static enum status agrees(const struct samples *samples, const struct record *re
     return STATUS_OK;
 }
 
-static enum status read_file(const char *source, const char *name, const struct wanted *wanted,
-                             const struct record *record, struct samples *samples,
-                             bool *ret_is_found, struct err *err)
+static enum status read_file(const char *source, const char *name,
+                             const struct samples_filter *wanted, const struct record *record,
+                             struct samples *samples, bool *ret_is_found, struct err *err)
 {
     const struct input_kind kind = {.beside = name};
     struct input *input = NULL;
@@ -168,7 +169,7 @@ enum status samples_read(const char *source, const struct record *record, struct
                          bool *ret_is_found, struct err *err)
 {
     const char *cell_id = record_string(record, FACT_CELL_ID);
-    struct wanted wanted = {.run_id = record_string(record, FACT_RUN_ID)};
+    struct samples_filter wanted = {.run_id = record_string(record, FACT_RUN_ID)};
     size_t id_bytes = strlen(cell_id);
     char name[ID_BYTES_MAX + 64];
     samples->count = 0;
