@@ -132,6 +132,7 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     status = check_as_run("device", "device", run.device, err);
     run.modes = (struct option_picks){.values = {options->mode}, .count = 1};
     run.precisions = (struct option_picks){.values = {CELL_PRECISION_FP32}, .count = 1};
+    run.parallels = (struct option_picks){.values = {CELL_PARALLEL_NONE}, .count = 1};
     run.seq_lens.count = 0;
     run.batch_sizes.count = 0;
     char number[32];

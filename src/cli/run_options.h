@@ -29,6 +29,8 @@ struct run_options {
     uint64_t data_format;         /* enum cell_data */
     /* sweep */
     const char *device;
+    const char *devices; /* NULL = one: `device` */
+    struct option_picks parallels;
     const char *platform; /* bench_jax's word for it; NULL elsewhere */
     struct option_picks modes;
     struct option_picks precisions;

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "cli/run_model.h"
 #include "cli/run_ref.h"
+#include "cli/run_words.h"
 #include "data/tokens.h"
 #include "data/weights_index.h"
 #include "drive/trial.h"
@@ -79,6 +80,26 @@ static enum status check_goals(const struct run_options *options, struct err *er
     return STATUS_OK;
 }
 
+/* Several devices need a layout, and a layout needs several. */
+static enum status check_layouts(const struct run_options *options, const struct given *given,
+                                 struct err *err)
+{
+    if (options->devices != NULL && is_given(given, "device"))
+        return ERR(err, STATUS_INVALID, "--device and --devices exclude each other; leave one out");
+    for (size_t i = 0; i < options->parallels.count; i++) {
+        bool is_none = options->parallels.values[i] == CELL_PARALLEL_NONE;
+        if (is_none && options->devices != NULL)
+            return ERR(err, STATUS_INVALID,
+                       "--devices %.40s needs --parallel: ddp (the whole model on each) or fsdp "
+                       "(the weights divided)",
+                       options->devices);
+        if (!is_none && options->devices == NULL)
+            return ERR(err, STATUS_INVALID,
+                       "--parallel needs --devices, such as --devices cuda:0-1 or cpu:2");
+    }
+    return STATUS_OK;
+}
+
 /* Flags that contradict each other: neither wins in silence. */
 static enum status check_conflicts(const struct run_options *options, const struct given *given,
                                    struct err *err)
@@ -95,6 +116,7 @@ static enum status check_conflicts(const struct run_options *options, const stru
                    "--platform and --device exclude each other; leave one out");
     TRY(check_goals(options, err));
     TRY(check_engine_flags(options->engine, given, err));
+    TRY(check_layouts(options, given, err));
     if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
         return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
     return STATUS_OK;
@@ -191,6 +213,10 @@ static void take_learning_rate(struct cell *cell)
 /* To PyTorch, gpu and cuda are the first CUDA device: one cell, whatever it is called. */
 static void take_device(const struct run_options *options, struct cell *cell)
 {
+    if (options->devices != NULL) {
+        run_take_devices(options->devices, cell->device);
+        return;
+    }
     const char *device = options->device != NULL ? options->device : options->platform;
     bool is_first =
         strcmp(options->engine, "pytorch") == 0 &&
@@ -218,6 +244,9 @@ static void take_axes(const struct run_options *options, struct plan_axes *axes)
     for (size_t i = 0; i < options->precisions.count; i++)
         axes->precisions[i] = (enum cell_precision)options->precisions.values[i];
     axes->precisions_count = options->precisions.count;
+    for (size_t i = 0; i < options->parallels.count; i++)
+        axes->parallels[i] = (enum cell_parallel)options->parallels.values[i];
+    axes->parallels_count = options->parallels.count;
     axes->seq_lens = options->seq_lens;
     axes->batch_sizes = options->batch_sizes;
 }

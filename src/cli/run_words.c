@@ -1,5 +1,6 @@
 #include "cli/run_words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/nearest.h"
@@ -11,6 +12,7 @@
 #include "spec/cell.h"
 
 #define DEVICE_INDEX_MAX 1023
+#define DEVICES_MAX      1024
 
 const char *run_engine_at(unsigned index)
 {
@@ -81,6 +83,60 @@ enum status run_check_device(const char *text, struct err *err)
         return ERR(err, STATUS_INVALID, "unknown device '%.80s'; did you mean 'cuda:%u'?", text,
                    (unsigned)index);
     return STATUS_OK;
+}
+
+/* "0-3" of "cuda:0-3", "4" or "cpu:4" as first and last device. */
+static enum status parse_devices(const char *text, uint64_t *ret_first, uint64_t *ret_last,
+                                 struct err *err)
+{
+    const char *cuda = "cuda:", *cpu = "cpu:";
+    bool is_span = strncmp(text, cuda, strlen(cuda)) == 0;
+    const char *number = text;
+    if (is_span)
+        number += strlen(cuda);
+    else if (strncmp(text, cpu, strlen(cpu)) == 0)
+        number += strlen(cpu);
+    char first[CELL_WORD_BYTES];
+    const char *dash = strchr(number, '-');
+    if (is_span != (dash != NULL) || strlen(number) >= sizeof(first))
+        return STATUS_INVALID;
+    uint64_t count = 0;
+    if (!is_span) {
+        enum status status = num_parse_u64(number, 2, DEVICES_MAX, &count, err);
+        *ret_first = 0;
+        *ret_last = count - 1;
+        return status;
+    }
+    (void)snprintf(first, sizeof(first), "%.*s", (int)(dash - number), number);
+    enum status status = num_parse_u64(first, 0, DEVICE_INDEX_MAX, ret_first, err);
+    if (status == STATUS_OK)
+        status =
+            num_parse_u64(dash + 1, *ret_first + 1, *ret_first + DEVICES_MAX - 1, ret_last, err);
+    return status;
+}
+
+enum status run_check_devices(const char *text, struct err *err)
+{
+    struct err cause = {0};
+    uint64_t first = 0, last = 0;
+    if (parse_devices(text, &first, &last, &cause) == STATUS_OK)
+        return STATUS_OK;
+    return ERR(err, STATUS_INVALID,
+               "'%.80s' is no list of several devices%s%s; there are cuda:0-3, 4 (the first four "
+               "cards) and cpu:2",
+               text, cause.text[0] != '\0' ? ": " : "", cause.text);
+}
+
+void run_take_devices(const char *text, char *ret_device)
+{
+    struct err cause = {0};
+    uint64_t first = 0, last = 0;
+    if (parse_devices(text, &first, &last, &cause) != STATUS_OK)
+        UNREACHABLE("checked before");
+    if (strncmp(text, "cpu", 3) == 0)
+        (void)snprintf(ret_device, CELL_WORD_BYTES, "cpu:%u", (unsigned)last + 1);
+    else
+        (void)snprintf(ret_device, CELL_WORD_BYTES, "cuda:%u-%u", (unsigned)first, (unsigned)last);
 }
 
 const char *run_platform_at(unsigned index)

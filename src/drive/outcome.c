@@ -138,7 +138,12 @@ static void put_identity(const struct trial *trial, struct record *record)
     const struct cell *cell = trial->cell;
     const struct trial_options *options = trial->options;
     put_framework(trial, record);
-    record_set_string(record, FACT_DEVICE, cell->device);
+    char device[2 * CELL_WORD_BYTES];
+    (void)snprintf(device, sizeof(device), "%s%s", cell->device,
+                   cell_parallel_suffix(cell->parallel));
+    record_set_string(record, FACT_DEVICE, device);
+    record_set_string(record, FACT_PARALLEL, cell_parallel_name(cell->parallel));
+    record_set_u64(record, FACT_DEVICES_COUNT, device_count(cell->device));
     record_set_string(record, FACT_PRECISION, cell_precision_name(cell->precision));
     record_set_string(record, FACT_MODE, cell_mode_name(cell->mode));
     record_set_u64(record, FACT_SEQ_LEN, cell->seq_len);
@@ -214,6 +219,7 @@ static void put_measured(const struct trial *trial, struct record *record)
                                               FACT_MS_PER_STEP,
                                               FACT_TOKENS_PER_SEC,
                                               FACT_MEDIAN_TOKENS_PER_SEC,
+                                              FACT_TOKENS_PER_SEC_PER_DEVICE,
                                               FACT_SAMPLES,
                                               FACT_MS_P50,
                                               FACT_MS_P50_LOW,
@@ -252,6 +258,8 @@ static void put_measured(const struct trial *trial, struct record *record)
                       (double)summary->window_ns / (double)summary->steps_count / 1e6);
     set_double(record, FACT_TOKENS_PER_SEC, has_window, summary->tokens_per_second,
                "below_the_clock");
+    set_double(record, FACT_TOKENS_PER_SEC_PER_DEVICE, has_window,
+               summary->tokens_per_second / device_count(trial->cell->device), "below_the_clock");
     set_double(record, FACT_MEDIAN_TOKENS_PER_SEC, summary->median_ns > 0,
                (double)cell_tokens_per_step(trial->cell) * 1e9 / summary->median_ns,
                "below_the_clock");

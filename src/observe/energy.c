@@ -45,6 +45,7 @@ static void before_first(void *state, const struct observed *seen)
                       : !client_is_here(client)                       ? "worker_not_seen"
                       : device_is_host(client->cell->device)          ? "on_cpu"
                       : strncmp(client->cell->device, "cuda", 4) != 0 ? "not_nvidia"
+                      : device_count(client->cell->device) > 1        ? "several_devices"
                                                                       : NULL;
     if (energy->missing != NULL)
         return;

@@ -68,9 +68,17 @@ static const char *why_no_work(const struct observed *seen)
     return seen->summary->mean_ns > 0 ? NULL : "below_the_clock";
 }
 
+/* Devices that share the work of a step. Processes on the CPUs share one machine. */
+static uint32_t sharers(const struct observed *seen)
+{
+    const char *device = seen->client->cell->device;
+    return device_is_host(device) ? 1 : device_count(device);
+}
+
+/* What each of them does. */
 static double per_second(const struct observed *seen, double a_step)
 {
-    return a_step * 1e9 / seen->summary->mean_ns;
+    return a_step * 1e9 / seen->summary->mean_ns / sharers(seen);
 }
 
 static struct machine_peak find_peak(const struct observed *seen)
@@ -78,9 +86,11 @@ static struct machine_peak find_peak(const struct observed *seen)
     struct machine_peak peak = {0};
     const struct observe_options *options = seen->options;
     const struct cell *cell = seen->client->cell;
+    char device[DEVICE_NAME_BYTES];
+    device_first(cell->device, device);
     if (options->peaks != NULL)
-        machine_book_peak(options->peaks, options->hardware_id, cell->device,
-                          unit_of(cell->precision), &peak);
+        machine_book_peak(options->peaks, options->hardware_id, device, unit_of(cell->precision),
+                          &peak);
     return peak;
 }
 
@@ -154,6 +164,8 @@ static void put_bytes(const struct observed *seen, double measured, double datas
         missing = "not_decode";
     else if (missing == NULL && (weight_bytes == 0 || cache_bytes == 0))
         missing = "dtype_not_known";
+    else if (missing == NULL && sharers(seen) > 1)
+        missing = "several_devices"; /* which bytes each of them reads depends on the layout */
     if (missing == NULL) {
         (void)flops_decode_bytes(seen->client->cell, weight_bytes, cache_bytes, &bytes);
         bytes = per_second(seen, bytes);

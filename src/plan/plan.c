@@ -159,24 +159,23 @@ static enum status check_axes(const struct plan_axes *axes, size_t *ret_count, s
         const char *name;
         size_t count;
     } sizes[] = {
-        {"precisions", axes->precisions_count},
-        {"sequence lengths", axes->seq_lens.count},
-        {"batch sizes", axes->batch_sizes.count},
-        {"modes", axes->modes_count},
+        {"precisions", axes->precisions_count},   {"sequence lengths", axes->seq_lens.count},
+        {"batch sizes", axes->batch_sizes.count}, {"modes", axes->modes_count},
+        {"layouts", axes->parallels_count},
     };
     size_t count = 1;
     for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
         if (sizes[i].count == 0)
             return ERR(err, STATUS_INVALID, "there are no %s to measure; give at least 1",
                        sizes[i].name);
-        count *= sizes[i].count; /* at most 6 * 1024 * 1024 * 3 */
+        count *= sizes[i].count; /* at most 6 * 1024 * 1024 * 3 * 3 */
     }
     if (count > PLAN_CELLS_MAX)
         return ERR(err, STATUS_LIMIT,
-                   "%zu precisions x %zu sequence lengths x %zu batch sizes x %zu modes are %zu "
-                   "cells; the most is %d",
-                   sizes[0].count, sizes[1].count, sizes[2].count, sizes[3].count, count,
-                   PLAN_CELLS_MAX);
+                   "%zu precisions x %zu sequence lengths x %zu batch sizes x %zu modes x %zu "
+                   "layouts are %zu cells; the most is %d",
+                   sizes[0].count, sizes[1].count, sizes[2].count, sizes[3].count, sizes[4].count,
+                   count, PLAN_CELLS_MAX);
     *ret_count = count;
     return STATUS_OK;
 }
@@ -215,7 +214,9 @@ enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struc
         rest /= axes->batch_sizes.count;
         cell->seq_len = axes->seq_lens.values[rest % axes->seq_lens.count];
         rest /= axes->seq_lens.count;
-        cell->precision = axes->precisions[rest];
+        cell->precision = axes->precisions[rest % axes->precisions_count];
+        rest /= axes->precisions_count;
+        cell->parallel = axes->parallels[rest];
         if (!axes->keeps_length)
             cell->model.max_seq_len = cell->seq_len;
     }

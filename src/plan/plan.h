@@ -35,14 +35,16 @@ struct plan_axes {
     size_t modes_count;
     enum cell_precision precisions[CELL_PRECISION_COUNT];
     size_t precisions_count;
+    enum cell_parallel parallels[CELL_PARALLEL_COUNT];
+    size_t parallels_count;
     struct plan_axis seq_lens;
     struct plan_axis batch_sizes;
     bool keeps_length; /* base.model.max_seq_len is the user's own and stays */
 };
 
 struct plan {
-    struct cell
-        *cells; /* owned; order: precision, seq_len, batch_size, mode (innermost), as published */
+    /* Owned. Order: parallel, precision, seq_len, batch_size, mode (innermost), as published. */
+    struct cell *cells;
     size_t cells_count;
 };
 

@@ -29,6 +29,7 @@
 #define LEARNING_RATE_MAX 1e12
 
 _Static_assert(ARRAY_COUNT(mode_words) == CELL_MODE_COUNT, "cell.h counts other modes");
+_Static_assert(ARRAY_COUNT(parallel_words) == CELL_PARALLEL_COUNT, "cell.h counts other layouts");
 _Static_assert(ARRAY_COUNT(precision_words) == CELL_PRECISION_COUNT,
                "cell.h counts other precisions");
 
@@ -72,6 +73,22 @@ const char *cell_precision_name(enum cell_precision precision)
 {
     ASSERT((size_t)precision < ARRAY_COUNT(precision_words));
     return precision_words[precision];
+}
+
+const char *cell_parallel_name(enum cell_parallel parallel)
+{
+    ASSERT((size_t)parallel < ARRAY_COUNT(parallel_words));
+    return parallel_words[parallel];
+}
+
+const char *cell_parallel_suffix(enum cell_parallel parallel)
+{
+    switch (parallel) {
+    case CELL_PARALLEL_NONE: return "";
+    case CELL_PARALLEL_DDP: return " ddp";
+    case CELL_PARALLEL_FSDP: return " fsdp";
+    }
+    UNREACHABLE("no layout");
 }
 
 const char *cell_data_name(enum cell_data data)

@@ -39,6 +39,7 @@
 
 #define CELL_MODE_COUNT                     (CELL_MODE_DECODE + 1)
 #define CELL_PRECISION_COUNT                (CELL_PRECISION_INT8 + 1)
+#define CELL_PARALLEL_COUNT                 (CELL_PARALLEL_FSDP + 1)
 
 #define CELL_MEMBER_TEXT(member, bytes)     char member[bytes];
 #define CELL_MEMBER_HASH(member, bytes)     char member[bytes];
@@ -65,6 +66,9 @@ struct cell {
 
 const char *cell_mode_name(enum cell_mode mode);
 const char *cell_precision_name(enum cell_precision precision);
+const char *cell_parallel_name(enum cell_parallel parallel);
+/* " fsdp" to put behind another word; "" on one device. */
+const char *cell_parallel_suffix(enum cell_parallel parallel);
 const char *cell_data_name(enum cell_data data);
 
 /* Is any of its options not zero? */

@@ -49,25 +49,26 @@ enum fact_compare {
 };
 
 /* X(name, text): sections of docs/records.md. */
-#define FACT_GROUP_MAP(X)       \
-    X(PUBLISHED, "published")   \
-    X(IDENTITY, "identity")     \
-    X(LATENCY, "latency")       \
-    X(STARTUP, "startup")       \
-    X(MODEL, "model")           \
-    X(PRECISION, "precision")   \
-    X(MEMORY, "memory")         \
-    X(NUMERICS, "numerics")     \
-    X(PROVENANCE, "provenance") \
-    X(DEVICE, "device")         \
-    X(SAMPLES, "samples")       \
-    X(HARNESS, "harness")       \
-    X(CONTENTION, "contention") \
-    X(SWEEP, "sweep")           \
-    X(HISTORY, "history")       \
-    X(CLOCKS, "clocks")         \
-    X(ENERGY, "energy")         \
-    X(UTILIZATION, "utilization")
+#define FACT_GROUP_MAP(X)         \
+    X(PUBLISHED, "published")     \
+    X(IDENTITY, "identity")       \
+    X(LATENCY, "latency")         \
+    X(STARTUP, "startup")         \
+    X(MODEL, "model")             \
+    X(PRECISION, "precision")     \
+    X(MEMORY, "memory")           \
+    X(NUMERICS, "numerics")       \
+    X(PROVENANCE, "provenance")   \
+    X(DEVICE, "device")           \
+    X(SAMPLES, "samples")         \
+    X(HARNESS, "harness")         \
+    X(CONTENTION, "contention")   \
+    X(SWEEP, "sweep")             \
+    X(HISTORY, "history")         \
+    X(CLOCKS, "clocks")           \
+    X(ENERGY, "energy")           \
+    X(UTILIZATION, "utilization") \
+    X(PARALLEL, "parallel")
 
 enum fact_group {
 #define X(name, text) FACT_GROUP_##name,

@@ -80,6 +80,8 @@ COMMANDS = {
     "build/bench_pytorch --device cpu --model superintelligence-tiny --seq 128 --batch 4 --steps 200 --precision fp32 bf16":
         Run(*FEW, *SMALL, *QUIET, "--precision", "bf16", has_records=True),
     "build/tokmark stability --engines native pytorch": Parsed(),
+    "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp": Dry(),
+    "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),

@@ -112,14 +112,23 @@ Test(cli_run_setup, an_engines_flag_is_refused_for_the_others)
             continue;
         for (unsigned e = 0; e < engine_list_count; e++) {
             const char *name = engine_list[e]->name;
-            const char *words[] = {"--engine", name, flag.flag,
-                                   flag.value[0] != '\0' ? flag.value : "/bin/python"};
+            /* One needs the other. */
+            bool is_layout =
+                strcmp(row->name, "devices") == 0 || strcmp(row->name, "parallel") == 0;
+            const char *words[] = {"--engine",   name,
+                                   flag.flag,    flag.value[0] != '\0' ? flag.value : "/bin/python",
+                                   "--devices",  "cpu:2",
+                                   "--parallel", "ddp"};
             struct run_options options = {0};
             struct options_seen seen;
             struct run_setup setup = {0};
             struct err err = {0};
             cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK);
-            cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK);
+            const char *const *given = is_layout ? words + 2 : words;
+            words[2] = is_layout ? "--engine" : words[2];
+            words[3] = is_layout ? name : words[3];
+            cr_assert_eq(options_parse(&table, is_layout ? 6 : 4, given, &options, &seen, &err),
+                         STATUS_OK);
             enum status status = run_setup_make(&options, &table, &seen, &setup, &err);
             bool is_taken = strstr(row->engines, name) != NULL;
             cr_assert_eq(status == STATUS_OK, is_taken, "--%s, %s: %s", row->name, name, err.text);

@@ -169,6 +169,8 @@ static struct plan_axes small_axes(void)
         .modes_count = 2,
         .precisions = {CELL_PRECISION_FP32, CELL_PRECISION_BF16},
         .precisions_count = 2,
+        .parallels = {CELL_PARALLEL_DDP, CELL_PARALLEL_FSDP},
+        .parallels_count = 2,
         .seq_lens = {.values = {128, 512, 2048}, .count = 3},
         .batch_sizes = {.values = {8, 32}, .count = 2},
     };
@@ -184,13 +186,15 @@ Test(plan_plan, cells_come_in_the_published_order)
     struct plan plan = {0};
     struct err err = {0};
     cr_assert_eq(plan_make(&axes, &plan, &err), STATUS_OK);
-    cr_assert_eq(plan.cells_count, 24);
+    cr_assert_eq(plan.cells_count, 48);
     size_t i = 0;
-    for (size_t p = 0; p < 2; p++)
+    for (size_t half = 0; half < 4; half++) { /* two layouts, two precisions in each */
+        size_t l = half / 2, p = half % 2;
         for (size_t s = 0; s < 3; s++)
             for (size_t b = 0; b < 2; b++)
                 for (size_t m = 0; m < 2; m++, i++) {
                     const struct cell *cell = &plan.cells[i];
+                    cr_assert_eq(cell->parallel, axes.parallels[l]);
                     cr_assert_eq(cell->precision, axes.precisions[p]);
                     cr_assert_eq(cell->seq_len, axes.seq_lens.values[s]);
                     cr_assert_eq(cell->batch_size, axes.batch_sizes.values[b]);
@@ -199,6 +203,7 @@ Test(plan_plan, cells_come_in_the_published_order)
                     cr_assert_str_eq(cell->engine, "null");
                     cr_assert_eq(cell->seed, 7);
                 }
+    }
     plan_release(&plan);
     cr_assert_null(plan.cells);
     plan_release(&plan);
@@ -239,10 +244,10 @@ Test(plan_plan, k_is_1024)
 Test(plan_plan, an_empty_axis_is_an_error)
 {
     struct plan plan = {0};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         struct plan_axes axes = small_axes();
         size_t *counts[] = {&axes.modes_count, &axes.precisions_count, &axes.seq_lens.count,
-                            &axes.batch_sizes.count};
+                            &axes.batch_sizes.count, &axes.parallels_count};
         *counts[i] = 0;
         struct err err = {0};
         cr_assert_eq(plan_make(&axes, &plan, &err), STATUS_INVALID);

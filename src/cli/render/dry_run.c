@@ -120,10 +120,12 @@ static void append_cell(const struct dry_run *dry_run, size_t index, struct outl
         num_format_bytes(outlook->memory_bytes, memory);
     format_time(outlook, time);
     bool is_finished = outlook->trials_left == 0;
+    char precision[2 * CELL_WORD_BYTES];
+    (void)snprintf(precision, sizeof(precision), "%s%s", cell_precision_name(cell->precision),
+                   cell_parallel_suffix(cell->parallel));
     buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
-                index + 1, id, cell->framework, cell_mode_name(cell->mode),
-                cell_precision_name(cell->precision), cell->seq_len, cell->batch_size, memory,
-                fits_text(dry_run, outlook),
+                index + 1, id, cell->framework, cell_mode_name(cell->mode), precision,
+                cell->seq_len, cell->batch_size, memory, fits_text(dry_run, outlook),
                 is_finished             ? "finished"
                 : outlook->is_supported ? time
                                         : "-");

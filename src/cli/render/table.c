@@ -218,6 +218,7 @@ enum status table_add(struct table *table, size_t place, const struct record *re
     };
     copy_word(record, FACT_MODE, row.mode, sizeof(row.mode));
     copy_word(record, FACT_PRECISION, row.precision, sizeof(row.precision));
+    copy_word(record, FACT_PARALLEL, row.parallel, sizeof(row.parallel));
     if (!verdict_parse(record_string(record, FACT_VERDICT), &row.verdict))
         row.verdict = VERDICT_INVALID;
     if (!copy_texts(record, table->is_verbose, &row)) {
@@ -231,8 +232,10 @@ enum status table_add(struct table *table, size_t place, const struct record *re
 
 void table_append_name(const struct table_row *row, struct buf *out)
 {
-    buf_appendf(out, "%s %s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
-                row->seq_len, row->batch_size);
+    bool has_layout = row->parallel[0] != '\0' && strcmp(row->parallel, "none") != 0;
+    buf_appendf(out, "%s %s%s%s seq %" PRIu64 " batch %" PRIu64, row->mode, row->precision,
+                has_layout ? " " : "", has_layout ? row->parallel : "", row->seq_len,
+                row->batch_size);
 }
 
 /* --- numbers --- */

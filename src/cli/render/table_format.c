@@ -14,6 +14,7 @@
 /* --- columns --- */
 
 enum column {
+    COLUMN_PARALLEL,
     COLUMN_PRECISION,
     COLUMN_MODE,
     COLUMN_SEQ,
@@ -35,6 +36,7 @@ static const struct {
     struct grid_column column;
     const char *trials_name; /* over all trials of a cell; NULL = the same */
 } all[COLUMNS_COUNT] = {
+    [COLUMN_PARALLEL] = {{"parallel", "", false, 0}, NULL},
     [COLUMN_PRECISION] = {{"precision", "", false, 0}, NULL},
     [COLUMN_MODE] = {{"mode", "", false, 0}, NULL},
     [COLUMN_SEQ] = {{"seq_len", "tokens", true, 0}, NULL},
@@ -65,12 +67,21 @@ static bool has_one_precision(const struct table *table)
     return true;
 }
 
+static bool has_one_layout(const struct table *table)
+{
+    for (size_t i = 1; i < table->rows_count; i++)
+        if (strcmp(table->rows[i].parallel, table->rows[0].parallel) != 0)
+            return false;
+    return true;
+}
+
 static void choose_columns(const struct table *table, bool has_precision, struct layout *ret)
 {
     *ret = (struct layout){0};
     for (int i = 0; i < COLUMNS_COUNT; i++) {
         bool is_of_trials = i == COLUMN_TRIALS || i == COLUMN_SPREAD;
-        if ((is_of_trials && !table->is_by_cell) || (i == COLUMN_PRECISION && !has_precision))
+        if ((is_of_trials && !table->is_by_cell) || (i == COLUMN_PRECISION && !has_precision) ||
+            (i == COLUMN_PARALLEL && has_one_layout(table)))
             continue;
         ret->columns[ret->count] = (enum column)i;
         ret->heads[ret->count] = all[i].column;
@@ -110,6 +121,7 @@ static void put_cell(const struct table_row *row, enum column column, struct gri
     char text[TABLE_NUMBER_BYTES] = "";
     enum grid_color color = GRID_PLAIN;
     switch (column) {
+    case COLUMN_PARALLEL: grid_put(grid, color, row->parallel); return;
     case COLUMN_PRECISION: grid_put(grid, color, row->precision); return;
     case COLUMN_MODE: grid_put(grid, color, row->mode); return;
     case COLUMN_SEQ: (void)snprintf(text, sizeof(text), "%" PRIu64, row->seq_len); break;

@@ -14,6 +14,7 @@
 struct table_row {
     char mode[CELL_WORD_BYTES];
     char precision[CELL_WORD_BYTES];
+    char parallel[CELL_WORD_BYTES];
     size_t place;
     uint64_t seq_len, batch_size, trial;
     double tokens, window_ms; /* of all measured steps; NaN = unknown */

@@ -55,7 +55,9 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
 {
     const struct model_spec *spec = &cell->model;
     struct sizes s = {.spec = spec};
-    if (cell->model_ref[0] != '\0' || !item_sizes(cell->precision, &s))
+    /* What a layout over several devices takes on each is not known yet. */
+    if (cell->model_ref[0] != '\0' || cell->parallel != CELL_PARALLEL_NONE ||
+        !item_sizes(cell->precision, &s))
         return false;
     bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
     double dim = spec->dim, hidden = spec->ffn_hidden;

@@ -154,7 +154,9 @@ def _rows(name, rows):
     for key, kind, limit, is_required in sorted(rows, key=lambda row: not row[3]):
         zero = {} if is_required else {"default_factory": lambda at=zeros[kind], limit=limit: at(limit)}
         made.append((key, object, field(metadata={"kind": kind, "limit": limit}, **zero)))
-    return make_dataclass(name, made, frozen=True)
+    kind = make_dataclass(name, made, frozen=True)
+    kind.__module__ = __name__  # where it is found again when a cell is sent to another rank
+    return kind
 
 
 Options = _rows("Options", tables.OPTIONS)

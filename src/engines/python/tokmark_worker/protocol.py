@@ -42,12 +42,24 @@ class EndOfStream(Exception):
     """The host is gone."""
 
 
+_streams = []
+
+
+def close_streams():
+    """In a process that has been forked from a worker and does not speak to its host."""
+    for stream in _streams:
+        os.close(stream._in_fd)
+        os.close(stream._out_fd)
+    _streams.clear()
+
+
 class Stream:
     """Lines in, lines out."""
 
     def __init__(self, in_fd, out_fd):
         self._in_fd = in_fd
         self._out_fd = out_fd
+        _streams.append(self)
         self._data = bytearray()
         self._at_end = False
 

@@ -10,6 +10,7 @@ CELL = (
     ("model_ref", "text", 1024, False),
     ("options", "options", None, False),
     ("device", "text", 32, True),
+    ("parallel", "word", ("none", "ddp", "fsdp",), False),
     ("precision", "word", ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8",), True),
     ("mode", "word", ("train", "infer", "decode",), True),
     ("seq_len", "count", 1, True),
@@ -74,6 +75,7 @@ REPLIES = {
         "observe_ns": "ns",
         "head_tokens": "count",
         "cache_tokens": "count",
+        "rank_skew_ns": "ns",
     },
     "memory": {
         "allocated_bytes": "bytes",
@@ -81,5 +83,6 @@ REPLIES = {
         "peak_bytes": "bytes",
         "device_used_bytes": "bytes",
         "device_total_bytes": "bytes",
+        "peak_bytes_least": "bytes",
     },
 }

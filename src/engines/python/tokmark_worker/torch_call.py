@@ -128,7 +128,7 @@ class Caller:
     """
 
     def __init__(self, model, vocab_size, mode):
-        self.model = model  # replaced by its compiled form
+        self.model = self.plain = model  # `model` is replaced by its compiled form
         self._vocab_size = vocab_size
         self._mode = mode
         self._binding = Binding(*find_parameters(model))
@@ -140,6 +140,10 @@ class Caller:
         self._number = 0  # which of several numbers in a tuple is the loss
         self._is_chosen = False
         self._is_settled = self.is_shifting
+
+    def wrap(self, wrapped):
+        """What is called in place of the model: itself, or what shares its work with other ranks."""
+        self.model = self.plain = wrapped
 
     # --- calling ---
 

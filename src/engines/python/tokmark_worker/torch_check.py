@@ -10,6 +10,7 @@ from .cell import learning_rate
 from .check_inputs import read_inputs
 from .errors import model_error
 from .torch_decode import DecodeSteps
+from .torch_steps import whole
 
 
 def _as_whole(tensor):
@@ -19,10 +20,11 @@ def _as_whole(tensor):
 class Check:
     """One request against an open cell; the cell's weights are as before when it is done."""
 
-    def __init__(self, cell, source, caller, steps, precision, device):
+    def __init__(self, cell, source, caller, steps, precision, device, layout):
         self._cell = cell
         self._source = source
         self._model = source.model  # never the compiled one
+        self._layout = layout
         self._caller = caller
         self._steps = steps
         self._precision = precision
@@ -32,11 +34,11 @@ class Check:
         longest = self._cell.model.max_seq_len if self._source.is_builtin else None
         file = torch_tensors.SafetensorsFile(inputs_path)
         both = read_inputs(file, _as_whole, self._source.vocab_size, longest)
-        tokens, targets = (tensor.to(self._device) for tensor in both)
+        tokens, targets = (self._layout.own_rows(tensor).to(self._device) for tensor in both)
         was_training = self._model.training
         gradients = [(param, param.grad) for param in self._model.parameters()]
         saved = None
-        compiled, self._caller.model = self._caller.model, self._model
+        compiled, self._caller.model = self._caller.model, self._caller.plain
         try:
             self._model.eval()  # no dropout; gradients flow as ever
             if self._cell.mode != "train":
@@ -47,7 +49,8 @@ class Check:
                 tensors, loss = self._train(tokens, targets, train_steps)
             if with_weights:
                 tensors += self._weights(saved)
-            torch_tensors.write(output_path, tensors)
+            if self._layout.rank == 0:
+                torch_tensors.write(output_path, tensors)
         finally:
             self._caller.model = compiled
             self._model.train(was_training)
@@ -64,7 +67,7 @@ class Check:
         named = list(self._model.named_parameters())
         values = saved if saved is not None else [param for _, param in named]
         return [
-            (f"weight.{name}", value.detach().float())
+            (f"weight.{name}", whole(value.detach()).float())
             for (name, _), value in zip(named, values)
         ]
 
@@ -80,7 +83,7 @@ class Check:
                     logits = self._caller.full_logits(tokens, targets)
         self._caller.require_shape(logits, tokens, may_be_last=False)
         loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
-        return _outputs(logits, loss), float(loss)
+        return self._outputs(logits, loss)
 
     def _decode_logits(self, tokens):
         """T single-token steps from an empty cache, of which the last is the step that is timed."""
@@ -99,14 +102,14 @@ class Check:
             self._gradients(tokens, targets)
             optimizer.step()
         logits, loss = self._gradients(tokens, targets)
-        tensors = _outputs(logits, loss)
+        tensors, loss = self._outputs(logits, loss)
         for name, param in self._model.named_parameters():
             gradient = torch.zeros_like(param) if param.grad is None else param.grad
-            tensors.append((f"grad.{name}", gradient.float()))
+            tensors.append((f"grad.{name}", whole(gradient).float()))
         if train_steps > 0:
             for name, param in self._model.named_parameters():
-                tensors.append((f"param.{name}", param.detach().float()))
-        return tensors, float(loss)
+                tensors.append((f"param.{name}", whole(param.detach()).float()))
+        return tensors, loss
 
     def _gradients(self, tokens, targets):
         if self._source.is_builtin and not self._precision.has_scaler:
@@ -120,6 +123,7 @@ class Check:
         loss.backward()
         return logits.detach(), loss.detach()
 
-
-def _outputs(logits, loss):
-    return [("logits", logits.float()), ("loss", loss.float().reshape(1))]
+    def _outputs(self, logits, loss):
+        """(tensors, loss) of all rows."""
+        logits, loss = self._layout.all_rows(logits.float()), self._layout.mean(loss.float())
+        return [("logits", logits), ("loss", loss.reshape(1))], float(loss)

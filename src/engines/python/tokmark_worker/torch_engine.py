@@ -21,6 +21,7 @@ from .tokens import Tokens, TorchArrays
 from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
+from .torch_layout import Layout
 from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
@@ -60,13 +61,14 @@ def resolve_device(name):
 
 
 class TorchEngine:
-    """One cell at a time."""
+    """One cell at a time, on one device: the cell's, or that of a rank (torch_ranks.py)."""
 
     name = "pytorch"
     version = f"torch {torch.__version__}, worker {__version__}"
     writes_weights = True
 
-    def __init__(self):
+    def __init__(self, layout=None):
+        self._layout = layout or Layout()
         self._cell = None
         self._device = None
         self._precision = None
@@ -90,7 +92,8 @@ class TorchEngine:
 
     def _open(self, cell):
         self._cell = cell
-        self._device = resolve_device(cell.device)
+        self._device = resolve_device(self._layout.device(cell.device))
+        self._layout.begin(self._device)
         self._precision = Precision(cell.precision, cell.mode, self._device)
         self._precision.apply()
         allow_attention(cell.options.attention)
@@ -99,7 +102,7 @@ class TorchEngine:
         self._require_memory_before()
         frames_before = frames_compiled()
         begin = time.perf_counter_ns()
-        self._source = make(cell, self._device, self._precision)
+        self._source = make(cell, self._device, self._precision, self._layout)
         model = self._source.model
         self._switch_mode(model, cell.mode)
         self._tokens = Tokens(cell, self._source.vocab_size, TorchArrays(torch))
@@ -107,6 +110,10 @@ class TorchEngine:
         self._shape_lazy_ones()
         if cell.weights_path:
             self._source.notes += load_weights(cell.weights_path, model)
+        finds_unused = self._source.is_builtin and model.experts_way() == "experts split"
+        self._caller.wrap(self._layout.wrap(model, self._device, finds_unused))
+        if self._layout.rank > 0:  # other rows, other dropout
+            torch.manual_seed((cell.seed + self._layout.rank) & ((1 << 63) - 1))
         self._synchronize()
         load_ns = time.perf_counter_ns() - begin
         self._require_memory_after()
@@ -178,9 +185,9 @@ class TorchEngine:
             self._steps = InferSteps(self._caller, self._precision)
         else:
             inputs, _ = self._tokens.batches(0, 1)
-            prompt = inputs[0, :, :-1].contiguous().to(self._device)
+            prompt = self._layout.own_rows(inputs)[0, :, :-1].contiguous().to(self._device)
             self._steps = DecodeSteps(
-                self._caller, self._precision, self._source, cell, prompt
+                self._caller, self._precision, self._source, self._layout.own_cell(cell), prompt
             )
 
     def _call_first(self, frames_before):
@@ -192,7 +199,7 @@ class TorchEngine:
         how = self._cell.options.compile
         if how != "off":
             mode = None if how == "default" else how
-            self._caller.model = torch.compile(self._source.model, mode=mode, dynamic=False)
+            self._caller.model = torch.compile(self._caller.plain, mode=mode, dynamic=False)
         inputs, targets = self._device_batches(0, 1)
         what = f"{self._forward_text()} of token ids {tuple(inputs[0].shape)}"
         self._synchronize()
@@ -277,7 +284,7 @@ class TorchEngine:
 
     def _counted_flops(self):
         """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen."""
-        seen = float(self._observer.flops())
+        seen = float(self._observer.flops()) * self._layout.count
         return (3 * seen if self._cell.mode == "train" else seen) or None
 
     def _device_name(self):
@@ -332,6 +339,7 @@ class TorchEngine:
             while block.steps_done < steps_count:
                 part = min(steps_count - block.steps_done, part_steps(self._cell, held))
                 batches = block.prepare(self._device_batches, self._steps_done, part)
+                self._layout.wait_for_all()
                 block.run(self._steps.step, *batches)
                 self._steps_done += part
         finally:
@@ -349,10 +357,8 @@ class TorchEngine:
 
     def _device_batches(self, first_step, steps_count):
         """Lists of a step's inputs and targets, contiguous, on the device."""
-        inputs, targets = self._tokens.batches(first_step, steps_count)
-        return tuple(
-            list(part.contiguous().to(self._device).unbind(0)) for part in (inputs, targets)
-        )
+        both = map(self._layout.own_rows, self._tokens.batches(first_step, steps_count))
+        return tuple(list(part.contiguous().to(self._device).unbind(0)) for part in both)
 
     def _look(self, block):
         """What can be seen of the block's steps, after them."""
@@ -395,16 +401,19 @@ class TorchEngine:
 
     def check(self, inputs_path, output_path, train_steps, with_weights=False):
         check = Check(
-            self._cell, self._source, self._caller, self._steps, self._precision, self._device
+            self._cell, self._source, self._caller, self._steps, self._precision, self._device, self._layout
         )
         return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
 
     def verify(self, step):
-        given = self._cell, self._source, self._caller, self._steps, self._precision, self._device
+        given = (
+            self._cell, self._source, self._caller, self._steps, self._precision, self._device, self._layout
+        )
         return self._guard("verify", Verification(*given).expected, step)
 
     def close(self):
         self._drop()
+        self._layout.end()
 
     def _drop(self):
         self._source = self._caller = self._steps = self._tokens = None

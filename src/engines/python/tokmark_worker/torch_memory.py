@@ -6,9 +6,10 @@ from .errors import WorkerError, asked_bytes, format_bytes
 
 
 def _tensor_bytes(tensors):
-    """Bytes of the storages behind the tensors, each once."""
+    """Bytes of the storages behind the tensors, each once; of sharded ones this rank's part."""
     storages = {}
     for tensor in tensors:
+        tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
         storage = tensor.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

@@ -197,35 +197,50 @@ class Transformer(nn.Module):
                 return "experts grouped" if module.has_grouped else "experts split"
         return None
 
-    @torch.no_grad()
-    def reset_parameters(self):
-        """The published initialisation."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif isinstance(module, nn.Embedding):
-                module.weight.normal_(0.0, 0.02)
-            elif isinstance(module, (nn.LayerNorm, RmsNorm)):
-                module.weight.fill_(1.0)
-                if getattr(module, "bias", None) is not None:
-                    module.bias.zero_()
-        self.position_embedding.zero_()
+
+@torch.no_grad()
+def reset(module):
+    """The published initialisation of the parameters of its own."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            module.bias.zero_()
+    elif isinstance(module, nn.Embedding):
+        module.weight.normal_(0.0, 0.02)
+    elif isinstance(module, (nn.LayerNorm, RmsNorm)):
+        module.weight.fill_(1.0)
+        if getattr(module, "bias", None) is not None:
+            module.bias.zero_()
 
 
-def build(spec, moe_form, device, param_dtype, compute_dtype):
+def _allocate(module, device, dtype):
+    """The parameters of its own, without values."""
+    if isinstance(module, Moe):
+        module.allocate(device, dtype)
+    for name, param in list(module._parameters.items()):
+        if param is not None and param.is_meta:
+            empty = torch.empty_like(param, device=device, dtype=dtype)
+            module._parameters[name] = nn.Parameter(empty)
+
+
+def build(spec, moe_form, device, param_dtype, compute_dtype, shard=None):
     """The model with initialised weights, made on the device in their type: nothing is made on the
-    host and moved, so that ten billion parameters take seconds."""
+    host and moved, so that ten billion parameters take seconds. `shard` is given every layer as soon as
+    it is made, and the model at the end: the same values as without, and one layer at a time whole."""
     with torch.device("meta"):
         model = Transformer(spec, moe_form)
-    for module in model.modules():
-        if isinstance(module, Moe):
-            module.allocate(device, param_dtype)
-        for name, param in list(module._parameters.items()):
-            if param is not None and param.is_meta:
-                empty = torch.empty_like(param, device=device, dtype=param_dtype)
-                module._parameters[name] = nn.Parameter(empty)
+    _allocate(model, device, param_dtype)
+    with torch.no_grad():
+        model.position_embedding.zero_()
+    parts = [part for child in model.children() for part in (child if child is model.layers else [child])]
+    for part in parts:
+        for module in part.modules():
+            _allocate(module, device, param_dtype)
+        for module in part.modules():
+            reset(module)
+        if shard is not None and isinstance(part, Layer):
+            shard(part)
     model.set_compute_dtype(compute_dtype)
-    model.reset_parameters()
+    if shard is not None:
+        shard(model)
     return model

@@ -21,6 +21,7 @@ from .errors import model_error
 from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
 from .model_config import arguments, builtin_spec
 from .setting_names import ESSENTIAL, match_names, spec_key, vocabulary_of_config
+from .torch_layout import shard_blocks
 from .torch_made import Source, make_module
 from .torch_vocabulary import token_vocabulary
 from .user_code import find_target, import_module, shorten
@@ -93,10 +94,10 @@ def _active_of_package(cell, config, names, model):
         return None
 
 
-def _builtin(cell, device, precision):
+def _builtin(cell, device, precision, shard):
     spec = builtin_spec(cell)
     model = torch_model.build(
-        spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype
+        spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype, shard
     )
     form = f" ({cell.options.moe})" if spec.ffn == "moe_swiglu" else ""
     return Source(
@@ -158,16 +159,26 @@ def choose(cell):
     return "builtin", None
 
 
-def make(cell, device, precision):
+def make(cell, device, precision, layout):
     """The model with its weights, on the device, in the parameters' type."""
+    shard = layout.shard(precision)
+    if choose(cell)[0] == "builtin":
+        torch.manual_seed(cell.seed & ((1 << 63) - 1))
+        return _builtin(cell, device, precision, shard)
+    source = _make_own(cell, device, precision)
+    if shard is not None:
+        shard_blocks(source.model, shard)
+    return source
+
+
+def _make_own(cell, device, precision):
+    """A model of the user's."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     name, package = choose(cell)
     torch.manual_seed(cell.seed & ((1 << 63) - 1))
     if name == "package":
         return _package(cell, package, device, precision)
-    if name == "factory":
-        return _factory(cell, device, precision)
     if name == "hf":
         return torch_hf.load(cell, device, precision)
-    return _builtin(cell, device, precision)
+    return _factory(cell, device, precision)

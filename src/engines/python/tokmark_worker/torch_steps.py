@@ -8,6 +8,17 @@ import torch
 from .errors import model_error
 
 
+def whole(tensor):
+    """The values of a tensor that may be sharded, on every rank."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def global_norm(tensors):
+    """L2 norm of them all, as a tensor."""
+    norms = [whole(torch.linalg.vector_norm(tensor, dtype=torch.float32)) for tensor in tensors]
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
 def make_optimizer(params, rate, device):
     """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults."""
     params = list(params)
@@ -76,8 +87,7 @@ class TrainSteps:
         grads = [param.grad for param in self.params if param.grad is not None]
         if self._scaler is not None or not grads:
             return None
-        norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
-        return float(torch.linalg.vector_norm(torch.stack(norms)))
+        return float(global_norm(grads))
 
 
 class InferSteps:

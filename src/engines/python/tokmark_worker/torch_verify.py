@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from .errors import unsupported
 from .logit_sample import sample
 from .tokens import Tokens, TorchArrays
+from .torch_steps import global_norm
 
 
 _NOISE = 1e-4
@@ -35,13 +36,14 @@ def _repeats(again, found):
 
 
 class Verification:
-    def __init__(self, cell, source, caller, steps, precision, device):
+    def __init__(self, cell, source, caller, steps, precision, device, layout):
         self._cell = cell
         self._source = source
         self._caller = caller
         self._steps = steps
         self._precision = precision
         self._device = device
+        self._layout = layout
 
     def expected(self, step):
         """Fields of `verify`. The model of a user must first show that it repeats itself."""
@@ -53,7 +55,7 @@ class Verification:
 
     def _batch(self, step):
         tokens = Tokens(self._cell, self._source.vocab_size, TorchArrays(torch))
-        inputs, targets = tokens.batches(step, 1)
+        inputs, targets = map(self._layout.own_rows, tokens.batches(step, 1))
         return inputs[0].contiguous().to(self._device), targets[0].contiguous().to(self._device)
 
     def _train(self, step):
@@ -67,13 +69,9 @@ class Verification:
             with self._precision.autocast():
                 loss = self._loss(inputs, targets)
             loss.backward()
-        norms = [
-            torch.linalg.vector_norm(param.grad, dtype=torch.float32)
-            for param in params
-            if param.grad is not None
-        ]
+        grads = [param.grad for param in params if param.grad is not None]
+        norm = global_norm(grads) if grads else None
         self._clear(params)
-        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else None
         has_norm = norm is not None and not self._precision.has_scaler
         return {"loss": float(loss.detach()), "grad_norm": float(norm) if has_norm else None}
 
@@ -90,7 +88,7 @@ class Verification:
 
     def _infer(self, step):
         inputs, _ = self._batch(step)
-        compiled, self._caller.model = self._caller.model, self._source.model
+        compiled, self._caller.model = self._caller.model, self._caller.plain
         try:
             with torch.inference_mode(), self._precision.autocast():
                 logits = self._source.model(inputs) if self._source.is_builtin else None

@@ -39,7 +39,12 @@ def load_weights(path, model):
 def _copy(path, name, given, tensor):
     shape = fitting_shape(path, name, given.shape, tensor.shape)
     rows = given.reshape(shape)[: tensor.shape[0]] if tensor.dim() else given.reshape(shape)
-    tensor.copy_(rows.reshape(tensor.shape))
+    rows = rows.reshape(tensor.shape)
+    if hasattr(tensor, "device_mesh"):  # sharded: every rank has read the file, and keeps its part
+        from torch.distributed.tensor import distribute_tensor  # since 2.4; models on one device need it not
+
+        rows = distribute_tensor(rows.to(tensor.device), tensor.device_mesh, tensor.placements)
+    tensor.copy_(rows)
 
 
 def _require_equal(file, wanted):

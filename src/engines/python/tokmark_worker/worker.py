@@ -51,9 +51,9 @@ def _import(name):
     """A framework is imported for its own engine only."""
     if name == "pytorch":
         _require(name, "PyTorch", "torch", (2, 2))
-        from . import torch_engine
+        from . import torch_ranks
 
-        return torch_engine.TorchEngine
+        return torch_ranks.RankedEngine
     if name == "jax":
         # memory taken all at once says nothing about a cell; read when the first device is used
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -147,6 +147,8 @@ class Worker:
                 "unsupported", f"this worker speaks protocol version {protocol.VERSION} only"
             )
         self._engine = import_engine(self._engine_name)()
+        if hasattr(self._engine, "fail_at_once"):
+            self._engine.fail_at_once = self._send_error
         self._state = "greeted"
         self._send(
             "hello",

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Several cards of one machine, from the archive of `make dist`; results go to $OUT (docs/parallel.md, docs/results.md).
+#   bench/gpu_parallel.sh small    gpt2-124m over all layouts: do they run?
+#   bench/gpu_parallel.sh default  the published default model, trained over two cards
+#   bench/gpu_parallel.sh scaling  one card and two, weak and strong
+#   bench/gpu_parallel.sh bare     beside a bare torchrun loop; PACKAGE=DIR also the package in DIR
+set -u
+cd "$(dirname "$0")/.."
+: "${OUT:?a folder for results}"
+python=${PYTHON:-python3}
+program=$(ls -d "$PWD"/dist/tokmark-*-linux-*/bin | tail -n 1)
+export TOKMARK_PYTHON="$python"
+devices=${DEVICES:-cuda:0-1}
+for part in "$@"; do
+    date -u +"%T $part"
+    case $part in
+    small)
+        timeout 150 "$program/tokmark" run --engine pytorch --model gpt2-124m --model-source builtin --devices "$devices" --parallel ddp fsdp --mode train infer \
+            --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/small" --progress never
+        ;;
+    default)
+        timeout 300 "$program/bench_pytorch" --model superintelligence --model-source builtin --devices "$devices" --parallel fsdp --mode train --seq 128 512 --batch 8 \
+            --precision bf16 --steps 20 --out "$OUT/default" --progress never
+        ;;
+    scaling)
+        for model in gpt2-124m superintelligence-1b; do
+            echo "$model"
+            timeout 280 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model $model --cells 16x512 --steps 20 --scaling
+        done
+        ;;
+    bare)
+        timeout 280 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model superintelligence-1b --cells 8x512 \
+            --steps 20 --rounds "${ROUNDS:-2}"
+        if [ -n "${PACKAGE:-}" ]; then
+            timeout 400 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --package "$PACKAGE" --cells 8x128 \
+                --layouts fsdp --steps 10 --rounds 1
+        fi
+        ;;
+    esac
+    echo "exit code $?"
+done

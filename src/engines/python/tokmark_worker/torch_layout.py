@@ -1,0 +1,166 @@
+"""How a cell lies on its devices: which rows and which part of the weights each rank has.
+
+none  one device
+ddp   every rank has the whole model and its own rows; gradients are averaged (DistributedDataParallel)
+fsdp  as ddp, and parameters, gradients and optimizer state are sharded, layer by layer (fully_shard, FSDP2)
+
+The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide.
+"""
+import contextlib
+import dataclasses
+import datetime
+import os
+import re
+
+import torch
+from torch import distributed
+
+from .errors import describe_error, unsupported
+
+_GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
+
+
+def devices_of(cell):
+    """The devices' names, in the order of ranks: "cuda:0-1" is cuda:0 and cuda:1, "cpu:2" is two times cpu."""
+    name = cell.device
+    span = re.fullmatch(r"cuda:(\d+)-(\d+)", name)
+    if span:
+        first, last = int(span[1]), int(span[2])
+        return [f"cuda:{index}" for index in range(first, last + 1)]
+    several = re.fullmatch(r"cpu:(\d+)", name)
+    return ["cpu"] * int(several[1]) if several else [name]
+
+
+class Layout:
+    """Of one rank; without arguments of the only one."""
+
+    def __init__(self, cell=None, devices=(), rank=0, store=None):
+        self._cell = cell
+        self._kind = cell.parallel if cell else "none"
+        self._devices = list(devices)
+        self._store = store
+        self.rank = rank
+        self.count = max(1, len(self._devices))
+        if self.count > 1 and cell.batch_size % self.count != 0:
+            least = max(1, cell.batch_size // self.count) * self.count
+            raise unsupported(
+                f"{cell.batch_size} rows do not divide over {self.count} devices; the nearest is --batch {least}"
+            )
+        self._mesh = None
+
+    def device(self, name):
+        """This rank's, for the cell's."""
+        return self._devices[self.rank] if self.count > 1 else name
+
+    def begin(self, device):
+        """The process group; before anything is made on the device."""
+        if self.count == 1:
+            return
+        if device.type == "cpu":
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // self.count))
+        backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
+        distributed.init_process_group(
+            backend,
+            store=distributed.PrefixStore("group", self._store),
+            rank=self.rank,
+            world_size=self.count,
+            timeout=_GROUP_TIMEOUT,
+        )
+        self._mesh = distributed.device_mesh.init_device_mesh(device.type, (self.count,))
+
+    def own_rows(self, rows):
+        """This rank's of (..., rows, tokens)."""
+        if self.count == 1:
+            return rows
+        if rows.shape[-2] % self.count != 0:
+            raise unsupported(f"{rows.shape[-2]} rows do not divide over {self.count} devices")
+        part = rows.shape[-2] // self.count
+        return rows[..., self.rank * part : (self.rank + 1) * part, :]
+
+    def own_cell(self, cell):
+        """The cell with this rank's rows."""
+        return dataclasses.replace(cell, batch_size=cell.batch_size // self.count)
+
+    # --- the model ---
+
+    def shard(self, precision):
+        """Of a block's parameters: None, or what shards a module that has just been made."""
+        if self._kind != "fsdp":
+            return None
+        fully_shard, policy_class = _fsdp()
+        policy = policy_class()
+        if precision.param_dtype is not precision.compute_dtype:
+            policy = policy_class(
+                param_dtype=precision.compute_dtype, reduce_dtype=precision.param_dtype, cast_forward_inputs=False
+            )
+
+        def shard(module):
+            fully_shard(module, mesh=self._mesh, mp_policy=policy)
+
+        return shard
+
+    def wrap(self, model, device, finds_unused):
+        """What is called in place of the model; without gradients there is nothing to exchange."""
+        if self._kind != "ddp" or self._cell.mode != "train":
+            return model
+        return torch.nn.parallel.DistributedDataParallel(
+            model,
+            device_ids=None if device.type == "cpu" else [device],
+            gradient_as_bucket_view=True,
+            find_unused_parameters=finds_unused,
+        )
+
+    def wait_for_all(self):
+        if self.count > 1:
+            distributed.barrier()
+
+    def all_rows(self, tensor):
+        """The rows of all ranks, in the order of the cell's; on every rank."""
+        if self.count == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, number):
+        if self.count == 1:
+            return number
+        number = number.detach().clone()
+        distributed.all_reduce(number)
+        return number / self.count
+
+    def end(self):
+        if self.count > 1 and distributed.is_initialized():
+            with contextlib.suppress(Exception):
+                distributed.destroy_process_group()
+
+
+def shard_blocks(model, shard):
+    """Each block by itself, then what is left: only one block is ever whole at a time. Blocks are what stands
+    several times, as one class, in a ModuleList or Sequential that is in no other block."""
+    for block in _blocks(model):
+        shard(block)
+    shard(model)
+
+
+def _blocks(module):
+    for child in module.children():
+        members = list(child.children())
+        kinds = {type(member) for member in members}
+        is_list = isinstance(child, (torch.nn.ModuleList, torch.nn.Sequential))
+        if is_list and len(members) > 1 and len(kinds) == 1 and any(True for _ in members[0].parameters()):
+            yield from members
+        else:
+            yield from _blocks(child)
+
+
+def _fsdp():
+    """(fully_shard, MixedPrecisionPolicy)."""
+    try:
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    except ImportError as error:
+        raise unsupported(
+            f"--parallel fsdp needs fully_shard, which PyTorch {torch.__version__} lacks (it came with 2.6; "
+            f"{describe_error(error)}); the nearest is --parallel ddp"
+        ) from None
+    return fully_shard, MixedPrecisionPolicy

@@ -1,0 +1,304 @@
+"""The `pytorch` engine on several devices: two processes on the CPUs, over gloo."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pytorch_worker import GELU, MOE, TorchWorker
+from reference_model import loss_of
+from test_pytorch_model import distance, reference_of, reference_run, tokens_of
+from test_pytorch_run import SMALL_CONFIG, TINY, read, start
+from test_pytorch_sources import write_package
+from worker_client import WorkerError, release_binary
+
+TOLERANCE = 1e-4
+LAYOUTS = ("ddp", "fsdp")
+TWO = {"device": "cpu:2", "threads": 1}
+
+
+class Case:
+    """The reference's weights and tokens in files, and what a cell makes of them."""
+
+    def __init__(self, spec, folder):
+        self.spec = spec
+        self.reference = reference_of(spec)
+        self.tokens = tokens_of(spec, rows=4)
+        self.weights, self.inputs, self.output = (folder / name for name in ("weights", "inputs", "output"))
+        state = {name: value.float() for name, value in self.reference.state_dict().items()}
+        save_file(state, self.weights)
+        self.reference.load_state_dict(state)
+        save_file({"tokens": self.tokens.int(), "targets": self.tokens.int()}, self.inputs)
+
+    def check(self, mode, train_steps=0, **changes):
+        with TorchWorker() as worker:
+            worker.open(self.spec, mode, weights_path=str(self.weights), **{**TWO, **changes})
+            worker.check(self.inputs, self.output, train_steps)
+        return load_file(self.output)
+
+
+def require_same(case, written):
+    wanted = reference_run(case.spec, case.reference, case.tokens)
+    assert distance(written["logits"], wanted) < TOLERANCE
+    assert written["loss"].item() == pytest.approx(loss_of(wanted, case.tokens).item(), rel=TOLERANCE)
+    for name, param in case.reference.named_parameters():
+        assert distance(written[f"grad.{name}"], param.grad) < TOLERANCE, name
+
+
+# --- the work of two is the work of one -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_loss_logits_gradients_and_parameters_equal_the_reference(layout, tmp_path):
+    case = Case(MOE, tmp_path)
+    require_same(case, case.check("train", parallel=layout))
+    written = case.check("train", train_steps=3, parallel=layout)
+    optimizer = torch.optim.AdamW(case.reference.parameters(), lr=3e-4)
+    case.reference.zero_grad()
+    for _ in range(3):
+        optimizer.zero_grad()
+        reference_run(MOE, case.reference, case.tokens)
+        optimizer.step()
+    for name, param in case.reference.named_parameters():
+        if not name.endswith("qkv_proj.bias"):  # no effect: AdamW blows rounding noise up to whole steps
+            assert distance(written[f"param.{name}"], param.detach()) < TOLERANCE, name
+
+
+def test_a_tied_head_is_sharded_once(tmp_path):
+    case = Case(GELU, tmp_path)
+    require_same(case, case.check("train", parallel="fsdp"))
+
+
+@pytest.mark.parametrize("mode", ["infer", "decode"])
+def test_rows_of_both_ranks_come_out_in_order(mode, tmp_path):
+    spec = {**MOE, "is_causal": True}
+    case = Case(spec, tmp_path)
+    written = case.check(mode, parallel="ddp", batch_size=4)
+    assert distance(written["logits"], reference_run(spec, case.reference, case.tokens)) < TOLERANCE
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+def run_three(layout, model=MOE, **changes):
+    with TorchWorker() as worker:
+        ready = worker.open({**model, "dropout": 0.0}, "train", batch_size=4, **changes, **layout)
+        return ready, [worker.run(1) for _ in range(3)], worker.memory()
+
+
+@pytest.fixture(scope="module")
+def on_one():
+    return run_three({"threads": 1})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_steps_are_those_of_one_device(layout, on_one):
+    """From the same seed: the same weights, tokens, losses and norms; a step is all rows of the cell."""
+    ready, blocks, memory = run_three({**TWO, "parallel": layout})
+    one_ready, one_blocks, one_memory = on_one
+    assert ready["params_total"] == one_ready["params_total"]
+    for block, one in zip(blocks, one_blocks):
+        assert block["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert block["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
+        assert block["window_ns"] >= max(block["step_ns"])
+        assert block["rank_skew_ns"] >= 0
+        assert "rank_skew_ns" not in one
+    share = memory["parts"]["optimizer_bytes"] / one_memory["parts"]["optimizer_bytes"]
+    assert share == pytest.approx(0.5 if layout == "fsdp" else 1.0, rel=0.02)
+
+
+# --- what cannot be -------------------------------------------------------------------------------
+
+
+def test_rows_that_do_not_divide_name_the_nearest_batch():
+    with TorchWorker() as worker, pytest.raises(WorkerError) as found:
+        worker.open(MOE, "train", batch_size=5, parallel="ddp", **TWO)
+    assert found.value.reply["kind"] == "unsupported"
+    assert "--batch 4" in str(found.value)
+
+
+# --- ranks that fail: a model of the user's that does it on rank 1 ---------------------------------
+
+FAULTY = """
+import os, signal, sys, time
+import torch
+from torch import distributed, nn
+
+class Model(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, 8)
+        self.head = nn.Linear(8, vocab_size)
+        self.calls = 0
+
+    def forward(self, tokens):
+        self.calls += 1
+        if self.calls > 5 and distributed.get_rank() == 1:
+            print("rank 1 speaks", flush=True)
+            {fault}
+        return self.head(self.embed(tokens))
+"""
+
+
+def run_faulty(tmp_path, fault):
+    (tmp_path / "faulty.py").write_text(FAULTY.format(fault=fault))
+    worker = TorchWorker(folder=tmp_path)
+    worker.open(MOE, "train", batch_size=4, parallel="ddp", model_ref=f"{tmp_path}/faulty.py:Model", model_source="factory", **TWO)
+    return worker
+
+
+def children_of(pid):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat", encoding="ascii") as file:
+                if name.isdigit() and int(file.read().rsplit(")", 1)[1].split()[1]) == pid:
+                    found.append(int(name))
+        except OSError:
+            pass
+    return found
+
+
+def is_gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def wait_until_gone(pids):
+    while not all(map(is_gone, pids)):
+        time.sleep(0.01)
+
+
+def test_what_a_rank_prints_goes_to_the_log(tmp_path):
+    with run_faulty(tmp_path, "pass") as worker:
+        assert worker.run(8)["steps"] == 8
+
+
+def test_an_exception_on_rank_1_is_told_with_its_rank(tmp_path):
+    with run_faulty(tmp_path, 'raise ValueError("no such expert")') as worker:
+        ranks = children_of(worker.hello["pid"])
+        assert len(ranks) == 1
+        with pytest.raises(WorkerError) as found:
+            worker.run(8)
+        assert found.value.reply["kind"] == "model"
+        assert "rank 1" in str(found.value) and "no such expert" in str(found.value)
+    wait_until_gone(ranks)
+
+
+def test_memory_that_runs_out_on_rank_1_is_oom(tmp_path):
+    with run_faulty(tmp_path, "torch.empty(1 << 60)") as worker:
+        with pytest.raises(WorkerError) as found:
+            worker.run(8)
+    assert found.value.reply["kind"] == "oom"
+    assert "rank 1" in str(found.value)
+
+
+@pytest.mark.parametrize("fault, said", [
+    ("os._exit(7)", "rank 1: its process exited with code 7"),
+    ("os.kill(os.getpid(), signal.SIGKILL)", "rank 1: its process was killed by SIGKILL"),
+])
+def test_a_rank_that_is_gone_is_told(fault, said, tmp_path):
+    with run_faulty(tmp_path, fault) as worker, pytest.raises(WorkerError) as found:
+        worker.run(8)
+    assert (found.value.reply["kind"], found.value.reply["text"]) == ("internal", said)
+
+
+def test_no_rank_outlives_the_worker(tmp_path):
+    worker = run_faulty(tmp_path, "pass")
+    ranks = children_of(worker.hello["pid"])
+    os.kill(worker.hello["pid"], signal.SIGKILL)
+    wait_until_gone(ranks)
+    worker.process.wait()
+
+
+# --- through the whole program --------------------------------------------------------------------
+
+SHORT = ["run", "--engine", "pytorch", "--seq", "16", "--batch", "2", "--warmup", "1", "--mode", "train"]
+
+
+def test_a_sweep_over_layouts_with_the_published_package_unchanged(tmp_path):
+    write_package(tmp_path, config=SMALL_CONFIG)
+    done = start(tmp_path, *SHORT, "--model", "superintelligence-tiny", *TINY, "--steps", "3", "--devices", "cpu:2", "--parallel", "ddp", "fsdp")
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("ddp ", "fsdp "))] == ["ddp", "fsdp"]
+    start(tmp_path, *SHORT, "--model", "superintelligence-tiny", *TINY, "--steps", "3", "--out", "one")
+    ddp, fsdp = read(tmp_path)
+    (one,) = read(tmp_path, "one")
+    assert one["parallel"] == "none" and one["devices_count"] == 1 and one["rank_skew_ms"] is None
+    assert one["null_reasons"]["rank_skew_ms"] == "one_device"
+    for record, layout in ((ddp, "ddp"), (fsdp, "fsdp")):
+        assert record["verdict"] == "ok", record["reasons"]
+        assert (record["device"], record["parallel"], record["devices_count"]) == (f"cpu:2 {layout}", layout, 2)
+        assert record["model_source"].startswith("package superintelligence")
+        assert record["tokens_per_step"] == 32
+        assert record["tokens_per_sec_per_device"] == pytest.approx(record["tokens_per_sec"] / 2)
+        assert record["rank_skew_ms"] >= 0
+        assert record["params_total"] == one["params_total"]
+        assert record["step_check"] == "same"
+        # its dropout draws other numbers; at the start every loss is near that of a guess
+        assert record["loss_last"] == pytest.approx(one["loss_last"], rel=0.05)
+    assert len({record["cell_id"] for record in (one, ddp, fsdp)}) == 3
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--devices", "cpu:2"], "--devices cpu:2 needs --parallel"),
+    (["--parallel", "ddp"], "--parallel needs --devices"),
+    (["--devices", "cpu:2", "--parallel", "none", "ddp"], "needs --parallel"),
+    (["--devices", "cpu:1", "--parallel", "ddp"], "no list of several devices"),
+    (["--devices", "cuda:3-1", "--parallel", "ddp"], "no list of several devices"),
+    (["--devices", "cuda:0", "--parallel", "ddp"], "no list of several devices"),
+    (["--devices", "cpu:2", "--device", "cpu", "--parallel", "ddp"], "exclude each other"),
+    (["--engine", "native", "--devices", "cpu:2", "--parallel", "ddp"], "--devices is for --engine pytorch"),
+])
+def test_what_makes_no_layout_is_refused(words, said, tmp_path):
+    assert said in start(tmp_path, *SHORT, *words, code=2).stderr
+
+
+def test_cards_that_are_not_there_are_a_record(tmp_path):
+    start(tmp_path, *SHORT, "--model", "superintelligence-tiny", *TINY, "--steps", "1", "--devices", "900", "--parallel", "fsdp", code=4)
+    (record,) = read(tmp_path)
+    assert record["verdict"] == "unsupported"
+    assert record["device"] == "cuda:0-899 fsdp"
+
+
+def write_faulty(tmp_path, fault):
+    (tmp_path / "faulty.py").write_text(FAULTY.format(fault=fault))
+    return [*SHORT, "--model", f"{tmp_path}/faulty.py:Model", "--devices", "cpu:2", "--parallel", "ddp"]
+
+
+def test_a_rank_that_hangs_ends_as_timeout_and_the_next_cell_goes_on(tmp_path):
+    words = write_faulty(tmp_path, "time.sleep(3600) if tokens.shape[1] == 16 else None")
+    start(tmp_path, *words, "--seq", "16", "24", "--steps", "9", "--timeout", "15s", code=3)
+    hanging, good = read(tmp_path)
+    assert hanging["verdict"] == "timeout"
+    assert good["verdict"] == "ok", good["reasons"]
+
+
+def test_a_rank_that_is_killed_is_named_in_the_record(tmp_path):
+    words = write_faulty(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    start(tmp_path, *words, "--steps", "9", code=4)
+    (record,) = read(tmp_path)
+    assert record["verdict"] == "crashed"
+    assert "rank 1: its process was killed by SIGKILL" in record["reasons"][0]["text"]
+
+
+def test_kill_9_of_tokmark_leaves_no_rank_alive(tmp_path):
+    pids = tmp_path / "pids"
+    words = write_faulty(
+        tmp_path, 'open(os.environ["TOKMARK_TEST_PIDS"], "w").write(f"{os.getppid()} {os.getpid()}"); time.sleep(3600)'
+    )
+    env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "TOKMARK_TEST_PIDS": str(pids)}
+    tokmark = subprocess.Popen([release_binary(), *words], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not pids.exists() or len(pids.read_text().split()) < 2:
+        assert tokmark.poll() is None
+        time.sleep(0.01)
+    ranks = [int(pid) for pid in pids.read_text().split()]
+    tokmark.kill()
+    tokmark.wait()
+    wait_until_gone(ranks)
