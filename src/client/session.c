@@ -406,10 +406,12 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
             line_reader_next(&session->reader, slice_ns < deadline_ns ? slice_ns : deadline_ns,
                              session->options->wake_fd, ret_line, ret_bytes, &why);
         if (status == STATUS_OK) {
-            /* Answers that always come before a look is due would put it off for ever. */
+            /* Answers that always come before a look is due would put it off for ever. What ended
+             * earlier is still told goodbye. */
+            bool had_ended = session->has_ended;
             if (clock_now_ns() - session->looked_ns >= WATCH_PAUSE_NS_MAX)
                 look_around(session);
-            return !session->has_ended;
+            return had_ended || !session->has_ended;
         }
         if (status == STATUS_NOT_FOUND ||
             (status == STATUS_PROTOCOL && session->reader.is_at_end)) {
