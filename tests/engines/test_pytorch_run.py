@@ -1,6 +1,7 @@
 """The `pytorch` engine through the whole program: flags, models of one's own, records."""
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -215,3 +216,13 @@ def test_the_interpreter_is_part_of_what_resume_compares(tmp_path):
     assert len(read(tmp_path)) == 1
 
 
+
+
+def test_the_memory_that_dry_run_predicts_is_in_the_record(tmp_path):
+    words = ["run", "--engine", "pytorch", *SHORT, "--model", "superintelligence-tiny", "--model-source", "builtin", "--mode", "infer"]
+    line = next(line for line in start(tmp_path, *words, "--dry-run").stdout.splitlines() if " infer " in line)
+    said = re.search(r"([0-9.]+) MiB", line)
+    start(tmp_path, *words)
+    (record,) = read(tmp_path)
+    assert record["mem_predicted_mb"] == pytest.approx(float(said[1]), rel=0.01)
+    assert record["mem_predicted_mb"] == pytest.approx(record["peak_mem_mb"], rel=0.5)
