@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 void err_set(struct err *err, enum status status, const char *file, int line, const char *format,
              ...)
@@ -26,6 +27,12 @@ const char *status_text(enum status status)
 #undef X
     };
     return (size_t)status < ARRAY_COUNT(texts) ? texts[status] : "unknown status";
+}
+
+_Noreturn void out_of_memory(const char *what)
+{
+    (void)fprintf(stderr, "tokmark: no memory for %s\n", what);
+    _exit(5);
 }
 
 _Noreturn void assert_failed(const char *condition, const char *file, int line)

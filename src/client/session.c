@@ -450,7 +450,11 @@ static bool send_request(struct session *session, const struct proto_host_messag
     struct buf line;
     buf_init(&line, REQUEST_BYTES_MAX);
     proto_encode_host(request, &line);
-    ASSERT(!line.failed);
+    if (line.failed) {
+        session_end(session, VERDICT_OOM, "host_memory_low", "tokmark has no memory for a request");
+        buf_release(&line);
+        return false;
+    }
     enum status status =
         spawn_write(&session->spawn, line.data, line.length_bytes, deadline_ns, NULL);
     buf_release(&line);

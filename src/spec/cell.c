@@ -242,7 +242,8 @@ void cell_id(const struct cell *cell, char id[HASH_ID_BYTES])
     json_begin_object(&writer);
     write_fields(cell, &writer, false, true);
     json_end_object(&writer);
-    ASSERT(!text.failed);
+    if (text.failed)
+        out_of_memory("a cell's id");
     hash_id(text.data, text.length_bytes, id);
     buf_release(&text);
 }
