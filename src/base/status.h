@@ -70,10 +70,11 @@ void err_set(struct err *err, enum status status, const char *file, int line, co
 /* One line, "out of memory". */
 const char *status_text(enum status status);
 
-/* Aborts with the place on stderr. For programmer errors only; stays on in every build type. */
-/* Where no error can be given: says what there is no memory for, and ends the program with exit code
- * 5. What is stored stays. */
+/* Where no error can be given: says what there is no memory for, and ends the program with exit
+ * code 5. What is stored stays. */
 _Noreturn void out_of_memory(const char *what);
+
+/* Aborts with the place on stderr. For programmer errors only; stays on in every build type. */
 _Noreturn void assert_failed(const char *condition, const char *file, int line);
 #define ASSERT(condition)                                  \
     do {                                                   \

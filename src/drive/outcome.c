@@ -454,10 +454,10 @@ static void put_memory(const struct trial *trial, struct record *record)
                is_synthetic(trial) ? "synthetic" : missing);
     uint64_t predicted_bytes = predicted->total_bytes;
     /* The engine's arithmetic, where its worker has none. */
-    bool is_predicted = predicted->is_known ||
-                        (trial->client.has_ready && !is_synthetic(trial) &&
-                         trial->options->predict != NULL &&
-                         trial->options->predict(trial->cell, &predicted_bytes));
+    bool is_predicted =
+        predicted->is_known ||
+        (trial->client.has_ready && !is_synthetic(trial) && trial->options->predict != NULL &&
+         trial->options->predict(trial->cell, &predicted_bytes));
     set_double(record, FACT_MEM_PREDICTED_MB, is_predicted, (double)predicted_bytes / MIB,
                trial->client.has_ready ? NOT_REPORTED : why_missing(trial));
     put_parts(&memory->parts, record, missing);

@@ -156,10 +156,10 @@ static enum status append_samples(const struct trial *trial, struct store *store
     json_end_array(&writer);
     json_end_object(&writer);
     buf_append_char(&line, '\n');
-    enum status status =
-        line.failed ? ERR(err, STATUS_NOMEM, "no memory for the samples of a block")
-                    : store_append_samples(store, trial->cell_id, trial->number, line.data,
-                                           line.length_bytes, err);
+    enum status status = line.failed
+                             ? ERR(err, STATUS_NOMEM, "no memory for the samples of a block")
+                             : store_append_samples(store, trial->cell_id, trial->number, line.data,
+                                                    line.length_bytes, err);
     buf_release(&line);
     return status;
 }

@@ -412,7 +412,7 @@ def test_texts_from_outside_are_inert(screen, tmp_path):
     write(tmp_path, [bad, published(128, 2, precision="\x1b[?1049l")])
     shown = screen()
     shown.hud("_bench")
-    text = shown.wait("2 records", r"\?\]0;owned\?\?\[2J\?\[31mred\?evil\?\?5m\?")
+    text = shown.wait("2 records", r"…\?\[2J\?\[31mred\?evil\?\?5m\?")
     assert "owned" not in shown("display", "-p", "#{pane_title}")
     assert "\x1b[31m" not in shown.text("-e").replace("\x1b[1m\x1b[31m", "")
     assert text.splitlines()[0].startswith(" hud ")

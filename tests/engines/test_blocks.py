@@ -170,6 +170,7 @@ def bare(name):
     module = pytest.importorskip(f"tokmark_worker.{name}_engine")
     kind = {"torch": "TorchEngine", "jax": "JaxEngine"}[name]
     engine = object.__new__(getattr(module, kind))
+    engine._layout = types.SimpleNamespace(wait_for_all=lambda: None)
     return module, engine, Bare(engine)
 
 

@@ -123,7 +123,7 @@ COMMANDS = {
 def test_a_call_that_fails_is_an_error_and_loses_nothing(machine, name, kind):
     args, check = COMMANDS[name]
     places = machine.places(args, kind)
-    assert len(places) >= 8
+    assert len(places) >= {"memory": 8, "system": 4}[kind]
     wrong = []
     for at in sampled(places, name, kind):
         machine.renew()

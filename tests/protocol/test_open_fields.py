@@ -58,6 +58,9 @@ def test_a_models_fields_are_the_same():
     assert ours == c_fields
 
 
+RATE = "0.001"  # of the texts the one that is a number
+
+
 def request():
     """With every key: of words that may be absent the last one, which is not the default."""
     message = json.loads(read("tests", "protocol", "open.json"))
@@ -65,7 +68,7 @@ def request():
     for key, (kind, limit, is_optional) in python_rows().items():
         if is_optional and kind != "options":
             value = {"word": lambda words: words[-1], "text": lambda _: "mine.model:Mine", "settings": lambda _: {"n": "2"}}
-            set_key(message, key, value[kind](limit))
+            set_key(message, key, RATE if key == "options.lr" else value[kind](limit))
     return message
 
 
@@ -80,6 +83,8 @@ def set_key(message, key, value):
 
 def at_the_limits(key, kind, limit):
     """(value, is it taken) at both sides of a row's limits."""
+    if key == "options.lr":
+        return [("0.5", True), ("1e-3", True), ("0", False), ("-1", False), ("inf", False), ("much", False), (0.5, False)]
     if kind == "text":
         return [("x" * (limit - 1), True), ("x" * limit, False), ("é" * (limit // 2), limit % 2 == 1), (7, False)]
     if kind == "word":
