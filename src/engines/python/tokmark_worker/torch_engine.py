@@ -27,7 +27,7 @@ from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
-from .torch_sources import choose, make
+from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps
 from .torch_verify import Verification, logits_seen
 from .torch_weights import load_weights
@@ -112,8 +112,8 @@ class TorchEngine:
             self._source.notes += load_weights(cell.weights_path, model)
         finds_unused = self._source.is_builtin and model.experts_way() == "experts split"
         self._caller.wrap(self._layout.wrap(model, self._device, finds_unused))
-        if self._layout.rank > 0:  # other rows, other dropout
-            torch.manual_seed((cell.seed + self._layout.rank) & ((1 << 63) - 1))
+        if self._layout.rank > 0:
+            seed_random(cell, self._layout.rank)
         self._synchronize()
         load_ns = time.perf_counter_ns() - begin
         self._require_memory_after()

@@ -43,29 +43,29 @@ class RankedEngine:
         self._engine = TorchEngine(self._ranks.layout(cell))
         if self._ranks.rank > 0:
             self._ranks.follow(self._engine)
-        return _merge_ready(self._all("open", cell))
+        return self._on_all(_merge_ready, "open", cell)
 
     def run_block(self, steps_count, sync):
-        return _merge_block(self._all("run_block", steps_count, sync))
+        return self._on_all(_merge_block, "run_block", steps_count, sync)
 
     def memory(self):
-        return _merge_memory(self._all("memory"))
+        return self._on_all(_merge_memory, "memory")
 
     def check(self, *args, **kwargs):
-        return self._all("check", *args, **kwargs)[0]
+        return self._on_all(_first, "check", *args, **kwargs)
 
     def verify(self, step):
-        return _merge_numbers(self._all("verify", step))
+        return self._on_all(_merge_numbers, "verify", step)
 
     def close(self):
         if self._ranks is not None:
             self._ranks.end()
         self._engine.close()
 
-    def _all(self, method, *args, **kwargs):
+    def _on_all(self, merge, method, *args, **kwargs):
         if self._ranks is None:
-            return [getattr(self._engine, method)(*args, **kwargs)]
-        return self._ranks.all(self._engine, method, args, kwargs)
+            return getattr(self._engine, method)(*args, **kwargs)
+        return merge(self._ranks.all(self._engine, method, args, kwargs))
 
     def _fail(self, error):
         if self.fail_at_once is not None:
@@ -84,11 +84,9 @@ class Ranks:
         self._devices = devices
         self._fail = fail
         self._calls = 0
-        self._ended = {}  # rank -> how
         self._is_waiting = False
         self._followers = Followers()
-        # a port that is free now, held until the store listens on it: no other cell can take it
-        self._store = None
+        # the store takes a free port when it is made, after the fork: the others hear of it by a pipe
         port_read, port_write = os.pipe()
         self.rank = self._followers.fork(len(devices) - 1)
         if self.rank == 0:
@@ -110,6 +108,12 @@ class Ranks:
         """What the method gives on every rank, in their order."""
         self._calls += 1
         self._is_waiting = True
+        try:
+            return self._all(engine, method, args, kwargs)
+        finally:
+            self._is_waiting = False
+
+    def _all(self, engine, method, args, kwargs):
         self._store.set(f"call/{self._calls}", pickle.dumps((method, args, kwargs)))
         try:
             answers = [getattr(engine, method)(*args, **kwargs)]
@@ -120,7 +124,6 @@ class Ranks:
             if failure is not None:
                 raise _error_of(rank, failure)
             answers.append(answer)
-        self._is_waiting = False
         return answers
 
     def _answer_key(self, rank):
@@ -129,18 +132,15 @@ class Ranks:
     def _first_failure(self, own):
         """Where a rank has failed, the others are cut off in the middle of an exchange: not their own fault."""
         if isinstance(own, WorkerError) and own.kind in ("oom", "unsupported"):
-            self._is_waiting = False
             return own
-        until = time.monotonic() + (_GRACE_S if _is_cut_off(own) else 0)
+        until = time.monotonic() + (_GRACE_S if _is_cut_off(str(own)) else 0)
         while True:
             for rank in range(1, len(self._devices)):
                 if self._store.check([self._answer_key(rank)]):
                     failure, _ = pickle.loads(self._store.get(self._answer_key(rank)))
                     if failure is not None and failure[1] != str(own):
-                        self._is_waiting = False
                         return _error_of(rank, failure)
             if time.monotonic() >= until:
-                self._is_waiting = False
                 return own
             time.sleep(0.05)
 
@@ -185,7 +185,7 @@ class Ranks:
             self._store.set(key, pickle.dumps((None, answer)))
             return
         # when rank 0 fails too, it speaks for itself; this one is not needed any more
-        if not _is_cut_off_text(failure[1]):
+        if not _is_cut_off(failure[1]):
             self._store.set(key, pickle.dumps((failure, None)))
             os._exit(1)
         threading.Event().wait()
@@ -212,11 +212,7 @@ def _error_of(rank, failure):
     return WorkerError(kind, f"rank {rank}: {text}", needed, available, scope)
 
 
-def _is_cut_off(error):
-    return _is_cut_off_text(str(error))
-
-
-def _is_cut_off_text(text):
+def _is_cut_off(text):
     return any(word in text for word in ("gloo", "Gloo", "NCCL", "nccl", "Connection closed", "Connection reset", "Broken pipe"))
 
 
@@ -226,6 +222,10 @@ def _is_cut_off_text(text):
 def _most(answers, key):
     values = [answer[key] for answer in answers if answer.get(key) is not None]
     return max(values) if values else None
+
+
+def _first(answers):
+    return answers[0]
 
 
 def _merge_ready(answers):
@@ -239,8 +239,6 @@ def _merge_ready(answers):
 def _merge_numbers(answers):
     """Of one step: every rank has as many rows, so that the mean of the ranks' losses is the loss."""
     merged = dict(answers[0])
-    if len(answers) == 1:
-        return merged
     losses = [answer["loss"] for answer in answers if answer.get("loss") is not None]
     if losses:
         merged["loss"] = sum(losses) / len(losses)
@@ -259,8 +257,6 @@ def _merge_numbers(answers):
 def _merge_block(answers):
     """A block takes as long as on the slowest rank."""
     merged = _merge_numbers(answers)
-    if len(answers) == 1:
-        return merged
     for key in ("window_ns", "device_ns", "prepare_ns", "observe_ns", "recompiles"):
         merged[key] = _most(answers, key)
     if merged.get("step_ns") is not None:
@@ -278,10 +274,7 @@ def _steps_of_all(steps_ns):
 
 def _merge_memory(answers):
     """Of the rank that holds most; the least beside it."""
-    if len(answers) == 1:
-        return answers[0]
-    merged = max(answers, key=lambda answer: answer.get("peak_bytes") or 0)
-    merged = dict(merged)
+    merged = dict(max(answers, key=lambda answer: answer.get("peak_bytes") or 0))
     if merged.get("peak_bytes") is not None:
         merged["peak_bytes_least"] = min(answer["peak_bytes"] for answer in answers)
     return merged

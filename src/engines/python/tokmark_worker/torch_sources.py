@@ -159,26 +159,26 @@ def choose(cell):
     return "builtin", None
 
 
+def seed_random(cell, rank=0):
+    """PyTorch's generators. Ranks have other rows, and so other dropout."""
+    torch.manual_seed((cell.seed + rank) & ((1 << 63) - 1))
+
+
 def make(cell, device, precision, layout):
     """The model with its weights, on the device, in the parameters' type."""
-    shard = layout.shard(precision)
-    if choose(cell)[0] == "builtin":
-        torch.manual_seed(cell.seed & ((1 << 63) - 1))
-        return _builtin(cell, device, precision, shard)
-    source = _make_own(cell, device, precision)
-    if shard is not None:
-        shard_blocks(source.model, shard)
-    return source
-
-
-def _make_own(cell, device, precision):
-    """A model of the user's."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     name, package = choose(cell)
-    torch.manual_seed(cell.seed & ((1 << 63) - 1))
+    shard = layout.shard(precision)
+    seed_random(cell)
+    if name == "builtin":
+        return _builtin(cell, device, precision, shard)
     if name == "package":
-        return _package(cell, package, device, precision)
-    if name == "hf":
-        return torch_hf.load(cell, device, precision)
-    return _factory(cell, device, precision)
+        source = _package(cell, package, device, precision)
+    elif name == "factory":
+        source = _factory(cell, device, precision)
+    else:
+        source = torch_hf.load(cell, device, precision)
+    if shard is not None:
+        shard_blocks(source.model, shard)
+    return source
