@@ -286,7 +286,7 @@ static enum status try_size(struct fitting *fitting, uint32_t size, struct front
                             .room_bytes = device_is_host(cell.device) ? fitting->room_bytes : 0};
     const struct worker_job job = {.cell = &cell,
                                    .log_path = log_path,
-                                   .log_title = "[tokmark: does it fit]\n",
+                                   .name = "does it fit",
                                    .talk = talk,
                                    .context = &trying};
     struct worker_run *run = calloc(1, sizeof(*run)); /* large: texts of a worker */

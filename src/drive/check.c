@@ -1,7 +1,5 @@
 #include "drive/check.h"
 
-#include <stdio.h>
-
 #include "base/file.h"
 #include "client/client.h"
 #include "drive/check_output.h"
@@ -44,12 +42,10 @@ enum status check_run_worker(const struct check_job *job, const struct client_op
                              struct worker_run *ret_run, bool *ret_has_weights, struct err *err)
 {
     struct checking checking = {.job = job};
-    char title[256];
-    (void)snprintf(title, sizeof(title), "[tokmark: check %s]\n",
-                   job->run_id != NULL ? job->run_id : "-");
     const struct worker_job work = {.cell = job->cell,
                                     .log_path = job->log_path,
-                                    .log_title = title,
+                                    .name = "check",
+                                    .run_id = job->run_id,
                                     .talk = talk,
                                     .judge = judge,
                                     .context = &checking};

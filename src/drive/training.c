@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,12 +143,10 @@ enum status training_run(const struct training_job *job, const struct client_opt
     enum status status = training.losses != NULL && training.norms != NULL
                              ? STATUS_OK
                              : ERR(err, STATUS_NOMEM, "out of memory");
-    char title[256];
-    (void)snprintf(title, sizeof(title), "[tokmark: stability %s]\n",
-                   job->run_id != NULL ? job->run_id : "-");
     const struct worker_job work = {.cell = job->cell,
                                     .log_path = job->log_path,
-                                    .log_title = title,
+                                    .name = "stability",
+                                    .run_id = job->run_id,
                                     .talk = talk,
                                     .judge = judge,
                                     .context = &trainee};

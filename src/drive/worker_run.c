@@ -1,5 +1,7 @@
 #include "drive/worker_run.h"
 
+#include <stdio.h>
+
 /* Made-up results must not pass for computed ones, and another model or precision is not the one
  * asked for. */
 static void judge_worker(struct client *client)
@@ -57,8 +59,11 @@ enum status worker_run(const struct worker_job *job, const struct client_options
     struct worker_run run = {0};
     uint64_t before_ns = clock_now_ns();
     clock_stamp(run.started_at);
+    char title[256];
+    (void)snprintf(title, sizeof(title), "[tokmark: %s %s]\n", job->name,
+                   job->run_id != NULL ? job->run_id : "-");
     client_init(&client, job->cell, options);
-    enum status status = client_start(&client, job->log_path, job->log_title, err);
+    enum status status = client_start(&client, job->log_path, title, err);
     if (status == STATUS_OK) {
         converse(job, &client);
         status = judge_results(job, &client.session, err);

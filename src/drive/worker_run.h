@@ -20,7 +20,8 @@
 struct worker_job {
     const struct cell *cell;
     const char *log_path;
-    const char *log_title;
+    const char *name;   /* what it is for, in the log's title: "check" */
+    const char *run_id; /* (optional) there, too */
     /* Asks for what is wanted of an open cell. False: the session has ended, or was interrupted. */
     bool (*talk)(void *context, struct client *client);
     /* (optional) Once no process of the worker's lives that could still write: adds reasons why its
