@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/json_dump.h"
 #include "base/json_write.h"
 #include "base/num.h"
@@ -284,32 +285,14 @@ void record_format_json(const struct record *record, struct buf *out)
     buf_append_char(out, '\n');
 }
 
-/* RFC 4180: in quotes, with quotes doubled. */
-static void append_quoted(struct buf *out, const char *text)
-{
-    buf_append_char(out, '"');
-    for (const char *part = text;;) {
-        size_t length = strcspn(part, "\"");
-        buf_append(out, part, length);
-        if (part[length] == '\0')
-            break;
-        buf_append_text(out, "\"\"");
-        part += length + 1;
-    }
-    buf_append_char(out, '"');
-}
-
 static void append_csv_value(struct buf *out, const struct value *value, enum fact_type type)
 {
     if (!value->is_set)
         return;
     if (type == FACT_TYPE_JSON) {
-        append_quoted(out, value->text.data);
+        csv_append_quoted(out, value->text.data);
     } else if (type == FACT_TYPE_STRING) {
-        if (strpbrk(value->text.data, "\",\r\n") != NULL)
-            append_quoted(out, value->text.data);
-        else
-            buf_append_text(out, value->text.data);
+        csv_append_text(out, value->text.data);
     } else {
         /* Plain values are written by the JSON writer, so that both files say the same. */
         struct json_writer writer;

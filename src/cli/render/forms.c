@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
+
 const struct option_choice form_choices[] = {
     {"table", FORM_TABLE}, {"md", FORM_MARKDOWN}, {"csv", FORM_CSV},
     {"json", FORM_JSON},   {"jsonl", FORM_JSONL}, {NULL, 0},
@@ -42,33 +44,17 @@ void form_end(struct form_writer *writer)
 
 /* --- lines of a journal as CSV --- */
 
-/* In quotes where RFC 4180 asks for them. */
-static void append_csv(const char *text, struct buf *out)
-{
-    if (strpbrk(text, ",\"\r\n") == NULL) {
-        buf_append_text(out, text);
-        return;
-    }
-    buf_append_char(out, '"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"')
-            buf_append_char(out, '"');
-        buf_append_char(out, *text);
-    }
-    buf_append_char(out, '"');
-}
-
 static void append_value(const json_t *value, struct buf *out)
 {
     char *text = NULL;
     if (json_is_string(value)) {
-        append_csv(json_string_value(value), out);
+        csv_append_text(out, json_string_value(value));
         return;
     }
     if (!json_is_null(value))
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (text != NULL)
-        append_csv(text, out);
+        csv_append_text(out, text);
     out->failed |= text == NULL && !json_is_null(value);
     free(text);
 }
@@ -92,7 +78,7 @@ static void append_columns(json_t *object, bool is_head, struct buf *out)
             buf_append_text(out, separator);
             separator = ",";
             if (is_head)
-                append_csv(key, out);
+                csv_append_text(out, key);
             else
                 append_value(value, out);
             continue;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/grid.h"
 #include "base/json_write.h"
 #include "base/num.h"
@@ -105,17 +106,6 @@ void stability_report_line(const struct stability_facts *facts, const struct sta
 
 /* --- rows of steps --- */
 
-static void append_quoted(const char *text, struct buf *out)
-{
-    buf_append_char(out, '"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"')
-            buf_append_char(out, '"');
-        buf_append_char(out, *text);
-    }
-    buf_append_char(out, '"');
-}
-
 /* Empty where it is no number. */
 static void append_value(double value, struct buf *out)
 {
@@ -134,7 +124,7 @@ void stability_report_csv(const struct stability_facts *facts, const struct stab
     }
     for (uint32_t i = 0; i < row->training.steps_done; i++) {
         buf_appendf(out, "%s,", facts->run_id);
-        append_quoted(row->side->engine, out);
+        csv_append_quoted(out, row->side->engine);
         buf_appendf(out, ",%s,%" PRIu32 ",", cell_precision_name(row->cell.precision), i + 1);
         append_value(row->training.losses[i], out);
         buf_append_char(out, ',');
