@@ -1,19 +1,19 @@
 """The `pytorch` engine on several devices: two processes on the CPUs, over gloo."""
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from pytorch_worker import GELU, MOE, TorchWorker
 from reference_model import loss_of
-from test_pytorch_model import distance, reference_of, reference_run, tokens_of
+from test_pytorch_model import distance, reference_run
 from test_pytorch_run import SMALL_CONFIG, TINY, read, start
 from test_pytorch_sources import write_package
+from test_pytorch_worker import Case
 from worker_client import WorkerError, release_binary
 
 TOLERANCE = 1e-4
@@ -21,24 +21,8 @@ LAYOUTS = ("ddp", "fsdp")
 TWO = {"device": "cpu:2", "threads": 1}
 
 
-class Case:
-    """The reference's weights and tokens in files, and what a cell makes of them."""
-
-    def __init__(self, spec, folder):
-        self.spec = spec
-        self.reference = reference_of(spec)
-        self.tokens = tokens_of(spec, rows=4)
-        self.weights, self.inputs, self.output = (folder / name for name in ("weights", "inputs", "output"))
-        state = {name: value.float() for name, value in self.reference.state_dict().items()}
-        save_file(state, self.weights)
-        self.reference.load_state_dict(state)
-        save_file({"tokens": self.tokens.int(), "targets": self.tokens.int()}, self.inputs)
-
-    def check(self, mode, train_steps=0, **changes):
-        with TorchWorker() as worker:
-            worker.open(self.spec, mode, weights_path=str(self.weights), **{**TWO, **changes})
-            worker.check(self.inputs, self.output, train_steps)
-        return load_file(self.output)
+def case_of(spec, folder):
+    return Case(spec, folder, rows=4)
 
 
 def require_same(case, written):
@@ -54,9 +38,9 @@ def require_same(case, written):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_loss_logits_gradients_and_parameters_equal_the_reference(layout, tmp_path):
-    case = Case(MOE, tmp_path)
-    require_same(case, case.check("train", parallel=layout))
-    written = case.check("train", train_steps=3, parallel=layout)
+    case = case_of(MOE, tmp_path)
+    require_same(case, case.check("train", parallel=layout, **TWO))
+    written = case.check("train", train_steps=3, parallel=layout, **TWO)
     optimizer = torch.optim.AdamW(case.reference.parameters(), lr=3e-4)
     case.reference.zero_grad()
     for _ in range(3):
@@ -69,15 +53,15 @@ def test_loss_logits_gradients_and_parameters_equal_the_reference(layout, tmp_pa
 
 
 def test_a_tied_head_is_sharded_once(tmp_path):
-    case = Case(GELU, tmp_path)
-    require_same(case, case.check("train", parallel="fsdp"))
+    case = case_of(GELU, tmp_path)
+    require_same(case, case.check("train", parallel="fsdp", **TWO))
 
 
 @pytest.mark.parametrize("mode", ["infer", "decode"])
 def test_rows_of_both_ranks_come_out_in_order(mode, tmp_path):
     spec = {**MOE, "is_causal": True}
-    case = Case(spec, tmp_path)
-    written = case.check(mode, parallel="ddp", batch_size=4)
+    case = case_of(spec, tmp_path)
+    written = case.check(mode, parallel="ddp", batch_size=4, **TWO)
     assert distance(written["logits"], reference_run(spec, case.reference, case.tokens)) < TOLERANCE
 
 
@@ -124,7 +108,7 @@ def test_rows_that_do_not_divide_name_the_nearest_batch():
 # --- ranks that fail: a model of the user's that does it on rank 1 ---------------------------------
 
 FAULTY = """
-import os, signal, sys, time
+import os, signal
 import torch
 from torch import distributed, nn
 
@@ -163,17 +147,14 @@ def children_of(pid):
     return found
 
 
-def is_gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
-    except OSError:
-        return True
-
-
 def wait_until_gone(pids):
-    while not all(map(is_gone, pids)):
-        time.sleep(0.01)
+    for pid in pids:
+        try:
+            end = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        select.select([end], [], [])
+        os.close(end)
 
 
 def test_what_a_rank_prints_goes_to_the_log(tmp_path):
@@ -273,7 +254,7 @@ def write_faulty(tmp_path, fault):
 
 
 def test_a_rank_that_hangs_ends_as_timeout_and_the_next_cell_goes_on(tmp_path):
-    words = write_faulty(tmp_path, "time.sleep(3600) if tokens.shape[1] == 16 else None")
+    words = write_faulty(tmp_path, "signal.pause() if tokens.shape[1] == 16 else None")
     start(tmp_path, *words, "--seq", "16", "24", "--steps", "9", "--timeout", "15s", code=3)
     hanging, good = read(tmp_path)
     assert hanging["verdict"] == "timeout"
@@ -290,15 +271,18 @@ def test_a_rank_that_is_killed_is_named_in_the_record(tmp_path):
 
 def test_kill_9_of_tokmark_leaves_no_rank_alive(tmp_path):
     pids = tmp_path / "pids"
+    os.mkfifo(pids)
     words = write_faulty(
-        tmp_path, 'open(os.environ["TOKMARK_TEST_PIDS"], "w").write(f"{os.getppid()} {os.getpid()}"); time.sleep(3600)'
+        tmp_path, 'open(os.environ["TOKMARK_TEST_PIDS"], "w").write(f"{os.getppid()} {os.getpid()}"); signal.pause()'
     )
     env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "TOKMARK_TEST_PIDS": str(pids)}
+    told = os.open(pids, os.O_RDONLY | os.O_NONBLOCK)
     tokmark = subprocess.Popen([release_binary(), *words], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not pids.exists() or len(pids.read_text().split()) < 2:
-        assert tokmark.poll() is None
-        time.sleep(0.01)
-    ranks = [int(pid) for pid in pids.read_text().split()]
+    ended = os.pidfd_open(tokmark.pid)
+    assert select.select([told, ended], [], [])[0] == [told]
+    ranks = [int(pid) for pid in os.read(told, 100).split()]
     tokmark.kill()
     tokmark.wait()
     wait_until_gone(ranks)
+    os.close(told)
+    os.close(ended)

@@ -53,10 +53,10 @@ def refusal(model=TINY, **changes):
 
 
 class Case:
-    def __init__(self, spec, folder):
+    def __init__(self, spec, folder, rows=3):
         self.spec = spec
         self.reference = reference_of(spec)
-        self.tokens = tokens_of(spec)
+        self.tokens = tokens_of(spec, rows)
         self.weights, self.inputs, self.output = (
             folder / f"{name}.safetensors" for name in ("weights", "inputs", "output")
         )
