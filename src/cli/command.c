@@ -1,6 +1,7 @@
 #include "cli/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,6 +90,14 @@ void command_complain(const struct invocation *call, const char *format, ...)
     (void)snprintf(title, sizeof(title), "%s", out.data);
     buf_release(&out);
     print_one_line(title, text);
+}
+
+void command_complain_of_notes(const struct invocation *call, const struct visit_notes *notes)
+{
+    if (notes->count > 0)
+        command_complain(call, "%" PRIu64 " line%s no record%s: %s", notes->count,
+                         notes->count == 1 ? " was" : "s were",
+                         notes->count == 1 ? "" : "s; the first", notes->first);
 }
 
 void command_write_words(const struct invocation *call, struct buf *out)

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "cli/options.h"
+#include "result/visit.h"
 
 /* Printed by --help and in the man page. */
 #define EXIT_CODE_MAP(X)                                                                          \
@@ -99,6 +100,8 @@ bool command_parse(const struct invocation *call, void *options, struct options_
 
 /* One line on stderr, "tokmark run: TEXT", with control characters made visible. */
 void command_complain(const struct invocation *call, const char *format, ...) PRINTF_LIKE(2, 3);
+/* How many lines of what was read were no records, if any, and the first of them. */
+void command_complain_of_notes(const struct invocation *call, const struct visit_notes *notes);
 /* The whole command line as a JSON array, for records; room enough for it. */
 #define COMMAND_BYTES_MAX (256 * 1024)
 void command_write_words(const struct invocation *call, struct buf *out);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "result/reader.h"
+#include "result/visit.h"
 #include "store/index.h"
 
 void results_count(struct results_tally *tally, const struct record *record)
@@ -92,18 +92,25 @@ static unsigned rank_of(const struct results_wanted *wanted, const struct record
     return is_same ? 2 : 1;
 }
 
-static enum status take_candidate(const struct results_wanted *wanted,
-                                  const struct planned *planned, const struct reader_item *item,
-                                  struct found *found, struct err *err)
+/* Borrowed: for the reading. */
+struct search {
+    const struct results_wanted *wanted;
+    const struct planned *planned;
+    struct found *found;
+};
+
+static enum status take_candidate(void *context, const struct reader_item *item, struct err *err)
 {
+    const struct search *search = context;
+    const struct results_wanted *wanted = search->wanted;
     const struct record *record = item->record;
     struct candidate candidate = {.trial = record_u64(record, FACT_TRIAL), .line = item->line};
     const char *id = record_string(record, FACT_CELL_ID);
-    candidate.place = find_place(planned, wanted->setup->plan.cells_count, id);
+    candidate.place = find_place(search->planned, wanted->setup->plan.cells_count, id);
     candidate.rank = rank_of(wanted, record, candidate.place != SIZE_MAX);
     (void)snprintf(candidate.cell_id, sizeof(candidate.cell_id), "%s", hash_id_digits(id));
-    bool is_wanted = wanted->is_whole || candidate.rank == 3;
-    return is_wanted ? add(found, &candidate, err) : STATUS_OK;
+    bool is_wanted = !item->is_published && (wanted->is_whole || candidate.rank == 3);
+    return is_wanted ? add(search->found, &candidate, err) : STATUS_OK;
 }
 
 static enum status read_folder(const struct results_wanted *wanted, const enum fact_id *fields,
@@ -126,16 +133,12 @@ static enum status find_all(const struct results_wanted *wanted, struct found *f
                                           FACT_ENVIRONMENT_ID};
     struct planned *planned = list_planned(&wanted->setup->plan);
     struct reader *reader = NULL;
-    struct reader_item item = {0};
     enum status status = planned == NULL
                              ? ERR(err, STATUS_NOMEM, "no memory for the table")
                              : read_folder(wanted, fields, ARRAY_COUNT(fields), &reader, err);
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status == STATUS_OK && item.kind == READER_RECORD && !item.is_published)
-            status = take_candidate(wanted, planned, &item, found, err);
-    }
-    reader_close(reader);
+    struct search search = {wanted, planned, found};
+    if (status == STATUS_OK)
+        status = visit_reader(reader, take_candidate, &search, NULL, err);
     free(planned);
     return status;
 }

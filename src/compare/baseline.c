@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/user_folder.h"
-#include "result/reader.h"
+#include "result/visit.h"
 
 #define FOLDER_NAME     "baselines"
 #define FLUSH_BYTES     ((size_t)1 << 20)
@@ -58,31 +58,34 @@ static enum status write_lines(struct buf *lines, int fd, struct err *err)
     return status;
 }
 
+struct writing {
+    struct buf lines;
+    int fd;
+    size_t count;
+};
+
+static enum status write_record(void *context, const struct reader_item *item, struct err *err)
+{
+    struct writing *writing = context;
+    writing->count++;
+    reader_append_line(item, &writing->lines);
+    return writing->lines.failed || writing->lines.length_bytes >= FLUSH_BYTES
+               ? write_lines(&writing->lines, writing->fd, err)
+               : STATUS_OK;
+}
+
 /* A file_writer of the source's records. */
 static enum status write_records(void *context, int fd, struct err *err)
 {
     const char *source = context;
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    struct buf lines;
-    size_t count = 0;
-    buf_init(&lines, LINES_BYTES_MAX);
-    enum status status = reader_open(source, NULL, &reader, err);
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind != READER_RECORD)
-            continue;
-        count++;
-        reader_append_line(&item, &lines);
-        if (lines.failed || lines.length_bytes >= FLUSH_BYTES)
-            status = write_lines(&lines, fd, err);
-    }
+    struct writing writing = {.fd = fd};
+    buf_init(&writing.lines, LINES_BYTES_MAX);
+    enum status status = visit_source(source, NULL, write_record, &writing, NULL, err);
     if (status == STATUS_OK)
-        status = write_lines(&lines, fd, err);
-    if (status == STATUS_OK && count == 0)
+        status = write_lines(&writing.lines, fd, err);
+    if (status == STATUS_OK && writing.count == 0)
         status = ERR(err, STATUS_INVALID, "'%s' has no record to be kept as a baseline", source);
-    reader_close(reader);
-    buf_release(&lines);
+    buf_release(&writing.lines);
     return status;
 }
 

@@ -33,8 +33,7 @@ struct comparison {
     struct contexts *contexts; /* owned */
     struct tallies tallies[COMPARE_SIDES_COUNT];
     struct chunks labels; /* struct label a cell */
-    enum fact_id fields[FACTS_COUNT];
-    size_t fields_count;
+    struct visit_fields fields;
     bool needs_raw;
     struct samples samples;    /* for one record after the other */
     uint32_t pairs[PAIRS_MAX]; /* of contexts whose differences are in the summary */
@@ -68,20 +67,14 @@ const char *compare_verdict_plain(enum compare_verdict verdict)
 
 static void choose_fields(struct comparison *comparison)
 {
-    bool is_wanted[FACTS_COUNT] = {false};
-    contexts_mark_fields(is_wanted);
-    tallies_mark_fields(&comparison->options.metrics, is_wanted);
-    for (size_t i = 0; i < admit_fields_count; i++)
-        is_wanted[admit_fields[i]] = true;
-    for (size_t i = 0; i < cells_fields_count; i++)
-        is_wanted[cells_fields[i]] = true;
-    for (size_t i = 0; comparison->needs_raw && i < samples_fields_count; i++)
-        is_wanted[samples_fields[i]] = true;
-    for (size_t i = 0; i < comparison->options.by_count; i++)
-        is_wanted[comparison->options.by[i]] = true;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_wanted[id])
-            comparison->fields[comparison->fields_count++] = id;
+    struct visit_fields *fields = &comparison->fields;
+    contexts_add_fields(fields);
+    tallies_add_fields(&comparison->options.metrics, fields);
+    visit_fields_add(fields, admit_fields, admit_fields_count);
+    visit_fields_add(fields, cells_fields, cells_fields_count);
+    if (comparison->needs_raw)
+        visit_fields_add(fields, samples_fields, samples_fields_count);
+    visit_fields_add(fields, comparison->options.by, comparison->options.by_count);
 }
 
 enum status comparison_new(const struct comparison_options *options,
@@ -138,59 +131,49 @@ static enum status take_label(struct comparison *comparison, size_t cell,
     return contexts_take_name(comparison->contexts, record, &label->name, err);
 }
 
-static enum status take_record(struct comparison *comparison, enum compare_side side,
-                               const char *source, const struct reader_item *item, struct err *err)
+/* One side at reading. Borrowed: for the call. */
+struct side_reading {
+    struct comparison *comparison;
+    enum compare_side side;
+    const char *source;
+};
+
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    const struct side_reading *reading = context;
+    struct comparison *comparison = reading->comparison;
+    enum compare_side side = reading->side;
+    const char *source = reading->source;
     struct tally_sample values[METRICS_MAX];
     bool has_raw = comparison->needs_raw && strcmp(source, "-") != 0 && !item->is_published;
     struct cells_place place;
-    uint16_t context = 0;
+    uint16_t setting = 0;
     comparison->summary.records[side]++;
     enum status status = cells_take(comparison->cells, side, item, &place, err);
     if (status != STATUS_OK || place.effect == CELLS_KNOWN)
         return status;
     status = take_label(comparison, place.cell, item->record, err);
     if (status == STATUS_OK)
-        status = contexts_take(comparison->contexts, item->record, &context, err);
+        status = contexts_take(comparison->contexts, item->record, &setting, err);
     if (status == STATUS_OK && has_raw && place.has_result)
         status = raw_summarize(&comparison->options.metrics, source, item->record,
                                &comparison->samples, values, err);
     if (status == STATUS_OK)
         status = tallies_add(&comparison->tallies[side], place.cell, item, place.has_result,
-                             place.effect == CELLS_REPLACES, context,
+                             place.effect == CELLS_REPLACES, setting,
                              has_raw && place.has_result ? values : NULL, err);
     return status;
-}
-
-static void take_note(struct comparison *comparison, enum compare_side side, const char *name,
-                      const struct reader_item *item)
-{
-    struct compare_summary *summary = &comparison->summary;
-    if (summary->notes[side]++ == 0)
-        (void)snprintf(summary->first_note[side], sizeof(summary->first_note[side]),
-                       "%.300s, line %" PRIu64 ": %.500s", name, item->line, item->why);
 }
 
 enum status comparison_read(struct comparison *comparison, enum compare_side side,
                             const char *source, const char *name, struct err *err)
 {
-    const struct reader_options options = {.fields = comparison->fields,
-                                           .fields_count = comparison->fields_count};
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
+    const struct reader_options options = {.fields = comparison->fields.items,
+                                           .fields_count = comparison->fields.count};
+    struct side_reading reading = {comparison, side, source};
     comparison->summary.names[side] = name;
-    enum status status = reader_open_source(source, &options, &reader, err);
-    while (status == STATUS_OK) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(comparison, side, source, &item, err);
-        else
-            take_note(comparison, side, reader_name(reader), &item);
-    }
-    reader_close(reader);
-    return status;
+    return visit_source(source, &options, take_record, &reading, &comparison->summary.notes[side],
+                        err);
 }
 
 /* --- cells that have no partner --- */

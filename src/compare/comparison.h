@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "compare/metric.h"
 #include "measure/change.h"
+#include "result/visit.h"
 
 /* X(name, word, sign, plain): what is said of a metric and of a cell, of whose metrics the first of
  * these counts. Words and signs for people, `plain` for programs. */
@@ -86,8 +87,7 @@ struct compare_difference {
 struct compare_summary {
     const char *names[COMPARE_SIDES_COUNT]; /* as given. Borrowed */
     uint64_t records[COMPARE_SIDES_COUNT];
-    uint64_t notes[COMPARE_SIDES_COUNT]; /* lines that are no records */
-    char first_note[COMPARE_SIDES_COUNT][ERR_TEXT_BYTES];
+    struct visit_notes notes[COMPARE_SIDES_COUNT];
     uint64_t cells[COMPARE_VERDICTS_COUNT];
     uint64_t cells_count;                                    /* all of them */
     uint64_t by_metric[METRICS_MAX][COMPARE_VERDICTS_COUNT]; /* of the metrics compared */

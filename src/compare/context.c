@@ -25,8 +25,7 @@ struct texts {
 };
 
 struct contexts {
-    enum fact_id fields[FACTS_COUNT]; /* of a context */
-    size_t fields_count;
+    struct visit_fields fields; /* of a context */
     struct texts contexts, names;
     struct buf scratch;
 };
@@ -87,11 +86,7 @@ enum status contexts_new(struct contexts **ret_contexts, struct err *err)
     if (contexts == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for what records have in common");
     buf_init(&contexts->scratch, TEXT_BYTES_MAX);
-    bool is_wanted[FACTS_COUNT] = {false};
-    contexts_mark_fields(is_wanted);
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_wanted[id])
-            contexts->fields[contexts->fields_count++] = id;
+    contexts_add_fields(&contexts->fields);
     enum status status = texts_init(&contexts->contexts, CONTEXTS_MAX, err);
     if (status == STATUS_OK)
         status = texts_init(&contexts->names, CONTEXT_NAMES_MAX, err);
@@ -113,15 +108,15 @@ void contexts_free(struct contexts *contexts)
 }
 
 /* The shape differs from cell to cell, and belongs to the cell's name. */
-void contexts_mark_fields(bool is_wanted[FACTS_COUNT])
+void contexts_add_fields(struct visit_fields *fields)
 {
     for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        is_wanted[id] |= (fact_compare(id) == FACT_COMPARE_WORK && id != FACT_SEQ_LEN &&
-                          id != FACT_BATCH_SIZE) ||
-                         fact_compare(id) == FACT_COMPARE_SETTING;
-    is_wanted[FACT_ENVIRONMENT] = true;
-    for (size_t i = 0; i < CONTEXT_NAME_FIELDS_COUNT; i++)
-        is_wanted[context_name_fields[i]] = true;
+        if ((fact_compare(id) == FACT_COMPARE_WORK && id != FACT_SEQ_LEN &&
+             id != FACT_BATCH_SIZE) ||
+            fact_compare(id) == FACT_COMPARE_SETTING)
+            visit_fields_add_one(fields, id);
+    visit_fields_add_one(fields, FACT_ENVIRONMENT);
+    visit_fields_add(fields, context_name_fields, CONTEXT_NAME_FIELDS_COUNT);
 }
 
 /* A field's text; nothing where it is null. */
@@ -152,8 +147,8 @@ enum status contexts_take(struct contexts *contexts, const struct record *record
                           uint16_t *ret_number, struct err *err)
 {
     uint32_t number = 0;
-    enum status status = take(contexts, &contexts->contexts, contexts->fields,
-                              contexts->fields_count, record, &number, err);
+    enum status status = take(contexts, &contexts->contexts, contexts->fields.items,
+                              contexts->fields.count, record, &number, err);
     if (status == STATUS_OK)
         *ret_number = (uint16_t)number;
     return status;
@@ -223,8 +218,8 @@ static void compare_fields(const struct contexts *contexts, uint16_t base, uint1
     const char *after = texts_at(&contexts->contexts, now);
     if (base == now || before == NULL || after == NULL)
         return;
-    for (size_t i = 0; i < contexts->fields_count; i++) {
-        enum fact_id field = contexts->fields[i];
+    for (size_t i = 0; i < contexts->fields.count; i++) {
+        enum fact_id field = contexts->fields.items[i];
         bool is_known = before[0] != '\0' && after[0] != '\0' && strcmp(before, after) != 0;
         if (is_known && field == FACT_ENVIRONMENT && how == FACT_COMPARE_SETTING)
             compare_environments(before, after, visit, context);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
-#include "result/reader.h"
+#include "result/visit.h"
 
 /* More are not told apart: they are number 0. */
 #define CONTEXTS_MAX 4096
@@ -20,7 +20,7 @@ MUST_CHECK enum status contexts_new(struct contexts **ret_contexts, struct err *
 void contexts_free(struct contexts *contexts);
 
 /* Marks the fields that are looked at. */
-void contexts_mark_fields(bool is_wanted[FACTS_COUNT]);
+void contexts_add_fields(struct visit_fields *fields);
 
 /* The record's context: from 1; 0 past CONTEXTS_MAX. STATUS_NOMEM. */
 MUST_CHECK enum status contexts_take(struct contexts *contexts, const struct record *record,

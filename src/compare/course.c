@@ -36,28 +36,21 @@ struct courses {
     struct chunks sightings;
     size_t sightings_count;
     const struct sighting **sorted; /* owned; by cell and time */
-    enum fact_id fields[FACTS_COUNT];
-    size_t fields_count;
+    struct visit_fields fields;
     struct courses_summary summary;
 };
 
 static void choose_fields(struct courses *courses)
 {
-    bool is_wanted[FACTS_COUNT] = {false};
-    contexts_mark_fields(is_wanted);
+    static const enum fact_id own[] = {FACT_STARTED_AT, FACT_RUN_ID, FACT_SEQ_LEN, FACT_BATCH_SIZE};
+    struct visit_fields *fields = &courses->fields;
+    contexts_add_fields(fields);
     for (size_t i = 0; i < courses->options.metrics.count; i++)
-        is_wanted[courses->options.metrics.items[i].fact] = true;
-    for (size_t i = 0; i < admit_fields_count; i++)
-        is_wanted[admit_fields[i]] = true;
-    for (size_t i = 0; i < cells_fields_count; i++)
-        is_wanted[cells_fields[i]] = true;
-    for (size_t i = 0; i < courses->options.by_count; i++)
-        is_wanted[courses->options.by[i]] = true;
-    is_wanted[FACT_STARTED_AT] = is_wanted[FACT_RUN_ID] = true;
-    is_wanted[FACT_SEQ_LEN] = is_wanted[FACT_BATCH_SIZE] = true;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_wanted[id])
-            courses->fields[courses->fields_count++] = id;
+        visit_fields_add_one(fields, courses->options.metrics.items[i].fact);
+    visit_fields_add(fields, admit_fields, admit_fields_count);
+    visit_fields_add(fields, cells_fields, cells_fields_count);
+    visit_fields_add(fields, courses->options.by, courses->options.by_count);
+    visit_fields_add(fields, own, ARRAY_COUNT(own));
 }
 
 enum status courses_new(const struct courses_options *options, struct courses **ret_courses,
@@ -136,9 +129,9 @@ static enum status keep(struct courses *courses, const struct reader_item *item,
     return STATUS_OK;
 }
 
-static enum status take_record(struct courses *courses, const struct reader_item *item,
-                               struct err *err)
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    struct courses *courses = context;
     struct cells_place place;
     enum admit_kind kind = ADMIT_KINDS_COUNT;
     courses->summary.records_count++;
@@ -158,32 +151,11 @@ static enum status take_record(struct courses *courses, const struct reader_item
     return keep(courses, item, place.cell, kind == ADMIT_SANDBOX, err);
 }
 
-static void take_note(struct courses *courses, const char *name, const struct reader_item *item)
-{
-    struct courses_summary *summary = &courses->summary;
-    if (summary->notes_count++ == 0)
-        (void)snprintf(summary->first_note, sizeof(summary->first_note),
-                       "%.300s, line %" PRIu64 ": %.500s", name, item->line, item->why);
-}
-
 enum status courses_read(struct courses *courses, const char *source, struct err *err)
 {
-    const struct reader_options options = {.fields = courses->fields,
-                                           .fields_count = courses->fields_count};
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status = reader_open_source(source, &options, &reader, err);
-    while (status == STATUS_OK) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(courses, &item, err);
-        else
-            take_note(courses, reader_name(reader), &item);
-    }
-    reader_close(reader);
-    return status;
+    const struct reader_options options = {.fields = courses->fields.items,
+                                           .fields_count = courses->fields.count};
+    return visit_source(source, &options, take_record, courses, &courses->summary.notes, err);
 }
 
 /* --- in order --- */

@@ -14,6 +14,7 @@
 #include "compare/context.h"
 #include "compare/metric.h"
 #include "result/admit.h"
+#include "result/visit.h"
 
 #define COURSE_TIME_BYTES 32
 
@@ -31,8 +32,7 @@ struct courses_summary {
     size_t left_out[ADMIT_KINDS_COUNT];
     size_t kept_count;   /* records that count */
     size_t failed_count; /* records without a result */
-    size_t notes_count;  /* lines that are no records */
-    char first_note[2 * ERR_TEXT_BYTES];
+    struct visit_notes notes;
 };
 
 struct course_point {

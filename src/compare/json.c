@@ -145,7 +145,7 @@ static void put_summary(struct json_writer *writer, const struct compare_output 
         json_begin_object(writer);
         json_field_string(writer, "source", summary->names[side]);
         json_field_u64(writer, "records", summary->records[side]);
-        json_field_u64(writer, "no_records", summary->notes[side]);
+        json_field_u64(writer, "no_records", summary->notes[side].count);
         json_end_object(writer);
     }
     put_number(writer, "gate_percent", output->has_gate, output->gate_percent);

@@ -243,11 +243,12 @@ static void say_of_records(const struct compare_summary *summary, phrase_visit *
                            void *context)
 {
     for (size_t i = 0; i < COMPARE_SIDES_COUNT; i++) {
-        if (summary->notes[i] > 0)
-            say(visit, context, "%" PRIu64 " line%s of the %s %s no record%s: %s",
-                summary->notes[i], verb(summary->notes[i], "", "s"),
-                i == COMPARE_BASE ? "base" : "new results", verb(summary->notes[i], "was", "were"),
-                verb(summary->notes[i], "", "s; the first"), summary->first_note[i]);
+        const struct visit_notes *notes = &summary->notes[i];
+        if (notes->count > 0)
+            say(visit, context, "%" PRIu64 " line%s of the %s %s no record%s: %s", notes->count,
+                verb(notes->count, "", "s"), i == COMPARE_BASE ? "base" : "new results",
+                verb(notes->count, "was", "were"), verb(notes->count, "", "s; the first"),
+                notes->first);
         if (summary->records[i] == 0)
             say(visit, context, "the %s no record",
                 i == COMPARE_BASE ? "base has" : "new results have");

@@ -64,7 +64,7 @@ void tallies_release(struct tallies *tallies)
     chunks_release(&tallies->many);
 }
 
-void tallies_mark_fields(const struct metrics *metrics, bool is_wanted[FACTS_COUNT])
+void tallies_add_fields(const struct metrics *metrics, struct visit_fields *fields)
 {
     static const enum fact_id always[] = {FACT_VERDICT,         FACT_SAMPLES,
                                           FACT_PACE_MS,         FACT_WARNINGS,
@@ -72,13 +72,13 @@ void tallies_mark_fields(const struct metrics *metrics, bool is_wanted[FACTS_COU
                                           FACT_NEXT_RUN_MS_LOW, FACT_NEXT_RUN_MS_HIGH,
                                           FACT_NEXT_RUN_BASIS,  FACT_BETWEEN_RUN_PERCENT,
                                           FACT_HISTORY_RUNS};
-    for (size_t i = 0; i < ARRAY_COUNT(always); i++)
-        is_wanted[always[i]] = true;
+    visit_fields_add(fields, always, ARRAY_COUNT(always));
     for (size_t i = 0; i < metrics->count; i++) {
         const struct metric *metric = &metrics->items[i];
-        is_wanted[metric->fact] = true;
+        const enum fact_id range[] = {metric->middle, metric->low, metric->high};
+        visit_fields_add_one(fields, metric->fact);
         if (metric->low != FACTS_COUNT)
-            is_wanted[metric->middle] = is_wanted[metric->low] = is_wanted[metric->high] = true;
+            visit_fields_add(fields, range, ARRAY_COUNT(range));
     }
 }
 

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "compare/metric.h"
 #include "measure/change.h"
-#include "result/reader.h"
+#include "result/visit.h"
 
 /* Of a cell on one side. All zero: it has no record. */
 struct tally {
@@ -48,7 +48,7 @@ struct tallies {
 void tallies_init(struct tallies *tallies, const struct metrics *metrics);
 void tallies_release(struct tallies *tallies);
 /* Marks the fields that are looked at. */
-void tallies_mark_fields(const struct metrics *metrics, bool is_wanted[FACTS_COUNT]);
+void tallies_add_fields(const struct metrics *metrics, struct visit_fields *fields);
 
 /* Counts the record in. `forgets`: what the cell had before is superseded. `summary`: values from
  * the raw samples, in the order of metrics, or NULL. STATUS_NOMEM. */

@@ -1,6 +1,5 @@
 #include "export/export.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,17 +214,10 @@ struct passage {
     const struct export_request *request;
     struct export *export;
     struct cells *cells; /* owned */
+    const char *source;  /* that is read */
     struct buf scratch;
     bool has_begun;
 };
-
-static void take_note(struct export_counts *counts, const char *name,
-                      const struct reader_item *item)
-{
-    if (counts->notes++ == 0)
-        (void)snprintf(counts->first_note, sizeof(counts->first_note),
-                       "%.300s, line %" PRIu64 ": %.600s", name, item->line, item->why);
-}
 
 static bool has_value(const struct export *export, const struct record *record)
 {
@@ -235,11 +227,11 @@ static bool has_value(const struct export *export, const struct record *record)
     return export->fields_count == 0;
 }
 
-static enum status take_record(struct passage *passage, const char *source,
-                               const struct reader_item *item, struct err *err)
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    struct passage *passage = context;
     struct export *export = passage->export;
-    struct export_item given = {.record = item->record, .source = source};
+    struct export_item given = {.record = item->record, .source = passage->source};
     enum admit_kind kind = ADMIT_KINDS_COUNT;
     if (admit_find_kind(item, &kind) && !passage->request->includes[kind]) {
         export->counts.left_out[kind]++;
@@ -265,62 +257,33 @@ static enum status take_record(struct passage *passage, const char *source,
     return export->exporter->add(export, &given, err);
 }
 
-static enum status read_source(struct passage *passage, const char *source,
-                               const struct reader_options *options, struct err *err)
+static void list_needs(const struct export *export, struct visit_fields *needs)
 {
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status = reader_open_source(source, options, &reader, err);
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(passage, source, &item, err);
-        else
-            take_note(&passage->export->counts, reader_name(reader), &item);
-    }
-    reader_close(reader);
-    return status;
-}
-
-static size_t list_needs(const struct export *export, enum fact_id needs[FACTS_COUNT])
-{
-    const struct {
-        const enum fact_id *fields;
-        size_t count;
-    } lists[] = {{admit_fields, admit_fields_count},
-                 {cells_fields, cells_fields_count},
-                 {export_identity, export_identity_count},
-                 {export->fields, export->fields_count},
-                 {export->exporter->needs, export->exporter->needs_count}};
-    bool is_needed[FACTS_COUNT] = {false};
-    size_t count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
-        for (size_t j = 0; j < lists[i].count; j++)
-            is_needed[lists[i].fields[j]] = true;
+    visit_fields_add(needs, admit_fields, admit_fields_count);
+    visit_fields_add(needs, cells_fields, cells_fields_count);
+    visit_fields_add(needs, export_identity, export_identity_count);
+    visit_fields_add(needs, export->fields, export->fields_count);
+    visit_fields_add(needs, export->exporter->needs, export->exporter->needs_count);
     for (size_t i = 0; i < export->fields_count; i++) {
-        enum fact_id low;
-        enum fact_id high;
-        if (identity_find_interval(export->fields[i], &low, &high))
-            is_needed[low] = is_needed[high] = true;
+        enum fact_id ends[2];
+        if (identity_find_interval(export->fields[i], &ends[0], &ends[1]))
+            visit_fields_add(needs, ends, ARRAY_COUNT(ends));
     }
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_needed[id])
-            needs[count++] = id;
-    return count;
 }
 
 static enum status pass_records(struct passage *passage, struct err *err)
 {
     struct export *export = passage->export;
-    enum fact_id needs[FACTS_COUNT];
+    struct visit_fields needs = {0};
     const struct cells_options by = {.sides_count = 1, .takes_newest_run = true};
-    const struct reader_options options = {.fields = needs,
-                                           .fields_count = list_needs(export, needs)};
+    list_needs(export, &needs);
+    const struct reader_options options = {.fields = needs.items, .fields_count = needs.count};
     TRY(cells_new(&by, &passage->cells, err));
-    for (size_t i = 0; i < passage->request->sources_count; i++)
-        TRY(read_source(passage, passage->request->sources[i], &options, err));
+    for (size_t i = 0; i < passage->request->sources_count; i++) {
+        passage->source = passage->request->sources[i];
+        TRY(visit_source(passage->source, &options, take_record, passage, &export->counts.notes,
+                         err));
+    }
     bool has_any = export->counts.records > 0 || export->exporter->shows_failed;
     export->counts.is_nothing = !passage->has_begun || !has_any;
     if (export->counts.is_nothing)

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "result/admit.h"
 #include "result/cells.h"
+#include "result/visit.h"
 
 /* Where an exporter can write: bits. */
 enum export_place {
@@ -36,8 +37,7 @@ struct export_counts {
     uint64_t unfit;  /* of a kind that the form has no place for, such as training in llama-bench */
     uint64_t had;    /* that the server had already: not sent again */
     bool is_nothing; /* there was nothing to be exported: nothing was written */
-    uint64_t notes;  /* lines that are no records */
-    char first_note[ERR_TEXT_BYTES];
+    struct visit_notes notes;
 };
 
 /* One call of an exporter. */

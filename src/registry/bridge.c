@@ -21,8 +21,7 @@ struct bridge {
     const struct bridge_options *options; /* borrowed */
     enum fact_id metrics[FACTS_COUNT];
     size_t metrics_count;
-    enum fact_id fields[FACTS_COUNT]; /* that are read */
-    size_t fields_count;
+    struct visit_fields fields;
     struct entry *entries; /* owned: BRIDGE_ENTRIES_MAX */
     bool *is_mixed;        /* owned; one an entry: results of several cells came */
     size_t entries_count;
@@ -81,7 +80,6 @@ static enum status read_options(struct bridge *bridge, struct err *err)
     size_t metrics_count = is_default ? 1 : options->metrics_count;
     const char *const *tags = options->tags_count > 0 ? options->tags : default_tags;
     size_t tags_count = options->tags_count > 0 ? options->tags_count : ARRAY_COUNT(default_tags);
-    bool is_needed[FACTS_COUNT] = {false};
     for (size_t i = 0; i < metrics_count; i++)
         TRY(add_metric(bridge, metrics[i], err));
     const char *const templates[] = {template_of(options->id_template, BRIDGE_ID_TEMPLATE),
@@ -90,18 +88,13 @@ static enum status read_options(struct bridge *bridge, struct err *err)
     if (templates[0][0] == '\0')
         return ERR(err, STATUS_INVALID, "the id template is empty");
     for (size_t i = 0; i < ARRAY_COUNT(templates); i++)
-        TRY(template_check(templates[i], is_needed, err));
+        TRY(template_check(templates[i], &bridge->fields, err));
     if (tags_count > ENTRY_TAGS_MAX)
         return ERR(err, STATUS_INVALID, "at most %d tags", ENTRY_TAGS_MAX);
     for (size_t i = 0; i < tags_count; i++)
-        TRY(template_check(tags[i], is_needed, err));
-    for (size_t i = 0; i < admit_fields_count; i++)
-        is_needed[admit_fields[i]] = true;
-    for (size_t i = 0; i < bridge->metrics_count; i++)
-        is_needed[bridge->metrics[i]] = true;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_needed[id])
-            bridge->fields[bridge->fields_count++] = id;
+        TRY(template_check(tags[i], &bridge->fields, err));
+    visit_fields_add(&bridge->fields, admit_fields, admit_fields_count);
+    visit_fields_add(&bridge->fields, bridge->metrics, bridge->metrics_count);
     return STATUS_OK;
 }
 
@@ -293,9 +286,9 @@ static void name_engine(const char *framework, struct template_subject *subject)
     (void)snprintf(subject->engine, sizeof(subject->engine), "%.*s", (int)bytes, framework);
 }
 
-static enum status take_record(struct bridge *bridge, const struct reader_item *item,
-                               struct err *err)
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    struct bridge *bridge = context;
     const struct bridge_options *options = bridge->options;
     struct template_subject subject = {.mode = record_string(item->record, FACT_MODE),
                                        .record = item->record};
@@ -326,25 +319,9 @@ static enum status take_record(struct bridge *bridge, const struct reader_item *
 
 enum status bridge_add(struct bridge *bridge, const char *source, struct err *err)
 {
-    const struct reader_options options = {.fields = bridge->fields,
-                                           .fields_count = bridge->fields_count};
-    struct bridge_counts *counts = &bridge->counts;
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status = reader_open_source(source, &options, &reader, err);
-    while (status == STATUS_OK) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(bridge, &item, err);
-        else if (counts->notes++ == 0)
-            (void)snprintf(counts->first_note, sizeof(counts->first_note),
-                           "%.300s, line %" PRIu64 ": %s", reader_name(reader), item.line,
-                           item.why);
-    }
-    reader_close(reader);
-    return status;
+    const struct reader_options options = {.fields = bridge->fields.items,
+                                           .fields_count = bridge->fields.count};
+    return visit_source(source, &options, take_record, bridge, &bridge->counts.notes, err);
 }
 
 enum status bridge_add_plain(struct bridge *bridge, struct err *err)

@@ -4,6 +4,7 @@
 
 #include "registry/entry.h"
 #include "result/admit.h"
+#include "result/visit.h"
 
 #define BRIDGE_ENTRIES_MAX     4096
 #define BRIDGE_WORDS_MAX       64
@@ -31,8 +32,7 @@ struct bridge_counts {
     uint64_t records; /* whose metrics were taken */
     uint64_t failed;  /* cells without a result */
     uint64_t left_out[ADMIT_KINDS_COUNT];
-    uint64_t notes;
-    char first_note[ERR_TEXT_BYTES];
+    struct visit_notes notes;
     size_t mixed; /* entries whose value is of one of several cells */
     char first_mixed[ENTRY_TEXT_MAX];
 };

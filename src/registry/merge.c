@@ -1,7 +1,5 @@
 #include "registry/merge.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,22 +67,20 @@ static enum status check_kind(const struct merge *merge, struct err *err)
                merge->target.path, kind);
 }
 
+static enum status learn_record(void *context, const struct reader_item *item, struct err *err)
+{
+    struct merge *merge = context;
+    bool is_new = false;
+    return seen_add(merge->seen, admit_key(item, &merge->scratch), &is_new, err);
+}
+
 static enum status learn_records(struct merge *merge, struct err *err)
 {
     const struct reader_options options = {
         .fields = admit_fields, .fields_count = admit_fields_count, .is_jsonl = true};
     struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status =
-        reader_open_fd(merge->target.fd, merge->target.path, &options, &reader, err);
-    while (status == STATUS_OK && item.kind != READER_END) {
-        bool is_new = false;
-        status = reader_next(reader, &item, err);
-        if (status == STATUS_OK && item.kind == READER_RECORD)
-            status = seen_add(merge->seen, admit_key(&item, &merge->scratch), &is_new, err);
-    }
-    reader_close(reader);
-    return status;
+    TRY(reader_open_fd(merge->target.fd, merge->target.path, &options, &reader, err));
+    return visit_reader(reader, learn_record, merge, NULL, err);
 }
 
 static enum status look_at_target(struct merge *merge, const char *path, struct err *err)
@@ -160,8 +156,9 @@ static enum status flush(struct merge *merge, struct err *err)
     return status;
 }
 
-static enum status take_record(struct merge *merge, const struct reader_item *item, struct err *err)
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    struct merge *merge = context;
     enum admit_kind kind;
     if (admit_find_kind(item, &kind) && !merge->includes[kind]) {
         merge->counts.left_out[kind]++;
@@ -184,32 +181,11 @@ static enum status take_record(struct merge *merge, const struct reader_item *it
                                                                        : STATUS_OK;
 }
 
-static void take_note(struct merge *merge, const char *name, const struct reader_item *item)
-{
-    struct merge_counts *counts = &merge->counts;
-    if (counts->notes++ == 0)
-        (void)snprintf(counts->first_note, sizeof(counts->first_note),
-                       "%.300s, line %" PRIu64 ": %s", name, item->line, item->why);
-}
-
 enum status merge_add(struct merge *merge, const char *source, struct err *err)
 {
     const struct reader_options options = {
         .fields = admit_fields, .fields_count = admit_fields_count, .reads_rows_whole = true};
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status = reader_open_source(source, &options, &reader, err);
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(merge, &item, err);
-        else
-            take_note(merge, reader_name(reader), &item);
-    }
-    reader_close(reader);
-    return status;
+    return visit_source(source, &options, take_record, merge, &merge->counts.notes, err);
 }
 
 enum status merge_commit(struct merge *merge, struct err *err)

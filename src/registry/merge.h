@@ -5,13 +5,13 @@
 #include "base/buf.h"
 #include "registry/target.h"
 #include "result/admit.h"
+#include "result/visit.h"
 
 struct merge_counts {
     uint64_t added;
     uint64_t known; /* records that the registry had, or that came before in this call */
     uint64_t left_out[ADMIT_KINDS_COUNT];
-    uint64_t notes; /* lines that are no records */
-    char first_note[ERR_TEXT_BYTES];
+    struct visit_notes notes;
 };
 
 struct merge; /* opaque */

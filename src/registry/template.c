@@ -90,7 +90,7 @@ static enum status take_part(const char **at, struct buf *out, unsigned *ret_pla
     return find_placeholder(word, ret_placeholder) ? STATUS_OK : say_unknown(word, err);
 }
 
-enum status template_check(const char *text, bool is_needed[FACTS_COUNT], struct err *err)
+enum status template_check(const char *text, struct visit_fields *fields, struct err *err)
 {
     struct buf ignored;
     enum status status = STATUS_OK;
@@ -100,7 +100,7 @@ enum status template_check(const char *text, bool is_needed[FACTS_COUNT], struct
         status = take_part(&at, &ignored, &placeholder, err);
         if (status == STATUS_OK && placeholder >= PLACEHOLDERS_COUNT &&
             placeholder < PLACEHOLDERS_COUNT + FACTS_COUNT)
-            is_needed[placeholder - PLACEHOLDERS_COUNT] = true;
+            visit_fields_add_one(fields, (enum fact_id)(placeholder - PLACEHOLDERS_COUNT));
     }
     buf_release(&ignored);
     return status;

@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "result/record.h"
+#include "result/visit.h"
 #include "spec/cell.h"
 
 #define TEMPLATE_ENGINE_BYTES CELL_FRAMEWORK_BYTES /* whole: ids are made from it */
@@ -26,7 +26,7 @@ struct template_subject {
 
 /* STATUS_INVALID names a placeholder that is unknown, or a brace that is not closed. Marks the
  * fields of records that it needs. */
-MUST_CHECK enum status template_check(const char *text, bool is_needed[FACTS_COUNT],
+MUST_CHECK enum status template_check(const char *text, struct visit_fields *fields,
                                       struct err *err);
 /* Appends the text of a template that was checked. STATUS_INVALID: it needs results. */
 MUST_CHECK enum status template_expand(const char *text, const struct template_subject *subject,

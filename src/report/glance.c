@@ -291,8 +291,8 @@ static void add_environments(struct document *document)
     for (size_t i = 0; i < report->sources_count; i++) {
         const struct report_source *source = &report->sources[i];
         if (source->notes_count > 0)
-            document_text(document, "%.300s: %" PRIu64 " line%s no record%s: %.500s", source->name,
-                          source->notes_count, source->notes_count == 1 ? " was" : "s were",
+            document_text(document, "%" PRIu64 " line%s no record%s: %.900s", source->notes_count,
+                          source->notes_count == 1 ? " was" : "s were",
                           source->notes_count == 1 ? "" : "s; the first", source->first_note);
         if (source->environments_count > 1)
             document_text(document,

@@ -12,6 +12,7 @@
 #include "report/environment.h"
 #include "result/admit.h"
 #include "result/cells.h"
+#include "result/visit.h"
 #include "spec/hint.h"
 
 #define ENVIRONMENTS_MAX 64
@@ -32,8 +33,8 @@ struct report_reading {
     struct chunks entries;     /* struct report_entry */
     size_t entries_count;
     struct chunks heads; /* uint32_t by cell and source: the newest entry + 1 */
-    enum fact_id fields[FACTS_COUNT];
-    size_t fields_count;
+    struct visit_fields fields;
+    uint32_t source;                                    /* that is read */
     char environments[ENVIRONMENTS_MAX][HASH_ID_BYTES]; /* of the source that is read */
     /* Warnings and reasons: the first text of each code. Borrowed from the report. */
     struct report_fact codes[ISSUES_MAX];
@@ -82,20 +83,6 @@ static const enum fact_id own_fields[] = {FACT_FRAMEWORK,
                                           FACT_NEXT_RUN_MS_LOW,
                                           FACT_NEXT_RUN_MS_HIGH};
 
-static void choose_fields(struct report_reading *reading)
-{
-    bool is_wanted[FACTS_COUNT] = {false};
-    for (size_t i = 0; i < ARRAY_COUNT(own_fields); i++)
-        is_wanted[own_fields[i]] = true;
-    for (size_t i = 0; i < admit_fields_count; i++)
-        is_wanted[admit_fields[i]] = true;
-    for (size_t i = 0; i < cells_fields_count; i++)
-        is_wanted[cells_fields[i]] = true;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_wanted[id])
-            reading->fields[reading->fields_count++] = id;
-}
-
 enum status reading_new(struct report *report, struct report_reading **ret_reading, struct err *err)
 {
     struct report_reading *reading = calloc(1, sizeof(*reading));
@@ -104,7 +91,9 @@ enum status reading_new(struct report *report, struct report_reading **ret_readi
     reading->report = report;
     chunks_init(&reading->entries, sizeof(struct report_entry));
     chunks_init(&reading->heads, sizeof(uint32_t));
-    choose_fields(reading);
+    visit_fields_add(&reading->fields, own_fields, ARRAY_COUNT(own_fields));
+    visit_fields_add(&reading->fields, admit_fields, admit_fields_count);
+    visit_fields_add(&reading->fields, cells_fields, cells_fields_count);
     const struct cells_options options = {.sides_count = report->sources_count};
     enum status status = cells_new(&options, &reading->cells, err);
     if (status == STATUS_OK)
@@ -287,9 +276,10 @@ static void take_time(struct report *report, struct report_source *source,
         source->last_started = texts_keep(&report->texts, minute);
 }
 
-static enum status take_record(struct report_reading *reading, uint32_t number,
-                               const struct reader_item *item, struct err *err)
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
+    struct report_reading *reading = context;
+    uint32_t number = reading->source;
     struct report_source *source = &reading->report->sources[number];
     struct cells_place place;
     uint32_t name = 0;
@@ -316,24 +306,15 @@ static enum status take_record(struct report_reading *reading, uint32_t number,
 
 enum status reading_take(struct report_reading *reading, uint32_t number, struct err *err)
 {
-    const struct reader_options options = {.fields = reading->fields,
-                                           .fields_count = reading->fields_count};
+    const struct reader_options options = {.fields = reading->fields.items,
+                                           .fields_count = reading->fields.count};
     struct report_source *source = &reading->report->sources[number];
-    struct reader *reader = NULL;
-    struct reader_item item = {0};
-    enum status status = reader_open_source(source->path, &options, &reader, err);
-    while (status == STATUS_OK) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind == READER_END)
-            break;
-        if (item.kind == READER_RECORD)
-            status = take_record(reading, number, &item, err);
-        else if (source->notes_count++ == 0)
-            source->first_note = texts_keepf(&reading->report->texts, "line %" PRIu64 ": %.500s",
-                                             item.line, item.why);
-    }
-    reader_close(reader);
-    return status;
+    struct visit_notes notes = {0};
+    reading->source = number;
+    TRY(visit_source(source->path, &options, take_record, reading, &notes, err));
+    source->notes_count = notes.count;
+    source->first_note = texts_keep(&reading->report->texts, notes.first);
+    return STATUS_OK;
 }
 
 /* --- which record stands for its cell --- */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "result/reader.h"
+#include "result/visit.h"
 
 #define CSV_FLUSH_BYTES 65536U
 #define CSV_ASIDE_MAX   1000
@@ -146,19 +146,15 @@ static enum status flush(struct remake *remake, struct err *err)
     return status;
 }
 
-static enum status remake_rows(struct remake *remake, struct reader *reader, struct err *err)
+static enum status remake_row(void *context, const struct reader_item *item, struct err *err)
 {
-    struct reader_item item = {0};
-    enum status status = STATUS_OK;
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind != READER_RECORD || item.is_published)
-            continue;
-        record_format_csv(item.record, &remake->pending);
-        if (remake->pending.failed || remake->pending.length_bytes >= CSV_FLUSH_BYTES)
-            status = flush(remake, err);
-    }
-    return status == STATUS_OK ? flush(remake, err) : status;
+    struct remake *remake = context;
+    if (item->is_published)
+        return STATUS_OK;
+    record_format_csv(item->record, &remake->pending);
+    return remake->pending.failed || remake->pending.length_bytes >= CSV_FLUSH_BYTES
+               ? flush(remake, err)
+               : STATUS_OK;
 }
 
 struct rows_source {
@@ -178,9 +174,10 @@ static enum status write_rows(void *context, int fd, struct err *err)
     struct remake remake = {.fd = fd};
     buf_init(&remake.pending, CSV_FLUSH_BYTES + RECORD_ROW_BYTES_MAX);
     record_format_csv_header(&remake.pending);
-    status = remake_rows(&remake, reader, err);
+    status = visit_reader(reader, remake_row, &remake, NULL, err);
+    if (status == STATUS_OK)
+        status = flush(&remake, err);
     buf_release(&remake.pending);
-    reader_close(reader);
     return status;
 }
 

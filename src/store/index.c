@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "result/reader.h"
+#include "result/visit.h"
 #include "spec/verdict.h"
 #include "store/store.h"
 
@@ -115,41 +115,34 @@ enum status index_add_record(struct store_index *index, const struct record *rec
     return status;
 }
 
-static enum status read_all(struct reader *reader, bool is_any_environment,
-                            struct store_index *index, struct err *err)
+struct index_reading {
+    struct store_index index;
+    bool is_any_environment;
+};
+
+static enum status take_record(void *context, const struct reader_item *item, struct err *err)
 {
-    struct reader_item item = {.kind = READER_WAITING};
-    enum status status = STATUS_OK;
-    while (status == STATUS_OK && item.kind != READER_END) {
-        status = reader_next(reader, &item, err);
-        if (status != STATUS_OK || item.kind != READER_RECORD || item.is_published ||
-            !index_is_finished(item.record))
-            continue;
-        const char *environment_id =
-            is_any_environment ? "" : record_string(item.record, FACT_ENVIRONMENT_ID);
-        status = add_record_of(index, item.record, environment_id, err);
-    }
-    return status;
+    struct index_reading *reading = context;
+    if (item->is_published || !index_is_finished(item->record))
+        return STATUS_OK;
+    const char *environment_id =
+        reading->is_any_environment ? "" : record_string(item->record, FACT_ENVIRONMENT_ID);
+    return add_record_of(&reading->index, item->record, environment_id, err);
 }
 
 enum status index_read(const char *dir, bool is_any_environment, struct store_index *ret_index,
                        struct err *err)
 {
     char path[FILE_PATH_BYTES];
-    struct store_index index = {0};
-    struct reader *reader = NULL;
+    struct index_reading reading = {.is_any_environment = is_any_environment};
     const struct reader_options options = {.is_jsonl = true};
     enum status status = file_join(dir, "bench_results.jsonl", path, err);
-    if (status == STATUS_OK && access(path, F_OK) == 0) {
-        status = reader_open(path, &options, &reader, err);
-        if (status == STATUS_OK)
-            status = read_all(reader, is_any_environment, &index, err);
-        reader_close(reader);
-    }
+    if (status == STATUS_OK && access(path, F_OK) == 0)
+        status = visit_source(path, &options, take_record, &reading, NULL, err);
     if (status == STATUS_OK)
-        *ret_index = index;
+        *ret_index = reading.index;
     else
-        index_release(&index);
+        index_release(&reading.index);
     return status;
 }
 

@@ -106,7 +106,7 @@ def test_what_is_no_plain_result_stays_out_unless_asked_for(history, kind, chang
 def test_cells_that_failed_and_foreign_lines_are_told(history):
     done = history([run(0), run(1, verdict="oom", ms_p50=None), "no record\n"], "--format", "json")
     assert "1 record without a result" in done.stderr
-    assert "1 line that is no record" in done.stderr and "line 3" in done.stderr
+    assert "1 line was no record" in done.stderr and "line 3" in done.stderr
     assert len(course_of(done)["points"]) == 1
 
 

@@ -1,4 +1,3 @@
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +6,7 @@
 #include "base/clock.h"
 #include "cli/command.h"
 #include "result/condition.h"
-#include "result/reader.h"
+#include "result/visit.h"
 
 #define OUTPUT_FLUSH_BYTES 65536U
 #define OUTPUT_BYTES_MAX   (OUTPUT_FLUSH_BYTES + 8 * (size_t)RECORD_LINE_BYTES_MAX)
@@ -32,8 +31,8 @@ struct cat {
     struct buf out;
     bool has_start; /* the fields' names are printed */
     bool is_out_of_memory;
-    size_t printed_count, records_count, notes_count;
-    char first_note[2 * ERR_TEXT_BYTES];
+    size_t printed_count, records_count;
+    struct visit_notes notes;
 };
 
 static const struct option_choice format_choices[] = {{"tsv", FORMAT_TSV},
@@ -232,11 +231,11 @@ static bool flush(struct cat *cat)
 
 static void take_note(struct cat *cat, const char *name, const struct reader_item *item)
 {
-    if (cat->notes_count++ == 0 || cat->options.follows)
-        (void)snprintf(cat->first_note, sizeof(cat->first_note), "%.300s, line %" PRIu64 ": %s",
-                       name, item->line, item->why);
+    struct visit_notes one = {0};
+    visit_notes_add(&cat->notes, name, item);
+    visit_notes_add(&one, name, item);
     if (cat->options.follows)
-        command_complain(cat->call, "%s", cat->first_note);
+        command_complain(cat->call, "%s", one.first);
 }
 
 static void take_record(struct cat *cat, const struct record *record)
@@ -281,18 +280,12 @@ static enum status read_all(struct cat *cat, struct reader *reader, bool *ret_is
 static enum status read_one(struct cat *cat, const char *name, bool *ret_is_read_on,
                             struct err *err)
 {
-    enum fact_id fields[FACTS_COUNT + OPTION_TEXTS_MAX];
-    size_t count = 0;
-    bool is_wanted[FACTS_COUNT] = {false};
-    for (size_t i = 0; i < cat->fields_count; i++)
-        is_wanted[cat->fields[i]] = true;
+    struct visit_fields fields = {0};
+    visit_fields_add(&fields, cat->fields, cat->fields_count);
     for (size_t i = 0; i < cat->conditions_count; i++)
-        is_wanted[cat->conditions[i].field] = true;
-    for (enum fact_id id = 0; id < FACTS_COUNT; id++)
-        if (is_wanted[id])
-            fields[count++] = id;
+        visit_fields_add_one(&fields, cat->conditions[i].field);
     const struct reader_options options = {
-        .fields = fields, .fields_count = count, .follows = cat->options.follows};
+        .fields = fields.items, .fields_count = fields.count, .follows = cat->options.follows};
     struct reader *reader = NULL;
     enum status status = reader_open_source(name, &options, &reader, err);
     if (status == STATUS_OK) {
@@ -306,11 +299,9 @@ static enum status read_one(struct cat *cat, const char *name, bool *ret_is_read
 /* What was no record, and whether anything was. */
 static enum exit_code judge(const struct cat *cat)
 {
-    if (cat->notes_count > 0 && !cat->options.follows)
-        command_complain(cat->call, "%zu line%s no record%s: %s", cat->notes_count,
-                         cat->notes_count == 1 ? " was" : "s were",
-                         cat->notes_count == 1 ? "" : "s; the first", cat->first_note);
-    return cat->records_count == 0 && cat->notes_count > 0 ? EXIT_CODE_NOTHING : EXIT_CODE_OK;
+    if (!cat->options.follows)
+        command_complain_of_notes(cat->call, &cat->notes);
+    return cat->records_count == 0 && cat->notes.count > 0 ? EXIT_CODE_NOTHING : EXIT_CODE_OK;
 }
 
 static enum exit_code print(struct cat *cat, const struct options_seen *seen)

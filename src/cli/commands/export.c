@@ -128,10 +128,7 @@ static void tell_left_out(const struct invocation *call, const struct export_cou
     append_count(&out, counts->unfit, "of a kind that the form has no place for");
     if (out.length_bytes > 0)
         command_complain(call, "%s", out.data);
-    if (counts->notes > 0)
-        command_complain(call, "%" PRIu64 " line%s no record%s: %s", counts->notes,
-                         counts->notes == 1 ? " was" : "s were",
-                         counts->notes == 1 ? "" : "s; the first", counts->first_note);
+    command_complain_of_notes(call, &counts->notes);
 }
 
 static enum exit_code tell(const struct invocation *call, const struct export_request *request,

@@ -1,4 +1,3 @@
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,10 +103,7 @@ static void tell_what_stays_out(const struct invocation *call, const struct cour
     if (summary->failed_count > 0)
         fprintf(stderr, "%s: %zu record%s without a result\n", call->program->name,
                 summary->failed_count, num_plural(summary->failed_count));
-    if (summary->notes_count > 0)
-        fprintf(stderr, "%s: %zu line%s that %s no record: %s\n", call->program->name,
-                summary->notes_count, num_plural(summary->notes_count),
-                summary->notes_count == 1 ? "is" : "are", summary->first_note);
+    command_complain_of_notes(call, &summary->notes);
 }
 
 static enum status read_all(struct courses *courses, const struct options_seen *seen,

@@ -155,11 +155,9 @@ static enum exit_code tell_merge(const struct invocation *call,
     for (enum admit_kind kind = 0; kind < ADMIT_KINDS_COUNT; kind++)
         records += counts->left_out[kind];
     enum exit_code code = command_print(call, &out);
-    if (counts->notes > 0)
-        command_complain(call, "%" PRIu64 " line%s no record%s: %s", counts->notes,
-                         counts->notes == 1 ? " was" : "s were",
-                         counts->notes == 1 ? "" : "s; the first", counts->first_note);
-    return code == EXIT_CODE_OK && records == 0 && counts->notes > 0 ? EXIT_CODE_NOTHING : code;
+    command_complain_of_notes(call, &counts->notes);
+    return code == EXIT_CODE_OK && records == 0 && counts->notes.count > 0 ? EXIT_CODE_NOTHING
+                                                                           : code;
 }
 
 static enum exit_code run_merge(const struct invocation *call,
@@ -203,10 +201,7 @@ static enum exit_code tell_bridge(const struct invocation *call,
     append_left_out(counts->left_out, &out);
     buf_append_char(&out, '\n');
     enum exit_code code = command_print(call, &out);
-    if (counts->notes > 0)
-        command_complain(call, "%" PRIu64 " line%s no record%s: %s", counts->notes,
-                         counts->notes == 1 ? " was" : "s were",
-                         counts->notes == 1 ? "" : "s; the first", counts->first_note);
+    command_complain_of_notes(call, &counts->notes);
     if (counts->mixed > 0)
         command_complain(call,
                          "the value of '%s'%s is the newest one of several cells; name cells "
@@ -214,7 +209,7 @@ static enum exit_code tell_bridge(const struct invocation *call,
                          counts->first_mixed, counts->mixed > 1 ? " and of others" : "",
                          BRIDGE_ID_TEMPLATE);
     bool is_nothing = operands_count > 1 && counts->records == 0;
-    return code == EXIT_CODE_OK && is_nothing && counts->notes > 0 ? EXIT_CODE_NOTHING : code;
+    return code == EXIT_CODE_OK && is_nothing && counts->notes.count > 0 ? EXIT_CODE_NOTHING : code;
 }
 
 static enum status bridge_sources(struct bridge *bridge, const struct options_seen *seen,
