@@ -52,6 +52,16 @@ static struct report_value achieved(const struct report_cell *cell)
                                  flop / cell->ms.low / 1e9};
 }
 
+static struct report_value share_of_peak(const struct report_cell *cell)
+{
+    return (struct report_value){report_share_of_peak(cell), NAN, NAN};
+}
+
+static struct report_value energy(const struct report_cell *cell)
+{
+    return (struct report_value){1e3 * cell->joules_per_token, NAN, NAN};
+}
+
 #define INTERVALS "Whiskers are 95 % intervals. "
 #define FAILURES  "A cross is a cell without a result."
 
@@ -105,6 +115,21 @@ static const struct recipe recipes[] = {
      .caption = "Measured peak; predicted where nothing was measured. " FAILURES,
      .unit = "MiB",
      .y = peak_memory},
+    {.section = REPORT_SECTION_LIMIT,
+     .x = REPORT_KEY_SEQ,
+     .what = "share of the peak",
+     .y_title = "share",
+     .caption = "Of the best matmul that `tokmark peak` measured (MFU), for decode of the best "
+                "read; of the datasheet's where no peak was measured. Higher is closer. " FAILURES,
+     .unit = "%",
+     .y = share_of_peak},
+    {.section = REPORT_SECTION_LIMIT,
+     .x = REPORT_KEY_SEQ,
+     .what = "energy a token",
+     .y_title = "energy",
+     .caption = "Lower is better. " FAILURES,
+     .unit = "mJ/token",
+     .y = energy},
     {.section = REPORT_SECTION_LIMIT,
      .x = REPORT_KEY_SEQ,
      .what = "achieved arithmetic",
@@ -481,6 +506,8 @@ enum status charts_make(struct report *report, struct charts *charts, struct err
         status = charts_make_parts(report, charts, err);
     if (status == STATUS_OK)
         status = charts_make_losses(report, charts, err);
+    if (status == STATUS_OK)
+        status = charts_make_curves(report, charts, err);
     if (status == STATUS_OK && report->texts.failed)
         status = ERR(err, STATUS_NOMEM, "no memory for the texts of charts");
     return status;

@@ -85,10 +85,12 @@ MUST_CHECK enum status charts_begin_series(struct charts *charts, const char *na
 MUST_CHECK enum status charts_put(struct charts *charts, const struct chart_point *point,
                                   struct err *err);
 
-/* Memory by part, and losses: made by charts_make(). */
+/* Memory by part, losses, and whole courses of them: made by charts_make(). */
 MUST_CHECK enum status charts_make_parts(struct report *report, struct charts *charts,
                                          struct err *err);
 MUST_CHECK enum status charts_make_losses(struct report *report, struct charts *charts,
+                                          struct err *err);
+MUST_CHECK enum status charts_make_curves(struct report *report, struct charts *charts,
                                           struct err *err);
 
 #endif

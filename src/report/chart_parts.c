@@ -1,4 +1,4 @@
-/* Memory by part, and what training did to the loss. */
+/* Memory by part, and what training did to the loss, at its ends and step by step. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,4 +183,50 @@ static enum status put_losses(struct report *report, struct charts *charts,
 enum status charts_make_losses(struct report *report, struct charts *charts, struct err *err)
 {
     return for_each_panel(report, charts, put_losses, err);
+}
+
+/* --- courses --- */
+
+/* Every n-th step, and the last. */
+static enum status put_curve(struct charts *charts, const struct report_curve *curve,
+                             struct err *err)
+{
+    size_t every = (curve->count + CHART_POINTS_MAX - 1) / CHART_POINTS_MAX;
+    TRY(charts_begin_series(charts, curve->name, err));
+    for (size_t i = 0; i < curve->count; i++) {
+        const struct chart_point point = {.x = (double)(i + 1),
+                                          .y = {curve->losses[i], NAN, NAN},
+                                          .label = "",
+                                          .note = "",
+                                          .failed = ""};
+        if (!isfinite(curve->losses[i]))
+            continue;
+        if (i % every == 0 || i + 1 == curve->count)
+            TRY(charts_put(charts, &point, err));
+        else
+            charts->thinned_count++;
+    }
+    return STATUS_OK;
+}
+
+enum status charts_make_curves(struct report *report, struct charts *charts, struct err *err)
+{
+    for (size_t i = 0; i < report->curves_count; i++) {
+        const struct report_curve *curve = &report->curves[i];
+        const char *name = report->sources[curve->source].name;
+        const struct chart chart = {
+            .section = REPORT_SECTION_TRUST,
+            .kind = CHART_LINES,
+            .title = report->sources_count > 1
+                         ? texts_keepf(&report->texts, "%.300s: loss at each step", name)
+                         : "loss at each step",
+            .caption = "The newest trainings of `tokmark stability`. Engines that compute the same "
+                       "lie on one another.",
+            .x = {.title = "step", .unit = "", .floats = true},
+            .y = {.title = "loss", .unit = "nats", .floats = true}};
+        if (i == 0 || report->curves[i - 1].source != curve->source)
+            TRY(charts_begin(charts, &chart, err));
+        TRY(put_curve(charts, curve, err));
+    }
+    return STATUS_OK;
 }

@@ -1,9 +1,11 @@
 #include "report/model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/curves.h"
 #include "report/reading.h"
 
 static enum status read_all(struct report *report, struct err *err)
@@ -12,6 +14,8 @@ static enum status read_all(struct report *report, struct err *err)
     enum status status = reading_new(report, &reading, err);
     for (uint32_t i = 0; status == STATUS_OK && i < report->sources_count; i++)
         status = reading_take(reading, i, err);
+    for (uint32_t i = 0; status == STATUS_OK && i < report->sources_count; i++)
+        status = report_curves_take(report, i, err);
     if (status == STATUS_OK)
         status = reading_finish(reading, err);
     reading_free(reading);
@@ -51,8 +55,18 @@ void report_free(struct report *report)
         free(report->sources[i].facts);
     free(report->cells);
     free(report->issues);
+    for (size_t i = 0; i < report->curves_count; i++)
+        free(report->curves[i].losses);
+    free(report->curves);
     texts_release(&report->texts);
     free(report);
+}
+
+double report_share_of_peak(const struct report_cell *cell)
+{
+    if (isfinite(cell->bandwidth) || isfinite(cell->bandwidth_datasheet))
+        return isfinite(cell->bandwidth) ? cell->bandwidth : cell->bandwidth_datasheet;
+    return isfinite(cell->mfu) ? cell->mfu : cell->mfu_datasheet;
 }
 
 /* --- keys --- */

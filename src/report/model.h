@@ -16,7 +16,7 @@
 #include "spec/verdict.h"
 
 #define REPORT_SOURCES_MAX 16
-/* Some 400 bytes each. */
+/* Some 500 bytes each. */
 #define REPORT_RECORDS_MAX ((size_t)2 << 20)
 
 /* What cells are told apart by, in the order in which a report goes through them. */
@@ -40,6 +40,18 @@ struct report_value {
 #define REPORT_PARTS_COUNT 7
 extern const char *const report_part_words[REPORT_PARTS_COUNT];
 
+/* Who says how much memory was used at most. */
+#define REPORT_METERS_COUNT 6
+extern const char *const report_meter_words[REPORT_METERS_COUNT];
+
+/* A training of `tokmark stability` beside the results: the loss of each step. */
+struct report_curve {
+    const char *name; /* borrowed from the report: engine and precision */
+    uint32_t source;
+    double *losses; /* owned */
+    size_t count;
+};
+
 /* The current result of a cell in one set: of several trials or runs that with the median time, and
  * intervals that reach over all of theirs. Its texts are borrowed from the report. */
 struct report_cell {
@@ -56,6 +68,10 @@ struct report_cell {
     double peak_mb, predicted_mb, needed_mb, available_mb;
     double parts_mb[REPORT_PARTS_COUNT];
     double loss_first, loss_last, steps, flops_per_sec;
+    /* In % of what `tokmark peak` measured, and of the maker's datasheet. */
+    double mfu, mfu_datasheet, bandwidth, bandwidth_datasheet;
+    double power_w, joules_per_token;
+    float memory_mb[REPORT_METERS_COUNT];
     double history_runs, history_ms, history_low, history_high;
 };
 
@@ -92,6 +108,8 @@ struct report {
     size_t cells_count;
     struct report_issue *issues; /* owned; failures first, then by count */
     size_t issues_count;
+    struct report_curve *curves; /* owned; of the newest call of each set */
+    size_t curves_count;
     size_t verdicts[VERDICT_COUNT]; /* cells of each */
     size_t synthetic_count, warned_count, results_count;
     bool is_varied[REPORT_KEYS_COUNT]; /* do cells differ in it? */
@@ -104,6 +122,10 @@ MUST_CHECK enum status report_new(const char *const *paths, const char *const *n
                                   size_t sources_count, struct report **ret_report,
                                   struct err *err);
 void report_free(struct report *report);
+
+/* How near to the peak: of decode the share of the bandwidth, of others that of the arithmetic; in
+ * % of the measured peak, or else of the datasheet's. NaN: not known. */
+double report_share_of_peak(const struct report_cell *cell);
 
 /* By one key, and by all of them. */
 int report_cell_compare(const struct report_cell *a, const struct report_cell *b,

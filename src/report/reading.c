@@ -44,6 +44,13 @@ struct report_reading {
 const char *const report_part_words[REPORT_PARTS_COUNT] = {
     "weights", "gradients", "optimizer", "activations", "kv_cache", "workspace", "other"};
 
+const char *const report_meter_words[REPORT_METERS_COUNT] = {
+    "peak", "allocated", "reserved", "process", "process on card", "whole card"};
+
+static const enum fact_id meter_fields[REPORT_METERS_COUNT] = {
+    FACT_PEAK_MEM_MB, FACT_MEM_ALLOC_MB,   FACT_MEM_RESERVED_MB,
+    FACT_RSS_PEAK_MB, FACT_GPU_PROCESS_MB, FACT_GPU_USED_MB};
+
 static const enum fact_id own_fields[] = {FACT_FRAMEWORK,
                                           FACT_MODEL,
                                           FACT_DEVICE,
@@ -78,6 +85,17 @@ static const enum fact_id own_fields[] = {FACT_FRAMEWORK,
                                           FACT_LOSS_LAST,
                                           FACT_MEM_AVAILABLE_BYTES,
                                           FACT_STEP_FLOPS,
+                                          FACT_MFU_PERCENT,
+                                          FACT_MFU_DATASHEET_PERCENT,
+                                          FACT_BANDWIDTH_PERCENT,
+                                          FACT_BANDWIDTH_DATASHEET_PERCENT,
+                                          FACT_POWER_W,
+                                          FACT_JOULES_PER_TOKEN,
+                                          FACT_MEM_ALLOC_MB,
+                                          FACT_MEM_RESERVED_MB,
+                                          FACT_RSS_PEAK_MB,
+                                          FACT_GPU_PROCESS_MB,
+                                          FACT_GPU_USED_MB,
                                           FACT_HISTORY_RUNS,
                                           FACT_HISTORY_MS,
                                           FACT_NEXT_RUN_MS_LOW,
@@ -205,6 +223,14 @@ static void take_measured(const struct record *record, struct report_cell *cell)
     cell->loss_first = number_of(record, FACT_LOSS_FIRST);
     cell->loss_last = number_of(record, FACT_LOSS_LAST);
     cell->flops_per_sec = cell->ms.value > 0 ? 1e3 * flops / cell->ms.value : NAN;
+    cell->mfu = number_of(record, FACT_MFU_PERCENT);
+    cell->mfu_datasheet = number_of(record, FACT_MFU_DATASHEET_PERCENT);
+    cell->bandwidth = number_of(record, FACT_BANDWIDTH_PERCENT);
+    cell->bandwidth_datasheet = number_of(record, FACT_BANDWIDTH_DATASHEET_PERCENT);
+    cell->power_w = number_of(record, FACT_POWER_W);
+    cell->joules_per_token = number_of(record, FACT_JOULES_PER_TOKEN);
+    for (size_t i = 0; i < REPORT_METERS_COUNT; i++)
+        cell->memory_mb[i] = (float)number_of(record, meter_fields[i]);
     cell->peak_mb = number_of(record, FACT_PEAK_MEM_MB);
     cell->predicted_mb = number_of(record, FACT_MEM_PREDICTED_MB);
     cell->needed_mb = number_of(record, FACT_MEM_NEEDED_BYTES) / MIB;

@@ -1,63 +1,20 @@
-/* What is fast, what fits, how far from the limit, what has changed, and all of the cells. */
+/* What is fast, what fits, and what has changed. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/num.h"
+#include "report/best.h"
 #include "report/document.h"
-
-#define BEST_ROWS_MAX 200
-/* A page with more is slow to open. */
-#define RESULTS_MAX ((size_t)20000)
 
 static void begin(struct document *document, enum report_section section)
 {
     document_section(document, report_section_id(section), report_section_title(section));
 }
 
-static unsigned best_keys(void)
-{
-    return 1U << REPORT_KEY_MODEL | 1U << REPORT_KEY_DEVICE | 1U << REPORT_KEY_MODE |
-           1U << REPORT_KEY_ENGINE | 1U << REPORT_KEY_PRECISION | 1U << REPORT_KEY_SOURCE;
-}
-
-static bool shares(const struct report_cell *a, const struct report_cell *b, unsigned keys)
-{
-    for (enum report_key key = 0; key < REPORT_KEYS_COUNT; key++)
-        if ((keys >> key & 1) != 0 && report_cell_compare(a, b, key) != 0)
-            return false;
-    return true;
-}
-
-typedef double measure(const struct report_cell *cell);
-
 static double throughput(const struct report_cell *cell)
 {
-    return cell->has_result ? cell->tokens_per_sec.value : NAN;
-}
-
-static double arithmetic(const struct report_cell *cell)
-{
-    return cell->has_result ? cell->flops_per_sec : NAN;
-}
-
-/* Visits the best cell of each engine, precision, mode ...; they lie beside each other. */
-static size_t find_best(const struct report *report, measure *measured,
-                        const struct report_cell *best[BEST_ROWS_MAX])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < report->cells_count && count < BEST_ROWS_MAX;) {
-        const struct report_cell *first = &report->cells[i];
-        const struct report_cell *found = NULL;
-        for (; i < report->cells_count && shares(first, &report->cells[i], best_keys()); i++) {
-            double value = measured(&report->cells[i]);
-            if (isfinite(value) && (found == NULL || value > measured(found)))
-                found = &report->cells[i];
-        }
-        if (found != NULL)
-            best[count++] = found;
-    }
-    return count;
+    return cell->tokens_per_sec.value;
 }
 
 /* --- fast --- */
@@ -73,7 +30,7 @@ void document_add_fast(struct document *document)
     if (document->report->cells_count == 0)
         return;
     begin(document, REPORT_SECTION_FAST);
-    size_t count = find_best(document->report, throughput, best);
+    size_t count = best_find(document->report, throughput, best);
     if (count == 0) {
         document_text(document, "No cell has a valid result.");
         return;
@@ -137,6 +94,47 @@ static void add_fits_table(struct document *document, const struct fits_table *t
         document_text(document, "%zu more cells have no room in this table.", table->dropped_count);
 }
 
+static bool has_meter(const struct report *report, size_t meter)
+{
+    for (size_t i = 0; i < report->cells_count; i++)
+        if (report->cells[i].has_result && isfinite(report->cells[i].memory_mb[meter]))
+            return true;
+    return false;
+}
+
+/* Beside the engine's own peak, what others saw of the same cell. */
+static void add_meters(struct document *document)
+{
+    const struct report *report = document->report;
+    struct column columns[REPORT_METERS_COUNT + 1] = {{"cell", "", false, 0}};
+    size_t meters[REPORT_METERS_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < REPORT_METERS_COUNT; i++) {
+        if (!has_meter(report, i))
+            continue;
+        meters[count++] = i;
+        columns[count] = (struct column){report_meter_words[i], "MiB", true, (unsigned)i};
+    }
+    if (count < 2)
+        return;
+    document_text(document, "The engine tells its peak, what it had allocated and what its "
+                            "allocator reserved; the kernel how much the process grew; the driver "
+                            "what the process and everybody held on the card.");
+    document_table(document, "meters", "Memory of each cell, by who tells it", false, columns,
+                   count + 1);
+    size_t rows = 0;
+    for (size_t i = 0; i < report->cells_count; i++) {
+        const struct report_cell *cell = &report->cells[i];
+        if (!cell->has_result || rows++ >= BEST_ROWS_MAX)
+            continue;
+        document_cell(document, document_cell_name(document, cell));
+        for (size_t c = 0; c < count; c++)
+            document_number(document, (double)cell->memory_mb[meters[c]]);
+    }
+    if (rows > BEST_ROWS_MAX)
+        document_text(document, "%zu more cells are left out here.", rows - BEST_ROWS_MAX);
+}
+
 void document_add_fits(struct document *document)
 {
     const struct report *report = document->report;
@@ -157,43 +155,8 @@ void document_add_fits(struct document *document)
         add_fits_table(document, &fits->tables[i]);
     if (fits->left_out > 0)
         document_text(document, "%zu more tables are left out.", fits->left_out);
+    add_meters(document);
     document_charts(document, REPORT_SECTION_FITS);
-}
-
-/* --- limit --- */
-
-void document_add_limit(struct document *document)
-{
-    static const struct column columns[] = {{"cell", "", false, 0},
-                                            {"achieved", "GFLOP/s", true, 0},
-                                            {"of the report's best on that device", "%", true, 0}};
-    const struct report *report = document->report;
-    const struct report_cell *best[BEST_ROWS_MAX];
-    if (report->cells_count == 0)
-        return;
-    begin(document, REPORT_SECTION_LIMIT);
-    size_t count = find_best(report, arithmetic, best);
-    if (count == 0) {
-        document_text(document, "These records do not say how many operations a step has.");
-        return;
-    }
-    document_text(document,
-                  "These records hold no measured peak of the machine, so this is what was "
-                  "achieved: operations counted from the model over the median time. The best of a "
-                  "device is a lower bound of what it can do; decode is bound by memory, so its "
-                  "numbers are far below.");
-    document_table(document, "achieved", "The most arithmetic of each mode, engine and precision",
-                   false, columns, ARRAY_COUNT(columns));
-    for (size_t i = 0; i < count; i++) {
-        double most = 0;
-        for (size_t other = 0; other < count; other++)
-            if (report_cell_compare(best[i], best[other], REPORT_KEY_DEVICE) == 0)
-                most = fmax(most, best[other]->flops_per_sec);
-        document_cell(document, document_cell_name(document, best[i]));
-        document_number(document, best[i]->flops_per_sec / 1e9);
-        document_number(document, 100 * best[i]->flops_per_sec / most);
-    }
-    document_charts(document, REPORT_SECTION_LIMIT);
 }
 
 /* --- changed --- */
@@ -292,86 +255,4 @@ void document_add_changed(struct document *document)
     for (size_t i = 0; i < changes->sets_count; i++)
         add_set(document, &changes->sets[i]);
     add_earlier(document);
-}
-
-/* --- all cells --- */
-
-static void add_row(struct document *document, const struct report_cell *cell)
-{
-    const struct report *report = document->report;
-    if (report->is_varied[REPORT_KEY_SOURCE])
-        document_cell(document, report->sources[cell->source].name);
-    if (report->is_varied[REPORT_KEY_ENGINE])
-        document_cell(document, cell->engine);
-    if (report->is_varied[REPORT_KEY_MODEL])
-        document_cell(document, cell->model);
-    if (report->is_varied[REPORT_KEY_DEVICE])
-        document_cell(document, cell->device);
-    document_cell(document, cell->mode);
-    document_cell(document, cell->precision);
-    document_number(document, cell->seq_len);
-    document_number(document, cell->batch_size);
-    document_verdict(document, cell->verdict);
-    document_value(document, &cell->tokens_per_sec);
-    document_value(document, &cell->ms);
-    document_number(document, cell->ms_p99);
-    document_number(document, isnan(cell->peak_mb) ? cell->predicted_mb : cell->peak_mb);
-    document_number(document, cell->loss_last);
-    document_number(document, cell->records_count);
-    document_cell(document,
-                  cell->verdict == VERDICT_OK ? cell->warnings
-                  : cell->reason_code[0] == '\0'
-                      ? cell->warnings
-                      : texts_keepf(&document->report->texts, "%s%s%s", cell->reason_code,
-                                    cell->warnings[0] != '\0' ? ", " : "", cell->warnings));
-    document_cell(document, cell->samples)->samples = cell->samples[0] != '\0' ? cell : NULL;
-}
-
-void document_add_results(struct document *document)
-{
-    const struct report *report = document->report;
-    static const struct column all[] = {
-        {"results", "", false, 7},     {"engine", "", false, 8},
-        {"model", "", false, 9},       {"device", "", false, 6},
-        {"mode", "", false, 0},        {"precision", "", false, 0},
-        {"seq", "", true, 0},          {"batch", "", true, 0},
-        {"verdict", "", false, 0},     {"throughput", "tokens/s", true, 0},
-        {"median", "ms", true, 5},     {"p99", "ms", true, 11},
-        {"memory", "MiB", true, 4},    {"loss", "", true, 10},
-        {"records", "", true, 12},     {"remarks", "", false, 3},
-        {"raw samples", "", false, 13}};
-    static const struct {
-        const char *title; /* borrowed: static */
-        enum report_key key;
-    } varied[] = {{"results", REPORT_KEY_SOURCE},
-                  {"engine", REPORT_KEY_ENGINE},
-                  {"model", REPORT_KEY_MODEL},
-                  {"device", REPORT_KEY_DEVICE}};
-    struct column columns[ARRAY_COUNT(all)];
-    size_t count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
-        bool is_shown = true;
-        for (size_t v = 0; v < ARRAY_COUNT(varied); v++)
-            is_shown &=
-                strcmp(all[i].title, varied[v].title) != 0 || report->is_varied[varied[v].key];
-        if (is_shown)
-            columns[count++] = all[i];
-    }
-    if (report->cells_count == 0)
-        return;
-    document_section(document, "results", "All results");
-    document_table(document, "all", "One line for each cell", false, columns, count);
-    for (size_t i = 0; i < report->cells_count && i < RESULTS_MAX; i++)
-        add_row(document, &report->cells[i]);
-    if (report->cells_count > RESULTS_MAX)
-        document_text(document,
-                      "Thinned: the table has the first %zu of %zu cells. `tokmark cat` "
-                      "prints all.",
-                      RESULTS_MAX, report->cells_count);
-    if (document->charts.thinned_count > 0)
-        document_text(document, "Thinned: charts leave out %zu points of long series.",
-                      document->charts.thinned_count);
-    if (document->charts.left_out > 0)
-        document_text(document, "Left out: %zu charts, of which there are too many of a kind.",
-                      document->charts.left_out);
 }

@@ -198,7 +198,11 @@ void report_write_text(const struct report_output *output, struct buf *out)
         const struct report_block *block = &output->document->blocks[i];
         switch (block->kind) {
         case BLOCK_SECTION: write_section(&screen, block); break;
-        case BLOCK_TEXT: append_wrapped(&screen, 0, 0, block->text); break;
+        case BLOCK_TEXT:
+            if (i > 0 && block[-1].kind == BLOCK_TABLE)
+                buf_append_char(out, '\n');
+            append_wrapped(&screen, 0, 0, block->text);
+            break;
         case BLOCK_ALARM: write_alarm(&screen, block); break;
         case BLOCK_CARDS:
         case BLOCK_FACTS: write_items(&screen, block); break;

@@ -8,10 +8,11 @@
 #include <stddef.h>
 
 #include "base/status.h"
+#include "result/names.h"
 #include "store/lines.h"
 
 #define JOURNAL_CHECKS    "checks.jsonl"
-#define JOURNAL_STABILITY "stability.jsonl"
+#define JOURNAL_STABILITY RESULT_STABILITY_NAME
 #define JOURNAL_FRONTIER  "frontier.jsonl"
 #define JOURNAL_AB        "ab_results.jsonl"
 

@@ -53,6 +53,28 @@ def sweep(models=("tiny",), engines=("native",), seqs=(128, 256, 512), batches=(
     return made
 
 
+def metered(**changes):
+    """A cell on a card, of which utilization, energy and memory are known by all who tell them."""
+    return record(device="cuda:0", **{"mfu_percent": 40.0, "mfu_datasheet_percent": 28.0, "bandwidth_percent": None, "bandwidth_datasheet_percent": None,
+                                      "power_w": 600.0, "joules_per_token": 0.005, "mem_alloc_mb": 80.0, "mem_reserved_mb": 110.0, "rss_peak_mb": None,
+                                      "gpu_process_mb": 150.0, "gpu_used_mb": 160.0, **changes})
+
+
+def metered_sweep():
+    """The longer, the nearer to the peak, and the more energy a token; of decode the bandwidth is known."""
+    made = [metered(seq_len=seq, mfu_percent=seq / 16, mfu_datasheet_percent=seq / 32, joules_per_token=seq / 1e5) for seq in (128, 256, 512)]
+    return made + [metered(mode="decode", seq_len=seq, mfu_percent=0.5, mfu_datasheet_percent=0.4, bandwidth_percent=60.0 + seq / 128,
+                           bandwidth_datasheet_percent=50.0, joules_per_token=0.25, loss_first=None, loss_last=None) for seq in (128, 256)]
+
+
+def trained(folder, run_id, curves):
+    """Lines of `tokmark stability`, with the keys that a report looks at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "stability.jsonl", "a", encoding="utf-8") as out:
+        for (engine, precision), losses in curves.items():
+            out.write(json.dumps({"schema": 1, "run_id": run_id, "engine": engine, "precision": precision, "losses": losses}) + "\n")
+
+
 def write(folder, records):
     folder.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(one) + "\n" for one in records)

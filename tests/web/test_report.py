@@ -55,6 +55,11 @@ def table(blocks, name):
     return [dict(zip(titles, (cell if isinstance(cell, str) else cell["t"] for cell in row))) for row in found["rows"]]
 
 
+def numbers(row, *keys):
+    """Of a row, to the four digits that are shown; None: not known."""
+    return [None if row[key] == "-" else float(row[key].replace(",", "")) for key in keys]
+
+
 def charts(blocks):
     return {chart["title"]: chart for block in blocks if block["kind"] == "charts" for chart in block["charts"]}
 
@@ -172,6 +177,64 @@ def test_memory_is_what_was_measured_and_predicted_only_where_it_was_not(report,
     drawn = charts(data_of(report("base", "--format", "html")))
     memory, = [chart for title, chart in drawn.items() if "memory" in title and "by sequence" in title]
     assert [(point["x"], point["y"]) for point in memory["series"][0]["points"]] == [(128, 100.0), (256, 181.0)]
+
+
+def test_share_of_the_peak_and_energy(report, tmp_path):
+    records.write(tmp_path / "base", records.metered_sweep())
+    blocks = data_of(report("base", "--format", "html"))
+    shares = table(blocks, "shares")
+    assert [row["cell"] for row in shares] == ["train seq 512 batch 1", "decode seq 256 batch 1"]
+    assert [numbers(row, "MFU", "MFU of datasheet", "bandwidth", "bandwidth of datasheet") for row in shares] == [[32, 16, None, None], [0.5, 0.4, 62, 50]]
+    energy = table(blocks, "energy")
+    assert [row["cell"] for row in energy] == ["train seq 128 batch 1", "decode seq 128 batch 1"]
+    assert [numbers(row, "energy", "power", "per joule") for row in energy] == [pytest.approx([1.28, 600, 781.25], rel=1e-4), [250, 600, 4]]
+    drawn = charts(blocks)
+    assert [point["y"] for point in drawn["train: share of the peak"]["series"][0]["points"]] == [8, 16, 32]
+    assert [point["y"] for point in drawn["decode: share of the peak"]["series"][0]["points"]] == [61, 62]
+    assert [point["y"] for point in drawn["train: energy a token"]["series"][0]["points"]] == pytest.approx([1.28, 2.56, 5.12])
+    every = table(blocks, "all")
+    assert [numbers(row, "MFU", "bandwidth", "energy") for row in every] == [
+        [8, None, 1.28], [16, None, 2.56], [32, None, 5.12], [0.5, 61, 250], [0.5, 62, 250]]
+    assert "hold no measured peak" not in report("base")
+
+
+def test_what_nobody_measured_has_no_column(report, tmp_path):
+    records.write(tmp_path / "base", records.sweep())
+    blocks = data_of(report("base", "--format", "html"))
+    assert not {"MFU", "bandwidth", "energy"} & set(table(blocks, "all")[0])
+    assert not [block["id"] for block in blocks if block.get("id") in ("shares", "energy", "meters")]
+    assert "hold no measured peak" in " ".join(report("base").split())
+    # the datasheet's peak is one, too
+    records.write(tmp_path / "card", [records.metered(mfu_percent=None, seq_len=seq) for seq in (128, 256)])
+    blocks = data_of(report("card", "--format", "html"))
+    assert {row["MFU"] for row in table(blocks, "all")} == {"28"} and table(blocks, "shares")[0]["MFU"] == "-"
+
+
+def test_memory_by_who_tells_it(report, tmp_path):
+    records.write(tmp_path / "base", [records.metered(), records.metered(seq_len=256, gpu_process_mb=None), records.failed("oom", "x", "y", seq_len=512)])
+    rows = table(data_of(report("base", "--format", "html")), "meters")
+    assert [numbers(row, "peak", "allocated", "reserved", "process on card", "whole card") for row in rows] == [
+        [100, 80, 110, 150, 160], [100, 80, 110, None, 160]]
+    assert "process" not in rows[0], "nobody told how much the process grew"
+
+
+def test_courses_of_the_loss_that_were_kept(report, tmp_path):
+    folder = records.write(tmp_path / "base", [records.record()])
+    records.trained(folder, "old", {("native", "fp32"): [9.0, 8.0]})
+    falling = [10 / (1 + step / 100) for step in range(1000)]
+    records.trained(folder, "new", {("native", "fp32"): falling, ("pytorch", "bf16"): [9.5, None, 7.5]})
+    with open(folder / "stability.jsonl", "a", encoding="utf-8") as out:
+        out.write("{broken\n[1]\n")
+    text = report("base", "--format", "html")
+    chart = charts(data_of(text))["loss at each step"]
+    first, second = chart["series"]
+    assert (first["name"], second["name"]) == ("native fp32", "pytorch bf16")
+    steps = [point["x"] for point in first["points"]]
+    assert steps == [*range(1, 1001, 3)] and [point["y"] for point in first["points"]] == pytest.approx([falling[step - 1] for step in steps], rel=1e-5)
+    assert [(point["x"], point["y"]) for point in second["points"]] == [(1, 9.5), (3, 7.5)]
+    records.write(tmp_path / "bare", [records.record()])
+    assert "loss at each step" not in charts(data_of(report("bare", "--format", "html")))
+    assert "base: loss at each step" in charts(data_of(report("bare", "base", "--format", "html")))
 
 
 def test_middle_trial_stands_for_its_cell(report, tmp_path):

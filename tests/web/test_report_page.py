@@ -46,6 +46,26 @@ def make_small_url(tmp_path_factory):
     return page_of(folder, "base", "now")
 
 
+@pytest.fixture(name="card_url", scope="module")
+def make_card_url(tmp_path_factory):
+    """Cells on a card, and courses of a loss."""
+    folder = tmp_path_factory.mktemp("card")
+    records.write(folder / "base", records.metered_sweep())
+    records.trained(folder / "base", "r1", {("native", "fp32"): [10 / (1 + step / 50) for step in range(200)],
+                                            ("pytorch", "bf16"): [10 / (1 + step / 48) for step in range(200)]})
+    return page_of(folder, "base")
+
+
+@pytest.mark.parametrize("width, scheme", list(itertools.product(web.WIDTHS, web.SCHEMES)))
+def test_limits_open_whole(browser, card_url, width, scheme):
+    with web.opened(browser, card_url, width, scheme) as page:
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")  # charts are drawn as they come into sight
+        assert page.faults == [] and web.overflow(page) <= 0
+        for title in ("share of the peak", "energy a token", "loss at each step"):
+            assert page.locator("figure.chart").filter(has_text=title).count() > 0, title
+        assert page.locator("#shares").count() == page.locator("#meters").count() == 1
+
+
 @pytest.mark.parametrize("width, scheme", list(itertools.product(web.WIDTHS, web.SCHEMES)))
 def test_opens_whole(browser, url, width, scheme):
     with web.opened(browser, url, width, scheme) as page:
@@ -60,6 +80,13 @@ def test_axe_finds_nothing(browser, small_url, scheme):
     with web.opened(browser, small_url, scheme=scheme) as page:
         page.evaluate("document.querySelectorAll('details').forEach((one, i) => { if (i < 3) one.open = true; })")
         page.locator("details").last.evaluate("one => { one.open = true; }")
+        assert web.violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", web.SCHEMES)
+def test_axe_finds_nothing_among_limits(browser, card_url, scheme):
+    with web.opened(browser, card_url, scheme=scheme) as page:
+        page.locator("details").first.evaluate("one => { one.open = true; }")
         assert web.violations(page) == []
 
 
