@@ -12,14 +12,16 @@ struct next_run_prior next_run_prior_of(const struct next_run_spread *spreads, s
 {
     double weights = 0;
     double sum = 0;
+    double range = 0;
     for (size_t i = 0; i < count; i++) {
         double weight = spreads[i].weight * spreads[i].freedom;
         weights += weight;
         sum += weight * spreads[i].variance;
+        range = fmax(range, spreads[i].range);
     }
     if (!(weights > 0))
         return (struct next_run_prior){0};
-    return (struct next_run_prior){sum / weights, fmin(weights, NEXT_RUN_PRIOR_FREEDOM_MAX)};
+    return (struct next_run_prior){sum / weights, fmin(weights, NEXT_RUN_PRIOR_FREEDOM_MAX), range};
 }
 
 /* Of the logarithms, about the first: runs that are alike lose no digits. */
@@ -41,12 +43,25 @@ static double log_squares(const struct measure_reading *runs, size_t count)
     return squares;
 }
 
+/* The logarithm of the slowest over the fastest. */
+static double log_range(const struct measure_reading *runs, size_t count)
+{
+    double low = runs[0].median;
+    double high = runs[0].median;
+    for (size_t i = 1; i < count; i++) {
+        low = fmin(low, runs[i].median);
+        high = fmax(high, runs[i].median);
+    }
+    return log(high / low);
+}
+
 struct next_run_spread next_run_spread_of(const struct measure_reading *runs, size_t count,
                                           double weight)
 {
     ASSERT(count >= 2);
     double freedom = (double)count - 1;
-    return (struct next_run_spread){log_squares(runs, count) / freedom, freedom, weight};
+    return (struct next_run_spread){log_squares(runs, count) / freedom, freedom, weight,
+                                    log_range(runs, count)};
 }
 
 /* The variance of a median about its run's own level, by its interval, or by the extremes of few
@@ -109,22 +124,24 @@ static struct run_estimate estimate_of(const struct measure_reading *runs, size_
 {
     double k = (double)count;
     double mean_own = mean_own_variance(runs, count);
-    double pooled = mean_own;
     double upper = 1 - (1 - confidence) / 2;
-    double quantile = own_quantile(&runs[count - 1], upper);
+    /* A shorter run than the others is less well known, and so is one more like it. */
+    double more = fmax(0, own - mean_own);
+    double half = own_quantile(&runs[count - 1], upper) * sqrt(mean_own + more + mean_own / k);
     struct run_estimate estimate = {.freedom = prior.freedom + k - 1};
     if (estimate.freedom >= 1) {
         double seen =
             (prior.freedom * prior.variance + log_squares(runs, count)) / estimate.freedom;
+        double pooled = fmax(seen, mean_own);
+        double range = fmax(prior.range, log_range(runs, count));
+        double far = fmax(fmax(NEXT_RUN_FAR, NEXT_RUN_REACH * range), half);
+        half = special_student_quantile(upper, fmax(estimate.freedom, NEXT_RUN_FREEDOM_MIN)) *
+               sqrt(pooled + more + pooled / k);
+        half = fmin(half, far);
         estimate.between = fmax(0, seen - mean_own);
-        pooled = fmax(seen, mean_own);
-        quantile = special_student_quantile(upper, fmax(estimate.freedom, NEXT_RUN_FREEDOM_MIN));
     } else {
         estimate.freedom = 0;
     }
-    /* A shorter run than the others is less well known, and so is one more like it. */
-    double next_variance = pooled + fmax(0, own - mean_own);
-    double half = quantile * sqrt(next_variance + pooled / k);
     double location = runs[0].median * exp(log_mean(runs, count));
     estimate.low = location * exp(-half);
     estimate.high = location * exp(half);
@@ -142,7 +159,7 @@ static size_t keep_undisturbed(const struct measure_reading *runs, const bool *a
 }
 
 struct next_run next_run_of(const struct measure_reading *runs, const bool *are_disturbed,
-                            size_t count, bool are_trials, struct next_run_prior prior,
+                            size_t count, bool are_trials, struct next_run_priors priors,
                             double confidence)
 {
     ASSERT(count >= 1 && count <= NEXT_RUN_RUNS_MAX && confidence > 0 && confidence < 1);
@@ -151,14 +168,15 @@ struct next_run next_run_of(const struct measure_reading *runs, const bool *are_
     bool has_own = own_variance(&runs[count - 1], &own) &&
                    (runs[count - 1].median_95.is_known ||
                     runs[count - 1].extremes.effective_count >= NEXT_RUN_FEW_MIN);
-    struct next_run next = {.basis = basis_of(count, are_trials, prior.freedom >= 1, has_own)};
+    struct next_run next = {.basis = basis_of(count, are_trials, priors.all.freedom >= 1, has_own)};
     if (next.basis == NEXT_RUN_UNKNOWN)
         return next;
-    struct run_estimate all = estimate_of(runs, count, own, prior, confidence);
+    struct run_estimate all = estimate_of(runs, count, own, priors.all, confidence);
     next.interval = (struct measure_interval){true, all.low, all.high};
     size_t kept = keep_undisturbed(runs, are_disturbed, count, undisturbed);
-    if (kept >= 2)
-        next.interval.low = estimate_of(undisturbed, kept, own, prior, confidence).low;
+    bool is_calm = are_disturbed == NULL || !are_disturbed[count - 1];
+    if (kept >= 2 || (is_calm && priors.undisturbed.freedom >= 1))
+        next.interval.low = estimate_of(undisturbed, kept, own, priors.undisturbed, confidence).low;
     for (size_t i = 0; i < count; i++) {
         next.interval.low = fmin(next.interval.low, runs[i].median);
         next.interval.high = fmax(next.interval.high, runs[i].median);

@@ -23,21 +23,36 @@
 #define NEXT_RUN_FEW_MIN 2.5
 /* What a cell of the same device counts for, against one of the same kind. */
 #define NEXT_RUN_DEVICE_WEIGHT 0.25
+/* Student's t of few runs takes a large spread for a bell curve's, where it is that of levels or of
+ * busy neighbours: a factor of 30 follows from two runs of which one took half as long again.
+ * Beyond NEXT_RUN_FAR (+25, -20 %) it counts no further than NEXT_RUN_REACH times the logarithm of
+ * the largest ratio between two runs of one cell that was seen. */
+#define NEXT_RUN_FAR   0.22314355131420976 /* ln 1.25 */
+#define NEXT_RUN_REACH 1.5
 
 /* How far the runs of one other cell lie apart. */
 struct next_run_spread {
     double variance; /* of the logarithms of its runs' medians (n - 1) */
     double freedom;  /* n - 1 >= 1 */
     double weight;   /* 1: of the same kind; less: of another */
+    double range;    /* logarithm of the slowest run over the fastest */
 };
 
 /* What other cells let one expect: a variance as if from `freedom` + 1 runs; under 1: nothing,
  * where this cell has but one run. */
 struct next_run_prior {
     double variance, freedom;
+    double range; /* the largest of theirs */
 };
 
-/* Their variances' mean, weighted by weight times freedom. */
+/* By all of their runs, and by those that others on the machine had no part in. */
+struct next_run_priors {
+    struct next_run_prior all, undisturbed;
+};
+
+/* Their variances' mean, weighted by weight times freedom. A median, or a mean of logarithms, would
+ * not let one cell's busy run decide, but leaves out the second level of a machine that has two:
+ * they hold 60 to 88 of 100 runs there (docs/studies.md). */
 struct next_run_prior next_run_prior_of(const struct next_run_spread *spreads, size_t count);
 
 /* Runs of one thing to the spread between them; 2 runs or more, every median over 0. */
@@ -65,9 +80,9 @@ struct next_run {
  * `are_trials`: all are of this call. Student's prediction interval for one more median, about the
  * runs' geometric mean, on the logarithms; never without a run that was seen, as a machine of two
  * levels is not normal. What others do makes a run slower, never faster: the low end is that of the
- * runs that were not disturbed, where there are two. */
+ * undisturbed runs and the undisturbed prior, where this run is one of them or there are two. */
 struct next_run next_run_of(const struct measure_reading *runs, const bool *are_disturbed,
-                            size_t count, bool are_trials, struct next_run_prior prior,
+                            size_t count, bool are_trials, struct next_run_priors priors,
                             double confidence);
 
 /* Adds `runs_disagree` where all that `own` may be (its interval, or without one all of its

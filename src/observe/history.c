@@ -138,20 +138,25 @@ static void take_trials(struct earlier_runs *runs, const struct observe_options 
 }
 
 /* What other cells have shown on this device. */
-static struct next_run_prior look_at_others(const struct earlier_runs *runs,
-                                            const struct observed *seen, double ms)
+static struct next_run_priors look_at_others(const struct earlier_runs *runs,
+                                             const struct observed *seen, double ms)
 {
     const struct observe_options *options = seen->options;
     const struct cell *cell = seen->client->cell;
     struct next_run_spread spreads[SPREADS_MAX];
     struct machine_run own = {.median.ms = ms};
     if (options->machine == NULL || runs->id[0] == '\0')
-        return (struct next_run_prior){0};
+        return (struct next_run_priors){0};
     memcpy(own.id, runs->id, sizeof(own.id));
     own.device =
         machine_device_hash(options->machine_id, cell->device, seen->client->ready.device_name);
     own.kind = machine_kind_hash(own.device, cell->framework, cell_mode_name(cell->mode));
-    return next_run_prior_of(spreads, spreads_of_others(options->machine, &own, spreads));
+    struct next_run_priors priors;
+    size_t count = spreads_of_others(options->machine, &own, false, spreads);
+    priors.all = next_run_prior_of(spreads, count);
+    count = spreads_of_others(options->machine, &own, true, spreads);
+    priors.undisturbed = next_run_prior_of(spreads, count);
+    return priors;
 }
 
 static bool is_disturbed(const struct observed *seen)
@@ -179,14 +184,14 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
         look_up(runs, seen);
     else
         take_trials(runs, seen->options);
-    struct next_run_prior prior = look_at_others(runs, seen, own.median);
+    struct next_run_priors priors = look_at_others(runs, seen, own.median);
     if (runs->count >= EXPECTING_MIN)
         runs->expected = next_run_of(runs->readings, runs->is_disturbed, runs->count,
-                                     runs->is_of_call, prior, CONFIDENCE);
+                                     runs->is_of_call, priors, CONFIDENCE);
     runs->readings[runs->count] = own;
     runs->is_disturbed[runs->count++] = is_disturbed(seen);
     runs->next = next_run_of(runs->readings, runs->is_disturbed, runs->count, runs->is_of_call,
-                             prior, CONFIDENCE);
+                             priors, CONFIDENCE);
     size_t shown = runs->count < HISTORY_RUNS_MAX + 1 ? runs->count : HISTORY_RUNS_MAX + 1;
     runs->history = trials_of(runs->readings + runs->count - shown, shown);
     return STATUS_OK;

@@ -35,13 +35,14 @@ static double weight_of(const struct machine_run *run, const struct machine_run 
 }
 
 size_t spreads_of_others(const struct machine_book *book, const struct machine_run *run,
-                         struct next_run_spread ret_spreads[SPREADS_MAX])
+                         bool are_undisturbed, struct next_run_spread ret_spreads[SPREADS_MAX])
 {
     struct group groups[SPREADS_MAX];
     size_t groups_count = 0;
     for (size_t i = book->runs_count; i-- > 0;) {
         const struct machine_run *other = &book->runs[i];
-        if (other->device != run->device || hash_id_is_same(other->id, run->id))
+        if (other->device != run->device || hash_id_is_same(other->id, run->id) ||
+            (are_undisturbed && other->is_disturbed))
             continue;
         struct group *group = group_of(groups, &groups_count, other);
         if (group != NULL && group->count < NEXT_RUN_RUNS_MAX)

@@ -428,31 +428,37 @@ def trials_case(key, count, noise):
                   "range": 100 * (medians.max() / medians.min() - 1)}
 
 
-def next_run_case(key, count, noise, width, others, disturbed=False):
-    """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight];
-    disturbed: runs 1, 4, 7 ... are."""
+def next_run_case(key, count, noise, width, others, disturbed=False, calm=None):
+    """Runs as the trials', each known to a factor e^-width to e^width with 95 %; others: [variance, freedom, weight, range];
+    disturbed: runs 1, 4, 7 ... are; calm: the others' undisturbed runs."""
     logs = numpy.log(numpy.exp(noise * series(key, count, 0)))
     own = (width / special.ndtri(0.975)) ** 2
-    freedoms = [freedom * weight for _, freedom, weight in others]
-    prior = min(sum(freedoms), 4)
 
-    def spread(runs):
+    def spread(runs, cells):
         """Variance, half-width, and what the runs say between them."""
+        freedoms = [freedom * weight for _, freedom, weight, _ in cells]
+        prior = min(sum(freedoms), 4)
         freedom = prior + len(runs) - 1
+        alone = special.ndtri(0.975) * math.sqrt(own * (1 + 1 / len(runs)))
         if freedom < 1:
-            return own, special.ndtri(0.975) * math.sqrt(own * (1 + 1 / len(runs))), UNKNOWN
-        pooled = numpy.average([variance for variance, _, _ in others], weights=freedoms) if others else 0
+            return own, alone, UNKNOWN
+        pooled = numpy.average([cell[0] for cell in cells], weights=freedoms) if cells else 0
         variance = (prior * pooled + ((runs - runs.mean()) ** 2).sum()) / freedom
         # The geometric coefficient of variation, as the log-normal distribution has it.
         shape = math.sqrt(max(0, variance - own))
         between = 100 * stats.lognorm.std(shape) / stats.lognorm.mean(shape) if shape > 0 else 0
         half = stats.t.ppf(0.975, max(1.25, freedom)) * math.sqrt(max(variance, own) * (1 + 1 / len(runs)))
-        return variance, half, between
+        farthest = max([numpy.ptp(runs)] + [cell[3] for cell in cells])
+        return variance, min(half, max(math.log(1.25), 1.5 * farthest, alone)), between
 
-    _, half, between = spread(logs)
+    calm = others if calm is None else calm
+    _, half, between = spread(logs, others)
     kept = numpy.array([x for i, x in enumerate(logs) if i % 3 != 1]) if disturbed else logs
-    low = kept.mean() - spread(kept)[1]
-    return {"key": key, "count": count, "noise": noise, "width": width, "others": others, "disturbed": disturbed,
+    is_calm = not disturbed or (count - 1) % 3 != 1
+    low = logs.mean() - half
+    if len(kept) >= 2 or (is_calm and sum(freedom * weight for _, freedom, weight, _ in calm) >= 1):
+        low = kept.mean() - spread(kept, calm)[1]
+    return {"key": key, "count": count, "noise": noise, "width": width, "others": others, "calm": calm, "disturbed": disturbed,
             "between": between, "low": math.exp(min(low, logs.min())), "high": math.exp(max(logs.mean() + half, logs.max()))}
 
 
@@ -474,11 +480,15 @@ def cases():
         trials_case(*row) for row in [(51, 1, 0.5), (52, 2, 0.01), (53, 2, 2.0), (54, 3, 0.1),
                                       (55, 5, 0.3), (56, 10, 0.05), (57, 40, 1.0)])
     yield "next_run", (next_run_case(*row) for row in [
-        (71, 1, 0, 0.01, []), (72, 1, 0, 0.01, [[0.0004, 1, 1]]), (73, 1, 0, 0.05, [[0.0004, 8, 0.25]]),
-        (74, 2, 0.02, 0, []), (75, 2, 0.1, 0.01, []), (76, 2, 0.1, 0.01, [[0.01, 3, 1], [0.0001, 9, 0.25]]),
-        (77, 5, 0.05, 0.002, []), (78, 5, 0.05, 0.2, []), (79, 21, 0.3, 0.01, [[0.0001, 20, 1], [0.02, 2, 0.25]]),
-        (80, 21, 0.3, 0.01, []), (81, 1, 0, 0.01, [[0.0004, 2, 0.25]]), (82, 9, 0.2, 0.01, [], True),
-        (83, 6, 0.1, 0.01, [[0.01, 3, 1]], True)])
+        (71, 1, 0, 0.01, []), (72, 1, 0, 0.01, [[0.0004, 1, 1, 0.03]]), (73, 1, 0, 0.05, [[0.0004, 8, 0.25, 0.06]]),
+        (74, 2, 0.02, 0, []), (75, 2, 0.1, 0.01, []), (76, 2, 0.1, 0.01, [[0.01, 3, 1, 0.2], [0.0001, 9, 0.25, 0.03]]),
+        (77, 5, 0.05, 0.002, []), (78, 5, 0.05, 0.2, []), (79, 21, 0.3, 0.01, [[0.0001, 20, 1, 0.04], [0.02, 2, 0.25, 0.3]]),
+        (80, 21, 0.3, 0.01, []), (81, 1, 0, 0.01, [[0.0004, 2, 0.25, 0.04]]), (82, 9, 0.2, 0.01, [], True),
+        (83, 6, 0.1, 0.01, [[0.01, 3, 1, 0.2]], True),
+        # two runs of another cell, of which one took half as long again
+        (84, 1, 0, 0.01, [[0.0822, 1, 1, 0.4055]]), (85, 1, 0, 0.01, [[0.0822, 1, 1, 0.4055], [0.0001, 1, 1, 0.014]]),
+        (86, 1, 0, 0.01, [[0.0822, 2, 1, 0.5]], False, [[0.0001, 1, 1, 0.014]]), (87, 2, 0.1, 0.01, [[0.0822, 2, 1, 0.5]], True, [[0.0001, 1, 1, 0.014]]),
+        (88, 2, 2.0, 0.001, []), (89, 2, 0.3, 0.4, [])])
     yield "ratio", (
         ratio_case(*row) for row in [((10.0, 9.9, 10.1), (10.5, 10.4, 10.7)),
                                      ((10.0, 9.0, 10.5), (8.0, 7.9, 8.2)),

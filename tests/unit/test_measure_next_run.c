@@ -5,17 +5,17 @@
 #define MOST        NEXT_RUN_RUNS_MAX
 #define OTHERS_MOST 4
 
-static struct next_run_prior golden_prior(const json_t *row)
+static struct next_run_prior golden_prior(const json_t *others)
 {
     struct next_run_spread spreads[OTHERS_MOST];
-    const json_t *others = json_object_get(row, "others");
     size_t count = json_array_size(others);
     cr_assert_leq(count, OTHERS_MOST);
     for (size_t i = 0; i < count; i++) {
         const json_t *other = json_array_get(others, i);
         spreads[i] = (struct next_run_spread){json_number_value(json_array_get(other, 0)),
                                               json_number_value(json_array_get(other, 1)),
-                                              json_number_value(json_array_get(other, 2))};
+                                              json_number_value(json_array_get(other, 2)),
+                                              json_number_value(json_array_get(other, 3))};
     }
     return next_run_prior_of(spreads, count);
 }
@@ -35,7 +35,9 @@ Test(measure_next_run, intervals_agree_with_scipy)
         for (size_t k = 0; k < count; k++)
             runs[k].median_95 = (struct measure_interval){true, runs[k].median * exp(-width),
                                                           runs[k].median * exp(width)};
-        struct next_run next = next_run_of(runs, disturbed, count, false, golden_prior(row), 0.95);
+        struct next_run_priors priors = {golden_prior(json_object_get(row, "others")),
+                                         golden_prior(json_object_get(row, "calm"))};
+        struct next_run next = next_run_of(runs, disturbed, count, false, priors, 0.95);
         cr_assert(next.interval.is_known);
         golden_near(next.interval.low, golden_number(row, "low"), 0, "low");
         golden_near(next.interval.high, golden_number(row, "high"), 0, "high");
@@ -57,9 +59,9 @@ static struct measure_reading reading(double median, double width)
 
 Test(measure_next_run, what_it_rests_on)
 {
-    const struct next_run_prior none = {0};
-    const struct next_run_prior some = {0.0004, 2};
-    const struct next_run_prior little = {0.0004, 0.5};
+    const struct next_run_priors none = {0};
+    const struct next_run_priors some = {{0.0004, 2, 0.03}, {0.0004, 2, 0.03}};
+    const struct next_run_priors little = {{0.0004, 0.5, 0.03}, {0.0004, 0.5, 0.03}};
     struct measure_reading runs[] = {reading(100, 0.01), reading(103, 0.01)};
     struct measure_reading bare = {.median = 100};
     struct measure_reading few_samples = {.median = 100, .extremes = {98, 103, 2.5}};
@@ -97,7 +99,7 @@ Test(measure_next_run, every_run_that_was_seen_is_in_it)
     struct measure_reading runs[MOST];
     for (size_t i = 0; i < MOST; i++)
         runs[i] = reading(i == 3 ? 200 : 100, 0.001);
-    struct next_run next = next_run_of(runs, NULL, MOST, false, (struct next_run_prior){0}, 0.95);
+    struct next_run next = next_run_of(runs, NULL, MOST, false, (struct next_run_priors){0}, 0.95);
     cr_expect_eq(next.interval.high, 200, "Student's is %g", next.interval.high);
     cr_expect_lt(next.interval.low, 100);
 }
@@ -107,7 +109,7 @@ Test(measure_next_run, disturbed_runs_widen_it_upwards_only)
     struct measure_reading runs[] = {reading(100, 0.001), reading(101, 0.001), reading(99, 0.001),
                                      reading(100, 0.001), reading(180, 0.001)};
     const bool disturbed[] = {false, false, false, false, true};
-    const struct next_run_prior none = {0};
+    const struct next_run_priors none = {0};
     struct next_run clean = next_run_of(runs, NULL, 4, false, none, 0.95);
     struct next_run all = next_run_of(runs, NULL, 5, false, none, 0.95);
     struct next_run told = next_run_of(runs, disturbed, 5, false, none, 0.95);
@@ -116,10 +118,33 @@ Test(measure_next_run, disturbed_runs_widen_it_upwards_only)
     cr_expect_lt(all.interval.low, 60, "not told it is as wide downwards");
 }
 
+/* One other cell was measured twice, once beside a busy neighbour. */
+Test(measure_next_run, few_runs_far_apart_are_no_bell_curve)
+{
+    struct measure_reading runs[] = {reading(100, 0.01), reading(150, 0.01), reading(100, 0.01)};
+    const struct next_run_spread spread = next_run_spread_of(runs, 2, 1);
+    const struct next_run_prior prior = next_run_prior_of(&spread, 1);
+    const struct next_run_priors none = {0};
+    struct measure_interval kind =
+        next_run_of(runs, NULL, 1, false, (struct next_run_priors){prior, prior}, 0.95).interval;
+    cr_expect_float_eq(kind.high, 100 * pow(1.5, 1.5), 1e-9, "%g", kind.high);
+    cr_expect_float_eq(kind.low, 100 / pow(1.5, 1.5), 1e-9, "%g", kind.low);
+    struct measure_interval cell = next_run_of(runs, NULL, 2, false, none, 0.95).interval;
+    cr_expect_float_eq(cell.high, sqrt(100 * 150) * pow(1.5, 1.5), 1e-9, "%g", cell.high);
+    /* Where it is not far, Student's t stands. */
+    runs[1].median = 102;
+    double near = next_run_of(runs, NULL, 2, false, none, 0.95).interval.high;
+    cr_expect_gt(near, 110);
+    cr_expect_lt(near, 125);
+    /* What the samples of a run leave open is not cut. */
+    runs[2] = reading(101, 0.9);
+    cr_expect_gt(next_run_of(runs, NULL, 3, false, none, 0.95).interval.high, 200);
+}
+
 Test(measure_next_run, a_short_run_is_less_well_known)
 {
     struct measure_reading runs[] = {reading(100, 0.01), reading(101, 0.01), reading(100, 0.01)};
-    const struct next_run_prior none = {0};
+    const struct next_run_priors none = {0};
     double usual = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
     runs[2] = reading(100, 0.3);
     double short_one = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
@@ -147,7 +172,7 @@ struct machine {
 /* % of runs 2 to 23 whose interval holds the median of the run after. */
 static double coverage(const struct machine *machine, uint64_t key)
 {
-    const struct next_run_prior none = {0};
+    const struct next_run_priors none = {0};
     uint64_t counter = 0;
     size_t held = 0;
     size_t count = 0;
@@ -189,7 +214,7 @@ static struct measure_reading few(uint64_t key, uint64_t *counter, size_t count,
 
 Test(measure_next_run, a_first_run_of_few_samples_holds_the_next_one_too)
 {
-    const struct next_run_prior none = {0};
+    const struct next_run_priors none = {0};
     for (unsigned kind = 0; kind < 2; kind++)
         for (size_t samples_count = 3; samples_count < 6; samples_count++) {
             uint64_t counter = 0;
@@ -211,7 +236,7 @@ Test(measure_next_run, a_first_run_of_few_samples_holds_the_next_one_too)
 Test(measure_next_run, few_samples_make_it_wider_than_many)
 {
     struct measure_reading runs[] = {reading(100, 0.01), reading(101, 0.01), reading(100, 0.01)};
-    const struct next_run_prior none = {0};
+    const struct next_run_priors none = {0};
     double usual = next_run_of(runs, NULL, 3, false, none, 0.95).interval.high;
     runs[2] = (struct measure_reading){.median = 100, .extremes = {80, 120, 3}};
     cr_expect_gt(next_run_of(runs, NULL, 3, false, none, 0.95).interval.high, usual * 1.1);

@@ -41,13 +41,32 @@ Test(observe_spreads, other_cells_of_the_device_each_by_its_own_mean)
     struct machine_book book = {.runs = list.runs, .runs_count = list.count};
     struct machine_run own = list.runs[0];
     struct next_run_spread spreads[SPREADS_MAX];
-    cr_assert_eq(spreads_of_others(&book, &own, spreads), 3);
+    cr_assert_eq(spreads_of_others(&book, &own, false, spreads), 3);
     /* What was measured last comes first. */
     cr_expect(spreads[0].variance == 0 && spreads[0].freedom == 1 && spreads[0].weight == 0.25);
     cr_expect_float_eq(spreads[1].variance, 0.03, 1e-12);
     cr_expect(spreads[1].freedom == 2 && spreads[1].weight == 0.25);
     cr_expect_float_eq(spreads[2].variance, 0.0002, 1e-12);
     cr_expect(spreads[2].freedom == 1 && spreads[2].weight == 1);
+}
+
+Test(observe_spreads, undisturbed_runs_alone)
+{
+    static struct list list;
+    for (size_t i = 0; i < 6; i++) {
+        add(&list, i < 4 ? "0002" : "0003", DEVICE, KIND, 100 * exp(0.1 * (double)i));
+        list.runs[i].is_disturbed = i == 1 || i == 5;
+    }
+    struct machine_book book = {.runs = list.runs, .runs_count = list.count};
+    const struct machine_run own = {.device = DEVICE, .kind = KIND, .median.ms = 100};
+    struct next_run_spread spreads[SPREADS_MAX];
+    cr_assert_eq(spreads_of_others(&book, &own, false, spreads), 2);
+    cr_expect_float_eq(spreads[1].range, 0.3, 1e-12);
+    cr_expect_eq(spreads[1].freedom, 3);
+    /* Of the third cell one run is left, which says nothing. */
+    cr_assert_eq(spreads_of_others(&book, &own, true, spreads), 1);
+    cr_expect_float_eq(spreads[0].range, 0.3, 1e-12);
+    cr_expect_eq(spreads[0].freedom, 2);
 }
 
 Test(observe_spreads, no_more_cells_and_runs_than_there_is_room_for)
@@ -61,6 +80,6 @@ Test(observe_spreads, no_more_cells_and_runs_than_there_is_room_for)
     struct machine_book book = {.runs = list.runs, .runs_count = list.count};
     struct machine_run own = {.device = DEVICE, .kind = KIND, .median.ms = 100};
     struct next_run_spread spreads[SPREADS_MAX];
-    cr_assert_eq(spreads_of_others(&book, &own, spreads), SPREADS_MAX);
+    cr_assert_eq(spreads_of_others(&book, &own, false, spreads), SPREADS_MAX);
     cr_expect_eq(spreads[0].freedom, NEXT_RUN_RUNS_MAX - 1);
 }

@@ -47,7 +47,7 @@ static void append_runs(const struct machine_book *book, const struct machine_ru
     for (size_t i = 0; i < count; i++)
         readings[i] = reading_of_median(&runs[i]->median);
     struct next_run next =
-        next_run_of(readings, NULL, count, false, (struct next_run_prior){0}, 0.95);
+        next_run_of(readings, NULL, count, false, (struct next_run_priors){0}, 0.95);
     (void)snprintf(median, sizeof(median), "%.4g", run->median.ms);
     if (next.between_percent.is_known)
         (void)snprintf(spread, sizeof(spread), "%.2f %%", next.between_percent.value);
