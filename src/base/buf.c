@@ -29,16 +29,8 @@ void buf_reset(struct buf *buf)
         buf->data[0] = '\0';
 }
 
-/* Makes room for `extra` more bytes and the NUL. */
-static bool reserve(struct buf *buf, size_t extra)
+static bool grow(struct buf *buf, size_t need)
 {
-    if (buf->failed || extra > buf->max_bytes - buf->length_bytes) {
-        buf->failed = true;
-        return false;
-    }
-    size_t need = buf->length_bytes + extra + 1;
-    if (need <= buf->capacity_bytes)
-        return true;
     size_t capacity = buf->capacity_bytes < BUF_FIRST_BYTES ? BUF_FIRST_BYTES : buf->capacity_bytes;
     while (capacity < need)
         capacity *= 2;
@@ -50,6 +42,17 @@ static bool reserve(struct buf *buf, size_t extra)
     buf->data = data;
     buf->capacity_bytes = capacity;
     return true;
+}
+
+/* Makes room for `extra` more bytes and the NUL. */
+static inline bool reserve(struct buf *buf, size_t extra)
+{
+    if (buf->failed || extra > buf->max_bytes - buf->length_bytes) {
+        buf->failed = true;
+        return false;
+    }
+    size_t need = buf->length_bytes + extra + 1;
+    return need <= buf->capacity_bytes || grow(buf, need);
 }
 
 void buf_append(struct buf *buf, const void *bytes, size_t bytes_count)

@@ -83,17 +83,42 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
 }
 
+/* Bit 7 of each byte of `word` that is under `least` (at most 0x80) is set, and perhaps of some
+ * above it that follow one. */
+static uint64_t bytes_under(uint64_t word, uint64_t least)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    return (word - ones * least) & ~word;
+}
+
+/* How many of the `bytes` need no escape: eight at once, as most texts have none. */
+static size_t plain_bytes(const unsigned char *s, size_t bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t plain = 0;
+    for (; plain + sizeof(uint64_t) <= bytes; plain += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, s + plain, sizeof(word));
+        uint64_t special = word | bytes_under(word, ' ') | bytes_under(word ^ ones * '"', 1) |
+                           bytes_under(word ^ ones * '\\', 1) | bytes_under(word ^ ones * 0x7F, 1);
+        if ((special & ones * 0x80) != 0)
+            break;
+    }
+    while (plain < bytes && is_plain(s[plain]))
+        plain++;
+    return plain;
+}
+
 static void append_quoted(struct buf *out, const char *text)
 {
     buf_append_char(out, '"');
     const unsigned char *s = (const unsigned char *)text;
-    while (*s != '\0') {
-        size_t plain = 0;
-        while (is_plain(s[plain]))
-            plain++;
+    const unsigned char *text_end = s + strlen(text);
+    while (s < text_end) {
+        size_t plain = plain_bytes(s, (size_t)(text_end - s));
         buf_append(out, s, plain);
         s += plain;
-        if (*s == '\0')
+        if (s == text_end)
             break;
         size_t length = utf8_sequence_bytes(s);
         if (length == 0) {

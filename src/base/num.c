@@ -121,7 +121,7 @@ static bool format_short(double value, char text[NUM_TEXT_BYTES])
     const double limit = 1e15;
     double size = fabs(value);
     size_t places = 0;
-    if (!(size >= 1e-4 && size < limit))
+    if (size != 0 && !(size >= 1e-4 && size < limit))
         return false;
     while (rint(size * powers[places]) / powers[places] != size)
         if (++places == ARRAY_COUNT(powers) || size * powers[places] >= limit)
@@ -135,7 +135,7 @@ static bool format_short(double value, char text[NUM_TEXT_BYTES])
         reversed[length++] = (char)('0' + digits % 10);
         digits /= 10;
     }
-    if (value < 0)
+    if (signbit(value))
         *text++ = '-';
     while (length > 0)
         *text++ = reversed[--length];

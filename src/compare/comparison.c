@@ -296,11 +296,16 @@ bool comparison_row(const struct comparison *comparison, size_t index, struct ro
 struct small_values {
     double *items; /* owned */
     size_t count, capacity;
+    /* Of the rows that have some: they are judged again once it is known how small is small
+     * enough. Rows are numbered from 0, CELLS_MAX at most. */
+    struct chunks rows; /* uint32_t */
+    size_t rows_count;
 };
 
-static enum status collect(const struct row *row, struct small_values *small, uint64_t *tests_count,
-                           struct err *err)
+static enum status collect(const struct row *row, size_t index, struct small_values *small,
+                           uint64_t *tests_count, bool *ret_is_final, struct err *err)
 {
+    *ret_is_final = true;
     for (size_t i = 0; i < row->metrics_count; i++) {
         const struct row_metric *metric = &row->metrics[i];
         if (!metric->change.is_known || metric->metric->how == FACT_COMPARE_COUNTED)
@@ -308,6 +313,7 @@ static enum status collect(const struct row *row, struct small_values *small, ui
         ++*tests_count;
         if (!change_is_significant(&metric->change, CHANGE_ALPHA))
             continue;
+        *ret_is_final = false;
         if (small->count == small->capacity) {
             size_t capacity = small->capacity * 2 + 64;
             double *items = realloc(small->items, capacity * sizeof(*items));
@@ -318,26 +324,14 @@ static enum status collect(const struct row *row, struct small_values *small, ui
         }
         small->items[small->count++] = change_p(&metric->change);
     }
+    if (*ret_is_final)
+        return STATUS_OK;
+    uint32_t *place = chunks_at(&small->rows, small->rows_count);
+    if (place == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for the tests of a comparison");
+    *place = (uint32_t)index;
+    small->rows_count++;
     return STATUS_OK;
-}
-
-static enum status find_p_limit(struct comparison *comparison, struct err *err)
-{
-    struct small_values small = {0};
-    struct row row;
-    struct compare_summary *summary = &comparison->summary;
-    enum status status = STATUS_OK;
-    summary->p_limit = -1;
-    for (size_t i = 0; status == STATUS_OK && i < comparison_rows_count(comparison); i++)
-        if (comparison_row(comparison, i, &row))
-            status = collect(&row, &small, &summary->tests_count, err);
-    if (status == STATUS_OK && small.count > 0) {
-        quantile_sort(small.items, small.count);
-        size_t rejected = change_holm(small.items, small.count, summary->tests_count, CHANGE_ALPHA);
-        summary->p_limit = rejected > 0 ? small.items[rejected - 1] : -1;
-    }
-    free(small.items);
-    return status;
 }
 
 static void take_difference(void *context, const char *name, const char *base, const char *now)
@@ -392,20 +386,18 @@ static bool has_flag(const struct row *row, enum tally_flag flag)
     return is_set;
 }
 
+/* What does not depend on which changes are significant. */
 static void count_row(struct comparison *comparison, const struct row *row)
 {
     struct compare_summary *summary = &comparison->summary;
     bool is_pair = row->sides[COMPARE_BASE] != NULL && row->sides[COMPARE_NOW] != NULL;
     bool has_sampled = false;
-    summary->cells[row->verdict]++;
     summary->cells_count++;
     summary->unsteady_count += has_flag(row, TALLY_IS_UNSTEADY);
     summary->warned_count += has_flag(row, TALLY_IS_WARNED);
     summary->sandbox_count +=
         has_flag(row, TALLY_IS_SANDBOX) && !comparison->options.includes_sandbox;
     for (size_t i = 0; i < row->metrics_count; i++) {
-        size_t index = (size_t)(row->metrics[i].metric - comparison->options.metrics.items);
-        summary->by_metric[index][row->metrics[i].verdict]++;
         summary->metrics_count += row->metrics[i].is_known[COMPARE_NOW];
         has_sampled |=
             row->metrics[i].metric->how == FACT_COMPARE_SAMPLED && row->metrics[i].change.is_known;
@@ -418,15 +410,62 @@ static void count_row(struct comparison *comparison, const struct row *row)
     take_settings(comparison, row->sides[COMPARE_BASE]->context, row->sides[COMPARE_NOW]->context);
 }
 
-enum status comparison_decide(struct comparison *comparison, struct err *err)
+static void count_verdicts(struct comparison *comparison, const struct row *row)
+{
+    struct compare_summary *summary = &comparison->summary;
+    summary->cells[row->verdict]++;
+    for (size_t i = 0; i < row->metrics_count; i++) {
+        size_t index = (size_t)(row->metrics[i].metric - comparison->options.metrics.items);
+        summary->by_metric[index][row->metrics[i].verdict]++;
+    }
+}
+
+/* All rows; the verdicts of those with small p values are left for later. */
+static enum status decide_rows(struct comparison *comparison, struct small_values *small,
+                               struct err *err)
 {
     struct row row;
+    comparison->summary.p_limit = -1;
+    for (size_t i = 0; i < comparison_rows_count(comparison); i++) {
+        bool is_final = true;
+        if (!comparison_row(comparison, i, &row))
+            continue;
+        TRY(collect(&row, i, small, &comparison->summary.tests_count, &is_final, err));
+        count_row(comparison, &row);
+        if (is_final)
+            count_verdicts(comparison, &row);
+    }
+    return STATUS_OK;
+}
+
+static void decide_rest(struct comparison *comparison, struct small_values *small)
+{
+    struct row row;
+    struct compare_summary *summary = &comparison->summary;
+    if (small->count > 0) {
+        quantile_sort(small->items, small->count);
+        size_t rejected =
+            change_holm(small->items, small->count, summary->tests_count, CHANGE_ALPHA);
+        summary->p_limit = rejected > 0 ? small->items[rejected - 1] : -1;
+    }
+    for (size_t i = 0; i < small->rows_count; i++) {
+        const uint32_t *index = chunks_find(&small->rows, i);
+        if (comparison_row(comparison, *index, &row))
+            count_verdicts(comparison, &row);
+    }
+}
+
+enum status comparison_decide(struct comparison *comparison, struct err *err)
+{
+    struct small_values small = {0};
+    chunks_init(&small.rows, sizeof(uint32_t));
     enum status status = match_by_shape(comparison, err);
     if (status == STATUS_OK)
-        status = find_p_limit(comparison, err);
-    for (size_t i = 0; status == STATUS_OK && i < comparison_rows_count(comparison); i++)
-        if (comparison_row(comparison, i, &row))
-            count_row(comparison, &row);
+        status = decide_rows(comparison, &small, err);
+    if (status == STATUS_OK)
+        decide_rest(comparison, &small);
+    free(small.items);
+    chunks_release(&small.rows);
     return status;
 }
 

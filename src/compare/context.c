@@ -59,16 +59,18 @@ static void texts_release(struct texts *texts)
     free(texts->hashes);
 }
 
-static enum status texts_take(struct texts *texts, const struct buf *text, uint32_t *ret_number,
-                              struct err *err)
+/* Where a text of that hash is, or belongs. */
+static size_t texts_find(const struct texts *texts, uint64_t hash)
 {
-    uint64_t hash = hash_u64(text->data, text->length_bytes);
     size_t at = (size_t)hash & (texts->slots_count - 1);
     while (texts->slots[at] != 0 && texts->hashes[at] != hash)
         at = (at + 1) & (texts->slots_count - 1);
-    *ret_number = texts->slots[at];
-    if (texts->slots[at] != 0 || texts->count == texts->count_max)
-        return STATUS_OK;
+    return at;
+}
+
+static enum status texts_add(struct texts *texts, size_t at, uint64_t hash, const struct buf *text,
+                             struct err *err)
+{
     char **item = chunks_at(&texts->items, texts->count);
     char *copy = item != NULL ? malloc(text->length_bytes + 1) : NULL;
     if (copy == NULL)
@@ -76,7 +78,7 @@ static enum status texts_take(struct texts *texts, const struct buf *text, uint3
     memcpy(copy, text->data, text->length_bytes + 1);
     *item = copy;
     texts->hashes[at] = hash;
-    texts->slots[at] = *ret_number = ++texts->count;
+    texts->slots[at] = ++texts->count;
     return STATUS_OK;
 }
 
@@ -131,16 +133,45 @@ static void append_field(const struct record *record, enum fact_id field, struct
     buf_append_char(out, '\0');
 }
 
+/* Of the fields that have a text, each with its place: most records are like one before, and need
+ * no text made for them. */
+static uint64_t hash_fields(struct buf *scratch, const enum fact_id *fields, size_t fields_count,
+                            const struct record *record)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < fields_count; i++) {
+        if (record_is_null(record, fields[i]))
+            continue;
+        enum fact_type type = fact_of(fields[i])->type;
+        const char *text = record_string(record, fields[i]);
+        if (type != FACT_TYPE_STRING && type != FACT_TYPE_JSON) {
+            buf_reset(scratch);
+            record_format_csv_value(record, fields[i], scratch);
+            text = scratch->data;
+        }
+        if (text[0] != '\0')
+            sum += hash_u64(text, strlen(text)) * (2 * (uint64_t)i + 1);
+    }
+    return sum;
+}
+
 static enum status take(struct contexts *contexts, struct texts *texts, const enum fact_id *fields,
                         size_t fields_count, const struct record *record, uint32_t *ret_number,
                         struct err *err)
 {
-    buf_reset(&contexts->scratch);
-    for (size_t i = 0; i < fields_count; i++)
-        append_field(record, fields[i], &contexts->scratch);
-    if (contexts->scratch.failed)
-        return ERR(err, STATUS_NOMEM, "no memory for what records have in common");
-    return texts_take(texts, &contexts->scratch, ret_number, err);
+    struct buf *scratch = &contexts->scratch;
+    uint64_t hash = hash_fields(scratch, fields, fields_count, record);
+    size_t at = texts_find(texts, hash);
+    if (texts->slots[at] == 0 && texts->count < texts->count_max) {
+        buf_reset(scratch);
+        for (size_t i = 0; i < fields_count; i++)
+            append_field(record, fields[i], scratch);
+        if (scratch->failed)
+            return ERR(err, STATUS_NOMEM, "no memory for what records have in common");
+        TRY(texts_add(texts, at, hash, scratch, err));
+    }
+    *ret_number = texts->slots[at];
+    return STATUS_OK;
 }
 
 enum status contexts_take(struct contexts *contexts, const struct record *record,

@@ -22,10 +22,17 @@ static void put_number(struct json_writer *writer, const char *key, bool is_know
 /* To twelve digits, as more is no measurement. Counted values stay what they are. */
 static double round_value(const struct row_metric *result, double value)
 {
+    static const double powers[] = {1e11, 1e10, 1e9, 1e8, 1e7, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1};
+    double size = fabs(value);
+    if (result->metric->how == FACT_COMPARE_COUNTED || value == 0)
+        return value;
+    /* Most are of few digits before the point; pow() takes as long as writing the number. */
+    for (size_t i = 0; size >= 1 && i < ARRAY_COUNT(powers); i++)
+        if (size * powers[i] < 1e12)
+            return rint(value * powers[i]) / powers[i];
     const double digits = 11;
-    double scale = pow(10, digits - floor(log10(fabs(value))));
-    bool is_exact = result->metric->how == FACT_COMPARE_COUNTED || value == 0 || !isfinite(scale);
-    return is_exact ? value : rint(value * scale) / scale;
+    double scale = pow(10, digits - floor(log10(size)));
+    return isfinite(scale) ? rint(value * scale) / scale : value;
 }
 
 /* To a millionth of a percent: what is behind it is rounding, and takes most of the time to write.

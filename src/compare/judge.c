@@ -211,10 +211,16 @@ static bool take_metric(const struct judge *judge, const struct row *row, size_t
     const struct metrics *metrics = &judge->options->metrics;
     bool has_stand_in = index + 1 < metrics->count && metrics->items[index + 1].is_stand_in;
     bool can_know = !has(row->sides[COMPARE_NOW], TALLY_IS_PUBLISHED);
-    *ret_result = (struct row_metric){.metric = &metrics->items[index]};
-    for (size_t s = 0; s < COMPARE_SIDES_COUNT; s++)
+    /* Not all of it is zeroed: every row is judged for every form, and most of it is text. */
+    ret_result->metric = &metrics->items[index];
+    ret_result->why[0] = '\0';
+    ret_result->change = (struct change){0};
+    for (size_t s = 0; s < COMPARE_SIDES_COUNT; s++) {
+        ret_result->value[s] = 0;
+        ret_result->sides[s] = (struct change_side){0};
         ret_result->is_known[s] = tallies_get(&judge->tallies[s], row->sides[s], index,
                                               &ret_result->value[s], &ret_result->sides[s]);
+    }
     if (ret_result->is_known[COMPARE_BASE] && ret_result->is_known[COMPARE_NOW]) {
         judge_metric(judge, row, ret_result);
         return true;

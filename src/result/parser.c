@@ -185,8 +185,10 @@ static enum parser_outcome judge(struct parser *parser, const struct scan_value 
     if (outcome != PARSER_RECORD && outcome != PARSER_PUBLISHED)
         return outcome;
     for (enum fact_id id = 0; id < FACTS_COUNT; id++) {
+        if (values[id].kind == SCAN_ABSENT)
+            continue;
         const struct fact *fact = fact_of(id);
-        if (values[id].kind == SCAN_ABSENT || is_of_type(&values[id], fact->type))
+        if (is_of_type(&values[id], fact->type))
             continue;
         parser_set_why(parser, "'%s' must be %s", fact->name, fact_type_says(fact->type));
         return PARSER_FOREIGN;
