@@ -179,6 +179,18 @@ bool client_check(struct client *client, const struct proto_check *check)
     return session_ask(&client->session, &request, PROTO_CHECK, &reply);
 }
 
+bool client_profile(struct client *client, const struct proto_profile *profile,
+                    struct proto_profiled *ret_profiled)
+{
+    const struct proto_host_message request = {.type = PROTO_PROFILE, .as.profile = *profile};
+    struct proto_worker_message reply;
+    client->session.phase = EVENT_MEASURING;
+    if (!session_ask(&client->session, &request, PROTO_PROFILE, &reply))
+        return false;
+    *ret_profiled = reply.as.profile;
+    return true;
+}
+
 void client_close(struct client *client)
 {
     session_finish(&client->session);

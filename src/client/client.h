@@ -65,6 +65,9 @@ bool client_memory(struct client *client, struct proto_memory *ret_memory);
 /* What step `step` must give. The caller's phase stays. */
 bool client_verify(struct client *client, uint64_t step, struct proto_verified *ret_verified);
 bool client_check(struct client *client, const struct proto_check *request);
+/* Only of a worker whose hello says that it has a profiler. */
+bool client_profile(struct client *client, const struct proto_profile *request,
+                    struct proto_profiled *ret_profiled);
 /* Takes the worker down, whatever its state (session_finish()). */
 void client_close(struct client *client);
 

@@ -102,6 +102,11 @@ struct engine_ops {
     enum status (*check)(void *context, const struct proto_check *request,
                          struct proto_check_result *ret_result, struct err *err);
 
+    /* (optional) default: it has no profiler. The next steps, with how long each operator took, and
+     * a trace of them as a file. See proto_profile. */
+    enum status (*profile)(void *context, const struct proto_profile *request,
+                           struct proto_profiled *ret_profiled, struct err *err);
+
     void (*close)(void *context); /* context may be half-open or NULL */
 };
 

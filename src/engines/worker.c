@@ -152,6 +152,7 @@ static void handle_hello(struct worker *worker, const struct proto_host_hello *h
     reply->pid = getpid();
     reply->is_synthetic = worker->ops->synthetic_step_ns != NULL;
     reply->verifies = worker->ops->verify != NULL;
+    reply->profiles = worker->ops->profile != NULL;
     worker->state = WORKER_GREETED;
     send_message(worker, &message);
 }
@@ -434,6 +435,23 @@ static void handle_verify(struct worker *worker, const struct proto_verify *requ
     send_message(worker, &message);
 }
 
+static void handle_profile(struct worker *worker, const struct proto_profile *request)
+{
+    if (worker->state != WORKER_OPEN || worker->ops->profile == NULL) {
+        send_out_of_order(worker, PROTO_PROFILE, "no model is open, or the engine cannot");
+        return;
+    }
+    struct err err = {0};
+    struct proto_profile asked = *request;
+    file_path_from_text(asked.trace_path);
+    struct proto_worker_message message = {.type = PROTO_PROFILE};
+    enum status status = worker->ops->profile(worker->context, &asked, &message.as.profile, &err);
+    if (status == STATUS_OK)
+        send_message(worker, &message);
+    else
+        send_error(worker, status, &err);
+}
+
 /* Once in a worker's life, whatever happened before. */
 static void close_engine(struct worker *worker)
 {
@@ -465,6 +483,7 @@ static void handle_message(struct worker *worker, const struct proto_host_messag
     case PROTO_MEMORY: handle_memory(worker); break;
     case PROTO_CHECK: handle_check(worker, &message->as.check); break;
     case PROTO_VERIFY: handle_verify(worker, &message->as.verify); break;
+    case PROTO_PROFILE: handle_profile(worker, &message->as.profile); break;
     case PROTO_CLOSE: handle_close(worker); break;
     case PROTO_READY:
     case PROTO_BLOCK:

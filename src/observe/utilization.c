@@ -12,20 +12,6 @@
 
 static const char no_peak[] = "run_tokmark_peak";
 
-/* The unit that a precision's matmuls run on. */
-static const char *unit_of(enum cell_precision precision)
-{
-    switch (precision) {
-    case CELL_PRECISION_FP32: return "fp32";
-    case CELL_PRECISION_TF32: return "tf32";
-    case CELL_PRECISION_BF16:
-    case CELL_PRECISION_BF16_PURE: return "bf16";
-    case CELL_PRECISION_FP16: return "fp16";
-    case CELL_PRECISION_INT8: return "int8";
-    }
-    return "";
-}
-
 /* Bytes of an element of the type that is named first; 0 = not known. */
 static double width_of(const char *types)
 {
@@ -89,7 +75,7 @@ static struct machine_peak find_peak(const struct observed *seen)
     char device[DEVICE_NAME_BYTES];
     device_first(cell->device, device);
     if (options->peaks != NULL)
-        machine_book_peak(options->peaks, options->hardware_id, device, unit_of(cell->precision),
+        machine_book_peak(options->peaks, options->hardware_id, device, flops_unit(cell->precision),
                           &peak);
     return peak;
 }
@@ -106,7 +92,7 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
     double flops = 0, bytes = 0;
     /* A short cell runs at clocks that the power limit does not let a peak be measured at. */
     if (most > 0 && datasheet_find(seen->client->ready.device_name,
-                                   unit_of(seen->client->cell->precision), &flops, &bytes))
+                                   flops_unit(seen->client->cell->precision), &flops, &bytes))
         most = fmax(most, flops);
     double done = per_second(seen, work_of(seen->client, FLOPS_CAUSAL));
     if (most > 0 && done > most)
@@ -187,8 +173,8 @@ static void put(const void *state, const struct observed *seen, struct record *r
     struct machine_peak peak = find_peak(seen);
     double flops = 0;
     double bytes = 0;
-    bool is_known =
-        datasheet_find(client->ready.device_name, unit_of(client->cell->precision), &flops, &bytes);
+    bool is_known = datasheet_find(client->ready.device_name, flops_unit(client->cell->precision),
+                                   &flops, &bytes);
     const char *no_sheet = device_is_host(client->cell->device) ? "on_cpu"
                            : !is_known                          ? "not_in_table"
                                                                 : NULL;

@@ -228,6 +228,12 @@ static void read_host_body(struct fields *fields, struct proto_host_message *mes
         break;
     case PROTO_CHECK: read_check(fields, &message->as.check); break;
     case PROTO_VERIFY: message->as.verify.step = need_u64(fields, "step", 0, COUNT_MAX); break;
+    case PROTO_PROFILE:
+        message->as.profile.steps_count =
+            (uint32_t)need_u64(fields, "steps", 1, PROTO_PROFILE_STEPS_MAX);
+        need_text(fields, "trace", message->as.profile.trace_path,
+                  sizeof(message->as.profile.trace_path));
+        break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;
     case PROTO_READY:
@@ -247,6 +253,7 @@ static void read_worker_hello(struct fields *fields, struct proto_worker_hello *
     hello->pid = (int64_t)need_u64(fields, "pid", 1, INT32_MAX);
     (void)may_bool(fields, "synthetic", &hello->is_synthetic);
     (void)may_bool(fields, "verifies", &hello->verifies);
+    (void)may_bool(fields, "profiles", &hello->profiles);
 }
 
 /* An object or a list, as compact text that the caller owns; NULL when absent. */
@@ -404,6 +411,38 @@ static void read_verified(struct fields *fields, struct proto_verified *verified
                    TEXT_MAY_BE_CUT);
 }
 
+static void read_operator(struct fields *fields, const json_t *object, struct proto_operator *one)
+{
+    struct fields inner = *fields;
+    inner.object = object;
+    (void)may_text(&inner, "name", one->name, sizeof(one->name), TEXT_MAY_BE_CUT);
+    if (one->name[0] == '\0')
+        fail(&inner, "name", "must be a string that is not empty");
+    one->calls_count = need_u64(&inner, "calls", 1, COUNT_MAX);
+    one->self_ns = need_u64(&inner, "self_ns", 0, PROTO_NS_MAX);
+    one->flops = may_double(&inner, "flops");
+    fields->status = inner.status;
+}
+
+static void read_profiled(struct fields *fields, struct proto_profiled *profiled)
+{
+    (void)may_text(fields, "profiler", profiled->profiler, sizeof(profiled->profiler),
+                   TEXT_MAY_BE_CUT);
+    profiled->steps_count = (uint32_t)need_u64(fields, "steps", 1, PROTO_PROFILE_STEPS_MAX);
+    profiled->window_ns = need_u64(fields, "window_ns", 0, PROTO_NS_MAX);
+    profiled->operators_ns = need_u64(fields, "operators_ns", 0, PROTO_NS_MAX);
+    profiled->names_count = need_u64(fields, "names", 0, COUNT_MAX);
+    const json_t *array = get(fields, "operators");
+    size_t count = json_array_size(array);
+    if (!json_is_array(array) || count > PROTO_OPERATORS_MAX) {
+        fail(fields, "operators", "must be a list of at most 64 objects");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        read_operator(fields, json_array_get(array, i), &profiled->operators[i]);
+    profiled->operators_count = (uint32_t)count;
+}
+
 static void read_memory(struct fields *fields, struct proto_memory *memory)
 {
     read_parts(fields, "parts", &memory->parts);
@@ -447,6 +486,7 @@ static void read_worker_body(struct fields *fields, struct proto_worker_message 
         message->as.check.tensors_count = need_u64(fields, "tensors", 0, COUNT_MAX);
         break;
     case PROTO_VERIFY: read_verified(fields, &message->as.verify); break;
+    case PROTO_PROFILE: read_profiled(fields, &message->as.profile); break;
     case PROTO_BYE: break;
     case PROTO_ERROR: read_error(fields, &message->as.error); break;
     case PROTO_OPEN:

@@ -98,6 +98,10 @@ void proto_encode_host(const struct proto_host_message *message, struct buf *out
             json_field_bool(&writer, "weights", true);
         break;
     case PROTO_VERIFY: json_field_u64(&writer, "step", message->as.verify.step); break;
+    case PROTO_PROFILE:
+        json_field_u64(&writer, "steps", message->as.profile.steps_count);
+        json_field_string(&writer, "trace", message->as.profile.trace_path);
+        break;
     case PROTO_MEMORY:
     case PROTO_CLOSE: break;
     case PROTO_READY:
@@ -118,6 +122,8 @@ static void put_worker_hello(struct json_writer *writer, const struct proto_work
     json_field_bool(writer, "synthetic", hello->is_synthetic);
     if (hello->verifies)
         json_field_bool(writer, "verifies", true);
+    if (hello->profiles)
+        json_field_bool(writer, "profiles", true);
 }
 
 static void put_fact(struct json_writer *writer, const struct proto_field *field, const void *body)
@@ -193,6 +199,27 @@ static void put_verified(struct json_writer *writer, const struct proto_verified
     put_text_if(writer, "why_not", verified->why_not);
 }
 
+static void put_profiled(struct json_writer *writer, const struct proto_profiled *profiled)
+{
+    put_text_if(writer, "profiler", profiled->profiler);
+    json_field_u64(writer, "steps", profiled->steps_count);
+    json_field_u64(writer, "window_ns", profiled->window_ns);
+    json_field_u64(writer, "operators_ns", profiled->operators_ns);
+    json_field_u64(writer, "names", profiled->names_count);
+    json_put_key(writer, "operators");
+    json_begin_array(writer);
+    for (uint32_t i = 0; i < profiled->operators_count; i++) {
+        const struct proto_operator *one = &profiled->operators[i];
+        json_begin_object(writer);
+        json_field_string(writer, "name", one->name);
+        json_field_u64(writer, "calls", one->calls_count);
+        json_field_u64(writer, "self_ns", one->self_ns);
+        put_double_if(writer, "flops", one->flops);
+        json_end_object(writer);
+    }
+    json_end_array(writer);
+}
+
 static void put_memory(struct json_writer *writer, const struct proto_memory *memory)
 {
     put_parts(writer, "parts", &memory->parts);
@@ -225,6 +252,7 @@ void proto_encode_worker(const struct proto_worker_message *message, struct buf 
         json_field_u64(&writer, "tensors", message->as.check.tensors_count);
         break;
     case PROTO_VERIFY: put_verified(&writer, &message->as.verify); break;
+    case PROTO_PROFILE: put_profiled(&writer, &message->as.profile); break;
     case PROTO_BYE: break;
     case PROTO_ERROR: put_error(&writer, &message->as.error); break;
     case PROTO_OPEN:

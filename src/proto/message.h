@@ -20,9 +20,12 @@
 #define PROTO_WORD_BYTES     64
 #define PROTO_BLOCK_STEPS_MAX \
     10000 /* per `run`, so that a block's line stays far under the limit */
-#define PROTO_EXPERTS_MAX 64
-#define PROTO_LOGITS      32    /* sampled of a step */
-#define PROTO_JSON_BYTES  65536 /* of one value of kind JSON, as compact text */
+#define PROTO_PROFILE_STEPS_MAX 1000
+#define PROTO_OPERATORS_MAX     64 /* listed in a profile: those that took longest */
+#define PROTO_OPERATOR_BYTES    128
+#define PROTO_EXPERTS_MAX       64
+#define PROTO_LOGITS            32    /* sampled of a step */
+#define PROTO_JSON_BYTES        65536 /* of one value of kind JSON, as compact text */
 /* Longest duration on the wire, 11.5 days: so that sums of a block's steps cannot overflow. */
 #define PROTO_NS_MAX 1000000000000000ULL
 
@@ -35,6 +38,7 @@
     X(MEMORY, "memory")      \
     X(CHECK, "check")        \
     X(VERIFY, "verify")      \
+    X(PROFILE, "profile")    \
     X(CLOSE, "close")        \
     X(BYE, "bye")            \
     X(ERROR, "error")
@@ -63,6 +67,7 @@ struct proto_worker_hello {
     int64_t pid;
     bool is_synthetic; /* its results are made up */
     bool verifies;     /* it answers `verify` */
+    bool profiles;     /* it answers `profile` */
 };
 
 /* Bytes by part; total is given, not summed, and is what the process grows by. All 0 = unknown. */
@@ -180,6 +185,31 @@ struct proto_verified {
     char why_not[PROTO_TEXT_BYTES]; /* where it can tell nothing */
 };
 
+/* profile, host to worker: the next steps under the engine's own profiler. What it took is no
+ * timing of the cell: nothing is measured in that worker afterwards. */
+struct proto_profile {
+    uint32_t steps_count;             /* 1 .. PROTO_PROFILE_STEPS_MAX */
+    char trace_path[CELL_PATH_BYTES]; /* written: Chrome trace events, as JSON */
+};
+
+/* All calls of one name. */
+struct proto_operator {
+    char name[PROTO_OPERATOR_BYTES];
+    uint64_t calls_count;
+    uint64_t self_ns; /* without what other operators within it took */
+    double flops;     /* of all calls; NaN = not known */
+};
+
+struct proto_profiled {
+    char profiler[PROTO_TEXT_BYTES]; /* what looked, and at what */
+    uint32_t steps_count;
+    uint64_t window_ns;    /* of the steps under it */
+    uint64_t operators_ns; /* of all operators, also of those that are not listed */
+    uint64_t names_count;  /* of all of them */
+    uint32_t operators_count;
+    struct proto_operator operators[PROTO_OPERATORS_MAX]; /* longest first */
+};
+
 #define PROTO_ERROR_MAP(X)        \
     X(OOM, "oom")                 \
     X(UNSUPPORTED, "unsupported") \
@@ -215,6 +245,7 @@ struct proto_worker_message {
         struct proto_memory memory;
         struct proto_check_result check;
         struct proto_verified verify;
+        struct proto_profiled profile;
         struct proto_error error;
     } as; /* nothing for BYE */
 };
@@ -228,6 +259,7 @@ struct proto_host_message {
         struct proto_run run;
         struct proto_check check;
         struct proto_verify verify;
+        struct proto_profile profile;
     } as; /* nothing for MEMORY and CLOSE */
 };
 

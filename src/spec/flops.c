@@ -2,6 +2,19 @@
 
 #include <math.h>
 
+const char *flops_unit(enum cell_precision precision)
+{
+    switch (precision) {
+    case CELL_PRECISION_FP32: return "fp32";
+    case CELL_PRECISION_TF32: return "tf32";
+    case CELL_PRECISION_BF16:
+    case CELL_PRECISION_BF16_PURE: return "bf16";
+    case CELL_PRECISION_FP16: return "fp16";
+    case CELL_PRECISION_INT8: return "int8";
+    }
+    return "";
+}
+
 double flops_step(const struct cell *cell, enum flops_count count)
 {
     struct model_spec model = cell->model;

@@ -14,6 +14,8 @@ enum flops_count {
     FLOPS_EXECUTED /* every expert, where the cell asks for that */
 };
 
+/* The unit that a precision's matmuls run on, as peaks and datasheets name it: "bf16". */
+const char *flops_unit(enum cell_precision precision);
 /* Of a cell whose model is known by its preset. */
 double flops_step(const struct cell *cell, enum flops_count count);
 /* What one step of decode reads at least: weights that work on its tokens, and the cached keys and

@@ -16,7 +16,7 @@ PRINTING = {
     "registry": ["registry", "--help"], "compare": ["compare", "--help"],
     "history": ["history", "--help"], "export": ["export", "--list"], "report": ["report", "--help"], "hud": ["hud", "--help"],
     "serve": ["serve", "--help"], "peak": ["peak", "--help"],
-    "stability": ["stability", "--help"],
+    "stability": ["stability", "--help"], "profile": ["profile", "--help"],
 }
 
 

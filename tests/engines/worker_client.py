@@ -20,11 +20,12 @@ def release_binary():
 
 # What the protocol itself needs, beside the values that records take from replies.
 OWN_KEYS = {
-    "hello": {"version", "engine", "engine_version", "pid", "synthetic", "verifies"},
+    "hello": {"version", "engine", "engine_version", "pid", "synthetic", "verifies", "profiles"},
     "ready": {"memory_predicted"},
     "block": {"steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens", "logits"},
     "memory": {"parts", "rss_bytes", "rss_baseline_bytes", "rss_peak_bytes"},
     "check": {"loss", "tensors"},
+    "profile": {"profiler", "steps", "window_ns", "operators_ns", "names", "operators"},
     "bye": set(),
 }
 

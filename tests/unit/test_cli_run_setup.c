@@ -91,7 +91,8 @@ Test(cli_run_setup, a_row_of_options_is_all_that_a_workers_flag_needs)
 /* What a cell is, is asked for in the same way by all that measure or explain one. */
 Test(cli_run_setup, commands_that_open_a_cell_take_every_flag_of_a_worker)
 {
-    const struct command *const commands[] = {&command_ab, &command_noise, &command_explain};
+    const struct command *const commands[] = {&command_ab, &command_noise, &command_explain,
+                                              &command_profile};
     for (size_t k = 0; k < ARRAY_COUNT(commands); k++) {
         struct options_table table = command_options(commands[k], &program_list[0]);
         for (size_t i = commands[k]->options_count; i < options_rows_count(&table); i++) {

@@ -462,3 +462,72 @@ Test(proto_message, what_a_step_must_give_round_trips)
     cr_expect_eq(expected->logits[9], 9 / 8.0);
     buf_release(&line);
 }
+
+Test(proto_message, a_profile_round_trips)
+{
+    struct proto_worker_message message = {.type = PROTO_PROFILE};
+    struct proto_profiled *profiled = &message.as.profile;
+    struct buf line;
+    struct err err = {0};
+    struct proto_worker_message again;
+    *profiled = (struct proto_profiled){.profiler = "a clock",
+                                        .steps_count = 5,
+                                        .window_ns = 900,
+                                        .operators_ns = 700,
+                                        .names_count = 70,
+                                        .operators_count = PROTO_OPERATORS_MAX};
+    for (uint32_t i = 0; i < PROTO_OPERATORS_MAX; i++) {
+        struct proto_operator *one = &profiled->operators[i];
+        (void)snprintf(one->name, sizeof(one->name), "operator %u", i);
+        one->calls_count = i + 1;
+        one->self_ns = 10 * i;
+        one->flops = i == 2 ? (double)NAN : 1e12;
+    }
+    buf_init(&line, 1 << 16);
+    proto_encode_worker(&message, &line);
+    cr_assert_eq(proto_decode_worker(line.data, line.length_bytes - 1, &again, &err), STATUS_OK,
+                 "%s", err.text);
+    const struct proto_profiled *read = &again.as.profile;
+    cr_expect_str_eq(read->profiler, "a clock");
+    cr_expect_eq(read->steps_count, 5);
+    cr_expect_eq(read->window_ns, 900);
+    cr_expect_eq(read->operators_ns, 700);
+    cr_expect_eq(read->names_count, 70);
+    cr_assert_eq(read->operators_count, PROTO_OPERATORS_MAX);
+    cr_expect_str_eq(read->operators[3].name, "operator 3");
+    cr_expect_eq(read->operators[3].calls_count, 4);
+    cr_expect_eq(read->operators[3].self_ns, 30);
+    cr_expect_eq(read->operators[3].flops, 1e12);
+    cr_expect(isnan(read->operators[2].flops));
+    buf_release(&line);
+    static const char *const bad[] = {
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1}",
+        "{\"type\":\"profile\",\"steps\":0,\"window_ns\":9,\"operators_ns\":7,\"names\":0,"
+        "\"operators\":[]}",
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"
+        "\"operators\":[{\"name\":\"\",\"calls\":1,\"self_ns\":1}]}",
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"
+        "\"operators\":[{\"name\":\"a\",\"calls\":0,\"self_ns\":1}]}",
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"
+        "\"operators\":[7]}"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
+        cr_expect_eq(decode_worker(bad[i], &again, &err), STATUS_PROTOCOL, "%s", bad[i]);
+}
+
+Test(proto_message, what_to_profile_round_trips)
+{
+    struct proto_host_message message = {
+        .type = PROTO_PROFILE, .as.profile = {.steps_count = 7, .trace_path = "/tmp/a trace.json"}};
+    struct proto_host_message again;
+    struct buf line;
+    struct err err = {0};
+    buf_init(&line, 1 << 16);
+    proto_encode_host(&message, &line);
+    cr_assert_eq(proto_decode_host(line.data, line.length_bytes - 1, &again, &err), STATUS_OK, "%s",
+                 err.text);
+    cr_expect_eq(again.as.profile.steps_count, 7);
+    cr_expect_str_eq(again.as.profile.trace_path, "/tmp/a trace.json");
+    buf_release(&line);
+    static const char long_one[] = "{\"type\":\"profile\",\"steps\":1001,\"trace\":\"/t\"}";
+    cr_expect_eq(proto_decode_host(long_one, sizeof(long_one) - 1, &again, &err), STATUS_PROTOCOL);
+}

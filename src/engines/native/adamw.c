@@ -71,6 +71,7 @@ void adamw_step(const struct compute *compute, const struct adamw *adamw, uint64
         .root_inverse = (float)(1.0 / sqrt(1.0 - pow(adamw->beta2, (double)step))),
         .eps = (float)adamw->eps,
     };
+    OPERATION(compute, "optimizer", 0);
     pool_run(compute->pool, count, COMPUTE_GRAIN_FLOATS, step_task, &job);
 }
 

@@ -139,10 +139,17 @@ static struct attention_job job_make(const struct compute *compute, const struct
                                   .blocks_count = (a->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS};
 }
 
+/* Of one of its matmuls, in full: what a causal mask leaves out is counted, as in `step_flops`. */
+static double attention_matmul_flops(const struct attention *a)
+{
+    return 2.0 * (double)(a->B * a->H) * (double)a->T * (double)a->T * (double)a->D;
+}
+
 void attention_forward(const struct compute *compute, const struct attention *attention,
                        struct matrix qkv, struct matrix att, struct matrix lse)
 {
     struct attention_job job = job_make(compute, attention, qkv, att, lse);
+    OPERATION(compute, "attention", 2 * attention_matmul_flops(attention));
     pool_run(compute->pool, attention->B * attention->H * job.blocks_count, 1, forward_task, &job);
 }
 
@@ -241,5 +248,6 @@ void attention_backward(const struct compute *compute, const struct attention *a
     ASSERT(matrix_is_shaped(d_qkv, qkv.rows, qkv.columns));
     job.d_att = matrix_floats(d_att);
     job.d_qkv = matrix_floats(d_qkv);
+    OPERATION(compute, "attention backward", 5 * attention_matmul_flops(attention));
     pool_run(compute->pool, attention->B * attention->H, 1, backward_task, &job);
 }

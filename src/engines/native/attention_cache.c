@@ -60,6 +60,7 @@ void attention_cache_put(const struct compute *compute, const struct attention_c
                          const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv)
 {
     struct cache_job job = job_make(compute, cache, batch_of, positions, qkv);
+    OPERATION(compute, "cache write", 0);
     pool_run(compute->pool, qkv.rows, compute_row_grain(cache->H * cache->D), put_task, &job);
 }
 
@@ -107,6 +108,16 @@ static CLONES void read_task(void *context, unsigned thread_index, size_t begin,
     }
 }
 
+/* Two matmuls of one row with what the cache holds before it, and it. */
+static double cached_flops(const struct attention_cache *cache, const uint32_t *positions,
+                           size_t rows)
+{
+    double seen = 0;
+    for (size_t row = 0; row < rows; row++)
+        seen += (double)positions[row] + 1;
+    return 4.0 * seen * (double)(cache->H * cache->D);
+}
+
 void attention_cache_read(const struct compute *compute, const struct attention_cache *cache,
                           const uint32_t *batch_of, const uint32_t *positions, struct matrix qkv,
                           struct matrix att)
@@ -114,5 +125,6 @@ void attention_cache_read(const struct compute *compute, const struct attention_
     struct cache_job job = job_make(compute, cache, batch_of, positions, qkv);
     ASSERT(matrix_is_shaped(att, qkv.rows, cache->H * cache->D));
     job.att = matrix_floats(att);
+    OPERATION(compute, "attention cached", cached_flops(cache, positions, qkv.rows));
     pool_run(compute->pool, qkv.rows * cache->H, 1, read_task, &job);
 }

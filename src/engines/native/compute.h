@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "engines/native/operation.h"
 #include "engines/native/pool.h"
 
 struct compute {
@@ -12,6 +13,7 @@ struct compute {
     char *thread_workspace; /* borrowed: for thread i from i * thread_workspace_bytes on; first for
                                gemm_serial(), then for scores */
     size_t thread_workspace_bytes;
+    struct operation_log *log; /* borrowed; NULL but in a profile: steps are timed without */
 };
 
 /* Items of a row-wise loop worth a thread: rows of about so many floats together. */

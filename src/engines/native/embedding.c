@@ -59,6 +59,7 @@ void embedding_forward(const struct compute *compute, const struct embedding *em
                                 .position_table = matrix_floats(position_table),
                                 .out = matrix_floats(out)};
     ASSERT(token_table.columns == out.columns && position_table.columns == out.columns);
+    OPERATION(compute, "embedding", 0);
     pool_run(compute->pool, out.rows, compute_row_grain(out.columns), look_up_task, &job);
 }
 
@@ -105,6 +106,7 @@ void embedding_backward(const struct compute *compute, const struct embedding *e
                                 .d_token_table = matrix_floats(d_token_table),
                                 .d_position_table = matrix_floats(d_position_table)};
     ASSERT(d_token_table.columns == dim && d_position_table.columns == dim);
+    OPERATION(compute, "embedding backward", 0);
     if (embedding->dropout > 0)
         pool_run(compute->pool, d_out.rows, compute_row_grain(dim), drop_task, &job);
     pool_run(compute->pool, (dim + EMBEDDING_COLUMNS - 1) / EMBEDDING_COLUMNS, 1,
@@ -137,6 +139,7 @@ void embedding_add_dropped(const struct compute *compute, const struct embedding
                                 .out = matrix_floats(out)};
     ASSERT(matrix_is_shaped(values, out.rows, out.columns) &&
            matrix_is_shaped(residual, out.rows, out.columns));
+    OPERATION(compute, "residual", 0);
     pool_run(compute->pool, out.rows, compute_row_grain(out.columns), add_task, &job);
 }
 
@@ -159,5 +162,6 @@ void embedding_copy_dropped(const struct compute *compute, const struct embeddin
                                 .from = matrix_floats(values),
                                 .out = matrix_floats(out)};
     ASSERT(matrix_is_shaped(values, out.rows, out.columns));
+    OPERATION(compute, "residual backward", 0);
     pool_run(compute->pool, out.rows, compute_row_grain(out.columns), copy_task, &job);
 }

@@ -47,6 +47,12 @@ static void fill_bias_task(void *context, unsigned thread_index, size_t begin, s
         memcpy(job->y + row * job->out, job->bias, job->out * sizeof(float));
 }
 
+/* Of each of the three matmuls. */
+static double linear_flops(size_t rows, size_t in, size_t out)
+{
+    return 2.0 * (double)rows * (double)in * (double)out;
+}
+
 void linear_forward(const struct compute *compute, const struct linear *linear, struct matrix x,
                     struct matrix y)
 {
@@ -56,6 +62,7 @@ void linear_forward(const struct compute *compute, const struct linear *linear, 
     ASSERT(x.columns == in && matrix_is_shaped(y, rows, out));
     if (rows == 0)
         return;
+    OPERATION(compute, "linear", linear_flops(rows, in, out));
     bool has_bias = !matrix_is_none(linear->bias);
     if (rows <= FEW_ROWS || has_bias) {
         struct linear_job job = {.in = in,
@@ -81,6 +88,8 @@ void linear_forward(const struct compute *compute, const struct linear *linear, 
 void linear_backward_input(const struct compute *compute, const struct linear *linear,
                            struct matrix dy, struct matrix d_x, bool is_added)
 {
+    OPERATION(compute, "linear backward",
+              linear_flops(dy.rows, linear->weight.columns, linear->weight.rows));
     gemm(compute->pool, 1.0f, (struct gemm_factor){dy, false},
          (struct gemm_factor){linear->weight, false}, is_added ? 1.0f : 0.0f, d_x,
          compute->gemm_workspace);
@@ -116,6 +125,7 @@ void linear_backward_weight(const struct compute *compute, struct matrix x, stru
                             struct matrix d_weight, struct matrix d_bias, bool is_added)
 {
     size_t out = d_weight.rows;
+    OPERATION(compute, "linear backward", linear_flops(x.rows, d_weight.columns, out));
     if (!matrix_is_none(d_bias)) {
         struct sum_job job = {
             .dy = matrix_floats(dy), .rows = dy.rows, .out = out, .d_bias = matrix_floats(d_bias)};
@@ -139,6 +149,7 @@ static void zero_task(void *context, unsigned thread_index, size_t begin, size_t
 
 void linear_zero(const struct compute *compute, struct matrix values)
 {
+    OPERATION(compute, "zero", 0);
     pool_run(compute->pool, values.rows * values.columns, COMPUTE_GRAIN_FLOATS, zero_task,
              matrix_floats(values));
 }

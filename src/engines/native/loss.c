@@ -49,6 +49,11 @@ static void note_rows(struct head_seen *seen, struct matrix logits, size_t first
     }
 }
 
+static double head_flops(const struct loss *loss, size_t rows)
+{
+    return 2.0 * (double)rows * (double)loss->head.rows * (double)loss->head.columns;
+}
+
 /* The logits of rows first .. of `hidden`: as many as there is room for. */
 static struct matrix make_block(const struct compute *compute, const struct loss *loss,
                                 struct matrix hidden, size_t first)
@@ -57,12 +62,29 @@ static struct matrix make_block(const struct compute *compute, const struct loss
     size_t rest = hidden.rows - first;
     size_t count = rest < loss->logits.rows ? rest : loss->logits.rows;
     struct matrix logits = matrix_rows(loss->logits, 0, count);
+    OPERATION(compute, "head", head_flops(loss, count));
     linear_forward(compute, &head, matrix_rows(hidden, first, count), logits);
     if (!matrix_is_none(loss->logits_out))
         memcpy(matrix_floats(matrix_rows(loss->logits_out, first, count)), matrix_floats(logits),
                count * logits.columns * sizeof(float));
     note_rows(loss->seen, logits, first, hidden.rows);
     return logits;
+}
+
+static void head_backward(const struct compute *compute, const struct loss *loss,
+                          struct matrix hidden, struct matrix logits, struct matrix d_hidden,
+                          struct matrix d_head, bool is_added)
+{
+    OPERATION(compute, "head backward", 2 * head_flops(loss, logits.rows));
+    struct linear head = {.weight = loss->head};
+    linear_backward_input(compute, &head, logits, d_hidden, false);
+    linear_backward_weight(compute, hidden, logits, d_head, MATRIX_NONE, is_added);
+}
+
+static void cross_entropy(const struct compute *compute, struct loss_job *job, size_t rows)
+{
+    OPERATION(compute, "cross-entropy", 0);
+    pool_run(compute->pool, rows, compute_row_grain(job->V * 4), cross_entropy_task, job);
 }
 
 void loss_logits(const struct compute *compute, const struct loss *loss, struct matrix hidden)
@@ -75,7 +97,6 @@ double loss_cross_entropy(const struct compute *compute, const struct loss *loss
                           struct matrix hidden, const uint32_t *targets, double *losses,
                           struct matrix d_hidden, struct matrix d_head)
 {
-    struct linear head = {.weight = loss->head};
     size_t rows = hidden.rows;
     for (size_t first = 0; first < rows; first += loss->logits.rows) {
         struct matrix logits = make_block(compute, loss, hidden, first);
@@ -84,14 +105,10 @@ double loss_cross_entropy(const struct compute *compute, const struct loss *loss
                                .targets = targets + first,
                                .losses = losses + first,
                                .scale = (float)(1.0 / (double)rows)};
-        pool_run(compute->pool, logits.rows, compute_row_grain(logits.columns * 4),
-                 cross_entropy_task, &job);
-        if (matrix_is_none(d_hidden))
-            continue;
-        linear_backward_input(compute, &head, logits, matrix_rows(d_hidden, first, logits.rows),
-                              false);
-        linear_backward_weight(compute, matrix_rows(hidden, first, logits.rows), logits, d_head,
-                               MATRIX_NONE, first > 0);
+        cross_entropy(compute, &job, logits.rows);
+        if (!matrix_is_none(d_hidden))
+            head_backward(compute, loss, matrix_rows(hidden, first, logits.rows), logits,
+                          matrix_rows(d_hidden, first, logits.rows), d_head, first > 0);
     }
     double sum = 0;
     for (size_t row = 0; row < rows; row++)

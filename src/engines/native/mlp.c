@@ -31,6 +31,7 @@ void mlp_gelu(const struct compute *compute, struct matrix hidden, struct matrix
 {
     struct gelu_job job = {.hidden = matrix_floats(hidden), .act = matrix_floats(act)};
     ASSERT(matrix_is_shaped(act, hidden.rows, hidden.columns));
+    OPERATION(compute, "gelu", 0);
     pool_run(compute->pool, hidden.rows * hidden.columns, COMPUTE_GRAIN_FLOATS / 4, gelu_task,
              &job);
 }
@@ -57,6 +58,7 @@ void mlp_gelu_backward(const struct compute *compute, struct matrix hidden, stru
 {
     struct gelu_job job = {.d_hidden = matrix_floats(hidden), .act = matrix_floats(d_act)};
     ASSERT(matrix_is_shaped(d_act, hidden.rows, hidden.columns));
+    OPERATION(compute, "gelu backward", 0);
     pool_run(compute->pool, hidden.rows * hidden.columns, COMPUTE_GRAIN_FLOATS / 4,
              gelu_backward_task, &job);
 }

@@ -189,6 +189,68 @@ static CLONES void combine_task(void *context, unsigned thread_index, size_t beg
     }
 }
 
+/* Of `count` matmuls of the chosen experts. */
+static double experts_flops(const struct moe *moe, size_t rows, double count)
+{
+    return 2.0 * count * (double)(rows * moe->K) * (double)moe->C * (double)moe->F;
+}
+
+static double gate_flops(const struct moe *moe, size_t rows)
+{
+    return 2.0 * (double)rows * (double)moe->C * (double)moe->E;
+}
+
+/* The experts of each row, and the rows of each expert. */
+static void route(const struct compute *compute, struct moe_job *job, struct matrix normed,
+                  struct matrix routing, uint64_t *expert_tokens)
+{
+    const struct moe *moe = job->moe;
+    OPERATION(compute, "router", gate_flops(moe, job->rows));
+    struct linear gate = gate_linear(moe);
+    linear_forward(compute, &gate, normed, routing);
+    pool_run(compute->pool, job->rows, compute_row_grain(moe->E * moe->K * 4), choose_task, job);
+    sort_rows(job, expert_tokens);
+}
+
+/* hidden1 and hidden2 of every expert's rows. */
+static void experts_in(const struct compute *compute, const struct moe_job *job,
+                       const struct buffers *work)
+{
+    const struct moe *moe = job->moe;
+    OPERATION(compute, "experts", experts_flops(moe, job->rows, 2));
+    for (size_t e = 0; e < moe->E; e++) {
+        if (expert_is_idle(job->layer, e))
+            continue;
+        struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
+        struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
+        struct matrix x = expert_rows(job->layer, e, work->routed);
+        linear_forward(compute, &w1, x, expert_rows(job->layer, e, job->layer->hidden1));
+        linear_forward(compute, &w2, x, expert_rows(job->layer, e, job->layer->hidden2));
+    }
+}
+
+static void experts_out(const struct compute *compute, const struct moe_job *job,
+                        const struct buffers *work)
+{
+    const struct moe *moe = job->moe;
+    OPERATION(compute, "experts", experts_flops(moe, job->rows, 1));
+    for (size_t e = 0; e < moe->E; e++) {
+        if (expert_is_idle(job->layer, e))
+            continue;
+        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
+        linear_forward(compute, &w3, expert_rows(job->layer, e, work->act),
+                       expert_rows(job->layer, e, work->routed));
+    }
+}
+
+/* A loop over rows, by name. */
+static void run_rows(const struct compute *compute, const char *name, size_t rows, size_t grain,
+                     pool_task *task, struct moe_job *job)
+{
+    OPERATION(compute, name, 0);
+    pool_run(compute->pool, rows, grain, task, job);
+}
+
 void moe_forward(const struct compute *compute, const struct moe *moe, struct matrix normed,
                  struct matrix residual, struct matrix out, const struct buffers *work,
                  const struct layer_buffers *layer, uint64_t *expert_tokens)
@@ -197,29 +259,12 @@ void moe_forward(const struct compute *compute, const struct moe *moe, struct ma
     size_t rows = normed.rows;
     ASSERT(matrix_is_shaped(residual, rows, moe->C));
     job.residual = matrix_floats(residual);
-    struct linear gate = gate_linear(moe);
-    linear_forward(compute, &gate, normed, matrix_rows(work->routing, 0, rows));
-    pool_run(compute->pool, rows, compute_row_grain(moe->E * moe->K * 4), choose_task, &job);
-    sort_rows(&job, expert_tokens);
-    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_task, &job);
-    for (size_t e = 0; e < moe->E; e++) {
-        if (expert_is_idle(layer, e))
-            continue;
-        struct linear w1 = expert_linear(moe, PARAM_W1_WEIGHT, PARAM_W1_BIAS, e);
-        struct linear w2 = expert_linear(moe, PARAM_W2_WEIGHT, PARAM_W2_BIAS, e);
-        struct matrix x = expert_rows(layer, e, work->routed);
-        linear_forward(compute, &w1, x, expert_rows(layer, e, layer->hidden1));
-        linear_forward(compute, &w2, x, expert_rows(layer, e, layer->hidden2));
-    }
-    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->F * 4), swiglu_task, &job);
-    for (size_t e = 0; e < moe->E; e++) {
-        if (expert_is_idle(layer, e))
-            continue;
-        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
-        linear_forward(compute, &w3, expert_rows(layer, e, work->act),
-                       expert_rows(layer, e, work->routed));
-    }
-    pool_run(compute->pool, rows, compute_row_grain(moe->C * moe->K), combine_task, &job);
+    route(compute, &job, normed, matrix_rows(work->routing, 0, rows), expert_tokens);
+    run_rows(compute, "gather", rows * moe->K, compute_row_grain(moe->C), gather_task, &job);
+    experts_in(compute, &job, work);
+    run_rows(compute, "swiglu", rows * moe->K, compute_row_grain(moe->F * 4), swiglu_task, &job);
+    experts_out(compute, &job, work);
+    run_rows(compute, "combine", rows, compute_row_grain(moe->C * moe->K), combine_task, &job);
 }
 
 /* routed = normed and d_routed = d_out of the sorted rows' tokens */
@@ -333,6 +378,37 @@ static void expert_backward(const struct compute *compute, const struct moe *moe
     linear_backward_input(compute, &w2, d_h2, d_result, true);
 }
 
+/* act = w3^T d_out of every expert's rows. */
+static void experts_out_backward(const struct compute *compute, const struct moe_job *job,
+                                 const struct buffers *work)
+{
+    const struct moe *moe = job->moe;
+    OPERATION(compute, "experts backward", experts_flops(moe, job->rows, 1));
+    for (size_t e = 0; e < moe->E; e++) {
+        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
+        linear_backward_input(compute, &w3, expert_rows(job->layer, e, work->d_routed),
+                              expert_rows(job->layer, e, work->act), false);
+    }
+}
+
+static void experts_in_backward(const struct compute *compute, const struct moe_job *job,
+                                const struct buffers *work)
+{
+    OPERATION(compute, "experts backward", experts_flops(job->moe, job->rows, 5));
+    for (size_t e = 0; e < job->moe->E; e++)
+        expert_backward(compute, job->moe, e, work, job->layer);
+}
+
+static void gate_backward(const struct compute *compute, const struct moe *moe,
+                          struct matrix normed, struct matrix d_logits, struct matrix d_normed)
+{
+    OPERATION(compute, "router backward", 2 * gate_flops(moe, normed.rows));
+    struct linear gate = gate_linear(moe);
+    linear_backward_weight(compute, normed, d_logits, gradient_at(moe, PARAM_GATE_WEIGHT, 0),
+                           MATRIX_NONE, false);
+    linear_backward_input(compute, &gate, d_logits, d_normed, true);
+}
+
 void moe_backward(const struct compute *compute, const struct moe *moe, struct matrix normed,
                   struct matrix d_out, struct matrix d_normed, const struct buffers *work,
                   const struct layer_buffers *layer)
@@ -341,20 +417,13 @@ void moe_backward(const struct compute *compute, const struct moe *moe, struct m
     size_t rows = normed.rows;
     ASSERT(matrix_is_shaped(d_out, rows, moe->C));
     job.d_out = matrix_floats(d_out);
-    pool_run(compute->pool, rows * moe->K, compute_row_grain(moe->C), gather_backward_task, &job);
-    for (size_t e = 0; e < moe->E; e++) {
-        struct linear w3 = expert_linear(moe, PARAM_W3_WEIGHT, PARAM_W3_BIAS, e);
-        linear_backward_input(compute, &w3, expert_rows(layer, e, work->d_routed),
-                              expert_rows(layer, e, work->act), false);
-    }
-    pool_run(compute->pool, rows, compute_row_grain(moe->F * moe->K * 4), swiglu_backward_task,
+    run_rows(compute, "gather backward", rows * moe->K, compute_row_grain(moe->C),
+             gather_backward_task, &job);
+    experts_out_backward(compute, &job, work);
+    run_rows(compute, "swiglu backward", rows, compute_row_grain(moe->F * moe->K * 4),
+             swiglu_backward_task, &job);
+    experts_in_backward(compute, &job, work);
+    run_rows(compute, "combine backward", rows, compute_row_grain(moe->C * moe->K), scatter_task,
              &job);
-    for (size_t e = 0; e < moe->E; e++)
-        expert_backward(compute, moe, e, work, layer);
-    pool_run(compute->pool, rows, compute_row_grain(moe->C * moe->K), scatter_task, &job);
-    struct linear gate = gate_linear(moe);
-    struct matrix d_logits = matrix_rows(work->routing, 0, rows);
-    linear_backward_weight(compute, normed, d_logits, gradient_at(moe, PARAM_GATE_WEIGHT, 0),
-                           MATRIX_NONE, false);
-    linear_backward_input(compute, &gate, d_logits, d_normed, true);
+    gate_backward(compute, moe, normed, matrix_rows(work->routing, 0, rows), d_normed);
 }

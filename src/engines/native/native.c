@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "engines/native/gemm.h"
+#include "engines/native/profile.h"
 #include "engines/native/session.h"
 #include "engines/native/weights.h"
 #include "spec/device.h"
@@ -260,6 +261,12 @@ static enum status native_verify(void *context, uint64_t step,
     return session_verify(context, step, ret_expected, err);
 }
 
+static enum status native_profile(void *context, const struct proto_profile *request,
+                                  struct proto_profiled *ret_profiled, struct err *err)
+{
+    return profile_steps(context, request, native_run_step, ret_profiled, err);
+}
+
 const struct engine_ops native_engine = {
     .name = "native",
     .summary = "tokmark's own engine: C on the CPU, fp32, every mode",
@@ -272,5 +279,6 @@ const struct engine_ops native_engine = {
     .memory = native_memory,
     .verify = native_verify,
     .check = native_check,
+    .profile = native_profile,
     .close = native_close,
 };

@@ -92,6 +92,7 @@ void norm_forward(const struct compute *compute, const struct norm *norm, struct
     struct norm_job job = job_make(norm, x, rstd, mean);
     ASSERT(matrix_is_shaped(y, x.rows, x.columns));
     job.y = matrix_floats(y);
+    OPERATION(compute, "norm", 0);
     pool_run(compute->pool, job.rows, compute_row_grain(job.dim), forward_task, &job);
 }
 
@@ -111,6 +112,7 @@ void norm_again(const struct compute *compute, const struct norm *norm, struct m
     struct norm_job job = job_make(norm, x, rstd, mean);
     ASSERT(matrix_is_shaped(y, x.rows, x.columns));
     job.y = matrix_floats(y);
+    OPERATION(compute, "norm", 0);
     pool_run(compute->pool, job.rows, compute_row_grain(job.dim), again_task, &job);
 }
 
@@ -196,6 +198,7 @@ void norm_backward(const struct compute *compute, const struct norm *norm, struc
     job.d_x = matrix_floats(d_x);
     job.d_weight = matrix_floats(d_weight);
     job.d_bias = matrix_floats(d_bias);
+    OPERATION(compute, "norm backward", 0);
     pool_run(compute->pool, job.rows, compute_row_grain(job.dim), backward_input_task, &job);
     pool_run(compute->pool, (job.dim + NORM_COLUMNS - 1) / NORM_COLUMNS, 1, backward_weight_task,
              &job);

@@ -68,5 +68,6 @@ void rotary_apply(const struct compute *compute, const struct rotary *rotary, st
                              .sines = matrix_floats(rotary->sines),
                              .qkv = matrix_floats(qkv),
                              .sign = is_inverse ? -1.0f : 1.0f};
+    OPERATION(compute, is_inverse ? "rotary backward" : "rotary", 0);
     pool_run(compute->pool, qkv.rows, compute_row_grain(dim), rotary_task, &job);
 }

@@ -24,6 +24,7 @@ from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
 from .jax_memory import DeviceMemory, bus_id, oom_error, require_plan, tree_bytes
 from .jax_precision import Precision, type_name
+from .jax_profile import profile_steps
 from .jax_call import is_array, is_floating
 from .jax_settings import own_rules
 from .jax_sources import make
@@ -396,6 +397,15 @@ class JaxEngine:
     def verify(self, step):
         verification = Verification(self._cell, self._source, self._steps, self._state)
         return self._guard("verify", verification.expected, step)
+
+    def profile(self, steps_count, trace_path):
+        return self._guard("profile", self._profile, steps_count, trace_path)
+
+    def _profile(self, steps_count, trace_path):
+        batches = self._device_batches(self._steps_done, steps_count)
+        seen = profile_steps(self._steps, batches, self._wait, self._device, trace_path)
+        self._steps_done += steps_count
+        return seen
 
     def close(self):
         self._drop()

@@ -14,21 +14,23 @@ from .tables import REPLIES
 VERSION = 1
 LINE_BYTES_MAX = 1024 * 1024
 BLOCK_STEPS_MAX = 10000
+PROFILE_STEPS_MAX = 1000
 WORD_BYTES_MAX = 63
 TEXT_BYTES_MAX = 511
 ERROR_BYTES_MAX = 1023
 _FIRST_PRIVATE_FD = 3
 _READ_BYTES = 64 * 1024
-_HOST_TYPES = ("hello", "open", "run", "memory", "check", "verify", "close")
+_HOST_TYPES = ("hello", "open", "run", "memory", "check", "verify", "profile", "close")
 _ALL_TYPES = _HOST_TYPES + ("ready", "block", "bye", "error")
 # What the protocol itself needs, beside the values that records take from replies.
 _OWN_KEYS = {
-    "hello": ("version", "engine", "engine_version", "pid", "synthetic", "verifies"),
+    "hello": ("version", "engine", "engine_version", "pid", "synthetic", "verifies", "profiles"),
     "ready": ("memory_predicted",),
     "block": ("steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens", "logits"),
     "memory": ("parts", "rss_bytes", "rss_peak_bytes", "rss_baseline_bytes"),
     "check": ("loss", "tensors"),
     "verify": (*REPLIES["block"], "logits", "why_not"),
+    "profile": ("profiler", "steps", "window_ns", "operators_ns", "names", "operators"),
     "bye": (),
     "error": ("kind", "text", "needed_bytes", "available_bytes", "scope"),
 }

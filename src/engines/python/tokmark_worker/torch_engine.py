@@ -26,6 +26,7 @@ from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
+from .torch_profile import profile_steps
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps
@@ -410,6 +411,15 @@ class TorchEngine:
             self._cell, self._source, self._caller, self._steps, self._precision, self._device, self._layout
         )
         return self._guard("verify", Verification(*given).expected, step)
+
+    def profile(self, steps_count, trace_path):
+        return self._guard("profile", self._profile, steps_count, trace_path)
+
+    def _profile(self, steps_count, trace_path):
+        batches = self._device_batches(self._steps_done, steps_count)
+        seen = profile_steps(self._steps.step, batches, self._synchronize, self._device, trace_path)
+        self._steps_done += steps_count
+        return seen
 
     def close(self):
         self._drop()

@@ -110,18 +110,16 @@ class Observer:
         if library not in ("aten", "mkldnn"):
             return
         shapes, dtypes = _inputs(node)
-        if name in _MATMULS:
-            first, second = _MATMULS[name]
-            self._add(dtypes[first], _elements(shapes[first]) * shapes[second][-1])
-        elif name in _LINEARS:
-            self._add(dtypes[0], _elements(shapes[0]) * shapes[1][0])
-        elif name == _SDPA:
+        if name == _SDPA:
             self._is_sdpa_called = True
-        elif name.startswith(_ATTENTION_PREFIX) and not name.endswith("_backward"):
+        elif _is_backward(name):
+            return
+        elif name.startswith(_ATTENTION_PREFIX):
             kind = name[len(_ATTENTION_PREFIX) :]
             self._attention.add(_ATTENTION_NAMES.get(kind, kind))
-            if kind != "attention_math":  # which falls apart into matmuls
-                self._add(dtypes[0], 2 * _elements(shapes[0]) * shapes[1][-2])
+        work = operator_work(name, shapes)
+        if work is not None:
+            self._add(dtypes[_MATMULS.get(name, (0,))[0]], work)
 
     def _add(self, dtype, work):
         name = _TYPES.get(dtype, dtype)
@@ -142,6 +140,25 @@ class Observer:
         if self._attention:
             return "sdpa " + "+".join(sorted(self._attention))
         return "sdpa math" if self._is_sdpa_called else "no sdpa call"
+
+
+def _is_backward(name):
+    return name.startswith(_ATTENTION_PREFIX) and name.endswith("_backward")
+
+
+def operator_work(name, shapes):
+    """Multiply-adds of a matmul or of attention (in full) by the shapes of its arguments; None for other operators, and for
+    attention that falls apart into matmuls."""
+    if name in _MATMULS:
+        first, second = _MATMULS[name]
+        return _elements(shapes[first]) * shapes[second][-1]
+    if name in _LINEARS:
+        return _elements(shapes[0]) * shapes[1][0]
+    if _is_backward(name):  # the gradient, then what forward had; five matmuls where forward has two
+        return 5 * _elements(shapes[1]) * shapes[2][-2]
+    if name.startswith(_ATTENTION_PREFIX) and name != f"{_ATTENTION_PREFIX}attention_math":
+        return 2 * _elements(shapes[0]) * shapes[1][-2]
+    return None
 
 
 def _inputs(node):

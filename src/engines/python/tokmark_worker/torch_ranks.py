@@ -57,6 +57,11 @@ class RankedEngine:
     def verify(self, step):
         return self._on_all(_merge_numbers, "verify", step)
 
+    def profile(self, steps_count, trace_path):
+        if self._ranks is not None:
+            raise unsupported("a profile is of one device; the nearest is --device with one of them")
+        return self._engine.profile(steps_count, trace_path)
+
     def close(self):
         if self._ranks is not None:
             self._ranks.end()

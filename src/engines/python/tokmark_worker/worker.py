@@ -6,7 +6,7 @@ An engine is an object with `name`, `version`, and
   open(cell) -> fields of `ready`            close()
   run_block(steps, sync) -> fields of `block`
   memory() -> fields of `memory`             check(inputs, output, train_steps) -> fields of `check`
-  verify(step) -> fields of `verify`
+  verify(step) -> fields of `verify`       profile(steps, trace) -> fields of `profile`
 An engine with `writes_weights = True` also takes check(..., with_weights=True).
 All but close() may raise WorkerError. An engine never sees the host.
 """
@@ -101,6 +101,7 @@ class Worker:
             "memory": self._memory,
             "check": self._check,
             "verify": self._verify,
+            "profile": self._profile,
             "close": self._close,
         }
         while not self._is_done:
@@ -159,6 +160,7 @@ class Worker:
                 "pid": os.getpid(),
                 "synthetic": False,
                 "verifies": True,
+                "profiles": True,
             },
         )
 
@@ -216,6 +218,12 @@ class Worker:
         except WorkerError as error:  # no fault of what has been measured already
             fields = {"why_not": protocol.cut(error.text, protocol.TEXT_BYTES_MAX) or error.kind}
         self._send("verify", fields)
+
+    def _profile(self, message):
+        steps = protocol.whole_number(message, "steps", 1, protocol.PROFILE_STEPS_MAX)
+        trace = protocol.path(protocol.string(message, "trace", 1023))
+        self._require("open", "profile", "no model is open")
+        self._send("profile", {"steps": steps, **self._engine.profile(steps, trace)})
 
     def _close(self, _message):
         self.close_engine()
