@@ -14,6 +14,7 @@
     X(history)            \
     X(variables)          \
     X(energy)             \
+    X(cpu_counters)       \
     X(utilization)
 
 #define X(name) extern const struct probe name##_probe;
