@@ -9,7 +9,8 @@
 #include "base/num.h"
 #include "base/procfs.h"
 
-#define CPU_DIR "/sys/devices/system/cpu"
+#define CPU_DIR  "/sys/devices/system/cpu"
+#define NODE_DIR "/sys/devices/system/node"
 /* More than any machine has; ends the search for cache directories. */
 #define CACHES_MAX 16
 
@@ -199,6 +200,8 @@ void cpuinfo_read(const char *root, struct cpuinfo *ret_info)
         find_text(text, "Cpus_allowed_list", allowed, sizeof(allowed));
         if (cpu_list_parse(allowed, &list)) {
             ret_info->cpus_usable_count = cpu_list_count(&list);
+            (void)snprintf(ret_info->affinity, sizeof(ret_info->affinity), "%.*s",
+                           CPUINFO_LIST_BYTES - 1, allowed);
             read_governor(root, &list, ret_info);
         }
     }
@@ -212,6 +215,52 @@ bool cpuinfo_has_flag(const struct cpuinfo *info, const char *flag)
         if (at > info->flags && at[-1] == ' ' && at[flag_bytes] == ' ')
             return true;
     return false;
+}
+
+/* "Node 0 MemTotal:       16374268 kB" */
+static bool read_node_bytes(const char *root, const char *dir, uint64_t *ret_bytes)
+{
+    char text[PROCFS_TEXT_BYTES];
+    uint64_t kib = 0;
+    const char *found =
+        procfs_read(root, dir, "meminfo", text, sizeof(text)) ? strstr(text, "MemTotal:") : NULL;
+    if (found == NULL || !procfs_find_u64(found, "MemTotal:", &kib))
+        return false;
+    *ret_bytes = kib * 1024;
+    return true;
+}
+
+static void write_node(const char *root, unsigned node, struct json_writer *writer)
+{
+    char dir[64];
+    char cpus[CPUINFO_LIST_BYTES];
+    uint64_t bytes = 0;
+    (void)snprintf(dir, sizeof(dir), NODE_DIR "/node%u", node);
+    json_begin_object(writer);
+    json_field_u64(writer, "node", node);
+    if (procfs_read(root, dir, "cpulist", cpus, sizeof(cpus)))
+        json_field_string(writer, "cpus", cpus); /* "" = memory alone */
+    else
+        json_field_null(writer, "cpus");
+    if (read_node_bytes(root, dir, &bytes))
+        json_field_u64(writer, "total_bytes", bytes);
+    else
+        json_field_null(writer, "total_bytes");
+    json_end_object(writer);
+}
+
+void cpuinfo_write_nodes(const char *root, struct json_writer *writer)
+{
+    struct cpu_list online;
+    if (!read_list(root, NODE_DIR, "online", &online)) {
+        json_put_null(writer);
+        return;
+    }
+    json_begin_array(writer);
+    for (unsigned node = 0; node < CPUINFO_NODES_MAX; node++)
+        if (cpu_list_has(&online, node))
+            write_node(root, node, writer);
+    json_end_array(writer);
 }
 
 /* "32K" or "16M", as sysfs writes a cache's size. */

@@ -11,6 +11,8 @@
 #define CPUINFO_CPUS_MAX    8192
 #define CPUINFO_TEXT_BYTES  128
 #define CPUINFO_FLAGS_BYTES 4096
+#define CPUINFO_LIST_BYTES  512
+#define CPUINFO_NODES_MAX   256
 
 /* A set of processor numbers. */
 struct cpu_list {
@@ -37,17 +39,20 @@ struct cpuinfo {
     uint64_t family;
     uint64_t model_number;
     uint64_t stepping;
-    unsigned sockets_count;     /* with a processor online; 0 = unknown */
-    unsigned cores_count;       /* physical, online; 0 = unknown */
-    unsigned cpus_online_count; /* logical; 0 = unknown */
-    unsigned cpus_usable_count; /* by this process's affinity and cpuset; 0 = unknown */
-    uint64_t max_khz;           /* 0 = unknown */
+    unsigned sockets_count;            /* with a processor online; 0 = unknown */
+    unsigned cores_count;              /* physical, online; 0 = unknown */
+    unsigned cpus_online_count;        /* logical; 0 = unknown */
+    unsigned cpus_usable_count;        /* by this process's affinity and cpuset; 0 = unknown */
+    uint64_t max_khz;                  /* 0 = unknown */
+    char affinity[CPUINFO_LIST_BYTES]; /* of this process, as the kernel writes it; "" = unknown */
 };
 
 /* `root` as in base/procfs.h. */
 void cpuinfo_read(const char *root, struct cpuinfo *ret_info);
 bool cpuinfo_has_flag(const struct cpuinfo *info, const char *flag);
 
+/* An array of {node, cpus, total_bytes} of the memory's nodes online; null if unknown. */
+void cpuinfo_write_nodes(const char *root, struct json_writer *writer);
 /* An array of {level, type, bytes, cpus_sharing} of the first processor online; null if unknown. */
 void cpuinfo_write_caches(const char *root, struct json_writer *writer);
 

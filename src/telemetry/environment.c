@@ -59,8 +59,13 @@ static void put_cpu(struct json_writer *writer, const char *root, const struct c
     put_text(writer, "microcode", info->microcode);
     put_count(writer, "sockets", info->sockets_count > 0, info->sockets_count);
     put_count(writer, "cores", info->cores_count > 0, info->cores_count);
+    put_count(writer, "threads_per_core", info->cores_count > 0,
+              info->cores_count > 0
+                  ? (info->cpus_online_count + info->cores_count - 1) / info->cores_count
+                  : 0);
     put_count(writer, "cpus_online", info->cpus_online_count > 0, info->cpus_online_count);
     put_count(writer, "cpus_usable", info->cpus_usable_count > 0, info->cpus_usable_count);
+    put_text(writer, "affinity", info->affinity);
     put_text(writer, "governor", info->governor);
     put_count(writer, "max_khz", info->max_khz > 0, info->max_khz);
     if (info->has_boost)
@@ -118,6 +123,8 @@ static void put_memory(struct json_writer *writer, const char *root)
     json_begin_object(writer);
     put_count(writer, "total_bytes", is_known, bytes);
     put_count(writer, "numa_nodes", has_nodes, has_nodes ? cpu_list_count(&list) : 0);
+    json_put_key(writer, "nodes");
+    cpuinfo_write_nodes(root, writer);
     put_text(writer, "transparent_huge_pages", huge);
     json_end_object(writer);
 }

@@ -74,6 +74,12 @@ Test(telemetry_environment, a_server_is_described)
     check_number(object, "memory", "total_bytes", 528280576LL * 1024);
     check_number(object, "memory", "numa_nodes", 2);
     check_text(object, "memory", "transparent_huge_pages", "always");
+    check_number(object, "cpu", "threads_per_core", 2);
+    check_text(object, "cpu", "affinity", "0-3,5-6");
+    char *nodes = json_dumps(get(object, "memory", "nodes"), JSON_COMPACT);
+    cr_assert_str_eq(nodes, "[{\"node\":0,\"cpus\":\"0-3\",\"total_bytes\":270479654912},"
+                            "{\"node\":1,\"cpus\":\"4-6\",\"total_bytes\":270479654912}]");
+    free(nodes);
     check_null(object, "limits", "memory_bytes");
     check_null(object, "limits", "cpus");
     check_text(object, "system", "kernel", "6.1.0-18-amd64");
@@ -115,15 +121,17 @@ Test(telemetry_environment, a_container_shows_its_limits)
 Test(telemetry_environment, what_is_unknown_is_null)
 {
     static const char *const roots[] = {FIXTURE("container_v1"), FIXTURE("nowhere")};
-    static const char *const keys[] = {
-        "model",       "vendor",   "family", "model_number", "stepping", "sockets",   "cpus_online",
-        "cpus_usable", "governor", "boost",  "max_khz",      "cores",    "microcode", "caches"};
+    static const char *const keys[] = {"model",     "vendor",  "family",      "model_number",
+                                       "stepping",  "sockets", "cpus_online", "cpus_usable",
+                                       "governor",  "boost",   "max_khz",     "cores",
+                                       "microcode", "caches",  "affinity",    "threads_per_core"};
     for (size_t i = 0; i < ARRAY_COUNT(roots); i++) {
         json_t *object = read_environment(roots[i]);
         for (size_t k = 0; k < ARRAY_COUNT(keys); k++)
             check_null(object, "cpu", keys[k]);
         cr_assert_eq(json_array_size(get(object, "cpu", "features")), 0);
         check_null(object, "memory", "transparent_huge_pages");
+        check_null(object, "memory", "nodes");
         check_null(object, "system", "kernel");
         check_null(object, "system", "hypervisor");
         json_decref(object);
