@@ -6,6 +6,7 @@
 #include "drive/step_check.h"
 #include "engines/native/native.h"
 #include "engines/native/session.h"
+#include "small_model.h"
 
 /* What the timed step of an engine that is at fault gives, against what the model gives by another
  * way: the native engine with another run_step. */
@@ -14,32 +15,22 @@ enum { WARM_STEPS = 3 };
 
 static struct cell small_cell(enum cell_mode mode)
 {
-    return (struct cell){.engine = "native",
-                         .framework = "native",
-                         .model = {.name = "small",
-                                   .vocab_size = 61,
-                                   .max_seq_len = 8,
-                                   .dim = 16,
-                                   .layers_count = 3,
-                                   .heads_count = 2,
-                                   .ffn_hidden = 32,
-                                   .experts_count = 2,
-                                   .experts_active = 1,
-                                   .rotary_dim = 4,
-                                   .norm_eps = 1e-6,
-                                   .rotary_base = 10000.0,
-                                   .dropout = 0.1,
-                                   .norm = MODEL_NORM_RMS,
-                                   .ffn = MODEL_FFN_MOE_SWIGLU},
-                         .model_source = "preset",
-                         .device = "cpu",
-                         .precision = CELL_PRECISION_FP32,
-                         .mode = mode,
-                         .seq_len = 8,
-                         .batch_size = 4,
-                         .threads_count = 1,
-                         .seed = 5,
-                         .data = CELL_DATA_SYNTHETIC};
+    struct cell cell = {.engine = "native",
+                        .framework = "native",
+                        .model = small_model(),
+                        .model_source = "preset",
+                        .device = "cpu",
+                        .precision = CELL_PRECISION_FP32,
+                        .mode = mode,
+                        .seq_len = 8,
+                        .batch_size = 4,
+                        .threads_count = 1,
+                        .seed = 5,
+                        .data = CELL_DATA_SYNTHETIC};
+    cell.model.vocab_size = 61;
+    cell.model.layers_count = 3;
+    cell.model.dropout = 0.1;
+    return cell;
 }
 
 typedef void faulty_step(struct native_session *session);

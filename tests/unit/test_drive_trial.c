@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "drive/trial.h"
 #include "parse_line.h"
+#include "small_model.h"
 
 /* Every fault is made by tests/protocol/hostile_worker.py, which is well-behaved otherwise. */
 
@@ -28,24 +29,6 @@ struct bench {
     struct record *record;
     uint64_t took_ms;
 };
-
-static struct model_spec small_model(void)
-{
-    return (struct model_spec){.name = "small",
-                               .vocab_size = 64,
-                               .max_seq_len = 8,
-                               .dim = 16,
-                               .layers_count = 1,
-                               .heads_count = 2,
-                               .ffn_hidden = 32,
-                               .experts_count = 2,
-                               .experts_active = 1,
-                               .rotary_dim = 4,
-                               .norm_eps = 1e-6,
-                               .rotary_base = 10000.0,
-                               .norm = MODEL_NORM_RMS,
-                               .ffn = MODEL_FFN_MOE_SWIGLU};
-}
 
 static void set_up(struct bench *bench)
 {

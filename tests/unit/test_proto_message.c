@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/message.h"
+#include "small_model.h"
 
 /* Lines are written by hand here, from docs/protocol.md; encoders are read back with jansson. */
 
@@ -302,6 +303,7 @@ Test(proto_message, the_largest_block_stays_far_under_the_line_limit)
 static struct cell tiny_cell(void)
 {
     struct cell cell = {.engine = "null",
+                        .model = small_model(),
                         .model_source = "preset",
                         .device = "cpu",
                         .framework = "null",
@@ -311,20 +313,6 @@ static struct cell tiny_cell(void)
                         .batch_size = 2,
                         .seed = UINT64_MAX,
                         .data = CELL_DATA_SYNTHETIC};
-    cell.model = (struct model_spec){.name = "m",
-                                     .vocab_size = 64,
-                                     .max_seq_len = 8,
-                                     .dim = 16,
-                                     .layers_count = 1,
-                                     .heads_count = 2,
-                                     .ffn_hidden = 32,
-                                     .experts_count = 2,
-                                     .experts_active = 1,
-                                     .rotary_dim = 4,
-                                     .norm_eps = 1e-6,
-                                     .rotary_base = 10000.0,
-                                     .norm = MODEL_NORM_RMS,
-                                     .ffn = MODEL_FFN_MOE_SWIGLU};
     return cell;
 }
 
