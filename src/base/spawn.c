@@ -342,14 +342,18 @@ bool spawn_wait(struct spawn *spawn, uint64_t deadline_ns)
     return true;
 }
 
-bool spawn_end(struct spawn *spawn, uint64_t grace_ns)
+void spawn_terminate(const struct spawn *spawn)
 {
     if (spawn->pid <= 0 || spawn->is_reaped)
-        return true;
+        return;
     (void)kill(-spawn->pid, SIGTERM);
     /* A stopped process would not see it. */
     (void)kill(-spawn->pid, SIGCONT);
-    if (spawn_wait(spawn, clock_now_ns() + grace_ns))
+}
+
+bool spawn_kill(struct spawn *spawn)
+{
+    if (spawn->pid <= 0 || spawn->is_reaped)
         return true;
     (void)kill(-spawn->pid, SIGKILL);
     return spawn_wait(spawn, clock_now_ns() + STUCK_AFTER_NS);
@@ -360,7 +364,7 @@ void spawn_release(struct spawn *spawn)
     if (spawn == NULL || spawn->pid <= 0)
         return;
     spawn_drop(spawn);
-    (void)spawn_end(spawn, 0);
+    (void)spawn_kill(spawn);
     *spawn = (struct spawn){.in_fd = -1, .out_fd = -1};
 }
 

@@ -63,9 +63,11 @@ bool spawn_has_exited(const struct spawn *spawn);
 /* Waits for the child's own end until `deadline_ns`; then kills what is left of its group and
  * collects it. False when it is still alive. */
 bool spawn_wait(struct spawn *spawn, uint64_t deadline_ns);
-/* SIGTERM to the group, `grace_ns` for the child to go, SIGKILL to the group; collects it. False
- * only for a child that not even SIGKILL ends (stuck in the kernel). No-op when collected. */
-bool spawn_end(struct spawn *spawn, uint64_t grace_ns);
+/* SIGTERM to the group, which is woken for it. No-op when collected. */
+void spawn_terminate(const struct spawn *spawn);
+/* SIGKILL to the group; collects the child. False only for one that not even that ends (stuck in
+ * the kernel). No-op when collected. */
+bool spawn_kill(struct spawn *spawn);
 /* Closes both pipes; ends the child at once if it still lives. No-op on a zeroed object. */
 void spawn_release(struct spawn *spawn);
 

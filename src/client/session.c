@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "client/banner.h"
 #include "client/fork_pool.h"
+#include "client/ladder.h"
 #include "client/log_tail.h"
 
 #define INTERRUPT_GRACE_NS (2 * NS_PER_S) /* for the running block after SIGINT */
@@ -377,7 +378,7 @@ static bool go_on_waiting(struct session *session, uint64_t *deadline_ns, bool *
     }
     uint64_t now = clock_now_ns();
     /* A second signal means that even the grace is too long. */
-    bool is_urgent = session_is_interrupted(session) && *session->options->interrupt > 1;
+    bool is_urgent = ladder_is_urgent(session->options);
     if (session_is_interrupted(session) && (!*is_stopping || is_urgent)) {
         *is_stopping = true;
         uint64_t stop_ns = now + (is_urgent ? 0 : interrupt_grace_ns(session));
@@ -553,7 +554,11 @@ static void close_politely(struct session *session)
     if (!exchange(session, &request, PROTO_BYE, &reply))
         return;
     spawn_close_in(&session->spawn);
-    if (!spawn_wait(&session->spawn, deadline_ns))
+    if (ladder_wait(&session->spawn, session->options, deadline_ns))
+        return;
+    if (session_is_interrupted(session))
+        session->is_abandoned = true;
+    else
         end_by_timeout(session);
 }
 
@@ -568,11 +573,9 @@ static void take_down(struct session *session)
     spawn_close_in(&session->spawn);
     /* An idle worker leaves by itself at the end of its input. */
     bool is_idle = is_interrupted && !session->has_ended && !session->is_abandoned;
-    /* After a second signal there is none: SIGKILL follows SIGTERM. */
-    bool is_urgent = is_interrupted && *session->options->interrupt > 1;
-    uint64_t grace_ns = is_urgent ? 0 : session->options->kill_grace_ns;
-    if (!is_idle || !spawn_wait(&session->spawn, clock_now_ns() + grace_ns))
-        (void)spawn_end(&session->spawn, grace_ns);
+    uint64_t deadline_ns = clock_now_ns() + session->options->kill_grace_ns;
+    if (!is_idle || !ladder_wait(&session->spawn, session->options, deadline_ns))
+        ladder_end(&session->spawn, session->options);
 }
 
 void session_finish(struct session *session)

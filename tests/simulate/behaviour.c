@@ -189,6 +189,7 @@ static bool happens(struct proto_worker_message *reply, uint64_t at_ns)
         return true;
     case FAULT_HANG_MEMBER: worker->is_member = true; return true;
     case FAULT_HANG: return true;
+    case FAULT_STAYS: say(reply, at_ns); return true;
     case FAULT_HANG_DEAF: worker->is_deaf = true; return true;
     case FAULT_HANG_STOPPED: worker->is_stopped = true; return true;
     case FAULT_READS_NOTHING:
@@ -229,9 +230,13 @@ void behaviour_line(const char *line, size_t line_bytes)
     answer(&request, &reply, &takes_ns);
     uint64_t *step_ns = reply.type == PROTO_BLOCK ? reply.as.block.step_ns : NULL;
     bool is_block_fault = behaviour.fault == FAULT_CLOCK || behaviour.fault == FAULT_STEPS;
-    /* nobody reads behind `bye` */
-    bool can_happen = is_block_fault ? reply.type == PROTO_BLOCK && reply.as.block.steps_count > 1
-                                     : behaviour.fault != FAULT_TWICE || reply.type != PROTO_BYE;
+    bool can_happen = true;
+    if (is_block_fault)
+        can_happen = reply.type == PROTO_BLOCK && reply.as.block.steps_count > 1;
+    else if (behaviour.fault == FAULT_STAYS)
+        can_happen = reply.type == PROTO_BYE;
+    else if (behaviour.fault == FAULT_TWICE) /* nobody reads behind `bye` */
+        can_happen = reply.type != PROTO_BYE;
     bool is_due =
         behaviour.messages_count >= behaviour.message && !behaviour.has_happened && can_happen;
     behaviour.messages_count++;

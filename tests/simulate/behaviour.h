@@ -18,6 +18,7 @@
     X(HANG_DEAF, "hangs, deaf to SIGTERM", "timeout")                             \
     X(HANG_STOPPED, "is stopped", "timeout")                                      \
     X(HANG_MEMBER, "hangs with another in its group", "timeout")                  \
+    X(STAYS, "says bye and stays", "timeout")                                     \
     X(READS_NOTHING, "reads nothing any more", "timeout")                         \
     X(CLOSES, "closes its output and lives on", "protocol_error")                 \
     X(GARBAGE, "prints what is no message", "protocol_error")                     \

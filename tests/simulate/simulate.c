@@ -17,11 +17,14 @@
 #include "base/random.h"
 #include "behaviour.h"
 #include "cli/sweep.h"
+#include "unit/small_model.h"
 #include "world.h"
 
 #define CELLS_MAX 4
-/* From a signal to the sweep's end: the block's grace, the ladder's, and what lies between. */
-#define INTERRUPTED_NS_MAX (10 * NS_PER_S)
+/* From a signal to the sweep's end: the block's grace, the ladder's, and what lies between; from a
+ * second one. */
+#define INTERRUPTED_NS_MAX (5 * NS_PER_S)
+#define URGENT_NS_MAX      NS_PER_S
 
 struct schedule {
     uint64_t seed, key;
@@ -53,20 +56,7 @@ static void make_cell(size_t i, struct cell *cell)
 {
     *cell = (struct cell){.engine = "exec:simulated",
                           .framework = "simulated",
-                          .model = {.name = "small",
-                                    .vocab_size = 64,
-                                    .max_seq_len = 8,
-                                    .dim = 16,
-                                    .layers_count = 1,
-                                    .heads_count = 2,
-                                    .ffn_hidden = 32,
-                                    .experts_count = 2,
-                                    .experts_active = 1,
-                                    .rotary_dim = 4,
-                                    .norm_eps = 1e-6,
-                                    .rotary_base = 10000.0,
-                                    .norm = MODEL_NORM_RMS,
-                                    .ffn = MODEL_FFN_MOE_SWIGLU},
+                          .model = small_model(),
                           .model_source = "factory",
                           .device = "cpu",
                           .precision = CELL_PRECISION_FP32,
@@ -218,6 +208,7 @@ static void check_folder(struct schedule *schedule)
         schedule->plans[i] = (struct behaviour){.key = schedule->key};
     world.interrupt = 0;
     world.signals_count = world.signals_sent = 0;
+    world.urgent_at_ns = NEVER;
     size_t stored = schedule->stored_count;
     if (run_sweep(schedule, store, RUN_RESUME_UNFINISHED, &sweep, &err) != STATUS_OK)
         complain(schedule, "it cannot be resumed: ", err.text);
@@ -242,8 +233,14 @@ static void run(struct schedule *schedule)
     if (status == STATUS_OK && world.interrupt == 0 &&
         schedule->stored_count != schedule->cells_count)
         complain(schedule, "a cell has no record", "");
-    if (world.signal_at_ns != NEVER && world.now_ns - world.signal_at_ns > INTERRUPTED_NS_MAX)
+    /* No signal is looked at while a worker that reads nothing is written to. */
+    bool has_reader = behaviour.fault != FAULT_READS_NOTHING;
+    if (has_reader && world.signal_at_ns != NEVER &&
+        world.now_ns - world.signal_at_ns > INTERRUPTED_NS_MAX)
         complain(schedule, "it goes on for too long after a signal", "");
+    if (has_reader && world.urgent_at_ns != NEVER &&
+        world.now_ns - world.urgent_at_ns > URGENT_NS_MAX)
+        complain(schedule, "it goes on for too long after a second signal", "");
     world_end();
     if (world.broken != NULL)
         complain(schedule, world.broken, "");

@@ -100,7 +100,9 @@ static void enter(void)
     pass_to(world.now_ns + CALL_NS);
     if (world.signals_sent < world.signals_count &&
         world.calls_count >= world.signal_calls[world.signals_sent]) {
-        world.signal_at_ns = world.signals_sent++ == 0 ? world.now_ns : world.signal_at_ns;
+        world.signals_sent++;
+        if (world.signals_sent <= 2)
+            *(world.signals_sent == 1 ? &world.signal_at_ns : &world.urgent_at_ns) = world.now_ns;
         world.interrupt = world.interrupt + 1;
         world.is_awake = true;
     }
@@ -345,10 +347,8 @@ int __wrap_posix_spawnp(pid_t *ret_pid, const char *file, const posix_spawn_file
 static void take_term(void)
 {
     struct worker *worker = &world.worker;
-    if (worker->term_at_ns == NEVER) {
+    if (worker->term_at_ns == NEVER)
         worker->term_at_ns = world.now_ns;
-        worker->was_urgent = world.interrupt > 1;
-    }
     if (worker->is_dead || worker->is_deaf || worker->is_stopped)
         return;
     uint64_t at_ns = world.now_ns + NS_PER_MS;
@@ -362,11 +362,13 @@ static void take_kill(bool is_group)
 {
     struct worker *worker = &world.worker;
     bool is_urgent = world.interrupt > 1;
+    uint64_t asked_ns =
+        worker->term_at_ns > world.urgent_at_ns ? worker->term_at_ns : world.urgent_at_ns;
     /* who listens to SIGTERM has the time of the grace for it */
     if (!worker->is_dead && !is_urgent &&
         (worker->term_at_ns == NEVER || world.now_ns < worker->term_at_ns + world.kill_grace_ns))
         broken("SIGKILL came before the grace was over");
-    if (!worker->is_dead && worker->was_urgent && world.now_ns > worker->term_at_ns + URGENT_NS_MAX)
+    if (!worker->is_dead && asked_ns != NEVER && world.now_ns > asked_ns + URGENT_NS_MAX)
         broken("there is a grace after a second signal");
     if (!worker->is_dead && !worker->is_deaf && worker->is_stopped && !is_urgent)
         broken("a stopped worker was not woken for its SIGTERM");
@@ -509,15 +511,14 @@ void world_close_out(uint64_t at_ns)
 
 void world_begin(void)
 {
-    pid_t pid = world.worker.pid;
     for (size_t i = 0; i < 4; i++)
         buf_release(&world.pipes[i].bytes);
     world = (struct world){.now_ns = NS_PER_S,
                            .calls_max = 2000000,
                            .signal_at_ns = NEVER,
+                           .urgent_at_ns = NEVER,
                            .disk_full_from = NEVER,
                            .kill_grace_ns = 2 * NS_PER_S};
-    world.worker.pid = pid;
     world.wake_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 

@@ -47,7 +47,6 @@ struct worker {
     bool reads_nothing;
     uint64_t term_at_ns; /* SIGTERM came; NEVER: none */
     bool member_got_term;
-    bool was_urgent; /* then: a second signal had come */
     uint64_t rss_bytes;
     uint64_t leaks_from_ns; /* grows from then on; NEVER: it does not */
 };
@@ -65,6 +64,7 @@ struct world {
     uint64_t signal_calls[SIGNALS_MAX];
     size_t signals_count, signals_sent;
     uint64_t signal_at_ns; /* the first; NEVER */
+    uint64_t urgent_at_ns; /* the second */
     volatile sig_atomic_t interrupt;
     int wake_fd;
     bool is_awake;
