@@ -93,11 +93,13 @@ struct row *row_new(const struct reader_item *item, size_t cell, uint64_t count)
     struct buf words CLEANUP(buf_release);
     struct row *row = calloc(1, sizeof(*row));
     double *numbers = calloc(NUMBERS_COUNT, sizeof(*numbers));
-    buf_init(&words, WORDS_BYTES_MAX);
+    buf_init(&words, WORDS_BYTES_MAX + WORDS_COUNT); /* there is always room for the NULs */
     for (size_t i = 0; i < WORDS_COUNT; i++) {
         size_t before = words.length_bytes;
         append_word(item->record, word_fields[i], &words);
-        if (words.failed) { /* a name of thousands of letters: it is left out, the row is not */
+        if (words.failed ||
+            words.length_bytes > WORDS_BYTES_MAX) { /* a name of thousands of letters: it is left
+                                                       out, the row is not */
             words.failed = false;
             words.length_bytes = before;
             buf_append_char(&words, '\0');
