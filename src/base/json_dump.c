@@ -65,8 +65,3 @@ bool json_dump_value(const json_t *value, struct json_writer *writer)
     dump(value, writer);
     return true;
 }
-
-bool json_is_out_of_memory(const json_error_t *error)
-{
-    return error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory;
-}

@@ -16,7 +16,4 @@
  * than the writer has levels left. */
 MUST_CHECK bool json_dump_value(const json_t *value, struct json_writer *writer);
 
-/* Why jansson read nothing: no memory? It leaves the text empty then. */
-bool json_is_out_of_memory(const json_error_t *error);
-
 #endif

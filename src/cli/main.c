@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json_memory.h"
 #include "cli/command.h"
 
 /* A caller may have closed them (`>&-`). A results file must never be opened as descriptor 1 and
@@ -45,6 +46,7 @@ static bool end_output(void)
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
+    json_memory_install();
     /* A reader that goes away (`| head`) must not cost a record: writes report it instead. */
     (void)signal(SIGPIPE, SIG_IGN);
     /* A file size limit (ulimit -f) is a full disk: the write reports it. */

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/json_dump.h"
 #include "base/nearest.h"
 #include "data/file_formats.h"
 
@@ -235,8 +234,6 @@ static enum status read_header(struct reading *reading, struct err *err)
     const char *text = (const char *)file->map + LENGTH_BYTES;
     json_error_t problem;
     file->header = json_loadb(text, (size_t)header_bytes, JSON_REJECT_DUPLICATES, &problem);
-    if (file->header == NULL && json_is_out_of_memory(&problem))
-        return ERR(err, STATUS_NOMEM, "no memory for the header of '%s'", reading->path);
     if (file->header == NULL)
         return ERR(err, STATUS_INVALID, "'%s': the header is not JSON: %s (byte %d)", reading->path,
                    problem.text, problem.position);

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
-#include "base/json_dump.h"
 #include "base/num.h"
 #include "data/tokens.h"
 
@@ -50,8 +49,6 @@ static enum status read_files(const char *path, const struct buf *content, json_
     json_auto_t *index = json_loadb(content->data, content->length_bytes, 0, &problem);
     json_auto_t *files = json_object();
     json_t *map = json_object_get(index, "weight_map");
-    if (index == NULL && json_is_out_of_memory(&problem))
-        return ERR(err, STATUS_NOMEM, "no memory for '%.200s'", path);
     if (index == NULL)
         return ERR(err, STATUS_INVALID, "'%.200s' is not JSON: %s (line %d)", path, problem.text,
                    problem.line);

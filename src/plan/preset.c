@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json_dump.h"
 #include "base/json_write.h"
 #include "base/nearest.h"
 #include "plan/embedded.h"
@@ -70,8 +69,6 @@ static enum status read_preset(const char *text, size_t text_bytes, const char *
                    sizeof(ret_spec->name) - 1);
     json_error_t error;
     json_t *object = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (object == NULL && json_is_out_of_memory(&error))
-        return ERR(err, STATUS_NOMEM, "no memory for model '%s'", what);
     if (object == NULL)
         return ERR(err, STATUS_INVALID, "model '%s', line %d: %s", what, error.line, error.text);
     (void)json_object_del(object, "summary"); /* for people; not a setting of the model */
