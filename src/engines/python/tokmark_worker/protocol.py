@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from .tables import REPLIES
@@ -20,6 +21,8 @@ TEXT_BYTES_MAX = 511
 ERROR_BYTES_MAX = 1023
 _FIRST_PRIVATE_FD = 3
 _READ_BYTES = 64 * 1024
+_INT64_DIGITS = 20  # with its sign
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _HOST_TYPES = ("hello", "open", "run", "memory", "check", "verify", "profile", "close")
 _ALL_TYPES = _HOST_TYPES + ("ready", "block", "bye", "error")
 # What the protocol itself needs, beside the values that records take from replies.
@@ -177,14 +180,42 @@ def _no_constants(word):
     raise ValueError(f"{word} is not JSON")
 
 
+def _whole(word):
+    value = int(word) if len(word) <= _INT64_DIGITS else None
+    if value is None or not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{word[:24]} is too large")
+    return value
+
+
+def _real(word):
+    value = float(word)
+    if math.isinf(value):
+        raise ValueError(f"{word[:24]} is too large")
+    return value
+
+
+def _loads(line):
+    """As the C side reads JSON: no text has a NUL or half of a surrogate pair, no number is beyond
+    64 bits."""
+    if _NUL.search(line):
+        raise ValueError("a NUL in a text")
+    message = json.loads(
+        line.decode("utf-8"),
+        object_pairs_hook=_no_duplicates,
+        parse_constant=_no_constants,
+        parse_int=_whole,
+        parse_float=_real,
+    )
+    json.dumps(message, ensure_ascii=False).encode("utf-8")
+    return message
+
+
 def decode(line):
     quoted = _quote(line)
     if b"\0" in line:
         raise ProtocolError("a NUL byte in a line")
     try:
-        message = json.loads(
-            line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants
-        )
+        message = _loads(line)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a line that is no JSON object: {error}: {quoted}") from None
     if not isinstance(message, dict):
@@ -253,10 +284,12 @@ def flag(message, key):
 
 def hello_versions(message):
     versions = message.get("versions")
+    if not isinstance(message.get("host"), (str, type(None))):
+        raise ProtocolError("message 'hello': 'host' must be a string")
     if (
         not isinstance(versions, list)
         or not 1 <= len(versions) <= 8
-        or any(type(version) is not int or version < 1 for version in versions)
+        or any(type(version) is not int or not 1 <= version < 1 << 32 for version in versions)
     ):
         raise ProtocolError("message 'hello': 'versions' must be a list of 1 to 8 whole numbers")
     return versions

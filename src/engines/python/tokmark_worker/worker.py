@@ -211,7 +211,7 @@ class Worker:
         self._send("check", self._engine.check(inputs, output, train_steps, **asked))
 
     def _verify(self, message):
-        step = protocol.whole_number(message, "step", 0, (1 << 63) - 1)
+        step = protocol.whole_number(message, "step", 0, 1 << 60)
         self._require("open", "verify", "no model is open")
         try:
             fields = self._engine.verify(step)
