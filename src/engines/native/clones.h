@@ -7,10 +7,16 @@
 #ifndef ENGINES_NATIVE_CLONES_H
 #define ENGINES_NATIVE_CLONES_H
 
+#include "engines/native/simd_level.h"
+
 /* clang's resolvers of static functions are global symbols, so two files may not clone functions of
  * one name: there the baseline must do. */
-#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
+#if !defined(__x86_64__) || defined(__clang__) || __GNUC__ < 12
+#define CLONES
+#elif NATIVE_SIMD_LEVEL >= 4
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#elif NATIVE_SIMD_LEVEL >= 3
+#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define CLONES
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "engines/native/simd_level.h"
 
 #define LANES_PER_WORD 4
 #define LANE_BITS      16
@@ -75,8 +76,9 @@ TARGET_AVX512 static size_t apply_avx512(float *values, size_t count, uint64_t k
 
 static bool has_avx512(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+    return NATIVE_SIMD_LEVEL >= 4 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq");
 }
 
 #endif

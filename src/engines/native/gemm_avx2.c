@@ -1,5 +1,6 @@
 /* Kernels for processors with AVX2 and FMA. */
 #include "engines/native/gemm_backend.h"
+#include "engines/native/simd_level.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -20,7 +21,8 @@ typedef __m256 vector;
 
 static bool is_supported(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return NATIVE_SIMD_LEVEL >= 3 && __builtin_cpu_supports("avx2") &&
+           __builtin_cpu_supports("fma");
 }
 
 TARGET static inline vector v_set1(float x)

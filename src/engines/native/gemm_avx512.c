@@ -1,5 +1,6 @@
 /* Kernels for processors with AVX-512 (F, VL, BW, DQ). */
 #include "engines/native/gemm_backend.h"
+#include "engines/native/simd_level.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -20,9 +21,9 @@ typedef __m512 vector;
 
 static bool is_supported(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("fma");
+    return NATIVE_SIMD_LEVEL >= 4 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 }
 
 TARGET static inline vector v_set1(float x)
