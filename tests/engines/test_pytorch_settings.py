@@ -327,6 +327,13 @@ def test_what_is_still_to_be_given_is_chosen():
     assert arguments_of(lambda config=None: config, config="5")[0].kwargs == {"config": 5}
 
 
+def test_a_setting_given_twice_is_refused():
+    """By its own name and by that of the others for it: which of the two counts is not for us to say."""
+    assert arguments_of(lambda n_vocab=9: 1, vocab_size="6")[0].kwargs == {"n_vocab": 6}
+    with pytest.raises(Exception, match="'n_vocab' of it twice"):
+        arguments_of(lambda n_vocab=9: 1, n_vocab="5", vocab_size="6")
+
+
 def test_configurations_of_every_kind_keep_their_own_values(folder):
     ready = opened(folder, "OfPlain")
     assert ready["params_total"] == tiny_params(90, 12, 64)

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -139,6 +140,45 @@ Test(observe_observe, throttled_processors_are_warned_of)
     expect(&fixture, &throttle_probe, &some, "ok", "");
     set_up(&fixture, "cpu");
     expect(&fixture, &throttle_probe, &unknown, "ok", "");
+}
+
+static void find_history_id(const char *device, const char *device_name, char id[HASH_ID_BYTES])
+{
+    struct fixture fixture;
+    const struct machine_book machine = {0};
+    struct err err = {0};
+    set_up(&fixture, device);
+    (void)snprintf(fixture.cell.model_source, sizeof(fixture.cell.model_source), "preset");
+    (void)snprintf(fixture.cell.engine, sizeof(fixture.cell.engine), "pytorch");
+    (void)snprintf(fixture.client.ready.device_name, sizeof(fixture.client.ready.device_name), "%s",
+                   device_name);
+    fixture.options.machine = &machine;
+    fixture.options.machine_id = fixture.options.program_id = fixture.options.environment_id = "h1";
+    fixture.summary.median_ns = 5e6;
+    void *state = calloc(1, history_probe.state_bytes);
+    struct record *record = record_new();
+    cr_assert_eq(history_probe.after_trial(state, &fixture.seen, &err), STATUS_OK);
+    history_probe.put(state, &fixture.seen, record);
+    (void)snprintf(id, HASH_ID_BYTES, "%s", record_string(record, FACT_HISTORY_ID));
+    record_free(record);
+    free(state);
+    client_release(&fixture.client);
+}
+
+/* Two cards go by the name cuda:0, one after the other: their runs are no repeats of each other. */
+Test(observe_observe, runs_of_another_card_are_another_history)
+{
+    char first[HASH_ID_BYTES];
+    char again[HASH_ID_BYTES];
+    char other[HASH_ID_BYTES];
+    find_history_id("cuda:0", "NVIDIA H100", first);
+    find_history_id("cuda:0", "NVIDIA H100", again);
+    find_history_id("cuda:0", "NVIDIA H200", other);
+    cr_assert_str_not_empty(first);
+    cr_expect_str_eq(first, again);
+    cr_expect_str_neq(first, other);
+    find_history_id("cuda:0", "", other);
+    cr_expect_str_empty(other, "which card it was is not known");
 }
 
 /* Every field of a probe is its alone, and null for its own reason where the probe is off. */
