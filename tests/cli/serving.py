@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import time
 
 from caller import TOKMARK
 
@@ -158,10 +157,3 @@ class Server:
             raise
         assert "Sanitizer" not in errors, errors
         return self.process.returncode, errors
-
-
-def await_true(is_true, deadline_s=60):
-    end = time.monotonic() + deadline_s
-    while not is_true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

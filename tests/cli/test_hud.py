@@ -2,9 +2,11 @@
 import json
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from caller import CALM, NULL, TOKMARK, worker
 
 DEADLINE_S = 120  # only what never comes meets it, however busy the machine
+LOOK_S = 1  # what changes a screen and writes nothing, such as its size
 CTRL_Z = "C-z"
 
 
@@ -24,6 +27,11 @@ class Screen:
         words = {"LC_ALL": "C.UTF-8", "PS1": "ready> ", "TERM": "screen-256color", "NO_COLOR": "", **(env or {})}
         shell = " ".join(f"{key}={shlex.quote(value)}" for key, value in words.items())
         self("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), f"env {shell} bash --norc --noprofile")
+        self.piped = tempfile.TemporaryDirectory()
+        path = os.path.join(self.piped.name, "changes")
+        os.mkfifo(path)
+        self.changes = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # whatever is written to the screen comes here, too
+        self("pipe-pane", f"cat >{shlex.quote(path)}")
         self.wait("ready>")
 
     def __call__(self, *words):
@@ -35,13 +43,14 @@ class Screen:
         return self("capture-pane", "-p", *more)
 
     def wait(self, *patterns, without=None):
-        """Until all of the patterns are on the screen."""
+        """Until all of the patterns are on the screen, which is looked at when something was written to it."""
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
             text = self.text()
             if all(re.search(pattern, text) for pattern in patterns) and (without is None or not re.search(without, text)):
                 return text
-            time.sleep(0.03)
+            if select.select([self.changes], [], [], LOOK_S)[0]:
+                os.read(self.changes, 1 << 20)
         raise AssertionError(f"{patterns} without {without} never came:\n{text}")
 
     def type(self, line):
@@ -60,6 +69,8 @@ class Screen:
 
     def end(self):
         self("kill-server")
+        os.close(self.changes)
+        self.piped.cleanup()
 
 
 @pytest.fixture(name="screen")

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from caller import TOKMARK
-from serving import TIMEOUT_S, Server, append, await_true, line, published
+from serving import TIMEOUT_S, Server, append, line, published
 
 CELLS = [{"seq_len": seq, "batch_size": batch, "precision": precision}
          for precision in ("fp32", "bf16") for seq in (128, 256) for batch in (1, 4)]
@@ -23,7 +23,7 @@ def make_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared") / "results"
     append(folder, "".join(line(**cell) for cell in CELLS))
     server = Server(folder)
-    await_true(lambda: server.records() == len(CELLS))
+    server.stream().until_records(len(CELLS))
     yield server
     assert server.end()[0] == 143
 
@@ -266,7 +266,7 @@ def test_the_page_has_nothing_from_elsewhere_and_nothing_inline(server):
 def test_metrics_are_of_the_form_that_prometheus_reads(serve):
     append(serve.folder, line(framework='a"b\\c') + line(seq_len=1, peak_mem_mb=None) + "bad\n")
     server = serve()
-    await_true(lambda: server.records() == 2)
+    server.stream().until_records(2)
     status, headers, body = server.get("/metrics")
     assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4") and body.endswith(b"\n")
     families, samples = [], {}

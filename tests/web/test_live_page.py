@@ -13,7 +13,7 @@ import browser as web
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
 from caller import CALM, worker
-from serving import TIMEOUT_S, TOKMARK, Server, append, await_true, line
+from serving import TIMEOUT_S, TOKMARK, Server, append, line
 
 HOSTILE = "<img src=x onerror=document.title='run'><script>document.title='run'</script>\"'&"
 
@@ -37,8 +37,20 @@ def make_server(tmp_path_factory):
 
 
 def await_page(page, expression):
-    """Playwright's own way to wait is an eval() in the page, which its policy forbids."""
-    await_true(lambda: page.evaluate(expression), TIMEOUT_S)
+    """Until it is true: looked at whenever the page changes. Playwright's own way to wait is an eval() in the page, which
+    its policy forbids."""
+    page.evaluate(f"""() => new Promise((resolve, reject) => {{
+        const observer = new MutationObserver(look);
+        function look() {{
+            if ({expression}) {{
+                observer.disconnect();
+                resolve();
+            }}
+        }}
+        observer.observe(document, {{subtree: true, childList: true, attributes: true, characterData: true}});
+        setTimeout(() => reject(new Error("it never came")), {1000 * TIMEOUT_S});
+        look();
+    }})""")
 
 
 @pytest.fixture(name="serve")
