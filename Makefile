@@ -6,10 +6,11 @@
 #   make mutants which faults would the tests not notice? (docs/testing.md)
 #   make simulate 10,000 sweeps with faults, in simulated time (docs/testing.md)
 #   make failing-calls every allocation and system call fails once, in turn (docs/testing.md)
+#   make races    data races of the engine's threads and of serve's (docs/testing.md)
 #   make coverage lines and branches that the tests reach, by room (docs/testing.md)
 #   make clean   remove what was built
 MAKEFLAGS += --no-print-directory
-.PHONY: bench test build dist wheel dist-check check mutants simulate failing-calls coverage clean
+.PHONY: bench test build dist wheel dist-check check mutants simulate failing-calls races coverage clean
 
 bench: build
 	@tools/bench.sh
@@ -49,9 +50,13 @@ failing-calls: build
 	@tools/setup.sh test
 	@TOKMARK_FAILING_CALLS=all build/venv/bin/python -m pytest -q -p no:cacheprovider tests/fault/test_failing_calls.py
 
+races:
+	@tools/setup.sh test
+	@tools/races.sh
+
 coverage:
 	@tools/setup.sh test
 	@tools/coverage.py
 
 clean:
-	rm -rf build build-asan build-clang build-coverage build-dist build-mutants dist
+	rm -rf build build-asan build-clang build-coverage build-dist build-mutants build-races dist

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Configures and builds one preset. Usage: tools/build.sh release|asan|clang|dist
+# Configures and builds one preset. Usage: tools/build.sh release|asan|clang|races|dist
 set -eu
 preset=${1:?usage: tools/build.sh PRESET}
 cd "$(dirname "$0")/.."
