@@ -13,12 +13,6 @@
 #define CSV_FLUSH_BYTES 65536U
 #define CSV_ASIDE_MAX   1000
 
-static uint64_t file_bytes(int fd)
-{
-    struct stat info;
-    return fd >= 0 && fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0;
-}
-
 /* Are the file's bytes at `offset` these? */
 static bool has_bytes(int fd, uint64_t offset, const char *bytes, size_t bytes_count)
 {
@@ -39,9 +33,8 @@ static bool has_bytes(int fd, uint64_t offset, const char *bytes, size_t bytes_c
 
 /* Ours begins with the published columns and the first of our own; the rest may be an earlier
  * version's. A file that ends inside of our header was ours, too. */
-static bool is_ours(int fd, const struct buf *header)
+static bool is_ours(int fd, uint64_t length, const struct buf *header)
 {
-    uint64_t length = file_bytes(fd);
     if (length < header->length_bytes && has_bytes(fd, 0, header->data, (size_t)length))
         return true;
     struct buf mark;
@@ -74,13 +67,18 @@ enum status csv_check_open(struct csv_check *check, const char *path, enum csv_k
     if (check->fd < 0 && errno != ENOENT)
         return ERR(err, STATUS_IO, "cannot read '%s': %s", path, strerror(errno));
     record_format_csv_header(&check->row);
+    if (check->row.failed) {
+        csv_check_close(check);
+        return ERR(err, STATUS_NOMEM, "no memory to look at '%s'", path);
+    }
     if (check->fd >= 0) {
         struct stat info;
         if (fstat(check->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
             csv_check_close(check);
             return ERR(err, STATUS_IO, "cannot write '%s': it is not a plain file", path);
         }
-        kind = is_ours(check->fd, &check->row) ? CSV_OURS : CSV_FOREIGN;
+        check->file_bytes = (uint64_t)info.st_size;
+        kind = is_ours(check->fd, check->file_bytes, &check->row) ? CSV_OURS : CSV_FOREIGN;
     }
     check->is_equal = check->fd >= 0;
     check_bytes(check);
@@ -96,12 +94,12 @@ void csv_check_row(struct csv_check *check, const struct record *record)
 
 bool csv_check_is_equal(const struct csv_check *check)
 {
-    return check->is_equal && file_bytes(check->fd) == check->expected_bytes;
+    return check->is_equal && check->file_bytes == check->expected_bytes;
 }
 
 bool csv_check_is_longer(const struct csv_check *check)
 {
-    return file_bytes(check->fd) > check->expected_bytes;
+    return check->file_bytes > check->expected_bytes;
 }
 
 void csv_check_close(struct csv_check *check)

@@ -18,6 +18,7 @@ enum csv_kind {
 /* Compares a CSV file with what should be in it, row by row. */
 struct csv_check {
     int fd;                  /* -1: there is no file, nothing matches */
+    uint64_t file_bytes;     /* as it was on opening */
     uint64_t expected_bytes; /* of all rows so far, header included */
     bool is_equal;           /* so far */
     struct buf row;          /* scratch */

@@ -229,14 +229,21 @@ static enum status sync_files(struct store *store, struct err *err)
     return status == STATUS_OK ? sync_dir(store, err) : status;
 }
 
-/* The field that takes most of the line, for the one error that needs it. */
-static const char *largest_field(const struct record *record)
+/* Why a record has no line: the field that takes most of it, or memory. */
+static enum status tell_no_line(const struct record *record, struct err *err)
 {
     enum fact_id largest = 0;
-    for (enum fact_id i = 0; i < FACTS_COUNT; i++)
+    size_t texts_bytes = 0;
+    for (enum fact_id i = 0; i < FACTS_COUNT; i++) {
+        texts_bytes += strlen(record_string(record, i));
         if (strlen(record_string(record, i)) > strlen(record_string(record, largest)))
             largest = i;
-    return fact_of(largest)->name;
+    }
+    /* a character can take six, and the fields that are no texts take little */
+    if (texts_bytes < RECORD_LINE_BYTES_MAX / 8)
+        return ERR(err, STATUS_NOMEM, "no memory for a record");
+    return ERR(err, STATUS_LIMIT, "the record is longer than %u bytes; most of it is in field '%s'",
+               RECORD_LINE_BYTES_MAX, fact_of(largest)->name);
 }
 
 static enum status format_lines(struct store *store, const struct record *record, struct err *err)
@@ -245,11 +252,7 @@ static enum status format_lines(struct store *store, const struct record *record
     buf_reset(&store->row);
     record_format_json(record, &store->line);
     record_format_csv(record, &store->row);
-    if (store->line.failed || store->row.failed)
-        return ERR(err, STATUS_LIMIT,
-                   "the record is longer than %u bytes; most of it is in field '%s'",
-                   RECORD_LINE_BYTES_MAX, largest_field(record));
-    return STATUS_OK;
+    return store->line.failed || store->row.failed ? tell_no_line(record, err) : STATUS_OK;
 }
 
 void store_set_canary(struct store *store, bool is_canary)
@@ -399,8 +402,12 @@ enum status store_append_samples(struct store *store, const char *cell_id, uint6
     buf_init(&whole, SAMPLES_LINE_BYTES_MAX);
     buf_append(&whole, line, line_bytes);
     buf_append_char(&whole, '\n');
-    status = whole.failed ? ERR(err, STATUS_LIMIT, "samples of %zu bytes in one line", line_bytes)
-                          : lines_append(&store->samples, whole.data, whole.length_bytes, err);
+    if (line_bytes >= SAMPLES_LINE_BYTES_MAX)
+        status = ERR(err, STATUS_LIMIT, "samples of %zu bytes in one line", line_bytes);
+    else if (whole.failed)
+        status = ERR(err, STATUS_NOMEM, "no memory for samples");
+    else
+        status = lines_append(&store->samples, whole.data, whole.length_bytes, err);
     buf_release(&whole);
     return status;
 }
