@@ -16,29 +16,6 @@
 #define SEQ_LEN_MAX    1048576
 #define BATCH_SIZE_MAX 1048576
 
-const struct option_default run_defaults_bench_pytorch[] = {
-    {"engine", "pytorch"},
-    {"model", "superintelligence"},
-    {"device", "cuda:0"},
-    {"precision", "bf16"},
-    {"seq", "128 512 2048"},
-    {"batch", "8 32"},
-    {"steps", "400"},
-    {"warmup", "20"},
-    {"target-ci", NULL},
-    {"max-time", NULL},
-    {NULL, NULL},
-};
-
-const struct option_default run_defaults_bench_jax[] = {
-    {"engine", "jax"},       {"model", "superintelligence"},
-    {"device", NULL},        {"precision", "bf16"},
-    {"seq", "128 512 2048"}, {"batch", "8 32"},
-    {"steps", "400"},        {"warmup", "20"},
-    {"target-ci", NULL},     {"max-time", NULL},
-    {"out", "_bench_jax"},   {NULL, NULL},
-};
-
 static const struct option_choice data_format_choices[] = {
     {"auto", CELL_DATA_AUTO},
     {"uint16", CELL_DATA_UINT16},
@@ -158,6 +135,36 @@ static const struct option run_rows[] = {
      .group = RUN_GROUP_WHAT,
      .check = run_check_learning_rate,
      .help = "learning rate of AdamW, for train; otherwise 3e-4, as published"},
+    {.name = "recompute",
+     .type = OPTION_CHOICE,
+     CELL_TARGET(options.recompute),
+     .arg = "HOW",
+     .def = "off",
+     .choices = cell_recompute_choices,
+     .engines = "pytorch exec:",
+     .group = RUN_GROUP_WHAT,
+     .help = "pytorch, train: full keeps each block's input alone, and computes the block again in "
+             "the backward pass: less memory, more work"},
+    {.name = "accumulate",
+     .type = OPTION_NUMBER,
+     CELL_TARGET(options.accumulate_count),
+     .arg = "N",
+     .def = "1",
+     .min = 1,
+     .max = BATCH_SIZE_MAX,
+     .engines = "pytorch exec:",
+     .group = RUN_GROUP_WHAT,
+     .help = "pytorch, train: a step's rows in N parts, one after the other; the gradients are "
+             "summed, and the optimizer works once"},
+    {.name = "optimizer-dtype",
+     .type = OPTION_CHOICE,
+     CELL_TARGET(options.optimizer_dtype),
+     .arg = "TYPE",
+     .def = "auto",
+     .choices = cell_optimizer_dtype_choices,
+     .engines = "pytorch exec:",
+     .group = RUN_GROUP_WHAT,
+     .help = "pytorch, train: type of AdamW's two moments; auto: that of the parameters"},
     {.name = "python",
      .type = OPTION_TEXT,
      TARGET(python),
@@ -232,7 +239,7 @@ static const struct option run_rows[] = {
      .group = RUN_GROUP_SWEEP,
      .help =
          "pytorch: how a cell lies on --devices: ddp, the whole model on each and a part of the "
-         "rows; fsdp, the weights divided too"},
+         "rows; fsdp, the weights divided too; tp, heads and columns divided; ep, experts divided"},
     {.name = "platform",
      .type = OPTION_TEXT,
      TARGET(platform),

@@ -133,6 +133,20 @@ static void put_notes(const struct trial *trial, struct record *record)
     record_set_string(record, FACT_NOTES, notes);
 }
 
+/* How a step is trained. */
+static void put_training(const struct cell *cell, struct record *record)
+{
+    if (cell->mode != CELL_MODE_TRAIN) {
+        record_set_null(record, FACT_RECOMPUTE, "not_train");
+        record_set_null(record, FACT_ACCUMULATE, "not_train");
+        record_set_null(record, FACT_OPTIMIZER_DTYPE, "not_train");
+        return;
+    }
+    record_set_string(record, FACT_RECOMPUTE, cell_recompute_name(cell->options.recompute));
+    record_set_u64(record, FACT_ACCUMULATE, cell_accumulate(cell));
+    record_set_string(record, FACT_OPTIMIZER_DTYPE, cell_optimizer_dtype_name(cell));
+}
+
 static void put_identity(const struct trial *trial, struct record *record)
 {
     const struct cell *cell = trial->cell;
@@ -144,6 +158,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     record_set_string(record, FACT_DEVICE, device);
     record_set_string(record, FACT_PARALLEL, cell_parallel_name(cell->parallel));
     record_set_u64(record, FACT_DEVICES_COUNT, device_count(cell->device));
+    put_training(cell, record);
     record_set_string(record, FACT_PRECISION, cell_precision_name(cell->precision));
     record_set_string(record, FACT_MODE, cell_mode_name(cell->mode));
     record_set_u64(record, FACT_SEQ_LEN, cell->seq_len);

@@ -219,6 +219,7 @@ enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struc
         cell->parallel = axes->parallels[rest];
         if (!axes->keeps_length)
             cell->model.max_seq_len = cell->seq_len;
+        cell_settle(cell);
     }
     *ret_plan = (struct plan){cells, count};
     return STATUS_OK;

@@ -91,6 +91,41 @@ const char *cell_parallel_suffix(enum cell_parallel parallel)
     UNREACHABLE("no layout");
 }
 
+static enum cell_optimizer_dtype param_dtype(const struct cell *cell)
+{
+    return cell->precision == CELL_PRECISION_BF16_PURE ? CELL_OPTIMIZER_DTYPE_BF16
+                                                       : CELL_OPTIMIZER_DTYPE_FP32;
+}
+
+void cell_settle(struct cell *cell)
+{
+    struct cell_options *options = &cell->options;
+    bool is_train = cell->mode == CELL_MODE_TRAIN;
+    if (!is_train)
+        options->recompute = CELL_RECOMPUTE_OFF;
+    if (!is_train || options->accumulate_count == 1)
+        options->accumulate_count = 0;
+    if (!is_train || options->optimizer_dtype == param_dtype(cell))
+        options->optimizer_dtype = CELL_OPTIMIZER_DTYPE_AUTO;
+}
+
+const char *cell_recompute_name(enum cell_recompute recompute)
+{
+    ASSERT((size_t)recompute < ARRAY_COUNT(recompute_words));
+    return recompute_words[recompute];
+}
+
+uint32_t cell_accumulate(const struct cell *cell)
+{
+    return cell->options.accumulate_count > 0 ? cell->options.accumulate_count : 1;
+}
+
+const char *cell_optimizer_dtype_name(const struct cell *cell)
+{
+    enum cell_optimizer_dtype dtype = cell->options.optimizer_dtype;
+    return optimizer_dtype_words[dtype != CELL_OPTIMIZER_DTYPE_AUTO ? dtype : param_dtype(cell)];
+}
+
 const char *cell_data_name(enum cell_data data)
 {
     ASSERT((size_t)data < ARRAY_COUNT(data_words));

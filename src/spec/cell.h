@@ -74,6 +74,15 @@ const char *cell_data_name(enum cell_data data);
 /* Is any of its options not zero? */
 bool cell_has_options(const struct cell *cell);
 
+/* One training, one cell, however it is written: an option that says what its zero says becomes
+ * zero, and so do those of training where nothing is trained. Once mode and precision are known. */
+void cell_settle(struct cell *cell);
+const char *cell_recompute_name(enum cell_recompute recompute);
+/* Parts that a step's rows are computed in: 1 or more. */
+uint32_t cell_accumulate(const struct cell *cell);
+/* Type of AdamW's moments: "fp32" or "bf16". */
+const char *cell_optimizer_dtype_name(const struct cell *cell);
+
 /* Tokens that one step handles: batch * seq for train and infer, batch for decode. */
 uint64_t cell_tokens_per_step(const struct cell *cell);
 

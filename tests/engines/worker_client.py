@@ -26,6 +26,7 @@ OWN_KEYS = {
     "memory": {"parts", "rss_bytes", "rss_baseline_bytes", "rss_peak_bytes"},
     "check": {"loss", "tensors"},
     "profile": {"profiler", "steps", "window_ns", "operators_ns", "names", "operators"},
+    "verify": {"loss", "grad_norm", "logits", "head_tokens", "why_not"},
     "bye": set(),
 }
 

@@ -285,7 +285,7 @@ static bool put(char *to, const char *text)
 Test(spec_cell, what_changes_the_id)
 {
     const struct cell base = make_cell();
-    char ids[40][HASH_ID_BYTES];
+    char ids[48][HASH_ID_BYTES];
     size_t count = 0;
     cell_id(&base, ids[count++]);
 #define CHANGED(assignment)                                           \
@@ -323,6 +323,9 @@ Test(spec_cell, what_changes_the_id)
     CHANGED(cell.options.keeps_defaults = true)
     CHANGED(cell.options.trusts_code = true)
     CHANGED(put(cell.options.learning_rate, "0.001"))
+    CHANGED(cell.options.recompute = CELL_RECOMPUTE_FULL)
+    CHANGED(cell.options.accumulate_count = 2)
+    CHANGED(cell.options.optimizer_dtype = CELL_OPTIMIZER_DTYPE_BF16)
     CHANGED(put(cell.options.settings_json, "{\"a\":1}"))
     CHANGED(put(cell.device, "cuda:0"))
     CHANGED(cell.parallel = CELL_PARALLEL_FSDP)
@@ -380,4 +383,30 @@ Test(spec_cell, unknown_words_name_the_nearest)
         cr_assert(strstr(err.text, cases[i][2]) != NULL, "%s", err.text);
         json_decref(object);
     }
+}
+
+/* One training has one id, however it was asked for; what trains nothing has none of its options.
+ */
+Test(spec_cell, options_that_say_nothing_new_are_settled)
+{
+    struct cell plain = {.mode = CELL_MODE_TRAIN};
+    struct cell cell = plain;
+    cell.options.accumulate_count = 1;
+    cell.options.optimizer_dtype = CELL_OPTIMIZER_DTYPE_FP32;
+    cell_settle(&cell);
+    cr_expect_not(cell_has_options(&cell));
+    cr_expect_eq(cell_accumulate(&cell), 1);
+    cr_expect_str_eq(cell_optimizer_dtype_name(&cell), "fp32");
+    cell.precision = CELL_PRECISION_BF16_PURE;
+    cr_expect_str_eq(cell_optimizer_dtype_name(&cell), "bf16");
+    cell.options = (struct cell_options){.recompute = CELL_RECOMPUTE_FULL,
+                                         .accumulate_count = 4,
+                                         .optimizer_dtype = CELL_OPTIMIZER_DTYPE_FP32};
+    cell_settle(&cell);
+    cr_expect_eq(cell.options.recompute, CELL_RECOMPUTE_FULL);
+    cr_expect_eq(cell_accumulate(&cell), 4);
+    cr_expect_str_eq(cell_optimizer_dtype_name(&cell), "fp32");
+    cell.mode = CELL_MODE_INFER;
+    cell_settle(&cell);
+    cr_expect_not(cell_has_options(&cell));
 }

@@ -158,11 +158,25 @@ static void append_order(const struct run_setup *setup, struct buf *out)
     free(order);
 }
 
+/* What of a training step is not as usual. */
+static void append_training(const struct cell *cell, struct buf *out)
+{
+    const struct cell_options *options = &cell->options;
+    if (options->recompute != CELL_RECOMPUTE_OFF)
+        buf_appendf(out, "recompute %s; ", cell_recompute_name(options->recompute));
+    if (options->accumulate_count > 1)
+        buf_appendf(out, "a step in %" PRIu32 " parts; ", cell_accumulate(cell));
+    if (options->optimizer_dtype != CELL_OPTIMIZER_DTYPE_AUTO)
+        buf_appendf(out, "moments in %s; ", cell_optimizer_dtype_name(cell));
+}
+
 static void append_rule(const struct run_setup *setup, struct buf *out)
 {
     char text[NUM_TEXT_BYTES];
     const struct cell *first = &setup->plan.cells[0];
-    buf_appendf(out, "%s on %s; stop ", first->model.name, first->device);
+    buf_appendf(out, "%s on %s; ", first->model.name, first->device);
+    append_training(&setup->options.cell, out);
+    buf_append_text(out, "stop ");
     if (setup->policy.steps_exact > 0) {
         buf_appendf(out, "after exactly %" PRIu64 " step%s\n\n", setup->policy.steps_exact,
                     num_plural(setup->policy.steps_exact));

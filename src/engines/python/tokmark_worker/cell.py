@@ -148,7 +148,7 @@ def _linear(prefix, out, inner, is_expert=False):
 
 def _rows(name, rows):
     """A class with the fields of a table of src/spec/cell.def: what is absent is zero."""
-    zeros = {"word": lambda words: words[0], "text": lambda _: "", "settings": lambda _: {},
+    zeros = {"word": lambda words: words[0], "text": lambda _: "", "count": lambda least: least, "settings": lambda _: {},
              "options": lambda _: Options()}
     made = []
     for key, kind, limit, is_required in sorted(rows, key=lambda row: not row[3]):

@@ -21,8 +21,8 @@ def bytes_to_come(trainable_count, cell, vocab_size, param_type, compute_type):
     compute_item = _ITEM_BYTES[compute_type]
     total = trainable_count * compute_item if compute_type != param_type else 0
     if cell.mode == "train":
-        total += trainable_count * 3 * item
-    rows = cell.batch_size * (1 if cell.mode == "decode" else cell.seq_len)
+        total += trainable_count * (item + 2 * _ITEM_BYTES.get(cell.options.optimizer_dtype, item))
+    rows = cell.batch_size // cell.options.accumulate * (1 if cell.mode == "decode" else cell.seq_len)
     return total + rows * vocab_size * (compute_item + (8 if cell.mode == "train" else 0))
 
 

@@ -32,6 +32,9 @@ OPTIONS = (
     ("figures", "word", ("preset", "own",), False),
     ("trust_remote_code", "word", ("no", "yes",), False),
     ("lr", "text", 32, False),
+    ("recompute", "word", ("off", "full",), False),
+    ("accumulate", "count", 1, False),
+    ("optimizer_dtype", "word", ("auto", "fp32", "bf16",), False),
     ("set", "settings", 1024, False),
 )
 

@@ -10,7 +10,7 @@ from .cell import learning_rate
 from .check_inputs import read_inputs
 from .errors import model_error
 from .torch_decode import DecodeSteps
-from .torch_steps import whole
+from .torch_steps import make_optimizer, whole
 
 
 def _as_whole(tensor):
@@ -97,7 +97,11 @@ class Check:
 
     def _train(self, tokens, targets, train_steps):
         params = list(self._model.parameters())
-        optimizer = torch.optim.AdamW(params, lr=learning_rate(self._cell))
+        dtype = self._cell.options.optimizer_dtype
+        if dtype == "auto":
+            optimizer = torch.optim.AdamW(params, lr=learning_rate(self._cell))
+        else:
+            optimizer, _ = make_optimizer(params, learning_rate(self._cell), self._device, dtype)
         for _ in range(train_steps):
             self._gradients(tokens, targets)
             optimizer.step()
@@ -113,8 +117,9 @@ class Check:
 
     def _gradients(self, tokens, targets):
         if self._source.is_builtin and not self._precision.has_scaler:
-            loss, logits = self._steps.gradients(tokens, targets)
-            return logits.detach(), loss.detach()
+            outputs = []
+            loss, _ = self._steps.gradients(tokens, targets, lambda output: outputs.append(output.detach()))
+            return torch.cat(outputs), loss.detach()
         self._model.zero_grad(set_to_none=True)
         with self._precision.autocast():
             logits = self._caller.full_logits(tokens, targets)

@@ -13,7 +13,6 @@ import torch
 
 from . import __version__, nvml
 from .blocks import Block, part_steps
-from .cell import learning_rate
 from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
@@ -21,12 +20,13 @@ from .tokens import Tokens, TorchArrays
 from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
-from .torch_layout import Layout
+from .torch_layout import Layout, require_rows
 from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
 from .torch_profile import profile_steps
+from .torch_recompute import recompute_blocks
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps
@@ -67,6 +67,7 @@ class TorchEngine:
     name = "pytorch"
     version = f"torch {torch.__version__}, worker {__version__}"
     writes_weights = True
+    has_training_options = True
 
     def __init__(self, layout=None):
         self._layout = layout or Layout()
@@ -93,6 +94,7 @@ class TorchEngine:
 
     def _open(self, cell):
         self._cell = cell
+        require_rows(cell, self._layout.count)
         self._device = resolve_device(self._layout.device(cell.device))
         self._layout.begin(self._device)
         self._precision = Precision(cell.precision, cell.mode, self._device)
@@ -111,6 +113,8 @@ class TorchEngine:
         self._shape_lazy_ones()
         if cell.weights_path:
             self._source.notes += load_weights(cell.weights_path, model)
+        if cell.options.recompute != "off":
+            self._source.notes.append(recompute_blocks(self._source))
         finds_unused = self._source.is_builtin and model.experts_way() == "experts split"
         self._caller.wrap(self._layout.wrap(model, self._device, finds_unused))
         if self._layout.rank > 0:
@@ -179,9 +183,7 @@ class TorchEngine:
     def _make_steps(self):
         cell = self._cell
         if cell.mode == "train":
-            self._steps = TrainSteps(
-                self._caller, self._precision, learning_rate(cell), self._device
-            )
+            self._steps = TrainSteps(self._caller, self._precision, cell, self._device, self._layout)
         elif cell.mode == "infer":
             self._steps = InferSteps(self._caller, self._precision)
         else:
@@ -285,7 +287,7 @@ class TorchEngine:
 
     def _counted_flops(self):
         """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen."""
-        seen = float(self._observer.flops()) * self._layout.count
+        seen = float(self._observer.flops()) * self._layout.count * self._cell.options.accumulate
         return (3 * seen if self._cell.mode == "train" else seen) or None
 
     def _device_name(self):

@@ -31,6 +31,18 @@ def devices_of(cell):
     return ["cpu"] * int(several[1]) if several else [name]
 
 
+def require_rows(cell, devices_count):
+    """The same number of rows on every device and in every part of --accumulate."""
+    parts = cell.options.accumulate
+    share = devices_count * parts
+    if cell.batch_size % share == 0:
+        return
+    over = f" over {devices_count} devices" if devices_count > 1 else ""
+    over += f" into {parts} parts" if parts > 1 else ""
+    least = max(1, round(cell.batch_size / share)) * share
+    raise unsupported(f"{cell.batch_size} rows do not divide{over}; the nearest is --batch {least}")
+
+
 class Layout:
     """Of one rank; without arguments of the only one."""
 
@@ -41,12 +53,8 @@ class Layout:
         self._store = store
         self.rank = rank
         self.count = max(1, len(self._devices))
-        if self.count > 1 and cell.batch_size % self.count != 0:
-            least = max(1, cell.batch_size // self.count) * self.count
-            raise unsupported(
-                f"{cell.batch_size} rows do not divide over {self.count} devices; the nearest is --batch {least}"
-            )
         self._mesh = None
+        self._ddp = None
 
     def device(self, name):
         """This rank's, for the cell's."""
@@ -103,12 +111,18 @@ class Layout:
         """What is called in place of the model; without gradients there is nothing to exchange."""
         if self._kind != "ddp" or self._cell.mode != "train":
             return model
-        return torch.nn.parallel.DistributedDataParallel(
+        self._ddp = torch.nn.parallel.DistributedDataParallel(
             model,
             device_ids=None if device.type == "cpu" else [device],
             gradient_as_bucket_view=True,
             find_unused_parameters=finds_unused,
         )
+        return self._ddp
+
+    def exchange(self, is_last):
+        """Around one part of a step's rows. ddp exchanges gradients in the last alone; fsdp in each, so that no
+        device ever holds the gradient of the whole model."""
+        return contextlib.nullcontext() if is_last or self._ddp is None else self._ddp.no_sync()
 
     def wait_for_all(self):
         if self.count > 1:
@@ -138,12 +152,13 @@ class Layout:
 def shard_blocks(model, shard):
     """Each block by itself, then what is left: only one block is ever whole at a time. Blocks are what stands
     several times, as one class, in a ModuleList or Sequential that is in no other block."""
-    for block in _blocks(model):
+    for block in blocks_of(model):
         shard(block)
     shard(model)
 
 
-def _blocks(module):
+def blocks_of(module):
+    """The repeated blocks of a model, in its order."""
     for child in module.children():
         members = list(child.children())
         kinds = {type(member) for member in members}
@@ -151,7 +166,7 @@ def _blocks(module):
         if is_list and len(members) > 1 and len(kinds) == 1 and any(True for _ in members[0].parameters()):
             yield from members
         else:
-            yield from _blocks(child)
+            yield from blocks_of(child)
 
 
 def _fsdp():

@@ -29,6 +29,7 @@ class RankedEngine:
     name = TorchEngine.name
     version = TorchEngine.version
     writes_weights = True
+    has_training_options = TorchEngine.has_training_options
 
     def __init__(self):
         self._engine = TorchEngine()

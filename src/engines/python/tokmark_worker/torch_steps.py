@@ -5,7 +5,11 @@ the host, no look at a value.
 """
 import torch
 
-from .errors import model_error
+from .cell import learning_rate
+from .errors import model_error, unsupported
+from .torch_adamw import AdamW
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def whole(tensor):
@@ -19,9 +23,19 @@ def global_norm(tensors):
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
-def make_optimizer(params, rate, device):
-    """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults."""
+def parts_of(tokens, targets, count):
+    """The rows in `count` parts of as many rows each, in their order."""
+    if tokens.shape[0] % count != 0:
+        raise unsupported(f"{tokens.shape[0]} rows do not divide into {count} parts")
+    return list(zip(tokens.chunk(count), targets.chunk(count)))
+
+
+def make_optimizer(params, rate, device, dtype="auto"):
+    """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults; where its moments
+    have a type of their own, our own."""
     params = list(params)
+    if dtype != "auto":
+        return AdamW(params, rate, getattr(torch, DTYPES[dtype])), f"AdamW with moments in {dtype}"
     try:
         optimizer = torch.optim.AdamW(params, lr=rate, fused=True)
         # older releases take the flag and refuse at the first step
@@ -34,16 +48,21 @@ def make_optimizer(params, rate, device):
 
 
 class TrainSteps:
-    """zero_grad, forward, loss, backward, AdamW. Gradients stay until the next step begins."""
+    """zero_grad, forward, loss, backward, AdamW. Gradients stay until the next step begins. With --accumulate the rows
+    go through forward and backward in parts, whose gradients are summed."""
 
-    def __init__(self, caller, precision, rate, device):
+    def __init__(self, caller, precision, cell, device, layout):
         self._caller = caller
         self._precision = precision
+        self._layout = layout
+        self._parts_count = cell.options.accumulate
         self.copies_loss = False  # where the next step overwrites what this one gave
         self.params = [param for param in caller.model.parameters() if param.requires_grad]
         if not self.params:
             raise model_error("the model has no parameters to train")
-        self.optimizer, self.optimizer_name = make_optimizer(self.params, rate, device)
+        self.optimizer, self.optimizer_name = make_optimizer(
+            self.params, learning_rate(cell), device, cell.options.optimizer_dtype
+        )
         self._scaler = None
         if precision.has_scaler:
             if hasattr(torch.amp, "GradScaler"):  # since 2.3
@@ -61,18 +80,28 @@ class TrainSteps:
             self._scaler.update()
         return loss.detach().clone() if self.copies_loss else loss.detach()
 
-    def gradients(self, tokens, targets):
+    def gradients(self, tokens, targets, keep=None):
         """(loss, output), with the gradients in the parameters: scaled under a scaler. The output lives
         as long as in a loop written by hand, where it has a name: to the end of the step, through the
-        peak of memory."""
+        peak of memory. It is that of the last part; `keep` is given each part's."""
         self.optimizer.zero_grad(set_to_none=True)
-        with self._precision.autocast():
-            loss, output = self._caller.loss(tokens, targets)
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        total, last = 0.0, self._parts_count - 1
+        for at, part in enumerate(parts_of(tokens, targets, self._parts_count)):
+            with self._layout.exchange(at == last):
+                with self._precision.autocast():
+                    loss, output = self._caller.loss(*part)
+                if keep is not None:
+                    keep(output)
+                if last > 0:
+                    loss = loss / self._parts_count
+                (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+            if last > 0:
+                loss = total = total + loss.detach()
         return loss, output
 
     def first_call(self, tokens, targets, watch):
-        """Forward, under the context `watch`, and backward, without touching the weights."""
+        """Forward of the first part, under the context `watch`, and backward, without touching the weights."""
+        tokens, targets = parts_of(tokens, targets, self._parts_count)[0]
         with self._precision.autocast():
             loss, _output = self._caller.first_loss(tokens, targets, watch)
         loss.backward()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from .errors import unsupported
 from .logit_sample import sample
 from .tokens import Tokens, TorchArrays
-from .torch_steps import global_norm
+from .torch_steps import global_norm, parts_of
 
 
 _NOISE = 1e-4
@@ -66,14 +66,17 @@ class Verification:
         devices = [self._device] if self._device.type == "cuda" else []
         self._clear(params)
         with torch.random.fork_rng(devices=devices):
-            with self._precision.autocast():
-                loss = self._loss(inputs, targets)
-            loss.backward()
+            loss = 0.0
+            for part in parts_of(inputs, targets, self._cell.options.accumulate):
+                with self._precision.autocast():
+                    one = self._loss(*part) / self._cell.options.accumulate
+                one.backward()
+                loss += float(one.detach())
         grads = [param.grad for param in params if param.grad is not None]
         norm = global_norm(grads) if grads else None
         self._clear(params)
         has_norm = norm is not None and not self._precision.has_scaler
-        return {"loss": float(loss.detach()), "grad_norm": float(norm) if has_norm else None}
+        return {"loss": loss, "grad_norm": float(norm) if has_norm else None}
 
     def _loss(self, inputs, targets):
         if self._source.is_builtin:

@@ -172,6 +172,7 @@ class Worker:
         host_memory.reset_peak()
         rss = host_memory.process_rss()
         self._rss_baseline = rss[0] if rss else None
+        _require_options(self._engine, cell)
         ready = self._engine.open(cell)
         self._state = "open"
         protocol.cut_texts("ready", ready)
@@ -237,6 +238,19 @@ class Worker:
             except Exception:
                 traceback.print_exc()
             self._engine = None
+
+
+def _require_options(engine, cell):
+    """How a step is trained is never passed over."""
+    options = cell.options
+    asked = {
+        "--recompute": options.recompute != "off",
+        "--accumulate": options.accumulate > 1,
+        "--optimizer-dtype": options.optimizer_dtype != "auto",
+    }
+    words = [word for word in asked if asked[word]]
+    if words and not getattr(engine, "has_training_options", False):
+        raise WorkerError("unsupported", f"{engine.name} has no {' and no '.join(words)}; pytorch has")
 
 
 def _leave(exit_code):
