@@ -3,6 +3,8 @@
 #   bench/gpu_parallel.sh small    gpt2-124m over all layouts: do they run?
 #   bench/gpu_parallel.sh default  the published default model, trained over two cards
 #   bench/gpu_parallel.sh scaling  one card and two, weak and strong
+#   bench/gpu_parallel.sh variants ways to lay the default model out with fully_shard, and where a step's time goes
+#   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop; PACKAGE=DIR also the package in DIR
 set -u
 cd "$(dirname "$0")/.."
@@ -21,6 +23,21 @@ for part in "$@"; do
     default)
         timeout 300 "$program/bench_pytorch" --model superintelligence --model-source builtin --devices "$devices" --parallel fsdp --mode train --seq 128 512 --batch 8 \
             --precision bf16 --steps 20 --out "$OUT/default" --progress never
+        ;;
+    variants)
+        timeout 400 "$python" -m torch.distributed.run --standalone --nproc-per-node 2 bench/fsdp_variants.py --model superintelligence --cells 8x128 --steps 8 \
+            --profile ahead
+        timeout 180 "$python" -m torch.distributed.run --standalone --nproc-per-node 2 bench/fsdp_variants.py --model superintelligence --cells 8x512 --steps 8 \
+            --variants ahead kept
+        ;;
+    train)
+        for words in "--recompute full" "--accumulate 4" "--recompute full --optimizer-dtype bf16"; do
+            # shellcheck disable=SC2086 # words
+            timeout 200 "$program/bench_pytorch" --model superintelligence --model-source builtin --devices "$devices" --parallel fsdp --mode train --seq 512 --batch 32 \
+                --precision bf16 --steps 10 $words --out "$OUT/train" --progress never
+        done
+        timeout 200 "$program/bench_pytorch" --model superintelligence --model-source builtin --devices "$devices" --parallel fsdp --mode train --seq 2048 --batch 32 \
+            --precision bf16 --steps 5 --recompute full --accumulate 4 --out "$OUT/train" --progress never
         ;;
     scaling)
         for model in gpt2-124m superintelligence-1b; do

@@ -66,15 +66,23 @@ def bare(case):
         preset = json.loads((ROOT / "models" / f"{case['model']}.json").read_text())
         del preset["summary"]
         spec = ModelSpec(**{**preset, "name": case["model"], "max_seq_len": case["seq"]})
-        model = build(spec, "routed", device, torch.float32, compute)
-        vocab, layers = spec.vocab_size, model.layers
         if is_bf16:
             policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32, cast_forward_inputs=False)
+
+        def shard(module, is_last=False):
+            fully_shard(module, mp_policy=policy, **({"reshard_after_forward": False} if is_last else {}))
+
+        is_sharded = case["layout"] == "fsdp"
+        model = build(spec, "routed", device, torch.float32, compute, shard if is_sharded else None)
+        vocab, layers = spec.vocab_size, list(model.layers)
+        for layer, following in zip(layers, layers[1:]) if is_sharded else ():
+            layer.set_modules_to_forward_prefetch([following])
     model.train()
-    if case["layout"] == "fsdp":
+    if case["layout"] == "fsdp" and case["package"]:
         for layer in layers:
             fully_shard(layer, mp_policy=policy)
         fully_shard(model, mp_policy=policy)
+    if case["layout"] == "fsdp":
         run = model
     else:
         run = torch.nn.parallel.DistributedDataParallel(

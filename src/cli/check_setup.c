@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/run_setup.h"
+#include "cli/run_words.h"
 
 /* Bytes of the first engine of a list: a command goes on to the end, commas and all. */
 static size_t first_length(const char *list)
@@ -124,7 +125,13 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     run.settings = options->run.settings;
     run.cell = options->run.cell;
     run.weights = value_for(setup, &options->weights, side->engine);
-    run.device = device != NULL ? device : "cpu";
+    /* A device of several is one only for what lays a cell out over it. */
+    struct err no_list = {0};
+    bool is_several = device != NULL && options->parallel != CELL_PARALLEL_NONE &&
+                      run_check_devices(device, &no_list) == STATUS_OK;
+    if (is_several)
+        run.devices = device;
+    run.device = device != NULL && !is_several ? device : "cpu";
     if (options->data != NULL) {
         run.data = options->data;
         run.data_format = options->run.data_format;
@@ -132,7 +139,8 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     status = check_as_run("device", "device", run.device, err);
     run.modes = (struct option_picks){.values = {options->mode}, .count = 1};
     run.precisions = (struct option_picks){.values = {CELL_PRECISION_FP32}, .count = 1};
-    run.parallels = (struct option_picks){.values = {CELL_PARALLEL_NONE}, .count = 1};
+    run.parallels = (struct option_picks){
+        .values = {is_several ? options->parallel : CELL_PARALLEL_NONE}, .count = 1};
     run.seq_lens.count = 0;
     run.batch_sizes.count = 0;
     char number[32];
@@ -166,6 +174,12 @@ enum status check_setup_make(const struct check_options *options, struct check_s
     enum status status = take_engines(setup, err);
     for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
         status = take_cell(setup, &setup->sides[i], err);
+    bool is_laid_out = options->parallel == CELL_PARALLEL_NONE;
+    for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
+        is_laid_out |= setup->sides[i].cell.parallel != CELL_PARALLEL_NONE;
+    if (status == STATUS_OK && !is_laid_out)
+        return ERR(err, STATUS_INVALID,
+                   "--parallel needs an engine on several devices: --device pytorch=cpu:2");
     return status;
 }
 

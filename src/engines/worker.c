@@ -227,13 +227,14 @@ static void take_baseline(struct worker *worker)
     worker->has_baseline = sysmem_process_rss(getpid(), &worker->rss_baseline_bytes, &peak_bytes);
 }
 
-/* How a step is trained is never passed over. */
-static enum status require_plain_training(const struct engine_ops *ops, const struct cell *cell,
-                                          struct err *err)
+/* How a step is laid out and trained is never passed over. */
+static enum status require_plain_step(const struct engine_ops *ops, const struct cell *cell,
+                                      struct err *err)
 {
     const struct cell_options *options = &cell->options;
-    const char *flag = options->recompute != CELL_RECOMPUTE_OFF                ? "recompute"
-                       : options->accumulate_count > 1                        ? "accumulate"
+    const char *flag = cell->parallel != CELL_PARALLEL_NONE                    ? "parallel"
+                       : options->recompute != CELL_RECOMPUTE_OFF              ? "recompute"
+                       : options->accumulate_count > 1                         ? "accumulate"
                        : options->optimizer_dtype != CELL_OPTIMIZER_DTYPE_AUTO ? "optimizer-dtype"
                                                                                : NULL;
     if (flag == NULL)
@@ -246,7 +247,7 @@ static enum status look_before_open(struct worker *worker, struct engine_predict
                                     struct err *err)
 {
     const struct engine_ops *ops = worker->ops;
-    TRY(require_plain_training(ops, &worker->cell, err));
+    TRY(require_plain_step(ops, &worker->cell, err));
     TRY(ops->supports(&worker->cell, err));
     TRY(engine_device_of(ops, &worker->cell, &worker->device, err));
     if (ops->device != NULL)

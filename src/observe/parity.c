@@ -35,12 +35,14 @@ static enum status after_trial(void *state, const struct observed *seen, struct 
     struct parity *parity = state;
     const struct client *client = seen->client;
     const struct cell *cell = client->cell;
+    char device[2 * CELL_WORD_BYTES];
+    cell_device_text(cell, device);
     if (!client->has_ready || client->hello.is_synthetic || !is_as_checked(cell))
         return STATUS_OK;
     struct checks_wanted wanted = {.engine = cell->engine,
                                    .engine_version = client->hello.engine_version,
                                    .harness = version_harness(),
-                                   .device = cell->device,
+                                   .device = device,
                                    .precision = cell_precision_name(cell->precision),
                                    .mode = cell_mode_name(cell->mode),
                                    .model = cell->model.name,

@@ -168,7 +168,7 @@ static enum status check_axes(const struct plan_axes *axes, size_t *ret_count, s
         if (sizes[i].count == 0)
             return ERR(err, STATUS_INVALID, "there are no %s to measure; give at least 1",
                        sizes[i].name);
-        count *= sizes[i].count; /* at most 6 * 1024 * 1024 * 3 * 3 */
+        count *= sizes[i].count; /* at most 6 * 1024 * 1024 * 3 * 5 */
     }
     if (count > PLAN_CELLS_MAX)
         return ERR(err, STATUS_LIMIT,

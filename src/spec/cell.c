@@ -87,8 +87,16 @@ const char *cell_parallel_suffix(enum cell_parallel parallel)
     case CELL_PARALLEL_NONE: return "";
     case CELL_PARALLEL_DDP: return " ddp";
     case CELL_PARALLEL_FSDP: return " fsdp";
+    case CELL_PARALLEL_TP: return " tp";
+    case CELL_PARALLEL_EP: return " ep";
     }
     UNREACHABLE("no layout");
+}
+
+void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES])
+{
+    (void)snprintf(text, 2 * CELL_WORD_BYTES, "%s%s", cell->device,
+                   cell_parallel_suffix(cell->parallel));
 }
 
 static enum cell_optimizer_dtype param_dtype(const struct cell *cell)

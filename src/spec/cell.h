@@ -39,7 +39,7 @@
 
 #define CELL_MODE_COUNT                     (CELL_MODE_DECODE + 1)
 #define CELL_PRECISION_COUNT                (CELL_PRECISION_INT8 + 1)
-#define CELL_PARALLEL_COUNT                 (CELL_PARALLEL_FSDP + 1)
+#define CELL_PARALLEL_COUNT                 (CELL_PARALLEL_EP + 1)
 
 #define CELL_MEMBER_TEXT(member, bytes)     char member[bytes];
 #define CELL_MEMBER_HASH(member, bytes)     char member[bytes];
@@ -69,6 +69,8 @@ const char *cell_precision_name(enum cell_precision precision);
 const char *cell_parallel_name(enum cell_parallel parallel);
 /* " fsdp" to put behind another word; "" on one device. */
 const char *cell_parallel_suffix(enum cell_parallel parallel);
+/* "cpu:2 fsdp", as records and checks name where a cell ran. */
+void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES]);
 const char *cell_data_name(enum cell_data data);
 
 /* Is any of its options not zero? */

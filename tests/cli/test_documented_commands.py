@@ -80,7 +80,7 @@ COMMANDS = {
     "build/bench_pytorch --device cpu --model superintelligence-tiny --seq 128 --batch 4 --steps 200 --precision fp32 bf16":
         Run(*FEW, *SMALL, *QUIET, "--precision", "bf16", has_records=True),
     "build/tokmark stability --engines native pytorch": Parsed(),
-    "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp": Dry(),
+    "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp tp ep": Dry(),
     "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
@@ -150,6 +150,7 @@ COMMANDS = {
     "tokmark check --engines pytorch --precision bf16": Parsed(),
     "tokmark check --engines native,pytorch --weights model.safetensors --seq 128": Parsed(),
     "tokmark check --engines native,pytorch --device cpu pytorch=cuda:0": Parsed(),
+    "tokmark check --engines native,pytorch --device pytorch=cpu:2 --parallel fsdp": Parsed(),
     "tokmark models": Run(),
     "tokmark models --json": Run(),
     "tokmark env": Run(),

@@ -71,6 +71,24 @@ def test_other_modes_and_models_agree(args, small, tmp_path):
     assert lines[-1]["kinds"]["logits"]["error"] > 0  # not the same program twice
 
 
+@pytest.mark.parametrize("layout", ["ddp", "fsdp", "tp", "ep"])
+def test_a_layout_over_two_devices_equals_an_engine_on_one(layout, tmp_path):
+    small = {**SMALL, "heads_count": 2, "experts_count": 4}
+    _, lines = check(tmp_path, "--device", f"{PYTORCH}=cpu:2", "--parallel", layout, "--train-steps", "2", small=small)
+    assert verdicts(lines) == {("native", "fp32"): "ok", ("pytorch", "fp32"): "ok"}
+    line = lines[-1]
+    assert (line["device"], line["reference"]["device"]) == (f"cpu:2 {layout}", "cpu")
+    assert line["kinds"]["weights"]["error"] == 0
+    assert 0 < line["kinds"]["gradients"]["error"] < 1e-4
+    assert line["kinds"]["gradients"]["tensors"] == line["kinds"]["parameters"]["tensors"] == line["kinds"]["weights"]["tensors"] > 50
+
+
+def test_a_layout_needs_an_engine_on_several_devices(tmp_path):
+    done = subprocess.run([tokmark_binary(), "check", "--engines", "native,pytorch", "--parallel", "fsdp"],
+                          cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 2 and "--device pytorch=cpu:2" in done.stderr
+
+
 def test_an_engine_alone_in_a_lower_precision(tmp_path):
     _, lines = check(tmp_path, "--precision", "bf16", engines=[PYTORCH])
     assert [(line["precision"], line["verdict"]) for line in lines] == [("fp32", "ok"), ("bf16", "ok")]

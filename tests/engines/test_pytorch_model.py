@@ -101,6 +101,32 @@ def test_the_grouped_way_equals_the_reference(name, monkeypatch):
     compare(model, reference, SPECS[name])
 
 
+@pytest.mark.parametrize("way", ["split", "grouped", "published"])
+def test_joined_experts_equal_the_reference(way, monkeypatch):
+    """As they are where a model is divided: one parameter for each matmul of all experts."""
+    monkeypatch.setattr(torch_moe, "grouped_mm", grouped_product)
+    reference = reference_of(MOE)
+    form = "published" if way == "published" else "routed"
+    model = build(spec_of({**MOE, "dropout": 0.0}), form, CPU, torch.float32, torch.float32, lambda module, is_last=False: None)
+    assert len(list(model.layers[0].moe.parameters())) == 5  # the router's, and two weights and biases
+    state = reference.state_dict()
+    for name, param in model.named_parameters():
+        for key, part in model.published(name, param.data):
+            part.copy_(state.pop(key))
+    assert not state
+    for layer in model.layers:
+        layer.moe.has_grouped = way == "grouped"
+    tokens = tokens_of(MOE)
+    wanted = reference_run(MOE, reference, tokens)
+    logits = model(tokens)
+    assert distance(logits, wanted) < TOLERANCE
+    loss_of(logits, tokens).backward()
+    theirs = dict(reference.named_parameters())
+    for name, param in model.named_parameters():
+        for key, part in model.published(name, param.grad):
+            assert distance(part, theirs[key].grad) < 10 * TOLERANCE, key
+
+
 @pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="a torch without grouped_mm")
 def test_the_grouped_way_equals_the_reference_with_torch_s_own_product():
     reference = reference_of(MOE)

@@ -98,7 +98,17 @@ static const struct option check_rows[] = {
      .arg = "DEVICE",
      .max = 2 * CELL_PATH_BYTES,
      .group = GROUP_BATCH,
-     .help = "cpu (the default), cuda, cuda:N, gpu or tpu; ENGINE=DEVICE for one engine only"},
+     .help = "cpu (the default), cuda, cuda:N, gpu or tpu; ENGINE=DEVICE for one engine only; with "
+             "--parallel several: pytorch=cpu:2"},
+    {.name = "parallel",
+     .type = OPTION_CHOICE,
+     TARGET(parallel),
+     .arg = "LAYOUT",
+     .def = "none",
+     .choices = cell_parallel_choices,
+     .group = GROUP_BATCH,
+     .help = "pytorch: how a --device of several shares the work, to be compared with an engine on "
+             "one device"},
     {.name = "out",
      .type = OPTION_TEXT,
      TARGET(out),
@@ -154,7 +164,8 @@ const struct command command_check = {
                 "--engines native pytorch --precision fp32 bf16 --train-steps 3\n"
                 "--engines pytorch --precision bf16\n"
                 "--engines native,pytorch --weights model.safetensors --seq 128\n"
-                "--engines native,pytorch --device cpu pytorch=cuda:0",
+                "--engines native,pytorch --device cpu pytorch=cuda:0\n"
+                "--engines native,pytorch --device pytorch=cpu:2 --parallel fsdp",
     .options = check_rows,
     .options_count = ARRAY_COUNT(check_rows),
     .base = &command_run,

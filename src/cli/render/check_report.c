@@ -58,9 +58,11 @@ static void put_reference(struct json_writer *writer, const struct check_row *ro
         json_put_null(writer);
         return;
     }
+    char device[2 * CELL_WORD_BYTES];
+    cell_device_text(&row->reference->cell, device);
     json_begin_object(writer);
     json_field_string(writer, "engine", row->reference->engine);
-    json_field_string(writer, "device", row->reference->cell.device);
+    json_field_string(writer, "device", device);
     json_field_string(writer, "precision", cell_precision_name(CELL_PRECISION_FP32));
     json_field_string(writer, "weights_hash", row->reference->cell.weights_hash);
     json_end_object(writer);

@@ -22,8 +22,10 @@ void side_report_put_text(struct json_writer *writer, const char *key, const cha
 
 void side_report_put_cell(struct json_writer *writer, const struct cell *cell)
 {
+    char device[2 * CELL_WORD_BYTES];
+    cell_device_text(cell, device);
     json_field_string(writer, "model", cell->model.name);
-    json_field_string(writer, "device", cell->device);
+    json_field_string(writer, "device", device);
     json_field_string(writer, "precision", cell_precision_name(cell->precision));
     json_field_string(writer, "mode", cell_mode_name(cell->mode));
     json_field_u64(writer, "seq_len", cell->seq_len);

@@ -10,7 +10,7 @@ from .cell import learning_rate
 from .check_inputs import read_inputs
 from .errors import model_error
 from .torch_decode import DecodeSteps
-from .torch_steps import make_optimizer, whole
+from .torch_steps import groups_of, make_optimizer, whole
 
 
 def _as_whole(tensor):
@@ -67,9 +67,15 @@ class Check:
         named = list(self._model.named_parameters())
         values = saved if saved is not None else [param for _, param in named]
         return [
-            (f"weight.{name}", whole(value.detach()).float())
+            (f"weight.{part_name}", part)
             for (name, _), value in zip(named, values)
+            for part_name, part in self._published(name, value)
         ]
+
+    def _published(self, name, tensor):
+        """(name, values in fp32) of the tensors of a checkpoint that a parameter, or its gradient, is."""
+        values = whole(tensor.detach()).float()
+        return self._model.published(name, values) if self._source.is_builtin else [(name, values)]
 
     def _forward_only(self, tokens, targets):
         if self._cell.mode == "decode":
@@ -99,7 +105,7 @@ class Check:
         params = list(self._model.parameters())
         dtype = self._cell.options.optimizer_dtype
         if dtype == "auto":
-            optimizer = torch.optim.AdamW(params, lr=learning_rate(self._cell))
+            optimizer = torch.optim.AdamW(groups_of(params), lr=learning_rate(self._cell))
         else:
             optimizer, _ = make_optimizer(params, learning_rate(self._cell), self._device, dtype)
         for _ in range(train_steps):
@@ -109,10 +115,10 @@ class Check:
         tensors, loss = self._outputs(logits, loss)
         for name, param in self._model.named_parameters():
             gradient = torch.zeros_like(param) if param.grad is None else param.grad
-            tensors.append((f"grad.{name}", whole(gradient).float()))
+            tensors += [(f"grad.{key}", part) for key, part in self._published(name, gradient)]
         if train_steps > 0:
             for name, param in self._model.named_parameters():
-                tensors.append((f"param.{name}", whole(param.detach()).float()))
+                tensors += [(f"param.{key}", part) for key, part in self._published(name, param)]
         return tensors, loss
 
     def _gradients(self, tokens, targets):

@@ -94,7 +94,7 @@ class TorchEngine:
 
     def _open(self, cell):
         self._cell = cell
-        require_rows(cell, self._layout.count)
+        require_rows(cell, self._layout.row_shares)
         self._device = resolve_device(self._layout.device(cell.device))
         self._layout.begin(self._device)
         self._precision = Precision(cell.precision, cell.mode, self._device)
@@ -117,8 +117,8 @@ class TorchEngine:
             self._source.notes.append(recompute_blocks(self._source))
         finds_unused = self._source.is_builtin and model.experts_way() == "experts split"
         self._caller.wrap(self._layout.wrap(model, self._device, finds_unused))
-        if self._layout.rank > 0:
-            seed_random(cell, self._layout.rank)
+        if self._layout.row_rank > 0:
+            seed_random(cell, self._layout.row_rank)
         self._synchronize()
         load_ns = time.perf_counter_ns() - begin
         self._require_memory_after()
@@ -286,8 +286,10 @@ class TorchEngine:
         }
 
     def _counted_flops(self):
-        """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen."""
-        seen = float(self._observer.flops()) * self._layout.count * self._cell.options.accumulate
+        """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen, and
+        where ranks do some of the work all alike."""
+        is_divided = self._layout.row_shares == self._layout.count
+        seen = float(self._observer.flops()) * self._layout.count * self._cell.options.accumulate * is_divided
         return (3 * seen if self._cell.mode == "train" else seen) or None
 
     def _device_name(self):
@@ -383,7 +385,7 @@ class TorchEngine:
         self._caller.require_shape(last, tokens, may_be_last=True)
         least, most = torch.aminmax(last)
         is_finite = bool(torch.isfinite(least) & torch.isfinite(most))
-        seen = {"nonfinite": 0 if is_finite else 1, **logits_seen(last)}
+        seen = {"nonfinite": 0 if is_finite else 1, **logits_seen(last, self._layout)}
         if self._cell.mode == "decode":
             seen["cache_tokens"] = self._steps.cache_tokens
         return seen

@@ -3,8 +3,10 @@
 none  one device
 ddp   every rank has the whole model and its own rows; gradients are averaged (DistributedDataParallel)
 fsdp  as ddp, and parameters, gradients and optimizer state are sharded, layer by layer (fully_shard, FSDP2)
+tp    every rank has all rows, and its own heads and columns of every layer's matrices (tensor parallel)
+ep    as ddp, but for the experts: each rank has its own, and rows go to them and come back (expert parallel)
 
-The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide.
+The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide, but for tp.
 """
 import contextlib
 import dataclasses
@@ -16,6 +18,7 @@ import torch
 from torch import distributed
 
 from .errors import describe_error, unsupported
+from .torch_spread import Shares, require_parts
 
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 
@@ -53,6 +56,8 @@ class Layout:
         self._store = store
         self.rank = rank
         self.count = max(1, len(self._devices))
+        # how many ranks share the rows, and which of their parts this one has
+        self.row_shares, self.row_rank = (1, 0) if self._kind == "tp" else (self.count, rank)
         self._mesh = None
         self._ddp = None
 
@@ -78,23 +83,59 @@ class Layout:
 
     def own_rows(self, rows):
         """This rank's of (..., rows, tokens)."""
-        if self.count == 1:
-            return rows
-        if rows.shape[-2] % self.count != 0:
-            raise unsupported(f"{rows.shape[-2]} rows do not divide over {self.count} devices")
-        part = rows.shape[-2] // self.count
-        return rows[..., self.rank * part : (self.rank + 1) * part, :]
+        if rows.shape[-2] % self.row_shares != 0:
+            raise unsupported(f"{rows.shape[-2]} rows do not divide over {self.row_shares} devices")
+        part = rows.shape[-2] // self.row_shares
+        return rows[..., self.row_rank * part : (self.row_rank + 1) * part, :]
 
     def own_cell(self, cell):
         """The cell with this rank's rows."""
-        return dataclasses.replace(cell, batch_size=cell.batch_size // self.count)
+        return dataclasses.replace(cell, batch_size=cell.batch_size // self.row_shares)
+
+    def counted(self, rows_count):
+        """Of rows that all ranks have, those of rank 0 alone: the ranks' counts are summed."""
+        return rows_count if self.row_shares > 1 or self.rank == 0 else 0
 
     # --- the model ---
 
-    def shard(self, precision):
-        """Of a block's parameters: None, or what shards a module that has just been made."""
-        if self._kind != "fsdp":
+    def require_model(self, spec, moe_form):
+        """Of tokmark's own model: whether it can be laid out so."""
+        if self._kind == "tp":
+            require_parts(self.count, "heads", spec.heads_count)
+            require_parts(self.count, "columns of a feed-forward", spec.ffn_hidden)
+        if self._kind == "ep":
+            if spec.ffn != "moe_swiglu" or moe_form == "published":
+                raise unsupported(
+                    "--parallel ep spreads experts that tokens are routed to, and here are none; the nearest is --parallel ddp"
+                )
+            require_parts(self.count, "experts", spec.experts_count)
+
+    def require_any_model(self):
+        """Of a user's model: nothing is known of its matrices and experts."""
+        if self._kind in ("tp", "ep"):
+            raise unsupported(
+                f"--parallel {self._kind} is for tokmark's own models, whose matrices and experts are known; the nearest is "
+                f"--parallel fsdp"
+            )
+
+    def place(self, precision):
+        """None, or what lays out a block that has just been made (`is_last`: of them all), and at the end the model."""
+        if self._kind == "fsdp":
+            return self._place_sharded(precision)
+        if self._kind not in ("tp", "ep"):
             return None
+        shares = Shares(self._mesh)
+
+        def place(module, **_):
+            if self._kind == "ep" and hasattr(module, "moe"):
+                module.moe.spread_experts(shares)
+            if self._kind == "tp" and hasattr(module, "attn"):
+                module.attn.spread_heads(shares)
+                (module.moe if hasattr(module, "moe") else module.mlp).spread_matrices(shares)
+
+        return place
+
+    def _place_sharded(self, precision):
         fully_shard, policy_class = _fsdp()
         policy = policy_class()
         if precision.param_dtype is not precision.compute_dtype:
@@ -102,16 +143,35 @@ class Layout:
                 param_dtype=precision.compute_dtype, reduce_dtype=precision.param_dtype, cast_forward_inputs=False
             )
 
-        def shard(module):
-            fully_shard(module, mesh=self._mesh, mp_policy=policy)
+        def shard(module, is_last=False):
+            # what the backward pass begins with is not given back before it
+            keeps = {"reshard_after_forward": False} if is_last and self._cell.mode == "train" else {}
+            fully_shard(module, mesh=self._mesh, mp_policy=policy, shard_placement_fn=self._divided, **keeps)
 
         return shard
 
+    def _divided(self, param):
+        """Along which dimension, where not the first (None): few experts may not divide over the devices."""
+        if param.dim() < 3 or param.shape[0] % self.count == 0:
+            return None
+        from torch.distributed.tensor import Shard
+
+        return next((Shard(dim) for dim, size in enumerate(param.shape) if size % self.count == 0), None)
+
+    def gather_ahead(self, blocks):
+        """Sharded blocks are gathered while the one before them computes, however late the host is."""
+        if self._kind == "fsdp":
+            for block, following in zip(blocks, blocks[1:]):
+                block.set_modules_to_forward_prefetch([following])
+
     def wrap(self, model, device, finds_unused):
         """What is called in place of the model; without gradients there is nothing to exchange."""
-        if self._kind != "ddp" or self._cell.mode != "train":
+        if self._kind not in ("ddp", "ep") or self._cell.mode != "train":
             return model
-        self._ddp = torch.nn.parallel.DistributedDataParallel(
+        ddp = torch.nn.parallel.DistributedDataParallel
+        own = [name for name, param in model.named_parameters() if hasattr(param, "device_mesh")]
+        ddp._set_params_and_buffers_to_ignore_for_model(model, own)
+        self._ddp = ddp(
             model,
             device_ids=None if device.type == "cpu" else [device],
             gradient_as_bucket_view=True,
@@ -130,7 +190,7 @@ class Layout:
 
     def all_rows(self, tensor):
         """The rows of all ranks, in the order of the cell's; on every rank."""
-        if self.count == 1:
+        if self.row_shares == 1:
             return tensor
         parts = [torch.empty_like(tensor) for _ in range(self.count)]
         distributed.all_gather(parts, tensor.contiguous())

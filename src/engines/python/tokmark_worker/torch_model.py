@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .torch_moe import Moe, grouped_mm_works
+from .torch_moe import Moe, grouped_mm_works, published
+from .torch_spread import local, own_part
 
 
 class RmsNorm(nn.Module):
@@ -39,9 +40,20 @@ class Mlp(nn.Module):
         self.fc = nn.Linear(spec.dim, spec.ffn_hidden)
         self.proj = nn.Linear(spec.ffn_hidden, spec.dim)
         self.dropout = nn.Dropout(spec.dropout)
+        self.shares = None
+
+    def spread_matrices(self, shares):
+        """Each rank keeps its own part of the hidden dimension."""
+        self.shares = shares
+        for linear, name, dim in ((self.fc, "weight", 0), (self.fc, "bias", 0), (self.proj, "weight", 1)):
+            setattr(linear, name, own_part(getattr(linear, name), shares.mesh, dim))
 
     def forward(self, x):
-        return self.dropout(self.proj(F.gelu(self.fc(x), approximate="tanh")))
+        if self.shares is None:
+            return self.dropout(self.proj(F.gelu(self.fc(x), approximate="tanh")))
+        hidden = F.linear(self.shares.enter(x), local(self.fc.weight), local(self.fc.bias))
+        out = F.linear(F.gelu(hidden, approximate="tanh"), local(self.proj.weight))
+        return self.dropout(self.shares.leave(out) + self.proj.bias)
 
 
 def rotary_table(spec):
@@ -83,11 +95,40 @@ class Attention(nn.Module):
         self.qkv_proj = nn.Linear(spec.dim, 3 * spec.dim)
         self.out_proj = nn.Linear(spec.dim, spec.dim)
         self.dropout = nn.Dropout(spec.dropout)
+        self.shares = None
+        self.head_dim = spec.head_dim
+
+    def spread_heads(self, shares):
+        """Each rank keeps its own heads: the same rows of queries, keys and values, and the columns behind them."""
+        self.shares = shares
+        self.heads_count //= shares.count
+        linear = self.qkv_proj
+        for name in ("weight", "bias"):
+            whole = getattr(linear, name)
+            own = own_part(whole.detach().view(3, -1, *whole.shape[1:]), shares.mesh, 1)
+            setattr(self, f"qkv_{name}", own)
+        del self.qkv_proj
+        self.out_proj.weight = own_part(self.out_proj.weight, shares.mesh, 1)
+
+    def _project(self, x):
+        """x (B, T, D) -> (B, T, 3, own heads, S)"""
+        if self.shares is None:
+            qkv = self.qkv_proj(x)
+        else:
+            weight = local(self.qkv_weight)
+            qkv = F.linear(self.shares.enter(x), weight.reshape(-1, weight.shape[-1]), local(self.qkv_bias).reshape(-1))
+        return qkv.view(*x.shape[:2], 3, self.heads_count, self.head_dim)
+
+    def _put_together(self, heads):
+        """heads (B, T, own heads x S) -> (B, T, D)"""
+        if self.shares is None:
+            return self.out_proj(heads)
+        return self.shares.leave(F.linear(heads, local(self.out_proj.weight))) + self.out_proj.bias
 
     def forward(self, x, rotary, cache, position):
         """`cache`: (keys, values), each (B, H, positions, S), or None."""
-        B, T, D = x.shape
-        qkv = self.qkv_proj(x).view(B, T, 3, self.heads_count, D // self.heads_count)
+        B, T, _ = x.shape
+        qkv = self._project(x)
         query_key, value = qkv[:, :, :2], qkv[:, :, 2].transpose(1, 2)
         if rotary is not None:
             query_key = rotate(query_key, *rotary)
@@ -106,7 +147,7 @@ class Attention(nn.Module):
             out = F.scaled_dot_product_attention(
                 query, key, value, dropout_p=dropout_rate, is_causal=is_causal
             )
-        return self.dropout(self.out_proj(out.transpose(1, 2).reshape(B, T, D)))
+        return self.dropout(self._put_together(out.transpose(1, 2).reshape(B, T, -1)))
 
 
 class Layer(nn.Module):
@@ -163,7 +204,7 @@ class Transformer(nn.Module):
     def new_cache(self, rows_count, positions_count):
         """Per layer (keys, values), zero, in the type that matmuls run in."""
         spec = self.spec
-        shape = (rows_count, spec.heads_count, positions_count, spec.head_dim)
+        shape = (rows_count, self.layers[0].attn.heads_count, positions_count, spec.head_dim)
         weight = self.token_embedding.weight
         return [
             tuple(
@@ -186,7 +227,14 @@ class Transformer(nn.Module):
                 if has_grouped is None:
                     has_grouped = grouped_mm_works(device, dtype, self.spec)
                 module.compute_dtype = dtype
-                module.has_grouped = has_grouped and module.form == "routed"
+                module.has_grouped = has_grouped and module.form == "routed" and module.is_aligned(self.spec)
+
+    def published(self, name, tensor):
+        """[(published name, part)] of a parameter, which may be several in one."""
+        before, is_joined, part = name.rpartition(".attn.qkv_")
+        if is_joined and not part.startswith("proj."):  # Attention.spread_heads()
+            return [(f"{before}.attn.qkv_proj.{part}", tensor.view(-1, *tensor.shape[2:]))]
+        return published(name, tensor)
 
     def experts_way(self):
         """How the experts are computed, for the record; None where there are none."""
@@ -194,7 +242,8 @@ class Transformer(nn.Module):
             if isinstance(module, Moe):
                 if module.form == "published":
                     return "every expert"
-                return "experts grouped" if module.has_grouped else "experts split"
+                way = "experts grouped" if module.has_grouped else "experts split"
+                return f"{way}, spread" if module.is_spread else way
         return None
 
 
@@ -223,9 +272,9 @@ def _allocate(module, device, dtype):
             module._parameters[name] = nn.Parameter(empty)
 
 
-def build(spec, moe_form, device, param_dtype, compute_dtype, shard=None):
+def build(spec, moe_form, device, param_dtype, compute_dtype, place=None):
     """The model with initialised weights, made on the device in their type: nothing is made on the
-    host and moved, so that ten billion parameters take seconds. `shard` is given every layer as soon as
+    host and moved, so that ten billion parameters take seconds. `place` is given every layer as soon as
     it is made, and the model at the end: the same values as without, and one layer at a time whole."""
     with torch.device("meta"):
         model = Transformer(spec, moe_form)
@@ -238,9 +287,11 @@ def build(spec, moe_form, device, param_dtype, compute_dtype, shard=None):
             _allocate(module, device, param_dtype)
         for module in part.modules():
             reset(module)
-        if shard is not None and isinstance(part, Layer):
-            shard(part)
+        if place is not None and isinstance(part, Layer):
+            if hasattr(part, "moe"):
+                part.moe.join()
+            place(part, is_last=part is model.layers[-1])
     model.set_compute_dtype(compute_dtype)
-    if shard is not None:
-        shard(model)
+    if place is not None:
+        place(model)
     return model

@@ -16,11 +16,31 @@ grouped  On CUDA in bf16 with torch's grouped matmul. Tokens are laid out by exp
 split    Elsewhere. Counts go to the host (on a CPU that is free; in fp32 on CUDA matmuls take
          far longer than the wait), and each expert works on a slice.
 """
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .torch_spread import local, own_part
+
 ROWS_ALIGN = 8
+
+# The matmuls of all experts together, and the published parts of each, in their order.
+_JOINED = {"up": ("w1", "w2"), "down": ("w3",)}
+
+
+def published(name, tensor):
+    """[(published name, part of the tensor)] of a parameter of Moe.join(), or of another one: itself."""
+    before, _, last = name.rpartition(".moe.")
+    kind, _, part = last.partition("_")
+    if kind not in _JOINED or part not in ("weight", "bias"):
+        return [(name, tensor)]
+    return [
+        (f"{before}.moe.experts.{expert}.ffn.{word}.{part}", of_word)
+        for expert, of_expert in enumerate(tensor.unbind(0))
+        for word, of_word in zip(_JOINED[kind], of_expert.unbind(0))
+    ]
 
 
 class SwiGlu(nn.Module):
@@ -53,6 +73,10 @@ class Moe(nn.Module):
         super().__init__()
         self.form = form
         self.experts_active = spec.experts_active
+        self.experts_count = spec.experts_count
+        self.dropout_rate = spec.dropout
+        self.own_count = spec.experts_count  # experts that this rank has
+        self.shares = None  # with whom, where their matrices or they are spread over ranks
         self.compute_dtype = torch.float32
         self.has_grouped = False
         self.gate = nn.Linear(spec.dim, spec.experts_count, bias=False)
@@ -70,25 +94,140 @@ class Moe(nn.Module):
                 for linear, part in zip(linears, flat.unbind(0)):
                     setattr(linear, name, nn.Parameter(part))
 
+    def join(self):
+        """The experts' parameters, which lie one behind the other already, as one for each matmul: what is sharded,
+        gathered and updated is then a few large tensors, not some dozens of small ones, and no copy stacks them.
+        Their published names: published()."""
+        with torch.no_grad():
+            for name, kinds in _JOINED.items():
+                for part in ("weight", "bias"):
+                    params = [getattr(linear, part) for linear in self._pairs(*kinds)]
+                    joined = Stack.apply(params[0].dtype, *params)
+                    joined = joined.view(self.experts_count, len(kinds), *joined.shape[1:])
+                    setattr(self, f"{name}_{part}", nn.Parameter(joined))
+        del self.experts
+
+    def spread_experts(self, shares):
+        """Each rank keeps its own experts; tokens go to them and come back."""
+        self.shares = shares
+        self.own_count = self.experts_count // shares.count
+        for name, kinds in _JOINED.items():
+            for part in ("weight", "bias"):
+                setattr(self, f"{name}_{part}", own_part(getattr(self, f"{name}_{part}"), shares.mesh, 0))
+
+    def spread_matrices(self, shares):
+        """Each rank keeps its own part of every expert's hidden dimension."""
+        self.shares = shares
+        self.up_weight = own_part(self.up_weight, shares.mesh, 2)
+        self.up_bias = own_part(self.up_bias, shares.mesh, 2)
+        self.down_weight = own_part(self.down_weight, shares.mesh, 3)
+
+    def is_aligned(self, spec):
+        """Whether this rank's part of the hidden dimension is one that the grouped matmul takes."""
+        return not self._has_late_bias or spec.ffn_hidden // self.shares.count % ROWS_ALIGN == 0
+
+    @property
+    def is_spread(self):
+        """Are there experts elsewhere?"""
+        return self.own_count < self.experts_count
+
+    @property
+    def _has_late_bias(self):
+        """Is the second bias added once all ranks' parts are summed?"""
+        return self.shares is not None and not self.is_spread
+
+    @property
+    def is_joined(self):
+        return not hasattr(self, "experts")
+
     def _pairs(self, *names):
         return [getattr(expert.ffn, name) for expert in self.experts for name in names]
+
+    def _weights(self, name):
+        """(weights, biases) of all experts for one matmul: (experts, out, in), (experts, out), to compute with."""
+        parts = "weight", "bias"
+        if self.is_joined:
+            found = [self._own(f"{name}_{part}").to(self.compute_dtype) for part in parts]
+        else:
+            linears = self._pairs(*_JOINED[name])
+            found = [stack([getattr(linear, part) for linear in linears], self.compute_dtype) for part in parts]
+        weights, biases = found
+        return weights.reshape(self.own_count, -1, weights.shape[-1]), biases.reshape(self.own_count, -1)
+
+    def _own(self, name):
+        """This rank's part of a joined parameter. An expert that all ranks' tokens come to has the sum of their
+        gradients, where others have the mean."""
+        found = local(getattr(self, name))
+        if self.is_spread and found.requires_grad:
+            found.register_hook(lambda grad: grad / self.shares.count)
+        return found
+
+    def _each(self):
+        """A callable an expert."""
+        if not self.is_joined:
+            return self.experts
+        parts = [part.unbind(0) for name in _JOINED for part in self._weights(name)]
+        return [functools.partial(self._one, *of_expert) for of_expert in zip(*parts)]
+
+    def _one(self, up, up_bias, down, down_bias, x):
+        gate, value = F.linear(x, up, up_bias).chunk(2, dim=-1)
+        hidden = self._drop(F.silu(gate) * value)
+        return F.linear(hidden, down, None if self._has_late_bias else down_bias)
+
+    def _drop(self, hidden):
+        return F.dropout(hidden, self.dropout_rate, self.training)
 
     def forward(self, x):
         flat = x.reshape(-1, x.shape[-1])
         values, chosen = self.gate(flat).topk(self.experts_active, dim=-1)
         weights = F.softmax(values, dim=-1)
+        if self._has_late_bias:
+            return self._by_matrices(flat, chosen, weights).view(x.shape)
         if self.form == "published":
             out = self._every_expert(flat, chosen, weights)
-        elif self.has_grouped:
-            out = _combine(self._grouped(flat, chosen), weights)
+        elif self.is_spread:
+            out = _combine(self._elsewhere(flat, chosen), weights)
         else:
-            out = _combine(self._split(flat, chosen), weights)
+            out = _combine(self._slots(flat, chosen), weights)
         return out.view(x.shape)
 
+    def _slots(self, flat, chosen):
+        """(N k, D): what each token's experts give."""
+        return self._grouped(flat, chosen) if self.has_grouped else self._split(flat, chosen)
+
+    def _by_matrices(self, flat, chosen, weights):
+        """Each rank computes with its part of the hidden dimension; what comes out is summed before the bias."""
+        entered = self.shares.enter(flat)
+        if self.form == "published":
+            out = self._every_expert(entered, chosen, self.shares.enter(weights))
+        else:
+            out = _combine(self._slots(entered, chosen), self.shares.enter(weights))
+        biases = F.embedding(chosen, self.down_bias.reshape(self.experts_count, -1))
+        return self.shares.leave(out) + (biases.to(out.dtype) * weights.unsqueeze(-1)).sum(dim=1)
+
+    @torch.compiler.disable
+    def _elsewhere(self, flat, chosen):
+        """Tokens to the ranks that have their experts, and back (all_to_all)."""
+        slots = chosen.reshape(-1)
+        order = slots.argsort(stable=True)
+        place = _inverse(order)
+        counts = torch.bincount(slots, minlength=self.experts_count).view(self.shares.count, -1)
+        theirs = self.shares.counts_of_others(counts)
+        send, receive = counts.sum(1).tolist(), theirs.sum(1).tolist()
+        rows = Dispatch.apply(flat.to(self.compute_dtype), order // chosen.shape[1], place)
+        here = self.shares.exchange(rows, send, receive)
+        count = here.shape[0]
+        experts = torch.arange(self.own_count, device=here.device).repeat(self.shares.count)
+        experts = experts.repeat_interleave(theirs.reshape(-1))
+        if count == 0:  # experts without tokens have their gradients all the same
+            here, experts = F.pad(here, (0, 0, 0, 1)), experts.new_zeros(1)
+        done = self._slots(here, experts.unsqueeze(1))[:count]
+        return Collect.apply(self.shares.exchange(done, receive, send), place)
+
     def _every_expert(self, flat, chosen, weights):
-        dense = weights.new_zeros(flat.shape[0], len(self.experts)).scatter(1, chosen, weights)
+        dense = weights.new_zeros(flat.shape[0], self.experts_count).scatter(1, chosen, weights)
         out = None
-        for index, expert in enumerate(self.experts):
+        for index, expert in enumerate(self._each()):
             part = expert(flat) * dense[:, index : index + 1]
             out = part if out is None else out + part
         return out
@@ -98,39 +237,34 @@ class Moe(nn.Module):
         """Not compiled: slices whose lengths change every step would be compiled every step."""
         slots = chosen.reshape(-1)
         order = slots.argsort(stable=True)
-        counts = torch.bincount(slots, minlength=len(self.experts)).tolist()
+        counts = torch.bincount(slots, minlength=self.own_count).tolist()
         place = _inverse(order)
-        rows = Dispatch.apply(flat.to(self.compute_dtype), order // self.experts_active, place)
+        rows = Dispatch.apply(flat.to(self.compute_dtype), order // chosen.shape[1], place)
         has_grad = torch.is_grad_enabled()
         # without tokens an expert still gets its gradient, zero, as in the published form
         parts = [
             expert(part)
-            for expert, part in zip(self.experts, rows.split(counts))
+            for expert, part in zip(self._each(), rows.split(counts))
             if has_grad or part.shape[0] > 0
         ]
         return Collect.apply(torch.cat(parts), place)
 
     def _grouped(self, flat, chosen):
-        experts_count = len(self.experts)
-        source, place, ends, starts = grouped_layout(chosen, experts_count)
+        source, place, ends, starts = grouped_layout(chosen, self.own_count)
         rows = Dispatch.apply(flat.to(self.compute_dtype), source, place)
         at = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1)
         # whose row it is, as a matrix: a matmul adds the biases, and sums their gradients
         owner = ((at >= starts) & (at < ends)).to(self.compute_dtype)
         offsets = ends.to(torch.int32)
-        up = self._product(rows, offsets, owner, self._pairs("w1", "w2"))
-        gate, value = up.chunk(2, dim=-1)
-        hidden = self.experts[0].ffn.dropout(F.silu(gate) * value)
-        return Collect.apply(self._product(hidden, offsets, owner, self._pairs("w3")), place)
+        gate, value = self._product(rows, offsets, owner, "up").chunk(2, dim=-1)
+        hidden = self._drop(F.silu(gate) * value)
+        return Collect.apply(self._product(hidden, offsets, owner, "down"), place)
 
-    def _product(self, rows, offsets, owner, linears):
+    def _product(self, rows, offsets, owner, name):
         """rows (M, in) by groups times the experts' weights, plus biases: (M, out)."""
-        experts_count = len(self.experts)
-        weights = stack([linear.weight for linear in linears], self.compute_dtype)
-        biases = stack([linear.bias for linear in linears], self.compute_dtype)
-        weights = weights.view(experts_count, -1, weights.shape[-1])
+        weights, biases = self._weights(name)
         out = grouped_mm(rows, weights.transpose(-2, -1), offs=offsets)
-        return out.addmm_(owner, biases.view(experts_count, -1))
+        return out if name == "down" and self._has_late_bias else out.addmm_(owner, biases)
 
 
 def _combine(slots, weights):

@@ -94,11 +94,13 @@ def _active_of_package(cell, config, names, model):
         return None
 
 
-def _builtin(cell, device, precision, shard):
+def _builtin(cell, device, precision, layout):
     spec = builtin_spec(cell)
+    layout.require_model(spec, cell.options.moe)
     model = torch_model.build(
-        spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype, shard
+        spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype, layout.place(precision)
     )
+    layout.gather_ahead(list(model.layers))
     form = f" ({cell.options.moe})" if spec.ffn == "moe_swiglu" else ""
     return Source(
         model=model,
@@ -169,16 +171,17 @@ def make(cell, device, precision, layout):
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     name, package = choose(cell)
-    shard = layout.shard(precision)
     seed_random(cell)
     if name == "builtin":
-        return _builtin(cell, device, precision, shard)
+        return _builtin(cell, device, precision, layout)
+    layout.require_any_model()
     if name == "package":
         source = _package(cell, package, device, precision)
     elif name == "factory":
         source = _factory(cell, device, precision)
     else:
         source = torch_hf.load(cell, device, precision)
-    if shard is not None:
-        shard_blocks(source.model, shard)
+    place = layout.place(precision)
+    if place is not None:
+        shard_blocks(source.model, place)
     return source

@@ -30,21 +30,30 @@ def parts_of(tokens, targets, count):
     return list(zip(tokens.chunk(count), targets.chunk(count)))
 
 
+def groups_of(params):
+    """Parameter groups: no kernel takes parameters that are a rank's part together with others."""
+    kinds = {True: [], False: []}
+    for param in params:
+        kinds[hasattr(param, "device_mesh")].append(param)
+    return [{"params": kind} for kind in kinds.values() if kind]
+
+
 def make_optimizer(params, rate, device, dtype="auto"):
     """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults; where its moments
     have a type of their own, our own."""
     params = list(params)
+    groups = groups_of(params)
     if dtype != "auto":
-        return AdamW(params, rate, getattr(torch, DTYPES[dtype])), f"AdamW with moments in {dtype}"
+        return AdamW(groups, rate, getattr(torch, DTYPES[dtype])), f"AdamW with moments in {dtype}"
     try:
-        optimizer = torch.optim.AdamW(params, lr=rate, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
         # older releases take the flag and refuse at the first step
         probe = torch.nn.Parameter(torch.zeros(8, device=device, dtype=params[0].dtype))
         probe.grad = torch.zeros_like(probe)
         torch.optim.AdamW([probe], lr=rate, fused=True).step()
         return optimizer, "AdamW fused"
     except (RuntimeError, TypeError, ValueError):
-        return torch.optim.AdamW(params, lr=rate, foreach=True), "AdamW foreach"
+        return torch.optim.AdamW(groups, lr=rate, foreach=True), "AdamW foreach"
 
 
 class TrainSteps:

@@ -12,11 +12,11 @@ from .torch_steps import global_norm, parts_of
 _NOISE = 1e-4
 
 
-def logits_seen(logits):
+def logits_seen(logits, layout):
     """What of a step's output the host compares."""
     return {
         "logits": sample(logits, lambda picked: picked.float().tolist()),
-        "head_tokens": logits.shape[0] * logits.shape[1],
+        "head_tokens": layout.counted(logits.shape[0] * logits.shape[1]),
     }
 
 
@@ -98,7 +98,7 @@ class Verification:
                 logits = self._caller.logits(inputs) if logits is None else logits
         finally:
             self._caller.model = compiled
-        return logits_seen(logits)
+        return logits_seen(logits, self._layout)
 
     def _decode(self, step):
         if not self._source.is_builtin:
@@ -111,4 +111,4 @@ class Verification:
                     tensor.zero_()
             if last > 0:
                 model(prompt, self._steps.cache, 0)
-            return logits_seen(model(token, self._steps.cache, last))
+            return logits_seen(model(token, self._steps.cache, last), self._layout)

@@ -3,6 +3,7 @@ import torch
 
 from .errors import model_error
 from .safetensors import fitting_shape
+from .torch_model import Transformer
 from .torch_tensors import SafetensorsFile
 from .weight_names import match_names
 
@@ -17,17 +18,22 @@ def load_weights(path, model):
     file = SafetensorsFile(path)
     names = {}
     for name, param in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(param), []).append(name)
+        for at, part_name in enumerate(_published_names(model, name, param)):
+            names.setdefault((id(param), at), []).append(part_name)
     wanted = {same[0]: same for same in names.values()}
     buffers = dict(model.named_buffers())
     ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     found, kept, notes = match_names(file.path, file.names(), wanted, buffers, ignored)
     with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            given = file.tensor(found[name])
-            if not given.is_floating_point():
-                raise model_error(f"'{file.path}': tensor '{found[name]}' is {given.dtype}")
-            _copy(file.path, name, given, tensor)
+        for name, param in model.named_parameters():
+            values = torch.empty(param.shape, dtype=param.dtype) if _is_sharded(param) else param
+            for part_name, part in _published(model, name, values):
+                given = file.tensor(found[part_name])
+                if not given.is_floating_point():
+                    raise model_error(f"'{file.path}': tensor '{found[part_name]}' is {given.dtype}")
+                _copy(file.path, part_name, given, part)
+            if values is not param:
+                _shard_into(param, values)
         for name, other in kept.items():
             given = file.tensor(other)
             if given.shape == buffers[name].shape:  # a mask or table of another length is the model's
@@ -39,12 +45,29 @@ def load_weights(path, model):
 def _copy(path, name, given, tensor):
     shape = fitting_shape(path, name, given.shape, tensor.shape)
     rows = given.reshape(shape)[: tensor.shape[0]] if tensor.dim() else given.reshape(shape)
-    rows = rows.reshape(tensor.shape)
-    if hasattr(tensor, "device_mesh"):  # sharded: every rank has read the file, and keeps its part
-        from torch.distributed.tensor import distribute_tensor  # since 2.4; models on one device need it not
+    tensor.copy_(rows.reshape(tensor.shape))
 
-        rows = distribute_tensor(rows.to(tensor.device), tensor.device_mesh, tensor.placements)
-    tensor.copy_(rows)
+
+def _published(model, name, tensor):
+    """[(name in a file, part)] of a parameter: tokmark's own may be several tensors of a checkpoint."""
+    return model.published(name, tensor) if isinstance(model, Transformer) else [(name, tensor)]
+
+
+def _published_names(model, name, param):
+    if not isinstance(model, Transformer):
+        return [name]
+    return [part_name for part_name, _ in model.published(name, torch.empty(param.shape, device="meta"))]
+
+
+def _is_sharded(param):
+    return hasattr(param, "device_mesh")
+
+
+def _shard_into(param, values):
+    """Every rank has read the file, and keeps its part."""
+    from torch.distributed.tensor import distribute_tensor  # since 2.4; models on one device need it not
+
+    param.copy_(distribute_tensor(values.to(param.device), param.device_mesh, param.placements))
 
 
 def _require_equal(file, wanted):
