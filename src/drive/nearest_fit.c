@@ -9,7 +9,10 @@
 #include "spec/device.h"
 
 /* One part in so many is left: predictions are no better (docs/metrics.md). */
-#define MARGIN 10
+#define MARGIN      10
+#define MIB         (1024.0 * 1024.0)
+#define CUDA        "cuda:"
+#define DEVICES_MAX 16 /* of one machine */
 
 /* What a search goes by. Borrowed: for the search. */
 struct fit_search {
@@ -18,38 +21,64 @@ struct fit_search {
     uint64_t allowed_bytes; /* by prediction */
 };
 
-/* Of the cell in another shape. */
+/* The cell as the shape has it. */
 static bool fits(const struct fit_search *search, const struct nearest_fit *shape,
                  uint64_t *ret_bytes)
 {
     struct cell cell = *search->cell;
     cell.precision = shape->precision;
     cell.batch_size = shape->batch_size;
+    cell.options.recompute = shape->recompute;
+    cell.options.accumulate_count = shape->accumulate_count;
     if (cell.model.max_seq_len == cell.seq_len)
         cell.model.max_seq_len = shape->seq_len;
     cell.seq_len = shape->seq_len;
+    cell_settle(&cell);
     return search->predict(&cell, ret_bytes) && *ret_bytes <= search->allowed_bytes;
+}
+
+/* The same training in fewer bytes: layers computed again, rows in parts, both. */
+static bool find_training(const struct fit_search *search, struct nearest_fit *shape)
+{
+    const struct cell *cell = search->cell;
+    const struct nearest_fit own = *shape;
+    uint32_t rows = cell->batch_size / device_count(cell->device);
+    const uint32_t most[] = {cell_accumulate(cell), rows};
+    const enum cell_recompute ways[] = {own.recompute, CELL_RECOMPUTE_FULL};
+    for (size_t i = 0; i < ARRAY_COUNT(most) * ARRAY_COUNT(ways); i++) {
+        *shape = own;
+        shape->recompute = ways[i % 2];
+        for (uint32_t parts = cell_accumulate(cell); parts <= most[i / 2]; parts *= 2) {
+            shape->accumulate_count = parts;
+            if (rows % parts == 0 && fits(search, shape, &shape->needed_bytes))
+                return true;
+        }
+    }
+    *shape = own;
+    return false;
 }
 
 /* The most rows, fewer than the cell's. */
 static bool find_rows(const struct fit_search *search, struct nearest_fit *shape)
 {
-    uint32_t low = 0; /* fits, or is nothing */
-    uint32_t high = search->cell->batch_size;
+    uint32_t step = device_count(search->cell->device) * cell_accumulate(search->cell);
+    uint32_t low = 0; /* fits, or is nothing; both in steps */
+    uint32_t high = search->cell->batch_size / step;
     while (high - low > 1) {
-        shape->batch_size = low + (high - low) / 2;
+        uint32_t middle = low + (high - low) / 2;
+        shape->batch_size = middle * step;
         if (fits(search, shape, &shape->needed_bytes))
-            low = shape->batch_size;
+            low = middle;
         else
-            high = shape->batch_size;
+            high = middle;
     }
-    shape->batch_size = low;
+    shape->batch_size = low * step;
     return low > 0 && fits(search, shape, &shape->needed_bytes);
 }
 
 static bool find_length(const struct fit_search *search, struct nearest_fit *shape)
 {
-    shape->batch_size = 1;
+    shape->batch_size = device_count(search->cell->device) * cell_accumulate(search->cell);
     for (shape->seq_len = search->cell->seq_len / 2; shape->seq_len > 0; shape->seq_len /= 2)
         if (fits(search, shape, &shape->needed_bytes))
             return true;
@@ -70,11 +99,16 @@ static size_t other_precisions(enum cell_precision own, enum cell_precision othe
 static bool find(const struct fit_search *search, struct nearest_fit *ret)
 {
     const struct cell *cell = search->cell;
-    const struct nearest_fit own = {
-        .precision = cell->precision, .seq_len = cell->seq_len, .batch_size = cell->batch_size};
+    const struct nearest_fit own = {.precision = cell->precision,
+                                    .seq_len = cell->seq_len,
+                                    .batch_size = cell->batch_size,
+                                    .recompute = cell->options.recompute,
+                                    .accumulate_count = cell->options.accumulate_count};
     enum cell_precision others[2];
     size_t others_count = other_precisions(cell->precision, others);
     *ret = own;
+    if (cell->mode == CELL_MODE_TRAIN && find_training(search, ret))
+        return true;
     if (find_rows(search, ret))
         return true;
     for (size_t i = 0; i < others_count; i++) {
@@ -95,6 +129,26 @@ static bool find(const struct fit_search *search, struct nearest_fit *ret)
     return false;
 }
 
+/* The fewest of such devices that would hold the cell as it is, each a part of the weights; 0 = not
+ * known, or none. */
+static uint32_t find_devices(const struct fit_search *search)
+{
+    struct cell cell = *search->cell;
+    uint64_t bytes = 0;
+    uint32_t own = device_count(cell.device);
+    if (device_is_host(cell.device) || strncmp(cell.device, CUDA, strlen(CUDA)) != 0)
+        return 0;
+    cell.parallel = CELL_PARALLEL_FSDP;
+    for (uint32_t count = own > 1 ? own : 2; count <= DEVICES_MAX; count++) {
+        (void)snprintf(cell.device, sizeof(cell.device), CUDA "0-%" PRIu32, count - 1);
+        bool is_own = count == own && search->cell->parallel == CELL_PARALLEL_FSDP;
+        if (!is_own && cell.batch_size % (count * cell_accumulate(&cell)) == 0 &&
+            search->predict(&cell, &bytes) && bytes <= search->allowed_bytes)
+            return count;
+    }
+    return 0;
+}
+
 struct nearest_fit nearest_fit_find(const struct cell *cell, predict_memory *predict,
                                     uint64_t available_bytes)
 {
@@ -109,8 +163,10 @@ struct nearest_fit nearest_fit_find(const struct cell *cell, predict_memory *pre
                                 .allowed_bytes = available_bytes - available_bytes / MARGIN};
     if (search.allowed_bytes >= own_bytes)
         search.allowed_bytes = own_bytes - 1;
+    uint32_t devices = find_devices(&search);
     if (!find(&search, &fit))
         return (struct nearest_fit){.why_not = "nothing_fits"};
+    fit.fsdp_devices = devices;
     fit.available_bytes = available_bytes;
     return fit;
 }
@@ -133,14 +189,41 @@ void nearest_fit_text(const struct nearest_fit *fit, const struct cell *cell,
                       char text[NEAREST_FIT_TEXT_BYTES])
 {
     char needed[NUM_TEXT_BYTES], available[NUM_TEXT_BYTES];
-    char precision[32] = "", seq[32] = "", batch[32] = "";
+    char precision[32] = "", recompute[32] = "", parts[32] = "", seq[32] = "", batch[32] = "";
+    char devices[48] = "";
     num_format_bytes_apart(fit->needed_bytes, fit->available_bytes, needed, available);
     if (fit->precision != cell->precision)
         (void)snprintf(precision, sizeof(precision), "%s ", cell_precision_name(fit->precision));
+    if (fit->recompute != cell->options.recompute)
+        (void)snprintf(recompute, sizeof(recompute), "--recompute %s ",
+                       cell_recompute_name(fit->recompute));
+    if (fit->accumulate_count > cell_accumulate(cell))
+        (void)snprintf(parts, sizeof(parts), "--accumulate %" PRIu32 " ", fit->accumulate_count);
     if (fit->seq_len != cell->seq_len)
         (void)snprintf(seq, sizeof(seq), "seq %" PRIu32 " ", fit->seq_len);
     if (fit->batch_size != cell->batch_size)
         (void)snprintf(batch, sizeof(batch), "batch %" PRIu32 " ", fit->batch_size);
-    (void)snprintf(text, NEAREST_FIT_TEXT_BYTES, "%s%s%s(%s of %s)", precision, seq, batch, needed,
-                   available);
+    if (fit->fsdp_devices > 0)
+        (void)snprintf(devices, sizeof(devices), ", or --devices %" PRIu32 " --parallel fsdp",
+                       fit->fsdp_devices);
+    (void)snprintf(text, NEAREST_FIT_TEXT_BYTES, "%s%s%s%s%s(%s of %s)%s", precision, recompute,
+                   parts, seq, batch, needed, available, devices);
+}
+
+void nearest_fit_write(const struct nearest_fit *fit, const struct cell *cell,
+                       struct json_writer *writer)
+{
+    json_begin_object(writer);
+    json_field_string(writer, "precision", cell_precision_name(fit->precision));
+    json_field_u64(writer, "seq_len", fit->seq_len);
+    json_field_u64(writer, "batch_size", fit->batch_size);
+    if (cell->mode == CELL_MODE_TRAIN) {
+        json_field_string(writer, "recompute", cell_recompute_name(fit->recompute));
+        json_field_u64(writer, "accumulate", fit->accumulate_count > 0 ? fit->accumulate_count : 1);
+    }
+    if (fit->fsdp_devices > 0)
+        json_field_u64(writer, "fsdp_devices", fit->fsdp_devices);
+    json_field_double(writer, "mem_predicted_mb", (double)fit->needed_bytes / MIB);
+    json_field_double(writer, "available_mb", (double)fit->available_bytes / MIB);
+    json_end_object(writer);
 }

@@ -153,8 +153,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     const struct trial_options *options = trial->options;
     put_framework(trial, record);
     char device[2 * CELL_WORD_BYTES];
-    (void)snprintf(device, sizeof(device), "%s%s", cell->device,
-                   cell_parallel_suffix(cell->parallel));
+    cell_device_text(cell, device);
     record_set_string(record, FACT_DEVICE, device);
     record_set_string(record, FACT_PARALLEL, cell_parallel_name(cell->parallel));
     record_set_u64(record, FACT_DEVICES_COUNT, device_count(cell->device));
@@ -441,13 +440,7 @@ static void put_fit(const struct trial *trial, struct record *record)
     struct json_writer writer;
     buf_init(&json, JSON_BYTES_MAX);
     json_writer_init(&writer, &json);
-    json_begin_object(&writer);
-    json_field_string(&writer, "precision", cell_precision_name(fit->precision));
-    json_field_u64(&writer, "seq_len", fit->seq_len);
-    json_field_u64(&writer, "batch_size", fit->batch_size);
-    json_field_double(&writer, "mem_predicted_mb", (double)fit->needed_bytes / MIB);
-    json_field_double(&writer, "available_mb", (double)fit->available_bytes / MIB);
-    json_end_object(&writer);
+    nearest_fit_write(fit, trial->cell, &writer);
     set_json(record, FACT_FITS_INSTEAD, json.failed ? "" : json.data, "too_long");
     buf_release(&json);
 }

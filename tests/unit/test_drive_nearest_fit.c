@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "drive/nearest_fit.h"
+#include "spec/device.h"
 
 /* 1000 for the weights, half of that in bf16-pure, and 10 a token. */
 static bool predict(const struct cell *cell, uint64_t *ret_bytes)
@@ -54,6 +55,52 @@ Test(drive_nearest_fit, what_is_named_needs_less_than_the_cell_that_did_not_fit)
 {
     struct cell cell = cell_of(CELL_PRECISION_BF16_PURE, 10, 2);
     expect(&cell, 1000000, "batch 1 (600 B of 977 KiB)");
+}
+
+/* 1000 a device for the weights that fsdp divides, and 10 a token, 4 where layers are computed
+ * again. */
+static bool predict_training(const struct cell *cell, uint64_t *ret_bytes)
+{
+    uint32_t devices = device_count(cell->device);
+    uint64_t token = cell->options.recompute == CELL_RECOMPUTE_FULL ? 4 : 10;
+    *ret_bytes = 1000U / (cell->parallel == CELL_PARALLEL_FSDP ? devices : 1) +
+                 token * cell->batch_size * cell->seq_len / devices / cell_accumulate(cell);
+    return true;
+}
+
+Test(drive_nearest_fit, the_same_training_comes_before_fewer_rows)
+{
+    static const struct {
+        uint64_t available_bytes;
+        const char *text;
+    } rows[] = {
+        {2600, "--recompute full (2.23 KiB of 2.54 KiB), or --devices 2 --parallel fsdp"},
+        {2200, "--accumulate 4 (1.76 KiB of 2.15 KiB), or --devices 4 --parallel fsdp"},
+        {1200, "--accumulate 64 (1.03 KiB of 1.17 KiB), or --devices 4 --parallel fsdp"},
+        {1150, "--recompute full --accumulate 64 (1020 B of 1.12 KiB), or --devices 8 --parallel "
+               "fsdp"},
+    };
+    struct cell cell = cell_of(CELL_PRECISION_BF16, 5, 64);
+    (void)snprintf(cell.device, sizeof(cell.device), "cuda:0");
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        char said[NEAREST_FIT_TEXT_BYTES];
+        struct nearest_fit fit = nearest_fit_find(&cell, predict_training, rows[i].available_bytes);
+        cr_assert_null(fit.why_not, "%s", fit.why_not);
+        nearest_fit_text(&fit, &cell, said);
+        cr_expect_str_eq(said, rows[i].text);
+    }
+}
+
+/* What is named divides over the cell's devices, as the cell must. */
+Test(drive_nearest_fit, fewer_rows_divide_over_the_devices)
+{
+    struct cell cell = cell_of(CELL_PRECISION_BF16_PURE, 100, 7 * 2);
+    cell.mode = CELL_MODE_INFER;
+    (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-1");
+    cell.parallel = CELL_PARALLEL_DDP;
+    struct nearest_fit fit = nearest_fit_find(&cell, predict_training, 6000);
+    cr_assert_null(fit.why_not);
+    cr_expect_eq(fit.batch_size, 8);
 }
 
 Test(drive_nearest_fit, why_nothing_is_named)

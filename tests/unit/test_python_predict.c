@@ -135,6 +135,61 @@ Test(python_predict, a_larger_cell_needs_no_less)
     }
 }
 
+/* docs/parallel.md: two NVIDIA H200. */
+Test(python_predict, is_near_the_peaks_of_two_gpus)
+{
+    static const struct {
+        const char *model;
+        enum cell_parallel parallel;
+        uint32_t seq_len, batch_size;
+        double peak_mib;
+    } rows[] = {
+        {BIG, CELL_PARALLEL_DDP, 512, 16, 23531},
+        {BIG, CELL_PARALLEL_DDP, 512, 32, 30419},
+        {"superintelligence", CELL_PARALLEL_FSDP, 128, 8, 84889},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct cell cell =
+            cell_of(rows[i].model, "cuda:0-1", TRAIN, BF16, rows[i].seq_len, rows[i].batch_size);
+        cell.parallel = rows[i].parallel;
+        struct proto_memory_parts parts = predict_torch(&cell);
+        double percent = 100 * ((double)parts.total_bytes / rows[i].peak_mib / (1 << 20) - 1);
+        cr_expect(fabs(percent) < 10, "row %zu: %+.1f %%", i, percent);
+    }
+}
+
+static uint64_t total_of(const struct cell *cell)
+{
+    return predict_torch(cell).total_bytes;
+}
+
+/* What each of them is for. */
+Test(python_predict, training_in_another_way_needs_less)
+{
+    struct cell plain = cell_of(BIG, "cuda:0", TRAIN, BF16, 2048, 16);
+    struct cell cell = plain;
+    cell.options.recompute = CELL_RECOMPUTE_FULL;
+    cr_expect_lt(total_of(&cell), total_of(&plain) / 3 * 2);
+    struct cell both = cell;
+    both.options.accumulate_count = 4;
+    cr_expect_lt(total_of(&both), total_of(&cell));
+    cell = plain;
+    cell.options.accumulate_count = 4;
+    cr_expect_lt(total_of(&cell), total_of(&plain) / 2);
+    cell = plain;
+    cell.options.optimizer_dtype = CELL_OPTIMIZER_DTYPE_BF16;
+    uint64_t params = model_params_total(&plain.model);
+    cr_expect_eq(total_of(&plain) - total_of(&cell), 2 * 2 * params);
+    cell = plain;
+    (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-1");
+    cell.parallel = CELL_PARALLEL_DDP;
+    uint64_t ddp = total_of(&cell);
+    cell.parallel = CELL_PARALLEL_FSDP;
+    cr_expect_lt(total_of(&cell), ddp);
+    cr_expect_not(predict_jax(&cell).is_known);
+    cr_expect_not(predict_jax(&both).is_known);
+}
+
 Test(python_predict, a_cache_is_two_tensors_a_layer)
 {
     struct cell cell = cell_of("gpt2-124m", "cpu", CELL_MODE_DECODE, BF16, 1024, 4);

@@ -1,5 +1,7 @@
 #include "engines/python/predict.h"
 
+#include <string.h>
+
 #include "spec/device.h"
 
 #define MIB (1024.0 * 1024.0)
@@ -30,6 +32,13 @@ struct sizes {
     double param;      /* bytes: parameters, gradients, moments */
     double compute;    /* operands of matmuls */
     double residual;   /* the stream between layers */
+    double share;      /* of parameters, gradients and moments that one device has */
+    double moment;     /* bytes of a moment */
+    double layer;      /* parameters of a layer */
+    double root;       /* parameters beside the layers */
+    bool is_sharded;   /* share is that of fsdp */
+    bool has_both;     /* gradients are there beside what is kept for the backward pass */
+    bool is_again;     /* layers are computed again in the backward pass */
     bool is_published; /* every expert for every token */
     bool is_cast;      /* parameters are cast for matmuls */
     bool is_host, is_train, is_decode, has_dropout;
@@ -55,9 +64,9 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
 {
     const struct model_spec *spec = &cell->model;
     struct sizes s = {.spec = spec};
-    /* What a layout over several devices takes on each is not known yet. */
-    if (cell->model_ref[0] != '\0' || cell->parallel != CELL_PARALLEL_NONE ||
-        !item_sizes(cell->precision, &s))
+    /* What each device holds of matrices or experts that are divided is not known yet. */
+    bool is_divided = cell->parallel == CELL_PARALLEL_TP || cell->parallel == CELL_PARALLEL_EP;
+    if (cell->model_ref[0] != '\0' || is_divided || !item_sizes(cell->precision, &s))
         return false;
     bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
     double dim = spec->dim, hidden = spec->ffn_hidden;
@@ -65,7 +74,8 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
     s.is_train = cell->mode == CELL_MODE_TRAIN;
     s.is_decode = cell->mode == CELL_MODE_DECODE;
     /* A process's peak has seen the prompt; an allocator's begins after it. */
-    s.rows = (double)cell->batch_size * (s.is_decode && !s.is_host ? 1 : cell->seq_len);
+    double rows = (double)cell->batch_size / device_count(cell->device) / cell_accumulate(cell);
+    s.rows = rows * (s.is_decode && !s.is_host ? 1 : cell->seq_len);
     s.width = s.rows * dim;
     s.logits = s.rows * spec->vocab_size;
     s.head = (double)spec->vocab_size * dim;
@@ -76,6 +86,14 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
     s.slots = is_moe ? s.width * ways : 0;
     s.scores = s.rows * spec->heads_count * cell->seq_len;
     s.params = (double)model_params_total(spec);
+    s.root = (spec->is_head_tied ? 1 : 2) * s.head + (double)spec->max_seq_len * dim;
+    s.layer = (s.params - s.root) / spec->layers_count;
+    s.is_sharded = cell->parallel == CELL_PARALLEL_FSDP;
+    s.share = s.is_sharded ? 1.0 / device_count(cell->device) : 1;
+    s.moment = strcmp(cell_optimizer_dtype_name(cell), "bf16") == 0 ? 2 : 4;
+    s.is_again = cell->options.recompute != CELL_RECOMPUTE_OFF;
+    /* DistributedDataParallel keeps its buckets; the first part leaves gradients to the second. */
+    s.has_both = s.is_host || cell->parallel == CELL_PARALLEL_DDP || cell_accumulate(cell) > 1;
     s.is_cast = s.compute < s.param;
     s.residual = s.param;
     s.has_dropout = s.is_train && spec->dropout > 0;
@@ -89,21 +107,22 @@ static double larger(double a, double b)
 }
 
 /* Weights, moments, cache, and what else there is at the highest point of a step: for training what
- * is kept for the backward pass, or the gradients. On a host both: what a backward pass gives back
- * lies between other blocks, and the gradients go on top of it. */
+ * is kept for the backward pass, or the gradients, or both. On a host both: what a backward pass
+ * gives back lies between other blocks, and the gradients go on top of it. All of one device. */
 static struct proto_memory_parts parts_of(const struct cell *cell, const struct sizes *s,
                                           double kept_bytes, double other_bytes)
 {
-    double weights = s->params * s->param;
+    double weights = s->params * s->param * s->share;
     double end_bytes = s->logits * s->compute; /* the output lives to the end of a step */
-    bool has_gradients = s->is_train && (s->is_host || weights + end_bytes > kept_bytes);
-    bool has_kept = !s->is_train || s->is_host || !has_gradients;
-    double cache =
-        2.0 * s->spec->layers_count * cell->batch_size * cell->seq_len * s->spec->dim * s->compute;
+    bool has_gradients = s->is_train && (s->has_both || weights + end_bytes > kept_bytes);
+    bool has_kept = !s->is_train || s->has_both || !has_gradients;
+    double cache = 2.0 * s->spec->layers_count * cell->batch_size / device_count(cell->device) *
+                   cell->seq_len * s->spec->dim * s->compute;
+    double moments = 2 * s->params * s->moment * s->share;
     struct proto_memory_parts parts = {.is_known = true,
                                        .weights_bytes = (uint64_t)weights,
                                        .gradients_bytes = has_gradients ? (uint64_t)weights : 0,
-                                       .optimizer_bytes = s->is_train ? (uint64_t)(2 * weights) : 0,
+                                       .optimizer_bytes = s->is_train ? (uint64_t)moments : 0,
                                        .activations_bytes =
                                            (uint64_t)(has_kept ? kept_bytes : end_bytes),
                                        .kv_cache_bytes = s->is_decode ? (uint64_t)cache : 0,
@@ -143,16 +162,36 @@ static double torch_kept_hidden(const struct cell *cell, const struct sizes *s)
     return hidden + s->slots * s->compute * (1 + casts);
 }
 
-static double torch_kept(const struct cell *cell, const struct sizes *s)
-{
-    double layer = torch_kept_attention(s) + torch_kept_hidden(cell, s);
-    return s->spec->layers_count * layer + 4 * s->width * 4;
-}
-
 /* From the logits to their gradient: they, their log-softmax and two gradients, in fp32. */
 static double torch_loss(const struct sizes *s)
 {
     return s->logits * (s->compute + 12);
+}
+
+/* What is kept for the backward pass, at its highest point. Casts of weights are kept too, but for
+ * those that fsdp gathers again. Of a layer that is computed again there is its input; the rest is
+ * there for one at a time, after the loss. */
+static double torch_kept(const struct cell *cell, const struct sizes *s)
+{
+    double layers = s->spec->layers_count;
+    double layer = torch_kept_attention(s) + torch_kept_hidden(cell, s);
+    double cast = s->is_cast && !s->is_sharded ? s->compute : 0;
+    double ends = 4 * s->width * 4 + s->head * s->param * s->share;
+    double loss = torch_loss(s);
+    if (!s->is_again)
+        return layers * layer + s->params * cast + loss + ends;
+    double again = layer + s->layer * cast + s->logits * s->compute;
+    return layers * s->width * s->residual + s->root * cast + ends + larger(loss, again);
+}
+
+/* What fsdp holds beside a device's own part: what is gathered, which is all but layers, and two of
+ * these, one ahead; and of one its gradients, before and after they are cast for their sum. */
+static double torch_gathered(const struct sizes *s)
+{
+    if (!s->is_sharded)
+        return 0;
+    double gradients = s->is_train ? s->layer * (s->compute + s->param) : 0;
+    return (s->root + 2 * s->layer) * s->compute + gradients;
 }
 
 /* What a forward pass without gradients holds at once, beside the stream: the most of a
@@ -177,11 +216,8 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
     if (!sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
     double process = s.is_host && s.compute < 4 ? TORCH_HOST_BF16_BYTES : TORCH_BYTES;
-    if (!s.is_train)
-        return parts_of(cell, &s, torch_passing(&s), process);
-    double casts = s.is_cast ? s.params * s.compute : 0;
-    double kept = torch_kept(cell, &s) + torch_loss(&s) + casts + s.head * s.param;
-    return parts_of(cell, &s, kept, process);
+    double kept = s.is_train ? torch_kept(cell, &s) : torch_passing(&s);
+    return parts_of(cell, &s, kept, process + torch_gathered(&s));
 }
 
 /* --- JAX --- */
@@ -221,7 +257,9 @@ static double jax_process(const struct sizes *s)
 struct proto_memory_parts predict_jax(const struct cell *cell)
 {
     struct sizes s;
-    if (!sizes_of(cell, &s))
+    bool is_plain = cell->parallel == CELL_PARALLEL_NONE && cell_accumulate(cell) == 1 &&
+                    cell->options.recompute == CELL_RECOMPUTE_OFF;
+    if (!is_plain || !sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
     bool is_gelu = s.spec->ffn == MODEL_FFN_GELU;
     double rows = jax_expert_rows(&s);
