@@ -14,6 +14,7 @@
 #include "cli/sides.h"
 #include "cli/signals.h"
 #include "cli/stability_base.h"
+#include "cli/stability_twin.h"
 #include "data/sample_text.h"
 #include "data/tokens.h"
 
@@ -30,7 +31,8 @@ struct stability {
     struct sides sides;
     struct stability_row *rows; /* owned: ROWS_MAX */
     size_t rows_count;
-    uint64_t told_ns; /* when progress was told */
+    uint64_t told_ns;           /* when progress was told */
+    struct stability_twin twin; /* of the reference, once one is wanted */
 };
 
 /* --- what is trained on --- */
@@ -117,22 +119,43 @@ static bool is_lower(enum cell_precision a, enum cell_precision b)
     return curve_tolerance(a) > curve_tolerance(b);
 }
 
-static void judge_difference(const struct stability *stability, enum cell_precision other,
-                             const struct curve *reference, struct stability_row *row)
+/* Is a step further apart than it may be, or a loss no number? */
+static bool is_over(const struct curve_difference *difference)
+{
+    return difference->over_step > 0 || isnan(difference->loss);
+}
+
+/* `twin`: the reference's; NULL or without growth = a constant tolerance. */
+static void find_difference(const struct stability *stability, enum cell_precision other,
+                            const struct curve *reference, const struct stability_twin *twin,
+                            struct stability_row *row)
 {
     struct curve curve = training_curve(&row->training);
     enum cell_precision lower = is_lower(other, row->cell.precision) ? other : row->cell.precision;
+    struct curve_allowance allowance = {.least = stability->options->tolerance_percent > 0
+                                                     ? stability->options->tolerance_percent / 100.0
+                                                     : curve_tolerance(lower)};
+    if (twin != NULL && twin->growth != NULL) {
+        allowance.growth = twin->growth;
+        allowance.growth_count = twin->growth_count;
+    }
+    curve_compare(&curve, reference, &allowance, &row->difference);
     row->has_reference = true;
-    row->tolerance = stability->options->tolerance_percent > 0
-                         ? stability->options->tolerance_percent / 100.0
-                         : curve_tolerance(lower);
-    curve_compare(&curve, reference, &row->difference);
-    if (row->difference.loss <= row->tolerance)
+    row->tolerance = row->difference.allowed;
+    size_t step = row->difference.loss_step;
+    row->rounding = step > 0 && step <= allowance.growth_count ? allowance.growth[step - 1] : NAN;
+}
+
+static void judge_difference(struct stability_row *row)
+{
+    const struct curve_difference *difference = &row->difference;
+    if (!is_over(difference))
         return;
     row->verdict = VERDICT_INVALID;
     reasons_add(&row->reasons, "over_tolerance",
-                "the loss of step %zu is %.2g apart from that of %.200s, the tolerance is %g",
-                row->difference.loss_step, row->difference.loss, row->reference, row->tolerance);
+                "the loss of step %zu is %.2g apart from that of %.200s, the tolerance is %.3g%s",
+                difference->over_step, difference->over, row->reference, difference->over_allowed,
+                isnan(row->rounding) ? "" : " there: rounding explains less");
 }
 
 static enum status compare_with_base(const struct stability *stability, struct stability_row *row,
@@ -150,14 +173,55 @@ static enum status compare_with_base(const struct stability *stability, struct s
         const struct curve reference = stability_base_curve(&base);
         (void)snprintf(row->reference, sizeof(row->reference), "%.200s %s of run %s",
                        row->side->engine, cell_precision_name(row->cell.precision), base.run_id);
-        judge_difference(stability, row->cell.precision, &reference, row);
+        find_difference(stability, row->cell.precision, &reference, NULL, row);
+        judge_difference(row);
     }
     stability_base_release(&base);
     return STATUS_OK;
 }
 
-static enum status compare(const struct stability *stability, struct stability_row *row,
-                           struct err *err)
+static struct training_job job_of(struct stability *stability, const struct stability_row *row,
+                                  const char *log_path)
+{
+    return (struct training_job){.cell = &row->cell,
+                                 .log_path = log_path,
+                                 .run_id = stability->sides.context.run_id,
+                                 .steps_count = (uint32_t)stability->options->steps,
+                                 .tell = tell,
+                                 .tell_context = stability};
+}
+
+/* What differs more than usual may be rounding that grows, which the reference's twins show. In
+ * lower precisions the last place of the weights is none of the compute type's. */
+static bool is_twin_wanted(const struct stability *stability, const struct stability_row *first,
+                           const struct stability_row *row)
+{
+    return row->difference.over_step > 0 && isfinite(row->difference.loss) &&
+           stability->options->tolerance_percent == 0 && first->cell.weights_path[0] != '\0' &&
+           first->cell.precision == CELL_PRECISION_FP32 &&
+           row->cell.precision == CELL_PRECISION_FP32;
+}
+
+static enum status train_twin(struct stability *stability, const struct stability_row *first,
+                              struct err *err)
+{
+    char log_path[FILE_PATH_BYTES];
+    if (stability->twin.of != NULL)
+        return STATUS_OK;
+    TRY(sides_log_path(&stability->sides, first->side, first->cell.precision, log_path, err));
+    if (!stability->setup->options.run.is_quiet)
+        command_complain(stability->call,
+                         "more than the tolerance; %.200s again, from weights that differ in their "
+                         "last place: how far does rounding grow?",
+                         first->side->engine);
+    const struct client_options client = sides_client(&stability->sides, first->side);
+    const struct training_job job = job_of(stability, first, log_path);
+    stability->told_ns = clock_now_ns();
+    return stability_twin_train(&stability->twin, &stability->sides, &job, &client,
+                                &first->training, err);
+}
+
+static enum status compare(struct stability *stability, struct stability_row *row, struct err *err)
 {
     if (row->verdict != VERDICT_OK)
         return STATUS_OK;
@@ -169,7 +233,12 @@ static enum status compare(const struct stability *stability, struct stability_r
     const struct curve reference = training_curve(&first->training);
     (void)snprintf(row->reference, sizeof(row->reference), "%.200s %s", first->side->engine,
                    cell_precision_name(first->cell.precision));
-    judge_difference(stability, first->cell.precision, &reference, row);
+    find_difference(stability, first->cell.precision, &reference, NULL, row);
+    if (is_twin_wanted(stability, first, row)) {
+        TRY(train_twin(stability, first, err));
+        find_difference(stability, first->cell.precision, &reference, &stability->twin, row);
+    }
+    judge_difference(row);
     return STATUS_OK;
 }
 
@@ -204,12 +273,7 @@ static enum status train(struct stability *stability, const char *log_path,
                          struct stability_row *row, struct err *err)
 {
     const struct client_options client = sides_client(&stability->sides, row->side);
-    const struct training_job job = {.cell = &row->cell,
-                                     .log_path = log_path,
-                                     .run_id = stability->sides.context.run_id,
-                                     .steps_count = (uint32_t)stability->options->steps,
-                                     .tell = tell,
-                                     .tell_context = stability};
+    const struct training_job job = job_of(stability, row, log_path);
     if (!stability->setup->options.run.is_quiet)
         command_complain(stability->call, "%.200s %s", row->side->engine,
                          cell_precision_name(row->cell.precision));
@@ -223,7 +287,8 @@ static enum status run_row(struct stability *stability, const struct check_side 
     char log_path[FILE_PATH_BYTES];
     ASSERT(stability->rows_count < ROWS_MAX);
     struct stability_row *row = &stability->rows[stability->rows_count];
-    *row = (struct stability_row){.side = side, .cell = side->cell, .tolerance = NAN};
+    *row =
+        (struct stability_row){.side = side, .cell = side->cell, .tolerance = NAN, .rounding = NAN};
     row->cell.precision = precision;
     TRY(sides_log_path(&stability->sides, side, precision, log_path, err));
     TRY(train(stability, log_path, row, err));
@@ -313,6 +378,7 @@ static void release(struct stability *stability)
     for (size_t i = 0; i < stability->rows_count; i++)
         training_release(&stability->rows[i].training);
     free(stability->rows);
+    stability_twin_release(&stability->twin);
 }
 
 enum exit_code stability_run_all(const struct invocation *call,

@@ -99,6 +99,62 @@ enum status check_files_weights(const char *path, const struct model_spec *spec,
     return status;
 }
 
+/* --- the same weights but for their last place --- */
+
+/* "nudge" */
+#define NUDGE_STREAM 0x6E75646765000000ULL
+
+/* Borrowed for the call. */
+struct nudger {
+    const struct safetensors *file;
+    uint64_t stream;
+};
+
+static void nudge(void *context, size_t index, uint64_t first, size_t count, void *ret_elements)
+{
+    const struct nudger *nudger = context;
+    float *elements = ret_elements;
+    const struct safetensors_tensor part =
+        safetensors_part(safetensors_at(nudger->file, index), first, count);
+    uint64_t key = random_key(nudger->stream, index);
+    memcpy(elements, part.data, count * sizeof(*elements));
+    for (size_t i = 0; i < count; i++)
+        elements[i] =
+            nextafterf(elements[i], random_at(key, first + i) >> 63 != 0 ? INFINITY : -INFINITY);
+}
+
+static enum status nudge_file(const struct safetensors *file, const char *path, uint64_t seed,
+                              struct err *err)
+{
+    size_t count = safetensors_count(file);
+    struct nudger nudger = {.file = file, .stream = random_key(seed, NUDGE_STREAM)};
+    struct safetensors_entry *entries = calloc(count + 1, sizeof(*entries));
+    enum status status =
+        entries != NULL ? STATUS_OK : ERR(err, STATUS_NOMEM, "no memory for %zu tensors", count);
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        const struct safetensors_tensor *tensor = safetensors_at(file, i);
+        if (strcmp(tensor->dtype, "F32") != 0)
+            status = ERR(err, STATUS_UNSUPPORTED, "tensor '%.80s' is %s, not F32", tensor->name,
+                         tensor->dtype);
+        entries[i] = (struct safetensors_entry){
+            .name = tensor->name, .dtype = "F32", .dims_count = tensor->dims_count};
+        memcpy(entries[i].dims, tensor->dims, sizeof(tensor->dims));
+    }
+    if (status == STATUS_OK)
+        status = safetensors_write_made(path, entries, count, nudge, &nudger, err);
+    free(entries);
+    return status;
+}
+
+enum status check_files_nudge(const char *from, const char *path, uint64_t seed, struct err *err)
+{
+    struct safetensors *file = NULL;
+    TRY(safetensors_open(from, &file, err));
+    enum status status = nudge_file(file, path, seed, err);
+    safetensors_close(file);
+    return status;
+}
+
 enum status check_files_batch(const char *path, const struct cell *cell, struct err *err)
 {
     struct tokens *tokens = NULL;

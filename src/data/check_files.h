@@ -27,6 +27,11 @@
 MUST_CHECK enum status check_files_weights(const char *path, const struct model_spec *spec,
                                            uint64_t seed, struct err *err);
 
+/* The F32 tensors of the file `from` with every value moved to the next float, up or down by the
+ * lot of `seed`; as a file. Another dtype is UNSUPPORTED. */
+MUST_CHECK enum status check_files_nudge(const char *from, const char *path, uint64_t seed,
+                                         struct err *err);
+
 /* `tokens` and `targets` (batch_size, seq_len), int32: the cell's step 0 (data/tokens.h). */
 MUST_CHECK enum status check_files_batch(const char *path, const struct cell *cell,
                                          struct err *err);

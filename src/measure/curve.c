@@ -137,28 +137,61 @@ static double apart(double value, double reference, double scale)
     return fabs(value - reference) / fabs(scale);
 }
 
+static double allowed_at(const struct curve_allowance *allowance, size_t index)
+{
+    if (index >= allowance->growth_count)
+        return allowance->least;
+    double grown = CURVE_GROWTH_TIMES * allowance->growth[index];
+    return grown > allowance->least ? grown : allowance->least; /* NaN is not */
+}
+
+static void take_over(double loss, double allowed, size_t step, struct curve_difference *difference)
+{
+    if (loss <= allowed || difference->over_step > 0)
+        return;
+    difference->over_step = step;
+    difference->over = loss;
+    difference->over_allowed = allowed;
+}
+
 void curve_compare(const struct curve *curve, const struct curve *reference,
-                   struct curve_difference *ret_difference)
+                   const struct curve_allowance *allowance, struct curve_difference *ret_difference)
 {
     size_t count = curve->count < reference->count ? curve->count : reference->count;
-    struct curve_difference difference = {
-        .steps_count = count, .loss = count > 0 ? 0.0 : (double)NAN, .norm = NAN};
+    struct curve_difference difference = {.steps_count = count,
+                                          .loss = count > 0 ? 0.0 : (double)NAN,
+                                          .allowed = allowance->least,
+                                          .norm = NAN};
     for (size_t i = 0; i < count; i++) {
         double loss = apart(curve->losses[i], reference->losses[i], reference->losses[0]);
         double norm = apart(curve->norms[i], reference->norms[i], reference->norms[i]);
-        if (isnan(loss) || isinf(loss)) {
-            difference.loss = NAN;
-            difference.loss_step = i + 1;
-            break;
-        }
-        if (loss > difference.loss || difference.loss_step == 0) {
+        double allowed = allowed_at(allowance, i);
+        if (isinf(loss))
+            loss = NAN;
+        take_over(loss, allowed, i + 1, &difference);
+        if (!(loss <= difference.loss) || difference.loss_step == 0) {
             difference.loss = loss;
             difference.loss_step = i + 1;
+            difference.allowed = allowed;
         }
+        if (isnan(loss))
+            break;
         if (isfinite(norm) && !(norm <= difference.norm))
             difference.norm = norm;
     }
     *ret_difference = difference;
+}
+
+void curve_growth(const struct curve *twin, const struct curve *reference, double *ret_growth)
+{
+    double growth = 0;
+    for (size_t i = 0; i < reference->count; i++) {
+        double loss = i < twin->count
+                          ? apart(twin->losses[i], reference->losses[i], reference->losses[0])
+                          : (double)NAN;
+        growth = loss <= growth ? growth : isfinite(loss) && !isnan(growth) ? loss : (double)NAN;
+        ret_growth[i] = growth;
+    }
 }
 
 double curve_tolerance(enum cell_precision precision)

@@ -48,13 +48,31 @@ struct curve_difference {
      * losses small, but not the noise in them. NaN where a loss is not finite or none is shared. */
     double loss;
     size_t loss_step;
+    double allowed; /* at that step */
     /* The largest |a - b| / |b| of the gradients' norms; NaN where not known. It decides nothing.
      */
     double norm;
+    size_t over_step; /* the first that is further apart than allowed; 0 = none */
+    double over,
+        over_allowed; /* the difference there (NaN = a loss is not finite), the allowance */
 };
 
+/* What a step may be apart: `least`, or CURVE_GROWTH_TIMES what rounding alone had made of the
+ * reference by then (curve_growth()), where that is more. Borrowed. */
+struct curve_allowance {
+    double least;
+    const double *growth; /* of the reference's steps; NULL = not known */
+    size_t growth_count;
+};
+#define CURVE_GROWTH_TIMES 10.0
+
 void curve_compare(const struct curve *curve, const struct curve *reference,
+                   const struct curve_allowance *allowance,
                    struct curve_difference *ret_difference);
+/* `twin`: the reference's training again, from weights that differ in the last place. For each step
+ * of the reference the largest difference up to it, as in `loss` above; NaN from a loss on that is
+ * not finite, or where the twin ends. */
+void curve_growth(const struct curve *twin, const struct curve *reference, double *ret_growth);
 /* The largest difference of losses that rounding explains, where the lower of two precisions is
  * this one (docs/stability.md says why). */
 double curve_tolerance(enum cell_precision precision);

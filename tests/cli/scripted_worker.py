@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A worker that says what it is told to, and writes down what it has said: `scripted_worker.py SCRIPT SAID`.
 
-SCRIPT: JSON {ready, memory: fields of the reply; blocks: fields of each block in turn, the last for all that follow;
-step_ns: the range that steps are drawn from}. It sleeps as long as it says that its steps took.
+SCRIPT: JSON {ready, memory: fields of the reply; blocks: fields of each block in turn, the last for all that follow; twin (optional): those of
+a training from nudged weights; step_ns: the range that steps are drawn from}. It sleeps as long as it says that its steps took.
 """
 import json
 import os
@@ -31,6 +31,8 @@ for line in sys.stdin:
     if kind == "hello":
         send("hello", version=1, engine="scripted", engine_version="3.1", pid=os.getpid(), synthetic=False)
     elif kind == "open":
+        if "twin" in script and "/twin" in message["weights_path"]:
+            blocks = list(script["twin"])
         send("ready", **script["ready"])
     elif kind == "run":
         step_ns = [random.randint(*script["step_ns"]) for _ in range(message["steps"])]

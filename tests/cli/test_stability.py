@@ -28,8 +28,8 @@ def train(call, *args, code):
     return done, lines(call)
 
 
-def scripted(call, name, losses, norms=None, experts=None):
-    """--engines for a worker that says these losses; None is one that is no number."""
+def scripted(call, name, losses, norms=None, experts=None, twin=None):
+    """--engines for a worker that says these losses; None is one that is no number. twin: those from nudged weights."""
     blocks = []
     for i, loss in enumerate(losses):
         norm = norms[i] if norms else 1.0
@@ -38,6 +38,8 @@ def scripted(call, name, losses, norms=None, experts=None):
             block["expert_tokens"] = experts[i]
         blocks.append({key: value for key, value in block.items() if value is not None})
     script = {"ready": {}, "memory": {}, "blocks": blocks, "step_ns": [1000, 2000]}
+    if twin:
+        script["twin"] = [{"nonfinite": 0, "loss": loss, "grad_norm": 1.0} for loss in twin]
     (call.folder / f"{name}.json").write_text(json.dumps(script), encoding="utf-8")
     return f"exec:python3 '{SCRIPTED}' {call.folder}/{name}.json {call.folder}/{name}.said"
 
@@ -126,8 +128,29 @@ def test_losses_that_are_apart_fail_at_their_step(call):
     assert one["verdict"] == "ok" and one["reference"] is None and one["tolerance"] is None
     assert two["verdict"] == "invalid" and two["reasons"][0]["code"] == "over_tolerance"
     assert two["loss_difference"] == pytest.approx(0.004) and two["loss_difference_step"] == 50
+    assert two["rounding_difference"] == 0  # the same losses from nudged weights: no rounding there
     assert two["tolerance"] == 0.002 and "the loss of step 50" in done.stdout
     train(call, "--engines", first, second, "--steps", "100", "--tolerance", "0.5", code=0)
+
+
+def test_what_rounding_makes_of_the_reference_is_allowed_from_then_on(call):
+    """The reference again from weights that differ in their last place: 0.1 % apart from step 40 on."""
+    twin = [loss + (0.001 * FALLING[0] if i >= 39 else 0) for i, loss in enumerate(FALLING)]
+    late, early = list(FALLING), list(FALLING)
+    late[49] += 0.004 * FALLING[0]
+    early[19] += 0.004 * FALLING[0]
+    first = scripted(call, "a", FALLING, twin=twin)
+    engines = ["--engines", first, scripted(call, "b", late), scripted(call, "c", early)]
+    done, (_, late, early) = train(call, *engines, "--steps", "100", code=1)
+    assert late["verdict"] == "ok" and late["loss_difference"] == pytest.approx(0.004)
+    assert late["rounding_difference"] == pytest.approx(0.001) and late["tolerance"] == pytest.approx(0.01)
+    assert early["verdict"] == "invalid" and early["rounding_difference"] == 0 and early["tolerance"] == 0.002
+    assert "the loss of step 20" in early["reasons"][0]["text"]
+    # three twins serve all, and leave nothing
+    assert done.stderr.count("how far does rounding grow?") == 1
+    assert not [name for name in call.files() if "twin" in name or name.startswith("_bench/stability.") and name.count("/") > 1]
+    # whoever gives a tolerance means it
+    train(call, *engines[:3], "--steps", "100", "--tolerance", "0.3", code=1)
 
 
 def test_a_loss_that_is_no_number_ends_it(call):

@@ -109,6 +109,40 @@ Test(data_check_files, a_seed_gives_one_file_and_another_seed_another)
     cr_assert_str_neq(first, other);
 }
 
+Test(data_check_files, nudged_weights_differ_in_their_last_place_only)
+{
+    const struct cell cell = small_cell();
+    char nudged_path[FILE_PATH_BYTES];
+    struct safetensors *file = made(&cell.model, 7);
+    struct safetensors *nudged = NULL;
+    struct err err = {0};
+    uint64_t up_count = 0, count = 0;
+    scratch_path(nudged_path, dir, "nudged.safetensors");
+    cr_assert_eq(check_files_nudge(path, nudged_path, 1, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(safetensors_open(nudged_path, &nudged, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(safetensors_count(nudged), safetensors_count(file));
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const struct safetensors_tensor *one = safetensors_at(file, i);
+        const struct safetensors_tensor *other = safetensors_at(nudged, i);
+        cr_assert_str_eq(one->name, other->name);
+        cr_assert_eq(one->dims_count, other->dims_count);
+        cr_assert_arr_eq(one->dims, other->dims, sizeof(one->dims));
+        for (uint64_t at = 0; at < one->elements_count; at++) {
+            float a, b;
+            memcpy(&a, (const char *)one->data + at * sizeof(a), sizeof(a));
+            memcpy(&b, (const char *)other->data + at * sizeof(b), sizeof(b));
+            bool is_up = b > a;
+            cr_assert_eq(b, nextafterf(a, is_up ? INFINITY : -INFINITY), "%s %g", one->name,
+                         (double)a);
+            up_count += is_up;
+            count++;
+        }
+    }
+    cr_expect(up_count > count * 2 / 5 && up_count < count * 3 / 5, "up and down by lot");
+    safetensors_close(nudged);
+    safetensors_close(file);
+}
+
 Test(data_check_files, the_batch_is_step_0)
 {
     const struct cell cell = small_cell();

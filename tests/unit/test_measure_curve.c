@@ -131,24 +131,65 @@ Test(measure_curve, two_curves_are_as_far_apart_as_their_worst_step)
     gradients[4] = NAN;
     struct curve a = {.losses = changed, .norms = gradients, .count = 100};
     struct curve b = {.losses = losses, .norms = norms, .count = 100};
+    const struct curve_allowance allowance = {.least = 0.002};
     struct curve_difference difference;
-    curve_compare(&a, &b, &difference);
+    curve_compare(&a, &b, &allowance, &difference);
     cr_expect_eq(difference.steps_count, 100);
     cr_expect_eq(difference.loss_step, 81);
     cr_expect_float_eq(difference.loss, 0.02 * losses[80] / losses[0], 1e-9);
     cr_expect_float_eq(difference.norm, 0.25, 1e-9);
+    cr_expect_eq(difference.over_step, 81);
+    cr_expect_eq(difference.allowed, 0.002);
     a.count = 50;
-    curve_compare(&a, &b, &difference);
+    curve_compare(&a, &b, &allowance, &difference);
     cr_expect_eq(difference.steps_count, 50);
     cr_expect_eq(difference.loss_step, 11);
     a.losses = (const double[]){losses[0], NAN};
     a.count = 2;
-    curve_compare(&a, &b, &difference);
+    curve_compare(&a, &b, &allowance, &difference);
     cr_expect(isnan(difference.loss), "what is no number agrees with nothing");
+    cr_expect_eq(difference.over_step, 2);
     cr_expect_eq(difference.loss_step, 2);
     a.count = 0;
-    curve_compare(&a, &b, &difference);
+    curve_compare(&a, &b, &allowance, &difference);
     cr_expect(isnan(difference.loss));
+}
+
+Test(measure_curve, a_step_may_be_as_far_apart_as_rounding_had_grown_by_then)
+{
+    double twin[100];
+    double growth[100];
+    double changed[100];
+    memcpy(twin, losses, sizeof(twin));
+    twin[20] += 0.001 * losses[0];
+    twin[60] -= 0.004 * losses[0];
+    const struct curve reference = {.losses = losses, .norms = norms, .count = 100};
+    const struct curve again = {.losses = twin, .norms = norms, .count = 90};
+    curve_growth(&again, &reference, growth);
+    cr_expect_eq(growth[19], 0);
+    cr_expect_float_eq(growth[20], 0.001, 1e-12);
+    cr_expect_float_eq(growth[59], 0.001, 1e-12, "the most until then");
+    cr_expect_float_eq(growth[89], 0.004, 1e-12);
+    cr_expect(isnan(growth[90]), "where the twin has ended nothing is known");
+    const struct curve_allowance allowance = {
+        .least = 0.002, .growth = growth, .growth_count = 100};
+    struct curve_difference difference;
+    struct curve curve = {.losses = changed, .norms = norms, .count = 100};
+    memcpy(changed, losses, sizeof(changed));
+    changed[10] += 0.0015 * losses[0]; /* within the least */
+    changed[30] += 0.9 * CURVE_GROWTH_TIMES * 0.001 * losses[0];
+    changed[70] += 0.9 * CURVE_GROWTH_TIMES * 0.004 * losses[0];
+    curve_compare(&curve, &reference, &allowance, &difference);
+    cr_expect_eq(difference.over_step, 0);
+    cr_expect_eq(difference.loss_step, 71);
+    cr_expect_float_eq(difference.allowed, CURVE_GROWTH_TIMES * 0.004, 1e-12);
+    changed[15] += 0.003 * losses[0]; /* before rounding had grown */
+    changed[95] += 0.003 * losses[0]; /* where nothing is known */
+    curve_compare(&curve, &reference, &allowance, &difference);
+    cr_expect_eq(difference.over_step, 16);
+    cr_expect_float_eq(difference.over, 0.003, 1e-9);
+    cr_expect_float_eq(difference.over_allowed, 0.002, 1e-12);
+    cr_expect_eq(difference.loss_step, 71);
 }
 
 Test(measure_curve, a_lower_precision_is_given_more_room)

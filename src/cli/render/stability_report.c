@@ -63,6 +63,7 @@ static void put_difference(struct json_writer *writer, const struct stability_ro
                       row->has_reference ? row->difference.loss : (double)NAN);
     put_step(writer, "loss_difference_step", row->has_reference ? row->difference.loss_step : 0);
     json_field_double(writer, "tolerance", row->tolerance);
+    json_field_double(writer, "rounding_difference", row->rounding);
     json_field_double(writer, "grad_norm_difference",
                       row->has_reference ? row->difference.norm : (double)NAN);
 }

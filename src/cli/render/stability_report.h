@@ -18,7 +18,8 @@ struct stability_row {
     bool has_reference;
     char reference[CELL_PATH_BYTES + 64]; /* "native fp32", or "native fp32 of RUN" */
     struct curve_difference difference;
-    double tolerance;     /* NaN without a reference */
+    double tolerance;     /* at that difference's step; NaN without a reference */
+    double rounding;      /* what it alone had made of the reference by then; NaN = not looked at */
     enum verdict verdict; /* the training's; `invalid` for one over tolerance */
     struct reasons reasons;
 };
