@@ -52,7 +52,7 @@ struct next_run_priors {
 
 /* Their variances' mean, weighted by weight times freedom. A median, or a mean of logarithms, would
  * not let one cell's busy run decide, but leaves out the second level of a machine that has two:
- * they hold 60 to 88 of 100 runs there (docs/studies.md). */
+ * they hold 67 to 82 of 100 first runs there (docs/studies.md). */
 struct next_run_prior next_run_prior_of(const struct next_run_spread *spreads, size_t count);
 
 /* Runs of one thing to the spread between them; 2 runs or more, every median over 0. */
