@@ -218,31 +218,31 @@ void grid_format_markdown_row(const struct grid *grid, size_t row, struct buf *o
 
 /* --- whole --- */
 
-void grid_format(const struct grid *grid, size_t width, bool is_markdown, struct buf *out)
+void grid_format(const struct grid *grid, const struct grid_style *style, struct buf *out)
 {
     static const char left_out[] = "No room for: ";
     struct grid_layout layout;
     struct buf names;
     size_t rows_count = grid->cells_count / grid->columns_count;
-    bool is_whole = grid_lay_out(grid, width, &layout);
+    bool is_whole = grid_lay_out(grid, style->columns, &layout);
     out->failed |= grid->text.failed;
-    if (is_markdown)
+    if (style->is_markdown)
         grid_format_markdown_head(grid, out);
     else
-        grid_format_head(grid, &layout, false, out);
+        grid_format_head(grid, &layout, style->is_colored, out);
     for (size_t i = 0; i < rows_count; i++) {
-        if (is_markdown)
+        if (style->is_markdown)
             grid_format_markdown_row(grid, i, out);
         else
-            grid_format_row(grid, &layout, i, false, out);
+            grid_format_row(grid, &layout, i, style->is_colored, out);
     }
-    if (is_markdown || is_whole)
+    if (style->is_markdown || is_whole)
         return;
     buf_init(&names, TEXT_BYTES_MAX);
     grid_format_dropped(grid, &layout, &names);
     if (names.length_bytes > 0) {
         buf_appendf(out, "\n%s", left_out);
-        wrap_text(names.data, width, strlen(left_out), 2, out);
+        wrap_text(names.data, style->columns, strlen(left_out), 2, out);
     }
     buf_release(&names);
 }

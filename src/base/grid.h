@@ -44,6 +44,12 @@ void grid_put(struct grid *grid, enum grid_color color, const char *text);
 /* The same of text that is Markdown already, such as a link. */
 void grid_put_markup(struct grid *grid, const char *markup);
 
+struct grid_style {
+    size_t columns; /* of the screen; 0 = no limit */
+    bool is_colored;
+    bool is_markdown; /* then the other two are not looked at */
+};
+
 /* A line is never broken, and no text is cut: what does not fit within `width` (0 = no limit) is
  * left out, column by column. Which are shown is decided for all rows alike. */
 struct grid_layout {
@@ -61,7 +67,7 @@ void grid_format_row(const struct grid *grid, const struct grid_layout *layout, 
 void grid_format_dropped(const struct grid *grid, const struct grid_layout *layout,
                          struct buf *out);
 /* Head, rows, and what there was no room for. */
-void grid_format(const struct grid *grid, size_t width, bool is_markdown, struct buf *out);
+void grid_format(const struct grid *grid, const struct grid_style *style, struct buf *out);
 
 /* The same as a Markdown table; every column is shown, and text is never read as markup. */
 void grid_format_markdown_head(const struct grid *grid, struct buf *out);

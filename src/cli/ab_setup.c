@@ -13,9 +13,8 @@
 
 /* How it is measured is the same on both sides; what and on what may differ. */
 const char *const ab_common_names[] = {
-    RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "warmup", "sync",  "threads",
-    "timeout",      "memory-limit",  "launch", "fresh", "foreign-load",
-    "dry-run",      "quiet",         "help",   NULL};
+    RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "warmup",       "sync",  "threads", "timeout", "memory-limit",
+    "launch",       "fresh",         "foreign-load", "quiet", "help",    NULL};
 
 static const char *const side_names[] = {RUN_GROUP_WHAT, RUN_GROUP_SWEEP, "threads", "timeout",
                                          "memory-limit", "launch",        "fresh",   NULL};

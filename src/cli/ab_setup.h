@@ -49,12 +49,13 @@ struct ab_setup {
 };
 
 /* Rows that `ab` and `noise` share, each under a heading of its own. */
-#define AB_ROW_ROUNDS(heading)                                                                     \
-    {                                                                                              \
-        .name = "rounds", .type = OPTION_NUMBER, .offset = offsetof(struct ab_options, rounds),    \
-        .arg = "N", .min = 1, .max = PAIR_ROUNDS_MAX, .group = (heading),                          \
-        .help =                                                                                    \
-            "exactly N rounds of four blocks in each start, instead of as many as precision needs" \
+#define AB_ROW_ROUNDS(heading)                                                                    \
+    {                                                                                             \
+        .name = "rounds", .type = OPTION_NUMBER, .offset = offsetof(struct ab_options, rounds),   \
+        .arg = "N", .min = 1, .max = PAIR_ROUNDS_MAX, .group = (heading),                         \
+        .help = "exactly N rounds of four blocks in each start, instead of as many as precision " \
+                "needs; "                                                                         \
+                "without --max-time"                                                              \
     }
 
 #define AB_ROW_MAX_TIME(heading)                                                                 \
@@ -63,6 +64,13 @@ struct ab_setup {
         .offset = offsetof(struct ab_options, max_time_ns), .arg = "TIME", .def = "60s",         \
         .group = (heading),                                                                      \
         .help = "the rounds of a comparison take no longer; nor does preparing its later starts" \
+    }
+
+#define AB_ROW_DRY_RUN(heading)                                                    \
+    {                                                                              \
+        .name = "dry-run", .type = OPTION_FLAG,                                    \
+        .offset = offsetof(struct ab_options, run.is_dry_run), .group = (heading), \
+        .help = "print what would be compared; start and write nothing"            \
     }
 
 #define AB_ROW_OUT(heading)                                                                 \

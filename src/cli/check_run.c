@@ -258,7 +258,9 @@ static void print_results(const struct check *check)
 {
     struct buf out;
     buf_init(&out, CHECK_REPORT_BYTES_MAX);
-    check_report_table(check->rows, check->rows_count, terminal_columns(STDOUT_FILENO), &out);
+    const struct grid_style style =
+        terminal_style(check->setup->options.run.color, STDOUT_FILENO, false);
+    check_report_table(check->rows, check->rows_count, &style, &out);
     buf_appendf(&out, "\n%s/%s\n", check->setup->out, JOURNAL_CHECKS);
     if (check->setup->options.is_kept)
         buf_appendf(&out, "%s\n", check->sides.folder);

@@ -52,7 +52,7 @@ struct options_table command_options(const struct command *command, const struct
         .base_rows = command->base != NULL ? command->base->options : NULL,
         .base_count = command->base != NULL ? command->base->options_count : 0,
         .base_names = command->base_names,
-        .defaults = program->command != NULL ? program->defaults : NULL,
+        .defaults = program->command != NULL ? program->defaults : command->defaults,
         .program = program->bit,
     };
 }

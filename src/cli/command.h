@@ -62,6 +62,8 @@ struct command {
      * too (struct options_table). */
     const struct command *base;
     const char *const *base_names;
+    /* (optional) defaults of the base's flags that differ here. */
+    const struct option_default *defaults;
     /* (optional) words an operand may be, for completion and "did you mean". */
     const char *(*operand_at)(unsigned index);
     enum exit_code (*run)(const struct invocation *call);

@@ -30,7 +30,7 @@ static const struct option_choice sync_choices[] = {
 static const struct option_choice resume_choices[] = {
     {"unfinished", RUN_RESUME_UNFINISHED}, {"unsteady", RUN_RESUME_UNSTEADY}, {NULL, 0}};
 
-static const struct option_choice when_choices[] = {
+const struct option_choice run_when_choices[] = {
     {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
 static const struct option_choice warmup_choices[] = {{"auto", RUN_WARMUP_AUTO}, {NULL, 0}};
@@ -531,7 +531,7 @@ static const struct option run_rows[] = {
      TARGET(progress),
      .arg = "WHEN",
      .def = "auto",
-     .choices = when_choices,
+     .choices = run_when_choices,
      .group = GROUP_OUTPUT,
      .help = "on stderr: always rewrites one line; auto does so on a terminal, and elsewhere "
              "writes a line per cell"},
@@ -540,14 +540,7 @@ static const struct option run_rows[] = {
      TARGET(has_hud),
      .group = GROUP_OUTPUT,
      .help = "the sweep on the whole screen while it is measured, as `tokmark hud` shows it"},
-    {.name = "color",
-     .type = OPTION_CHOICE,
-     TARGET(color),
-     .arg = "WHEN",
-     .def = "auto",
-     .choices = when_choices,
-     .group = GROUP_OUTPUT,
-     .help = "colour in the table; auto: on a terminal without NO_COLOR"},
+    COLOR_ROW(offsetof(struct run_options, color), GROUP_OUTPUT, COLOR_HELP_TABLE),
     FORM_ROW(offsetof(struct run_options, form), GROUP_OUTPUT),
     {.name = "verbose",
      .short_name = 'v',

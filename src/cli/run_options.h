@@ -10,6 +10,15 @@
 #include "spec/cell.h"
 
 enum run_when { RUN_WHEN_AUTO, RUN_WHEN_ALWAYS, RUN_WHEN_NEVER };
+extern const struct option_choice run_when_choices[];
+
+#define COLOR_HELP_TABLE "colour in the table; auto: on a terminal without NO_COLOR"
+/* `--color WHEN`, which render/terminal.h decides by. */
+#define COLOR_ROW(target_offset, group_name, help_text)                                         \
+    {                                                                                           \
+        .name = "color", .type = OPTION_CHOICE, .offset = (target_offset), .arg = "WHEN",       \
+        .def = "auto", .choices = run_when_choices, .group = (group_name), .help = (help_text), \
+    }
 
 #define RUN_WARMUP_AUTO UINT64_MAX
 #define RUN_DRIFT_AUTO  UINT64_MAX

@@ -364,8 +364,8 @@ static void print_results(const struct stability *stability)
                 cell->model.name, stability->options->steps, num_plural(stability->options->steps),
                 cell_learning_rate(cell), cell->seq_len, cell->batch_size,
                 facts_of(stability).data_name);
-    stability_report_table(stability->rows, stability->rows_count, terminal_columns(STDOUT_FILENO),
-                           &out);
+    const struct grid_style style = terminal_style(setup->options.run.color, STDOUT_FILENO, false);
+    stability_report_table(stability->rows, stability->rows_count, &style, &out);
     buf_appendf(&out, "\n%s/%s\n%s/%s\n", setup->out, JOURNAL_STABILITY, setup->out, CSV_NAME);
     if (setup->options.is_kept)
         buf_appendf(&out, "%s\n", stability->sides.folder);

@@ -443,6 +443,20 @@ def test_dry_run_starts_and_writes_nothing(call):
     assert call.files() == []
 
 
+def test_flags_of_run_reach_both_sides(call):
+    words = ["--b", "--threads 1", *ONE_START, *SMALL, "--rounds", "2"]
+    call("ab", *words, "--seed", "7", "--launch", "env TOKMARK_TEST=1", code=3)
+    line = results(call)[-1]
+    for name in ("a", "b"):
+        assert line[name]["cell"]["seed"] == "7" and line[name]["argv"][:2] == ["env", "TOKMARK_TEST=1"]
+
+
+def test_colour_when_asked(call):
+    for words, env, is_colored in ([["--color", "always"], {}, True], [["--color", "never"], {}, False], [[], {"NO_COLOR": "1"}, False]):
+        done = call("ab", "--a", side("--made-up"), "--b", side("--made-up --step-ms 8"), *ONE_START, *words, env=env, code=0)
+        assert ("\x1b[31mSLOWER\x1b[0m" in done.stdout) == ("\x1b" in done.stdout) == is_colored, done.stdout
+
+
 def test_quiet_and_the_line_that_was_torn(call):
     (call.folder / "_bench").mkdir()
     (call.folder / "_bench" / "ab_results.jsonl").write_text('{"whole":1}\n{"to')

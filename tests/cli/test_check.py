@@ -50,6 +50,19 @@ def test_an_engine_agrees_with_itself(call):
     assert left == ["_bench", "_bench/.tokmark.lock", "_bench/checks.jsonl", "_bench/logs"]
 
 
+def test_flags_of_run_reach_every_worker(call):
+    wrap = call.folder / "wrap"
+    wrap.write_text(f"#!/bin/sh\necho x >> '{call.folder}/started'\nexec \"$@\"\n")
+    wrap.chmod(0o755)
+    _, found = check(call, "--launch", str(wrap), "--seed", "5", others=[proxy()], code=0)
+    assert [line["seed"] for line in found] == [5, 5] and (call.folder / "started").read_text() == "x\nx\n"
+
+
+def test_colour_when_asked(call):
+    assert "\x1b[32mPASS\x1b[0m" in check(call, "--color", "always", others=[proxy()], code=0)[0].stdout
+    assert "\x1b" not in check(call, "--color", "never", others=[proxy()], code=0)[0].stdout
+
+
 def test_lines_have_the_documented_fields(call):
     _, (_, line) = check(call, others=[proxy()], code=0)
     path = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "records.md")

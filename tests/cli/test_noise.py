@@ -2,6 +2,7 @@
 import datetime
 import json
 import math
+import re
 import signal
 
 import pytest
@@ -199,6 +200,14 @@ def test_nothing_is_stored_of_a_cell_that_was_cut(call, data):
 def test_wrong_command_lines(call, args, text):
     done = call("noise", *args, code=2)
     assert text in done.stderr and done.stderr.count("\n") == 1 and call.files() == []
+
+
+def test_help_has_the_defaults_in_force(call):
+    """Others may take half of what `run` and `ab` let them: what is stored lasts."""
+    def default(command):
+        text = " ".join(call("help", command, code=0).stdout.split())
+        return re.search(r"--foreign-load PCT .*?default: (\w+)\)", text).group(1)
+    assert (default("noise"), default("ab"), default("run")) == ("5", "10", "10")
 
 
 def test_dry_run(call):

@@ -70,6 +70,11 @@ def test_the_built_in_text_is_learned(call):
     assert left == ["_bench", "_bench/.tokmark.lock", "_bench/logs", "_bench/stability.csv", "_bench/stability.jsonl"]
 
 
+def test_colour_when_asked(call):
+    assert "\x1b[32mok\x1b[0m" in train(call, "--steps", "2", "--color", "always", code=0)[0].stdout
+    assert "\x1b" not in train(call, "--steps", "2", "--color", "never", code=0)[0].stdout
+
+
 def test_a_rate_that_is_too_high_is_seen_with_its_step(call):
     done, (line,) = train(call, "--steps", "60", "--lr", "1e6", code=1)
     assert line["verdict"] == "invalid" and line["learning_rate"] == 1e6

@@ -53,8 +53,9 @@ static const struct option ab_rows[] = {
      .min = 1,
      .max = SEQUENCE_STARTS_MAX,
      .group = GROUP_CERTAIN,
-     .help = "fresh workers on both sides N times at most, as two processes of one program differ; "
-             "with 1 that difference counts as the sides'"},
+     .help =
+         "fresh workers on both sides N times at most (with --rounds: exactly), as two processes "
+         "of one program differ; with 1 that difference counts as the sides'"},
     AB_ROW_MAX_TIME(GROUP_CERTAIN),
     {.name = "gate",
      .type = OPTION_FLAG,
@@ -62,7 +63,9 @@ static const struct option ab_rows[] = {
      .group = GROUP_RESULT,
      .help = "exit with 1 when any B is SLOWER"},
     AB_ROW_OUT(GROUP_RESULT),
+    AB_ROW_DRY_RUN(GROUP_RESULT),
     FORM_ROW(offsetof(struct ab_options, run.form), GROUP_RESULT),
+    COLOR_ROW(offsetof(struct ab_options, run.color), GROUP_RESULT, COLOR_HELP_TABLE),
 };
 
 /* --- the call --- */
@@ -111,10 +114,8 @@ static void print_results(struct ab_bench *bench, const struct ab_row *rows, siz
                           struct buf *results)
 {
     const struct run_options *options = &bench->setup->options.run;
-    const struct table_style style = {
-        .columns = terminal_columns(STDOUT_FILENO),
-        .is_markdown = options->form == FORM_MARKDOWN,
-    };
+    const struct grid_style style =
+        terminal_style(options->color, STDOUT_FILENO, options->form == FORM_MARKDOWN);
     ab_progress_clear(&bench->progress);
     if (form_is_for_people((enum form)options->form))
         ab_report_table(rows, count, &style, results);
@@ -208,9 +209,10 @@ const struct command command_ab = {
     .description =
         "The sides may differ in anything: engine, options, interpreter, program, git revision, "
         "even the work; cells are paired in order. Rounds of four blocks, A B B A and then B A A "
-        "B, each give one ratio, and the ratios' median has an exact interval. B is FASTER or "
-        "SLOWER if the whole interval is beyond the threshold, SAME if all of it is within, "
-        "and UNDECIDED otherwise (docs/ab.md).\n\n"
+        "B, each give one ratio, in several starts of fresh workers. It ends as soon as it is "
+        "decided: B is FASTER or SLOWER if the ratio's whole interval is beyond the threshold, "
+        "SAME "
+        "if all of it is within, and UNDECIDED if the time ends before (docs/ab.md).\n\n"
         "Exit code 0: every comparison is decided. 1, with --gate: a B is SLOWER. 3: one is "
         "UNDECIDED or failed. 4: nothing was compared. Each comparison is one line of "
         "DIR/ab_results.jsonl.",

@@ -127,7 +127,7 @@ static const struct option check_rows[] = {
 /* The rows of `run` that mean the same here. */
 static const char *const run_names[] = {"python",  "set",          "seed",   "threads",
                                         "timeout", "memory-limit", "launch", "fresh",
-                                        "quiet",   "help",         NULL};
+                                        "color",   "quiet",        "help",   NULL};
 
 static enum exit_code run_check(const struct invocation *call)
 {

@@ -3,7 +3,6 @@
 
 #include "cli/command.h"
 #include "cli/render/terminal.h"
-#include "cli/run_options.h"
 #include "cli/signals.h"
 #include "hud/hud.h"
 #include "hud/term.h"
@@ -23,8 +22,6 @@ struct hud_command_options {
 
 static const struct option_choice format_choices[] = {
     {"text", HUD_FORMAT_TEXT}, {"json", HUD_FORMAT_JSON}, {NULL, 0}};
-static const struct option_choice color_choices[] = {
-    {"auto", RUN_WHEN_AUTO}, {"always", RUN_WHEN_ALWAYS}, {"never", RUN_WHEN_NEVER}, {NULL, 0}};
 
 static const struct option hud_rows[] = {
     {.name = "once",
@@ -47,14 +44,8 @@ static const struct option hud_rows[] = {
      .max = KEYS_BYTES_MAX,
      .group = "Output",
      .help = "begin as if these keys had been pressed: bt is the first batch size as a plot"},
-    {.name = "color",
-     .type = OPTION_CHOICE,
-     .offset = offsetof(struct hud_command_options, color),
-     .arg = "WHEN",
-     .def = "auto",
-     .choices = color_choices,
-     .group = "Output",
-     .help = "colours; auto: unless NO_COLOR is set"},
+    COLOR_ROW(offsetof(struct hud_command_options, color), "Output",
+              "colours; auto: unless NO_COLOR is set"),
     {.name = "no-mouse",
      .type = OPTION_FLAG,
      .offset = offsetof(struct hud_command_options, has_no_mouse),
@@ -110,13 +101,10 @@ static enum exit_code run_hud(const struct invocation *call)
     struct err err = {0};
     if (!command_parse(call, &options, &seen, &code))
         return code;
-    const char *no_color = getenv("NO_COLOR");
-    bool is_plain = no_color != NULL && no_color[0] != '\0';
     struct hud_options hud = {
         .path = seen.operands_count > 0 ? seen.operands[0] : "_bench",
         .keys = options.keys,
-        .has_color =
-            options.color == RUN_WHEN_ALWAYS || (options.color == RUN_WHEN_AUTO && !is_plain),
+        .has_color = terminal_may_color(options.color),
         .has_mouse = !options.has_no_mouse,
         .interrupt = signals_interrupt(),
         .wake_fd = -1,

@@ -14,13 +14,12 @@
 #include "store/machine.h"
 #include "telemetry/environment.h"
 
-#define GROUP_NOISE        "How certain; flags below say which cells"
-#define GROUP_RESULT       "Result"
-#define LIST_BYTES_MAX     (8 << 20)
-#define LOAD_LIMIT_PERCENT 5
-#define THRESHOLD_PERCENT  1.0 /* as precise as `tokmark ab` is by default */
+#define GROUP_NOISE       "How certain; flags below say which cells"
+#define GROUP_RESULT      "Result"
+#define LIST_BYTES_MAX    (8 << 20)
+#define THRESHOLD_PERCENT 1.0 /* as precise as `tokmark ab` is by default */
 
-#define TARGET(member)     .offset = offsetof(struct ab_options, member)
+#define TARGET(member)    .offset = offsetof(struct ab_options, member)
 
 static const struct option noise_rows[] = {
     {.name = "repeats",
@@ -47,7 +46,12 @@ static const struct option noise_rows[] = {
      .group = GROUP_RESULT,
      .help = "the same as --show"},
     AB_ROW_OUT(GROUP_RESULT),
+    AB_ROW_DRY_RUN(GROUP_RESULT),
 };
+
+/* What is stored lasts: others may take less of the machine than where only one result is at stake.
+ */
+static const struct option_default noise_defaults[] = {{"foreign-load", "5"}, {NULL, NULL}};
 
 /* --- what is known --- */
 
@@ -251,16 +255,6 @@ static bool is_any_given(const struct invocation *call, const struct options_see
     return false;
 }
 
-/* What is stored lasts: others may take less of the machine than where only one result is at stake.
- */
-static void take_load_limit(const struct invocation *call, const struct options_seen *seen,
-                            struct ab_options *options)
-{
-    const struct options_table table = command_options(call->command, &program_list[0]);
-    if (!options_given(&table, seen, "foreign-load"))
-        options->run.foreign_load = LOAD_LIMIT_PERCENT;
-}
-
 static enum exit_code run_noise(const struct invocation *call)
 {
     struct ab_options options = {.threshold_percent = THRESHOLD_PERCENT};
@@ -270,7 +264,6 @@ static enum exit_code run_noise(const struct invocation *call)
         return code;
     if (options.wants_list || !is_any_given(call, &seen))
         return print_known(call);
-    take_load_limit(call, &seen, &options);
     return ab_setup_run(call, &options, &seen, print_dry_run, measure);
 }
 
@@ -290,7 +283,8 @@ const struct command command_noise = {
         "data folder ($XDG_DATA_HOME/tokmark, ~/.local/share/tokmark), and counts for 30 days: "
         "`tokmark "
         "ab` decides nothing by a smaller difference. It is not stored if others used more than "
-        "--foreign-load (here 5 %) of the processors' time meanwhile.",
+        "--foreign-load of the processors' time meanwhile, or a comparison failed.\n\n"
+        "Exit code 3: the floor of some cell was not stored. 4: none was.",
     .examples = "\n"
                 "--mode train infer\n"
                 "--engine pytorch --mode infer --seq 512 --repeats 10\n"
@@ -299,5 +293,6 @@ const struct command command_noise = {
     .options_count = ARRAY_COUNT(noise_rows),
     .base = &command_run,
     .base_names = ab_common_names,
+    .defaults = noise_defaults,
     .run = run_noise,
 };

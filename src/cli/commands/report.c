@@ -45,12 +45,6 @@ static bool has_utf8(void)
     return false;
 }
 
-static bool has_color(void)
-{
-    const char *no_color = getenv("NO_COLOR");
-    return terminal_is_smart(1) && (no_color == NULL || no_color[0] == '\0');
-}
-
 struct writing {
     const struct report_format *format; /* borrowed */
     struct report_output output;
@@ -74,11 +68,12 @@ static enum status write_form(const struct document *document, const char *word,
     char folder[FILE_PATH_BYTES] = ".";
     const char *file = NULL;
     struct writing writing = {.format = &report_formats[forms_find(&forms, word, &file)]};
-    writing.output = (struct report_output){.document = document,
-                                            .columns = file == NULL ? terminal_columns(1) : 0,
-                                            .is_ascii = !has_utf8(),
-                                            .has_color = file == NULL && has_color(),
-                                            .folder = folder};
+    writing.output =
+        (struct report_output){.document = document,
+                               .columns = file == NULL ? terminal_columns(1) : 0,
+                               .is_ascii = !has_utf8(),
+                               .has_color = file == NULL && terminal_has_color(RUN_WHEN_AUTO, 1),
+                               .folder = folder};
     const char *slash = file != NULL ? strrchr(file, '/') : NULL;
     if (slash != NULL)
         (void)snprintf(folder, sizeof(folder), "%.*s", (int)(slash - file + 1), file);

@@ -55,20 +55,6 @@ struct run {
     struct run_hud hud;
 };
 
-static bool may_be_colored(const struct run_options *options)
-{
-    const char *no_color = getenv("NO_COLOR");
-    if (options->color == RUN_WHEN_AUTO)
-        return no_color == NULL || no_color[0] == '\0';
-    return options->color == RUN_WHEN_ALWAYS;
-}
-
-static bool is_colored(const struct run_options *options)
-{
-    bool is_forced = options->color == RUN_WHEN_ALWAYS;
-    return may_be_colored(options) && (is_forced || terminal_is_smart(STDOUT_FILENO));
-}
-
 static enum progress_style progress_style(const struct run_options *options)
 {
     if (options->is_quiet || options->progress == RUN_WHEN_NEVER)
@@ -196,8 +182,8 @@ static void open_hud(struct run *run)
 {
     struct err why = {0};
     if (run->setup.options.has_hud &&
-        run_hud_open(&run->hud, run->setup.out, may_be_colored(&run->setup.options), &run->progress,
-                     &why) != STATUS_OK)
+        run_hud_open(&run->hud, run->setup.out, terminal_may_color(run->setup.options.color),
+                     &run->progress, &why) != STATUS_OK)
         note(run, "%s", why.text);
 }
 
@@ -387,11 +373,8 @@ static void print_results(struct run *run)
     const struct run_options *options = &run->setup.options;
     buf_init(&rest, TABLE_BYTES_MAX);
     progress_clear(&run->progress);
-    const struct table_style style = {
-        .columns = terminal_columns(STDOUT_FILENO),
-        .is_colored = is_colored(options),
-        .is_markdown = options->form == FORM_MARKDOWN,
-    };
+    const struct grid_style style =
+        terminal_style(options->color, STDOUT_FILENO, options->form == FORM_MARKDOWN);
     table_format(&run->table, &style, &run->results);
     if (!form_is_for_people((enum form)options->form))
         form_end(&run->writer);

@@ -130,7 +130,7 @@ static const struct option stability_rows[] = {
 /* The rows of `run` that mean the same here. */
 static const char *const run_names[] = {
     "lr",           "python", "set",   "seed",  "data-format", "threads", "timeout",
-    "memory-limit", "launch", "fresh", "quiet", "help",        NULL};
+    "memory-limit", "launch", "fresh", "color", "quiet",       "help",    NULL};
 
 static enum exit_code run_stability(const struct invocation *call)
 {

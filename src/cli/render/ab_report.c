@@ -277,6 +277,17 @@ static const char *outcome_word(enum compare_outcome outcome)
     return "UNDECIDED";
 }
 
+static enum grid_color outcome_color(enum compare_outcome outcome)
+{
+    switch (outcome) {
+    case COMPARE_OUTCOME_UNDECIDED: return GRID_YELLOW;
+    case COMPARE_OUTCOME_SAME: return GRID_PLAIN;
+    case COMPARE_OUTCOME_FASTER: return GRID_GREEN;
+    case COMPARE_OUTCOME_SLOWER: return GRID_RED;
+    }
+    return GRID_PLAIN;
+}
+
 static void format_ratio(const struct pair_result *result, char ratio[NUMBER_BYTES],
                          char interval[NUMBER_BYTES])
 {
@@ -334,7 +345,7 @@ static void put_row(const struct ab_row *row, size_t number, struct grid *grid)
     grid_put(grid, GRID_PLAIN, text);
     (void)snprintf(text, sizeof(text), "%.3g %%", row->threshold_percent);
     grid_put(grid, GRID_PLAIN, text);
-    grid_put(grid, GRID_PLAIN, outcome_word(result->outcome));
+    grid_put(grid, outcome_color(result->outcome), outcome_word(result->outcome));
 }
 
 static void append_sentence(const struct ab_row *row, struct buf *out)
@@ -361,9 +372,9 @@ static void append_sentence(const struct ab_row *row, struct buf *out)
 
 /* One more line on a comparison: wrapped; in Markdown an item of a list in that of the comparison.
  */
-static void append_note(const struct table_style *style, struct buf *out, const char *format, ...)
+static void append_note(const struct grid_style *style, struct buf *out, const char *format, ...)
     PRINTF_LIKE(3, 4);
-static void append_note(const struct table_style *style, struct buf *out, const char *format, ...)
+static void append_note(const struct grid_style *style, struct buf *out, const char *format, ...)
 {
     char text[2 * REASON_TEXT_BYTES];
     va_list args;
@@ -375,7 +386,7 @@ static void append_note(const struct table_style *style, struct buf *out, const 
 }
 
 /* What the interval assumes of two processes of one program. */
-static void append_spread(const struct sequence *sequence, const struct table_style *style,
+static void append_spread(const struct sequence *sequence, const struct grid_style *style,
                           struct buf *out)
 {
     if (sequence->starts_count == 0)
@@ -391,7 +402,7 @@ static void append_spread(const struct sequence *sequence, const struct table_st
                     to_percent(sequence->rule.prior.sd));
 }
 
-static void append_notes(const struct ab_row *row, size_t number, const struct table_style *style,
+static void append_notes(const struct ab_row *row, size_t number, const struct grid_style *style,
                          struct buf *out)
 {
     const struct reasons *reasons = &row->result.reasons;
@@ -420,17 +431,17 @@ static void append_notes(const struct ab_row *row, size_t number, const struct t
         append_note(style, out, "noise floor unknown: %s", row->floor.reason);
 }
 
-void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct table_style *style,
+void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct grid_style *style,
                      struct buf *out)
 {
     struct grid grid;
-    struct table_style plain = *style;
+    struct grid_style plain = *style;
     if (style->is_markdown)
-        plain = (struct table_style){.is_markdown = true};
+        plain = (struct grid_style){.is_markdown = true};
     grid_init(&grid, columns, ARRAY_COUNT(columns));
     for (size_t i = 0; i < rows_count; i++)
         put_row(&rows[i], i + 1, &grid);
-    grid_format(&grid, plain.columns, plain.is_markdown, out);
+    grid_format(&grid, &plain, out);
     grid_release(&grid);
     buf_append_char(out, '\n');
     for (size_t i = 0; i < rows_count; i++)

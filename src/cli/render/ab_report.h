@@ -4,8 +4,8 @@
 #define CLI_RENDER_AB_REPORT_H
 
 #include "base/buf.h"
+#include "base/grid.h"
 #include "cli/ab_setup.h"
-#include "cli/render/table.h"
 #include "drive/pair.h"
 
 #define AB_REPORT_BYTES_MAX (1 << 20)
@@ -45,7 +45,7 @@ void ab_report_outcome(const struct ab_row *row, struct buf *out);
 /* One line with its '\n'. */
 void ab_report_line(const struct ab_facts *facts, const struct ab_row *row, struct buf *out);
 /* The table, and a sentence or more on each comparison below it. */
-void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct table_style *style,
+void ab_report_table(const struct ab_row *rows, size_t rows_count, const struct grid_style *style,
                      struct buf *out);
 
 #endif

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/grid.h"
 #include "base/json_write.h"
 #include "base/version.h"
 #include "cli/render/side_report.h"
+#include "cli/render/table.h"
 
 #define SCHEMA         1
 #define OVER_SHOWN_MAX 8 /* tensors that the text under the table names, per row */
@@ -114,10 +114,13 @@ static const struct grid_column columns[] = {
     {"tolerance", "", true, 2},
 };
 
-static void put_cells(const char *const cells[ARRAY_COUNT(columns)], struct grid *grid)
+#define VERDICT_COLUMN 3
+
+static void put_cells(const char *const cells[ARRAY_COUNT(columns)], enum grid_color verdict_color,
+                      struct grid *grid)
 {
     for (size_t i = 0; i < ARRAY_COUNT(columns); i++)
-        grid_put(grid, GRID_PLAIN, cells[i]);
+        grid_put(grid, i == VERDICT_COLUMN ? verdict_color : GRID_PLAIN, cells[i]);
 }
 
 static void put_row(const struct check_row *row, struct grid *grid)
@@ -129,7 +132,7 @@ static void put_row(const struct check_row *row, struct grid *grid)
         put_cells((const char *[]){label, precision, "-",
                                    is_reference ? "reference" : verdict_name(row->verdict), "", "",
                                    ""},
-                  grid);
+                  is_reference ? GRID_PLAIN : table_verdict_color(row->verdict), grid);
         return;
     }
     for (int i = 0; i < PARITY_KINDS_COUNT; i++) {
@@ -143,7 +146,7 @@ static void put_row(const struct check_row *row, struct grid *grid)
         put_cells((const char *[]){label, precision, parity_kind_name((enum parity_kind)i),
                                    kind->over_count == 0 ? "PASS" : "FAIL", kind->worst.name, error,
                                    tolerance},
-                  grid);
+                  kind->over_count == 0 ? GRID_GREEN : GRID_RED, grid);
     }
 }
 
@@ -177,8 +180,8 @@ static void append_problem(const struct check_row *row, size_t width, struct buf
         append_over(row, out);
 }
 
-void check_report_table(const struct check_row *rows, size_t rows_count, size_t width,
-                        struct buf *out)
+void check_report_table(const struct check_row *rows, size_t rows_count,
+                        const struct grid_style *style, struct buf *out)
 {
     struct grid grid;
     bool is_all_ok = true;
@@ -187,10 +190,10 @@ void check_report_table(const struct check_row *rows, size_t rows_count, size_t 
         put_row(&rows[i], &grid);
         is_all_ok &= rows[i].verdict == VERDICT_OK;
     }
-    grid_format(&grid, width, false, out);
+    grid_format(&grid, style, out);
     grid_release(&grid);
     if (!is_all_ok)
         buf_append_text(out, "\nNot ok:\n");
     for (size_t i = 0; i < rows_count; i++)
-        append_problem(&rows[i], width, out);
+        append_problem(&rows[i], style->columns, out);
 }

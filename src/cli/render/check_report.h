@@ -4,6 +4,7 @@
 #define CLI_RENDER_CHECK_REPORT_H
 
 #include "base/buf.h"
+#include "base/grid.h"
 #include "cli/check_setup.h"
 #include "drive/check.h"
 #include "drive/check_output.h"
@@ -35,7 +36,7 @@ void check_report_line(const struct check_facts *facts, const struct check_row *
                        struct buf *out);
 /* The table of all rows, and below it what is over tolerance and what went wrong. */
 /* `width`: of the screen; 0 = no limit. */
-void check_report_table(const struct check_row *rows, size_t rows_count, size_t width,
-                        struct buf *out);
+void check_report_table(const struct check_row *rows, size_t rows_count,
+                        const struct grid_style *style, struct buf *out);
 
 #endif

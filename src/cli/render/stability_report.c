@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/csv.h"
-#include "base/grid.h"
 #include "base/json_write.h"
 #include "base/num.h"
 #include "base/version.h"
 #include "cli/render/side_report.h"
+#include "cli/render/table.h"
 
 #define SCHEMA       1
 #define NUMBER_BYTES 48
@@ -175,7 +175,7 @@ static void put_row(const struct stability_row *row, struct grid *grid)
     const struct curve_summary *summary = &training->summary;
     grid_put(grid, GRID_PLAIN, side_report_label(row->side, &training->run));
     grid_put(grid, GRID_PLAIN, cell_precision_name(row->cell.precision));
-    grid_put(grid, GRID_PLAIN, verdict_name(row->verdict));
+    grid_put(grid, table_verdict_color(row->verdict), verdict_name(row->verdict));
     put_count(grid, training->steps_done);
     put_number(grid, summary->loss_first);
     put_number(grid, summary->loss_end);
@@ -208,8 +208,8 @@ static void append_notes(const struct stability_row *row, struct buf *out)
                     row->difference.loss_step);
 }
 
-void stability_report_table(const struct stability_row *rows, size_t rows_count, size_t width,
-                            struct buf *out)
+void stability_report_table(const struct stability_row *rows, size_t rows_count,
+                            const struct grid_style *style, struct buf *out)
 {
     struct grid grid;
     bool is_all_ok = true;
@@ -218,7 +218,7 @@ void stability_report_table(const struct stability_row *rows, size_t rows_count,
         put_row(&rows[i], &grid);
         is_all_ok &= rows[i].verdict == VERDICT_OK;
     }
-    grid_format(&grid, width, false, out);
+    grid_format(&grid, style, out);
     grid_release(&grid);
     buf_append_char(out, '\n');
     for (size_t i = 0; i < rows_count; i++)
@@ -227,5 +227,6 @@ void stability_report_table(const struct stability_row *rows, size_t rows_count,
         buf_append_text(out, "\nNot ok:\n");
     for (size_t i = 0; i < rows_count; i++)
         side_report_problem(side_report_label(rows[i].side, &rows[i].training.run),
-                            rows[i].cell.precision, rows[i].verdict, &rows[i].reasons, width, out);
+                            rows[i].cell.precision, rows[i].verdict, &rows[i].reasons,
+                            style->columns, out);
 }

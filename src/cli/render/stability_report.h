@@ -4,6 +4,7 @@
 #define CLI_RENDER_STABILITY_REPORT_H
 
 #include "base/buf.h"
+#include "base/grid.h"
 #include "cli/check_setup.h"
 #include "drive/training.h"
 #include "measure/curve.h"
@@ -40,7 +41,7 @@ void stability_report_line(const struct stability_facts *facts, const struct sta
 void stability_report_csv(const struct stability_facts *facts, const struct stability_row *row,
                           struct buf *out);
 /* The table of all rows, and below it what is not well. `width`: of the screen; 0 = no limit. */
-void stability_report_table(const struct stability_row *rows, size_t rows_count, size_t width,
-                            struct buf *out);
+void stability_report_table(const struct stability_row *rows, size_t rows_count,
+                            const struct grid_style *style, struct buf *out);
 
 #endif

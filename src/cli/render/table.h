@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "base/grid.h"
 #include "base/status.h"
 #include "cli/render/hints.h"
 #include "result/record.h"
@@ -23,11 +24,8 @@ struct table {
     bool is_verbose;    /* set before table_add(): the whole text of reasons and warnings */
 };
 
-struct table_style {
-    size_t columns; /* of the screen; 0 = no limit */
-    bool is_colored;
-    bool is_markdown; /* then the other two are not looked at */
-};
+/* Green, yellow or red. */
+enum grid_color table_verdict_color(enum verdict verdict);
 
 void table_release(struct table *table);
 /* Copies what it needs of the record; `place` is the cell's in the plan, the order of lines.
@@ -36,7 +34,7 @@ MUST_CHECK enum status table_add(struct table *table, size_t place, const struct
                                  struct err *err);
 /* What was measured and on what machine, the table, the reasons of the cells that are not ok,
  * warnings and hints. Sorts the rows. */
-void table_format(struct table *table, const struct table_style *style, struct buf *out);
+void table_format(struct table *table, const struct grid_style *style, struct buf *out);
 /* One record in short: "ok, ms_p50 12.3 -1.0/+1.2 %, tokens_per_sec 41,600, samples 400" or "oom:
  * memory_does_not_fit". The reasons' texts are the table's to tell. */
 void table_describe_record(const struct record *record, struct buf *out);

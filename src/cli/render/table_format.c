@@ -109,7 +109,7 @@ static void format_ends(const struct table_row *row, char text[TABLE_NUMBER_BYTE
     (void)snprintf(text, TABLE_NUMBER_BYTES, "%.28s..%.28s", low, high);
 }
 
-static enum grid_color verdict_color(enum verdict verdict)
+enum grid_color table_verdict_color(enum verdict verdict)
 {
     if (verdict == VERDICT_OK)
         return GRID_GREEN;
@@ -127,7 +127,7 @@ static void put_cell(const struct table_row *row, enum column column, struct gri
     case COLUMN_SEQ: (void)snprintf(text, sizeof(text), "%" PRIu64, row->seq_len); break;
     case COLUMN_BATCH: (void)snprintf(text, sizeof(text), "%" PRIu64, row->batch_size); break;
     case COLUMN_VERDICT:
-        grid_put(grid, verdict_color(row->verdict), verdict_name(row->verdict));
+        grid_put(grid, table_verdict_color(row->verdict), verdict_name(row->verdict));
         return;
     case COLUMN_TRIALS:
         (void)snprintf(text, sizeof(text), "%zu of %zu valid", row->valid_count, row->trials_count);
@@ -228,7 +228,7 @@ static bool make_grid(const struct table *table, size_t columns, struct layout *
 }
 
 static void append_row(const struct grid *grid, const struct grid_layout *shown, size_t row,
-                       bool is_first, const struct table_style *style, struct buf *out)
+                       bool is_first, const struct grid_style *style, struct buf *out)
 {
     if (style->is_markdown) {
         if (is_first)
@@ -241,7 +241,7 @@ static void append_row(const struct grid *grid, const struct grid_layout *shown,
     grid_format_row(grid, shown, row, style->is_colored, out);
 }
 
-static void append_rows(const struct table *table, const struct table_style *style, struct buf *out)
+static void append_rows(const struct table *table, const struct grid_style *style, struct buf *out)
 {
     struct layout layout;
     struct grid grid;
@@ -273,7 +273,7 @@ static bool has_one_group(const struct table *table)
 
 /* "  train fp32 seq 128 batch 4: text", wrapped; in Markdown an item of a list. */
 static void append_note(const struct table *table, const struct table_row *row, const char *text,
-                        const struct table_style *style, struct buf *out)
+                        const struct grid_style *style, struct buf *out)
 {
     struct buf line;
     buf_init(&line, LINE_BYTES_MAX);
@@ -288,7 +288,7 @@ static void append_note(const struct table *table, const struct table_row *row, 
     buf_release(&line);
 }
 
-static void append_heading(const char *text, const struct table_style *style, bool *has_heading,
+static void append_heading(const char *text, const struct grid_style *style, bool *has_heading,
                            struct buf *out)
 {
     if (!*has_heading)
@@ -296,7 +296,7 @@ static void append_heading(const char *text, const struct table_style *style, bo
     *has_heading = true;
 }
 
-static void append_not_ok(const struct table *table, const struct table_style *style,
+static void append_not_ok(const struct table *table, const struct grid_style *style,
                           struct buf *out)
 {
     bool has_heading = false;
@@ -314,7 +314,7 @@ static void append_not_ok(const struct table *table, const struct table_style *s
     }
 }
 
-static void append_warnings(const struct table *table, const struct table_style *style,
+static void append_warnings(const struct table *table, const struct grid_style *style,
                             struct buf *out)
 {
     bool has_heading = false;
@@ -327,7 +327,7 @@ static void append_warnings(const struct table *table, const struct table_style 
 }
 
 /* The interval is of what another run would give, as far as the machine is known. */
-static void append_first_runs(const struct table *table, const struct table_style *style,
+static void append_first_runs(const struct table *table, const struct grid_style *style,
                               struct buf *out)
 {
     size_t count = 0;
@@ -344,7 +344,7 @@ static void append_first_runs(const struct table *table, const struct table_styl
 
 /* A model of one's own that nobody gave a vocabulary, or whose length was too short: each choice
  * once. */
-static void append_chosen(const struct table *table, const struct table_style *style,
+static void append_chosen(const struct table *table, const struct grid_style *style,
                           struct buf *out)
 {
     static const char title[] = "Chosen for the model (--set gives other values): ";
@@ -362,13 +362,13 @@ static void append_chosen(const struct table *table, const struct table_style *s
     }
 }
 
-void table_format(struct table *table, const struct table_style *style, struct buf *out)
+void table_format(struct table *table, const struct grid_style *style, struct buf *out)
 {
-    struct table_style plain = *style;
+    struct grid_style plain = *style;
     if (table->rows_count == 0)
         return;
     if (style->is_markdown)
-        plain = (struct table_style){.is_markdown = true};
+        plain = (struct grid_style){.is_markdown = true};
     bool is_synthetic = false;
     for (size_t i = 0; i < table->rows_count; i++)
         is_synthetic |= table->rows[i].is_synthetic;

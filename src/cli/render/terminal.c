@@ -1,6 +1,5 @@
 #include "cli/render/terminal.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +26,24 @@ bool terminal_is_smart(int fd)
 {
     const char *terminal = getenv("TERM");
     return isatty(fd) == 1 && terminal != NULL && strcmp(terminal, "dumb") != 0;
+}
+
+bool terminal_may_color(uint64_t when)
+{
+    const char *no_color = getenv("NO_COLOR");
+    if (when == RUN_WHEN_AUTO)
+        return no_color == NULL || no_color[0] == '\0';
+    return when == RUN_WHEN_ALWAYS;
+}
+
+bool terminal_has_color(uint64_t when, int fd)
+{
+    return terminal_may_color(when) && (when == RUN_WHEN_ALWAYS || terminal_is_smart(fd));
+}
+
+struct grid_style terminal_style(uint64_t when, int fd, bool is_markdown)
+{
+    return (struct grid_style){terminal_columns(fd), terminal_has_color(when, fd), is_markdown};
 }
 
 /* The first that is set and not empty counts, as in setlocale(). */
