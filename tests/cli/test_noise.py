@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from test_ab import CELL, ONE_START, await_rounds, results, side
+from ab_sides import CELL, ONE_START, await_rounds, results, side
 
 
 @pytest.fixture(autouse=True)
