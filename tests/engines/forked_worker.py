@@ -6,8 +6,8 @@
 `start` hands its descriptors, environment and folder to the server, whose child becomes the worker, as
 `python -m tokmark_worker ENGINE` would in that folder; it ends as the worker ends, and the worker ends
 with it. Only third-party modules are there already: the worker's own code is imported in each child, after
-it has its descriptors. What is about the start itself (transcripts, memory, missing packages, the parent's
-death) has real ones.
+it has its descriptors. What is about the start itself (an archive that is run, memory, missing packages, the
+parent's death) has real ones.
 """
 import array
 import json

@@ -4,14 +4,13 @@ import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jax_worker import GELU, MOE, PYTHON_SOURCES, SPECS, JaxHere, JaxWorker, command, refusal
+from jax_worker import GELU, MOE, PYTHON_SOURCES, SERVER, SPECS, JaxHere, JaxWorker, refusal
 from pytorch_worker import TorchWorker
 from reference_model import loss_of
 from test_pytorch_model import distance, reference_of, reference_run
@@ -23,19 +22,9 @@ TINY = {**MOE, "max_seq_len": 8, "layers_count": 1}
 PLAIN = {**GELU, "max_seq_len": 8, "layers_count": 1}
 
 
-@pytest.fixture(name="transcripts", scope="module")
-def transcripts_fixture():
-    """All of them, two at a time: most of each is the start of a worker."""
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            name: pool.submit(TRANSCRIPTS.run_transcript, name, command())
-            for name in TRANSCRIPTS.names()
-        }
-
-
 @pytest.mark.parametrize("name", TRANSCRIPTS.names())
-def test_transcript(name, transcripts):
-    transcripts[name].result()
+def test_transcript(name):
+    TRANSCRIPTS.run_transcript(name, SERVER.command("jax"))
 
 
 def test_a_refused_cell_leaves_the_worker_up():

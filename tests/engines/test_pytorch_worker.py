@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytorch_worker import GELU, MOE, PYTHON_SOURCES, REPOSITORY, SPECS, TorchWorker, command
+from pytorch_worker import GELU, MOE, PYTHON_SOURCES, REPOSITORY, SERVER, SPECS, TorchWorker, command
 from pytorch_worker import is_slow_wanted
 from reference_model import loss_of
 from test_pytorch_model import distance, reference_of, reference_run, tokens_of
@@ -34,7 +34,7 @@ TRANSCRIPTS = transcripts()
 
 @pytest.mark.parametrize("name", TRANSCRIPTS.names())
 def test_transcript(name):
-    TRANSCRIPTS.run_transcript(name, command())
+    TRANSCRIPTS.run_transcript(name, SERVER.command("pytorch"))
 
 
 def refusal(model=TINY, **changes):
