@@ -47,3 +47,7 @@ class ForkServer:
         settings = [f"{name}={value}" for name, value in self.environ.items()]
         return ["env", *settings, sys.executable, "-S", "-I", PROGRAM, "start", path,
                 str(folder or Path.cwd()), engine]
+
+    def exec_engine(self, engine, folder=None):
+        """The same, as a value of --engine."""
+        return "exec:" + " ".join(f"'{word}'" for word in self.command(engine, folder))

@@ -9,16 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytorch_worker import GELU, MOE, PYTHON_SOURCES, TorchWorker, spec_of
+from pytorch_worker import GELU, MOE, SERVER, TorchWorker, spec_of
 from worker_client import Worker, tokmark_binary
 
-PYTORCH = f"exec:env PYTHONPATH={PYTHON_SOURCES} OMP_WAIT_POLICY=passive {sys.executable} -m tokmark_worker pytorch"
 SMALL = {"dim": 48, "layers_count": 2, "heads_count": 3, "ffn_hidden": 80, "vocab_size": 211,
          "experts_count": 5, "rotary_dim": 6}
 NAME = "layers.1.moe.experts.3.ffn.w2.weight"
 
 
-def check(folder, *args, small=SMALL, engines=("native", PYTORCH), code=0):
+def pytorch():
+    return SERVER.exec_engine("pytorch")
+
+
+def check(folder, *args, small=SMALL, engines=None, code=0):
+    engines = engines or ["native", pytorch()]
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     done = subprocess.run([tokmark_binary(), "check", "--engines", *engines, *settings, *args], cwd=folder,
                           text=True, capture_output=True, check=False, timeout=300)
@@ -90,7 +94,7 @@ def test_a_layout_needs_an_engine_on_several_devices(tmp_path):
 
 
 def test_an_engine_alone_in_a_lower_precision(tmp_path):
-    _, lines = check(tmp_path, "--precision", "bf16", engines=[PYTORCH])
+    _, lines = check(tmp_path, "--precision", "bf16", engines=[pytorch()])
     assert [(line["precision"], line["verdict"]) for line in lines] == [("fp32", "ok"), ("bf16", "ok")]
     assert lines[0]["reference"] is None
 
@@ -114,7 +118,7 @@ def test_a_weight_that_is_one_percent_off_is_named(is_element, tmp_path):
     changed = tmp_path / "changed.safetensors"
     save_file(weights, changed)
     done, lines = check(tmp_path, "--weights", str(folder / "weights.safetensors"),
-                        f"{PYTORCH}={changed}", code=1)
+                        f"{pytorch()}={changed}", code=1)
     kinds = lines[-1]["kinds"]
     assert lines[-1]["verdict"] == "invalid"
     assert [item["tensor"] for item in kinds["weights"]["over_tensors"]] == [NAME]

@@ -1,24 +1,20 @@
 """`tokmark stability`: the engines train alike, at whatever learning rate."""
 import json
 import subprocess
-import sys
 
 import pytest
 
-from pytorch_worker import PYTHON_SOURCES
+import jax_worker
+import pytorch_worker
 from worker_client import tokmark_binary
 
 SMALL = {"dim": 32, "layers_count": 2, "heads_count": 2, "ffn_hidden": 48, "vocab_size": 256, "experts_count": 4,
          "rotary_dim": 8}
 
 
-def engine(name):
-    return f"exec:env PYTHONPATH={PYTHON_SOURCES} OMP_WAIT_POLICY=passive {sys.executable} -m tokmark_worker {name}"
-
-
 def train(folder, *args):
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
-    done = subprocess.run([tokmark_binary(), "stability", "--engines", "native", engine("pytorch"), engine("jax"),
+    done = subprocess.run([tokmark_binary(), "stability", "--engines", "native", pytorch_worker.SERVER.exec_engine("pytorch"), jax_worker.SERVER.exec_engine("jax"),
                            "--threads", "1", "--seq", "16", *settings, *args], cwd=folder, text=True,
                           capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,10 +18,9 @@ SHORT = ["--device", "cpu", "--seq", "8", "--batch", "4", "--steps", "2", "--war
 
 def run(folder, engine, mode, fault=None):
     """The record of one cell by a worker with that fault."""
-    words = " ".join(f"'{word}'" for word in SERVERS[engine].command(engine, folder))
     fault_env = {"TOKMARK_TEST_FAULT": fault} if fault else {}
     env = {**os.environ, "OMP_NUM_THREADS": "1", **fault_env}
-    subprocess.run([release_binary(), "run", "--engine", f"exec:{words}", *MODEL, *SHORT, "--mode", mode, "--out",
+    subprocess.run([release_binary(), "run", "--engine", SERVERS[engine].exec_engine(engine, folder), *MODEL, *SHORT, "--mode", mode, "--out",
                     str(folder)], env=env, capture_output=True, text=True, timeout=300, check=False)
     (record,) = [json.loads(line) for line in (folder / "bench_results.jsonl").read_text().splitlines()]
     return record
