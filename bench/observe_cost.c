@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/command.h"
 #include "cli/run_setup.h"
 #include "client/client.h"
 #include "measure/compare.h"
@@ -96,10 +97,13 @@ static int report(const double *log_ratios, size_t rounds_count, uint32_t steps)
     struct err err = {0};
     if (compare_rounds(log_ratios, rounds_count, &limits, CONFIDENCE, &result, &err) != STATUS_OK)
         fail("the comparison", &err);
-    (void)printf("probes on / off: %+.3f %% [%+.3f, %+.3f], %zu rounds of 4 x %u steps: %s within "
-                 "%g %%\n",
-                 100 * expm1(result.log_ratio), 100 * expm1(result.log_ratio_ci.low),
-                 100 * expm1(result.log_ratio_ci.high), rounds_count, steps,
+    const struct measure_interval *ci = &result.log_ratio_ci;
+    (void)printf("probes on / off: %+.3f %%", 100 * expm1(result.log_ratio));
+    if (ci->is_known)
+        (void)printf(" [%+.3f, %+.3f]", 100 * expm1(ci->low), 100 * expm1(ci->high));
+    else
+        (void)printf(" (too few rounds for an interval)");
+    (void)printf(", %zu rounds of 4 x %u steps: %s within %g %%\n", rounds_count, steps,
                  compare_outcome_name(result.outcome), 100 * THRESHOLD);
     return result.outcome == COMPARE_OUTCOME_SLOWER ? 1 : 0;
 }
