@@ -129,6 +129,8 @@ Test(hud_view, words_must_all_be_there)
     expect_filters(&bench, "/JAX bf");
     press(&bench, "/\x1b");
     cr_expect_eq(bench.view.shown_count, 4);
+    press(&bench, "/train");
+    cr_expect_eq(bench.view.shown_count, 4, "a cell is found by its mode");
     tear_down(&bench);
 }
 
