@@ -3,6 +3,7 @@
 
     python3 bench/jax_bare.py                                  GPU if there is one, else CPU
     python3 bench/jax_bare.py --device cpu --cells superintelligence-tiny:4x128
+    python3 bench/jax_bare.py --no-moe --device cuda:0-1 --parallel fsdp --modes train   several devices (docs/parallel.md)
 
 Two live processes take turns, ABBA, a block of steps at a time, so that clocks and heat hit both
 alike; both wait for every step. A row gives each side's median step, the median over rounds of the
@@ -50,9 +51,13 @@ def bare_side(case):
 
     from tokmark_worker import jax_model, jax_sources
     from tokmark_worker.cell import ModelSpec
+    from tokmark_worker.devices import devices_of
 
-    if case["device"] == "cpu":
+    if case["device"].startswith("cpu"):
         jax.config.update("jax_platforms", "cpu")
+    devices_count = len(devices_of(argparse.Namespace(device=case["device"], parallel=case.get("parallel", "none"))))
+    if case["device"].startswith("cpu") and devices_count > 1:
+        jax.config.update("jax_num_cpu_devices", devices_count)
     device = jax.devices()[0]
     matmul = {"fp32": "highest", "tf32": "tensorfloat32"}.get(case["precision"])
     if matmul:
@@ -69,11 +74,17 @@ def bare_side(case):
         way = "tiles" if device.platform == "cpu" else "ranks"
     has_cudnn = jax_sources.cudnn_attention_works(device, dtype, spec)
     attention = "cudnn" if has_cudnn and not (is_train and spec.dropout > 0) else "xla"
-    model = jax_model.Model(spec, dtype, way, attention)
+    mesh, rows = None, device
+    if devices_count > 1:
+        mesh = jax.sharding.Mesh(jax.devices()[:devices_count], ("devices",))
+        rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
+    model = jax_model.Model(spec, dtype, way, attention, mesh)
     # seed, keys and tokens are the worker's: both sides choose the same experts in every step
     key = jax.random.fold_in(jax.random.key(1, impl="rbg"), 0)
     model_key, step_key = jax.random.split(key)
     params = jax_model.init(spec, model_key, param_dtype)
+    if mesh is not None:
+        params = {name: jax.device_put(param, place_by_hand(param, mesh, case["parallel"])) for name, param in params.items()}
     optimizer = optax.adamw(3e-4, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.01)
     tokens = worker_tokens(case, spec)
 
@@ -99,7 +110,7 @@ def bare_side(case):
     for line in sys.stdin:
         times = []
         both = tokens.batches(done, int(line))
-        batches = [[jnp.asarray(step, jnp.int32) for step in part] for part in both]
+        batches = [[jax.device_put(step.astype("int32"), rows) for step in part] for part in both]
         jax.block_until_ready(batches)
         done += int(line)
         for x, y in zip(*batches):
@@ -113,6 +124,16 @@ def bare_side(case):
         stats = device.memory_stats() or {}
         peak = stats.get("peak_bytes_in_use") or SHARED.host_peak_bytes() - before
         print(json.dumps({"times": times, "peak": peak}), flush=True)
+
+
+def place_by_hand(param, mesh, parallel):
+    """ddp: on every device; fsdp: its longest side cut."""
+    import jax
+
+    spec = [None] * param.ndim
+    if parallel == "fsdp" and param.size >= 4096:
+        spec[param.shape.index(max(param.shape))] = "devices"
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 
 def worker_tokens(case, spec):
@@ -141,6 +162,8 @@ def run_cell(text, mode, options):
         "device": options.device, "precision": options.precision, "moe": "routed",
         "compile": "off",
     }
+    if options.parallel != "none":
+        case["parallel"] = options.parallel
     what = {"model": model, "mode": mode, "shape": f"{batch_size}x{seq_len}"}
     makers = (WorkerSide, BareSide)
     rows = [SHARED.run_pair(what, (case, case), makers, ("worker", "bare"), options)]
@@ -164,7 +187,8 @@ def find_gpu():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", help="cpu, cuda:0; default: a GPU if there is one")
+    parser.add_argument("--device", help="cpu, cuda:0, cuda:0-1, cpu:2; default: a GPU if there is one")
+    parser.add_argument("--parallel", default="none", help="of several devices: ddp, fsdp")
     parser.add_argument("--cells", nargs="+", metavar="MODEL:BxT")
     parser.add_argument("--modes", nargs="+", default=["train", "infer"])
     parser.add_argument("--precision", help="default: bf16 on a GPU, fp32 on a CPU")
@@ -180,7 +204,7 @@ def main():
         return bare_side(json.loads(options.bare))
     version, has_gpu, kind = find_gpu()
     options.device = options.device or ("cuda:0" if has_gpu else "cpu")
-    on_gpu = options.device != "cpu"
+    on_gpu = not options.device.startswith("cpu")
     if not on_gpu and not options.plain_malloc:
         os.environ.update(SHARED.MALLOC)  # of the two sides, which are yet to be started
     options.precision = options.precision or ("bf16" if on_gpu else "fp32")

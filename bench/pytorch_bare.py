@@ -236,6 +236,7 @@ class WorkerSide:
                 "seed": "1", "data": "synthetic", "data_hash": "", "weights_hash": "",
                 "data_path": "", "weights_path": "",
                 "options": options, **factory,
+                **({"parallel": case["parallel"]} if "parallel" in case else {}),
             }
         )
         self.note = f"{ready['backend']}; {ready['dtype_compute']}"

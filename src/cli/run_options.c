@@ -224,22 +224,23 @@ static const struct option run_rows[] = {
      TARGET(devices),
      .arg = "LIST",
      .max = CELL_WORD_BYTES - 1,
-     .engines = "pytorch exec:",
+     .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
      .check = run_check_devices,
-     .help = "pytorch: several devices for a cell: cuda:0-3, 4 (the first four cards), or cpu:2 "
-             "for two processes on the CPUs; needs --parallel"},
+     .help = "pytorch, jax: several devices for a cell: cuda:0-3, 4 (the first four cards), or "
+             "cpu:2 for two on the CPUs; needs --parallel"},
     {.name = "parallel",
      .type = OPTION_CHOICES,
      TARGET(parallels),
      .arg = "LAYOUT",
      .def = "none",
      .choices = cell_parallel_choices,
-     .engines = "pytorch exec:",
+     .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
-     .help =
-         "pytorch: how a cell lies on --devices: ddp, the whole model on each and a part of the "
-         "rows; fsdp, the weights divided too; tp, heads and columns divided; ep, experts divided"},
+     .help = "pytorch, jax: how a cell lies on --devices: ddp, the whole model on each and a part "
+             "of the "
+             "rows; fsdp, the weights divided too; pytorch: tp, heads and columns divided; ep, "
+             "experts divided"},
     {.name = "platform",
      .type = OPTION_TEXT,
      TARGET(platform),

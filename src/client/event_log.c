@@ -169,13 +169,15 @@ static void on_cell_skipped(void *context, const struct event_cell *cell)
 
 /* --- blocks --- */
 
-/* Of all samples so far, now and then: that takes longer the more there are. */
+/* Of all samples so far: now and then, as that takes longer the more there are, and when measuring
+ * has ended. */
 static void update_median(struct event_log *log, const struct measure_state *state)
 {
     struct interval_quantile median;
     const struct measure_samples *samples = &state->steady;
     uint64_t before_ns = clock_now_ns();
-    if (samples->count == log->median_count || before_ns < log->median_due_ns ||
+    bool is_due = state->phase != MEASURE_STEADY || before_ns >= log->median_due_ns;
+    if (samples->count == log->median_count || !is_due ||
         interval_of_median(samples->values, samples->count, CONFIDENCE, &median, NULL) != STATUS_OK)
         return;
     log->median_ns = median.value;

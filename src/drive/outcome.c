@@ -537,7 +537,8 @@ static void put_experts(const struct proto_observation *seen, struct record *rec
 /* What the worker said, as it is. What follows may know better. */
 static void put_given(const struct trial *trial, struct record *record)
 {
-    struct given_why why = {is_synthetic(trial), why_missing(trial)};
+    struct given_why why = {is_synthetic(trial), device_count(trial->cell->device) > 1,
+                            why_missing(trial)};
     given_put_ready(trial->client.has_ready ? &trial->client.ready : NULL, &why, record);
     given_put_blocks(&trial->given, &why, record);
     given_put_memory(trial->has_memory ? &trial->memory : NULL, &why, record);

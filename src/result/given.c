@@ -1,6 +1,7 @@
 #include "result/given.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "proto/fields.h"
@@ -58,7 +59,8 @@ static void put_null(enum fact_id id, bool has_reply, const struct given_why *wh
 {
     char reason[FACT_REASON_BYTES];
     fact_unsaid_reason(fact_of(id), reason);
-    record_set_null(record, id, has_reply ? reason : why->missing);
+    bool is_of_one = why->has_several && strcmp(reason, "one_device") == 0;
+    record_set_null(record, id, !has_reply ? why->missing : is_of_one ? "not_reported" : reason);
 }
 
 /* A field that a worker which makes its numbers up cannot have. */

@@ -39,6 +39,7 @@ uint64_t given_blocks_u64(const struct given_blocks *blocks, enum fact_id id);
 /* Why a value is not there. */
 struct given_why {
     bool is_synthetic;   /* the worker makes its numbers up: fields that list it are null */
+    bool has_several;    /* devices: "one_device" is no reason of theirs */
     const char *missing; /* the trial ended before the reply: a word. Borrowed for the call */
 };
 

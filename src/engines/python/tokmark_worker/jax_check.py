@@ -15,7 +15,7 @@ from .user_code import require_logits
 from .weight_names import match_names
 
 
-def load_weights(path, source, precision, device):
+def load_weights(path, source, precision, layout):
     """(parameters from a file's tensors by name, notes on how names were read). Every one of the
     model must be there with its shape; tensors that the model has not are an error. What is in a
     user's state is made by the model, and not read."""
@@ -31,7 +31,7 @@ def load_weights(path, source, precision, device):
         return file.weight(found[name], shape, name)
 
     def put(array, dtype=precision.param_dtype):
-        return jax.device_put(np.asarray(array).astype(dtype), device)
+        return layout.put_weight(np.asarray(array).astype(dtype))
 
     if source.model is not None:
         return jax_model.stacked(source.model.spec, read, put), notes

@@ -20,9 +20,11 @@ import optax
 from . import __version__
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, describe_cell, require_host
+from .devices import devices_of
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
-from .jax_memory import DeviceMemory, bus_id, oom_error, require_plan, tree_bytes
+from .jax_layout import Layout
+from .jax_memory import DeviceMemory, bus_id, oom_error, report_of_all, require_plan, tree_bytes
 from .jax_precision import Precision, type_name
 from .jax_profile import profile_steps
 from .jax_call import is_array, is_floating
@@ -83,9 +85,29 @@ def resolve_device(name):
             f"device {name}: there are {len(devices)} of them; the nearest is "
             f"{kind}{f':{len(devices) - 1}' if len(devices) > 1 else ''}"
         )
-    device = devices[number]
-    jax.config.update("jax_default_device", device)
-    return device
+    return devices[number]
+
+
+def resolve_devices(cell):
+    """The cell's, in their order; arrays that nobody places lie on the first."""
+    names = devices_of(cell)
+    if len(names) > 1 and names[0] == "cpu":
+        found = _cpus(len(names))
+    else:
+        found = [resolve_device(name) for name in names]
+    jax.config.update("jax_default_device", found[0])
+    return found
+
+
+def _cpus(count):
+    """Devices that share this host's CPUs; how many there are is settled when JAX's client starts."""
+    if "jax_num_cpu_devices" in jax.config.values:  # since 0.4.38
+        jax.config.update("jax_num_cpu_devices", count)
+    else:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
+    jax.config.update("jax_platforms", "cpu")
+    return jax.devices("cpu")[:count]
 
 
 def _accelerators(name, kind):
@@ -125,7 +147,7 @@ def _platform(device):
 
 
 class JaxEngine:
-    """One cell at a time."""
+    """One cell at a time, on one device or on several."""
 
     name = "jax"
     writes_weights = True
@@ -134,13 +156,14 @@ class JaxEngine:
     def __init__(self):
         self._compilations = _Compilations()
         self._cell = None
-        self._device = None
+        self._layout = None
+        self._device = None  # the first
         self._precision = None
         self._source = None
         self._state = None
         self._steps = None
         self._tokens = None
-        self._memory = None
+        self._memories = []  # a device each
         self._steps_done = 0
 
     # --- open ------------------------------------------------------------------------------------
@@ -158,16 +181,17 @@ class JaxEngine:
             raise unsupported("compile max-autotune is PyTorch's; jax always compiles")
         threads = use_threads(cell.threads)
         run_in_order(cell)
-        self._device = resolve_device(cell.device)
+        self._layout = Layout(cell, resolve_devices(cell))
+        self._device = self._layout.device
         self._precision = Precision(cell.precision, cell.mode, _platform(self._device))
         self._precision.apply()
         self._require_memory_before()
         model_key, step_key = jax.random.split(self._key())
         begin = time.perf_counter_ns()
-        self._source = make(cell, self._device, self._precision, model_key)
+        self._source = make(cell, self._layout, self._precision, model_key)
         make_ns = time.perf_counter_ns() - begin
         self._tokens = Tokens(cell, self._source.vocab_size, NumpyArrays(np))
-        self._steps = make_steps(cell, self._source, self._precision, self._device)
+        self._steps = make_steps(cell, self._source, self._precision, self._layout)
         positions = self._steps.require_output(cell.mode == "train")
         if positions != cell.seq_len:
             self._source.notes.append("logits of the last position only")
@@ -176,13 +200,13 @@ class JaxEngine:
         counted = self._params_count()
         is_made = self._source.make is None
         held = tree_bytes((self._source.params, self._source.state)) if is_made else 0
-        require_plan(cell, counted, program.plan, held, self._device)
+        require_plan(cell, counted, program.plan, held, self._layout.devices)
         load_ns = make_ns + self._load(model_key, step_key)
         ready = self._describe(program, threads, load_ns)
         self._source.params = self._source.state = None  # the steps have them
         gc.collect()
         gc.freeze()  # what is there now is never looked through again
-        self._memory = DeviceMemory(self._device, program.plan)
+        self._memories = [DeviceMemory(device, program.plan) for device in self._layout.devices]
         return ready
 
     def _key(self):
@@ -207,7 +231,7 @@ class JaxEngine:
         begin = time.perf_counter_ns()
         source, cell = self._source, self._cell
         if cell.weights_path:
-            given = cell.weights_path, source, self._precision, self._device
+            given = cell.weights_path, source, self._precision, self._layout
             params, notes = load_weights(*given)
             source.notes += notes
             state = () if source.make is not None else source.state
@@ -219,7 +243,8 @@ class JaxEngine:
         self._steps.begin(params, state, step_key)
         if cell.mode == "decode":
             inputs, _ = self._tokens.batches(0, 1)
-            self._steps.fill(jnp.asarray(inputs[0, :, :-1].astype(np.int32)))
+            prompt = np.ascontiguousarray(inputs[0, :, :-1], np.int32)
+            self._steps.fill(jax.device_put(prompt, self._layout.rows))
         jax.block_until_ready(jax.tree_util.tree_leaves(self._steps.parts()))
         return time.perf_counter_ns() - begin
 
@@ -355,7 +380,7 @@ class JaxEngine:
         columns = slice(-1, None) if self._cell.mode == "decode" else slice(None)
         made = tuple(
             [
-                jax.device_put(np.ascontiguousarray(step[:, columns], np.int32), self._device)
+                jax.device_put(np.ascontiguousarray(step[:, columns], np.int32), self._layout.rows)
                 for step in part
             ]
             for part in both
@@ -387,7 +412,7 @@ class JaxEngine:
 
     def memory(self):
         parts = {f"{name}_bytes": tree_bytes(tree) for name, tree in self._steps.parts().items()}
-        return self._memory.report(parts)
+        return report_of_all([memory.report(parts) for memory in self._memories])
 
     def check(self, inputs_path, output_path, train_steps, with_weights=False):
         state = self._steps.state["model"] if self._cell.mode == "train" else self._state

@@ -1,5 +1,7 @@
 """Memory of one cell: what XLA's plan of the step needs, what the device's allocator holds, what
 the peak was, and what running out of it looks like."""
+import math
+
 import jax
 
 from . import host_memory, nvml
@@ -8,12 +10,17 @@ from .errors import WorkerError, asked_bytes, format_apart, format_bytes, is_mem
 
 
 def tree_bytes(tree):
-    """Of arrays, or of what they will be."""
+    """Of arrays, or of what they will be, on one device."""
     return sum(
-        leaf.size * leaf.dtype.itemsize
+        math.prod(_shape_on_one(leaf)) * leaf.dtype.itemsize
         for leaf in jax.tree_util.tree_leaves(tree)
         if hasattr(leaf, "dtype") and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
+
+
+def _shape_on_one(leaf):
+    sharding = getattr(leaf, "sharding", None)
+    return leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
 
 
 def _stats(device):
@@ -71,10 +78,13 @@ def require_device(cell, what, needed_bytes, device):
         )
 
 
-def require_plan(cell, params_count, plan, held_bytes, device):
+def require_plan(cell, params_count, plan, held_bytes, devices):
+    """plan and held_bytes are one device's; several CPU devices take theirs from one host."""
     if plan.is_known:
         needed = max(0, plan.arguments_bytes - held_bytes) + plan.step_bytes
-        require_device(cell, describe_cell(cell, params_count), needed, device)
+        if devices[0].platform == "cpu":
+            needed *= len(devices)
+        require_device(cell, describe_cell(cell, params_count), needed, devices[0])
 
 
 def oom_error(error, device):
@@ -144,3 +154,11 @@ class DeviceMemory:
         if whole is not None:
             fields["device_used_bytes"], fields["device_total_bytes"] = whole
         return fields
+
+
+def report_of_all(reports):
+    """Of the device that holds most; the least beside it."""
+    most = max(reports, key=lambda report: report.get("peak_bytes") or 0)
+    if len(reports) > 1 and most.get("peak_bytes") is not None:
+        most["peak_bytes_least"] = min(report["peak_bytes"] for report in reports)
+    return most

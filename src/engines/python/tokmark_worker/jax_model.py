@@ -16,6 +16,7 @@ from jax import lax
 
 from . import jax_moe
 from .cell import ModelSpec
+from .jax_layout import on_own_rows
 from .jax_moe import dropout
 
 # Attention in a training step is computed again in the backward pass where keeping its weights
@@ -72,20 +73,22 @@ def _uniform(key, shape, dtype, bound):
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def init(spec, key, dtype):
+def init(spec, key, dtype, put=lambda array: array):
     """The published initialisation: Xavier-uniform matmuls, embedding N(0, 0.02). A program a
-    shape, not one for all: that would take longer to compile than the model's step."""
+    shape, not one for all: that would take longer to compile than the model's step. put(array)
+    gives it its place, so that no device has more than one whole tensor at a time."""
     params = {}
     for index, (name, (shape, _)) in enumerate(stacked_names(spec).items()):
         if name.endswith("bias") or name == "position_embedding":
-            params[name] = jnp.zeros(shape, dtype)
+            made = jnp.zeros(shape, dtype)
         elif "norm" in name:
-            params[name] = jnp.ones(shape, dtype)
+            made = jnp.ones(shape, dtype)
         elif name == "token_embedding.weight":
-            params[name] = _normal(jax.random.fold_in(key, index), shape, dtype, 0.02)
+            made = _normal(jax.random.fold_in(key, index), shape, dtype, 0.02)
         else:
             bound = math.sqrt(6 / (shape[-1] + shape[-2]))
-            params[name] = _uniform(jax.random.fold_in(key, index), shape, dtype, bound)
+            made = _uniform(jax.random.fold_in(key, index), shape, dtype, bound)
+        params[name] = put(made)
     return params
 
 
@@ -161,13 +164,15 @@ class Model:
     """forward() and decode() are pure functions of the parameters.
 
     compute_dtype is what matmuls and the residual stream run in; parameters are cast where they
-    are used. experts_way: published, tiles or ranks. attention: xla, or cudnn.
+    are used. experts_way: published, tiles or ranks. attention: xla, or cudnn. mesh: of several
+    devices that share the rows.
     """
 
     spec: ModelSpec
     compute_dtype: object
     experts_way: str = "tiles"
     attention: str = "xla"
+    mesh: object = None
 
     def forward(self, params, tokens, key=None):
         """tokens (B, T) -> logits (B, T, vocabulary). key: for dropout; None = without."""
@@ -189,6 +194,7 @@ class Model:
 
     def remakes_attention(self, rows_count, tokens_count):
         spec = self.spec
+        rows_count = rows_count if self.mesh is None else -(-rows_count // self.mesh.size)
         scores = spec.layers_count * rows_count * spec.heads_count * tokens_count**2
         return self.attention == "xla" and 4 * scores > _KEPT_SCORES_BYTES_MAX
 
@@ -238,13 +244,17 @@ class Model:
         flat = x.reshape(-1, x.shape[-1])
         chosen, weights = jax_moe.route(flat, params["moe.gate.weight"], spec.experts_active)
         experts = [params[f"moe.experts.{name}"] for name in jax_moe.NAMES]
+        run = self._experts
+        if self.mesh is not None and flat.shape[0] % self.mesh.size == 0:
+            # A device sorts its own tokens. Weights travel in the type in which they are used.
+            experts = [part.astype(x.dtype) for part in experts]
+            run = on_own_rows(run, self.mesh)
+        return run((flat, chosen, weights), keys.next(), *experts).reshape(x.shape)
+
+    def _experts(self, rows, key, *experts):
         if self.experts_way == "published":
-            out = jax_moe.every_expert(flat, chosen, weights, experts, keys.next(), spec.dropout)
-        else:
-            out = jax_moe.routed(
-                flat, chosen, weights, experts, keys.next(), spec.dropout, self.experts_way
-            )
-        return out.reshape(x.shape)
+            return jax_moe.every_expert(*rows, experts, key, self.spec.dropout)
+        return jax_moe.routed(*rows, experts, key, self.spec.dropout, self.experts_way)
 
     def _attention(self, params, x, rotary, cache, position, keys):
         spec = self.spec

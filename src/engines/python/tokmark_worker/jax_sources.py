@@ -81,22 +81,22 @@ def path_name(path):
 # --- ours ----------------------------------------------------------------------------------------
 
 
-def _builtin(cell, device, precision, key):
+def _builtin(cell, layout, precision, key):
     spec = builtin_spec(cell)
     way = "published"
     if cell.options.moe == "routed":
-        way = "tiles" if device.platform == "cpu" else "ranks"
+        way = "tiles" if layout.device.platform == "cpu" else "ranks"
     has_dropout = cell.mode == "train" and spec.dropout > 0
     attention = "xla"
-    if not has_dropout and cudnn_attention_works(device, precision.compute_dtype, spec):
+    if not has_dropout and cudnn_attention_works(layout.device, precision.compute_dtype, spec):
         attention = "cudnn"
-    model = jax_model.Model(spec, precision.compute_dtype, way, attention)
+    model = jax_model.Model(spec, precision.compute_dtype, way, attention, layout.mesh)
 
     def apply(params, state, tokens, key, is_train):
         return model.forward(params, tokens, key if is_train else None), state
 
     def make():
-        return jax_model.init(spec, key, precision.param_dtype), ()
+        return jax_model.init(spec, key, precision.param_dtype, layout.put_weight), ()
 
     params = {
         name: jax.ShapeDtypeStruct(shape, precision.param_dtype)
@@ -215,7 +215,7 @@ class _Model:
         return logits_of(out, self.width), state
 
 
-def _factory(cell, device, precision, key):
+def _factory(cell, layout, precision, key):
     found = jax_factory.find(cell, precision, key)
     parts, settings = found.parts, Settings()
     leaves = _Leaves(parts)
@@ -223,11 +223,11 @@ def _factory(cell, device, precision, key):
     model = _Model(parts, settings, leaves, types)
     # copies: a step gives its arguments away, and two names may mean one array
     params = [
-        jax.device_put(jnp.array(leaf, dtype), device)
+        layout.put_weight(jnp.array(leaf, dtype))
         for leaf, dtype in zip(leaves.params, types.kept_in)
     ]
     own = jax.tree_util.tree_map(jnp.array, parts.state)
-    state = jax.device_put({"own": own, "fixed": leaves.fixed, "key": key}, device)
+    state = jax.device_put({"own": own, "fixed": leaves.fixed, "key": key}, layout.whole)
     sample = jnp.zeros((cell.batch_size, cell.seq_len), jnp.int32)
     chosen = choose_loss(found, model, params, state, sample, key, cell.mode)
     notes = [f"{parts.kind} model", *parts.notes, *chosen.notes]
@@ -289,13 +289,13 @@ def _width_of(model, leaves, params, state, given):
     return (widths & rows).pop()
 
 
-def make(cell, device, precision, key):
-    """The model; a user's with its weights, on the device, in the parameters' type."""
+def make(cell, layout, precision, key):
+    """The model; a user's with its weights, on its devices, in the parameters' type."""
     if cell.model_ref.startswith("hf:"):
         raise unsupported(
             "jax runs no transformers folder: its JAX models were taken out of transformers; "
             "pytorch does, and jax takes pkg.module:factory"
         )
     if cell.model_ref:
-        return _factory(cell, device, precision, key)
-    return _builtin(cell, device, precision, key)
+        return _factory(cell, layout, precision, key)
+    return _builtin(cell, layout, precision, key)

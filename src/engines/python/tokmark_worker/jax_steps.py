@@ -12,6 +12,7 @@ import optax
 
 from .cell import learning_rate
 from .errors import model_error, unsupported
+from .jax_layout import described
 from .jax_memory import Plan
 from .jax_precision import Executable, Provenance, uses
 from .jax_call import is_array, is_floating, logits_of, loss_of
@@ -33,19 +34,12 @@ def global_norm(grads):
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves))
 
 
-def shapes_of(tree, device):
-    """Descriptions of a tree's arrays, on the device."""
-    place = jax.sharding.SingleDeviceSharding(device)
-    return jax.tree_util.tree_map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree
-    )
-
-
 class Program:
     """A function compiled for given arguments, and what was seen of it."""
 
-    def __init__(self, function, arguments, donated, platform, is_jit_off=False):
-        jitted = jax.jit(function, donate_argnums=donated)
+    def __init__(self, function, arguments, donated, platform, results=None, is_jit_off=False):
+        """arguments: descriptions of arrays; results: where the function's are to lie, None = as XLA chooses."""
+        jitted = jax.jit(function, donate_argnums=donated, out_shardings=results)
         begin = time.perf_counter_ns()
         if is_jit_off:
             self._take_uncompiled(function, arguments, platform, begin)
@@ -91,16 +85,16 @@ def _flops(compiled):
 class Steps:
     """What the three modes share: the state between steps, and the program."""
 
-    def __init__(self, cell, source, precision, device):
+    def __init__(self, cell, source, precision, layout):
         self._cell = cell
         self._source = source
         self._precision = precision
-        self._device = device
+        self._layout = layout
         self.program = None
 
     def _tokens(self, columns=None):
         shape = (self._cell.batch_size, columns or self._cell.seq_len)
-        return shapes_of(jax.ShapeDtypeStruct(shape, jnp.int32), self._device)
+        return described(jax.ShapeDtypeStruct(shape, jnp.int32), self._layout.rows)
 
     def require_output(self, is_train):
         """Traces the model once without compiling: what it gives must be logits, and must depend
@@ -129,11 +123,18 @@ class Steps:
             raise model_error(f"the {what} not depend on the parameters")
         return tokens.shape[1] if has_loss else jaxpr.outvars[0].aval.shape[1]
 
-    def _compile(self, function, arguments, donated):
-        arguments = shapes_of(arguments, self._device)
-        platform = _product_platform(self._device)
-        is_jit_off = self._source.settings.is_jit_off
-        self.program = Program(function, arguments, donated, platform, is_jit_off)
+    def _compile(self, function, arguments, donated, results):
+        """arguments: described; results: shardings, which one device needs none of."""
+        layout, is_jit_off = self._layout, self._source.settings.is_jit_off
+        if is_jit_off and layout.count > 1:
+            raise unsupported("several devices run what is compiled for them; unset JAX_DISABLE_JIT")
+        platform = _product_platform(layout.device)
+        results = results if layout.count > 1 else None
+        self.program = Program(function, arguments, donated, platform, results, is_jit_off)
+
+    def _weights(self, tree):
+        """Described, where they are to lie."""
+        return described(tree, self._layout.weights(tree))
 
 
 def _product_platform(device):
@@ -171,15 +172,26 @@ class TrainSteps(Steps):
     def compile(self, key):
         source = self._source
         state = jax.eval_shape(self._new_state, source.params, source.state, key)
-        self._compile(self._step, (state, self._tokens(), self._tokens()), (0,))
+        places = self._places(state)
+        arguments = described(state, places), self._tokens(), self._tokens()
+        whole = self._layout.whole
+        self._compile(self._step, arguments, (0,), (places, whole, whole))
+
+    def _places(self, state):
+        """Shardings: what the optimizer keeps for a weight lies where the weight lies."""
+        layout = self._layout
+        return {
+            name: layout.weights(part) if name in ("params", "optimizer")
+            else jax.tree_util.tree_map(lambda _: layout.whole, part)
+            for name, part in state.items()
+        }
 
     def begin(self, params, state, key):
         """Takes the weights; the optimizer's moments are made."""
-        made = jax.jit(lambda params: self._optimizer.init(params))(params)
-        self.state = jax.device_put(
-            {**self._new_state_without_optimizer(params, state, key), "optimizer": made},
-            self._device,
-        )
+        places = self._layout.weights(jax.eval_shape(self._optimizer.init, params))
+        made = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places)(params)
+        whole = {**self._new_state_without_optimizer(params, state, key), "optimizer": made}
+        self.state = jax.device_put(whole, self._places(whole))
 
     def _new_state_without_optimizer(self, params, state, key):
         made = {"params": params, "model": state, "key": key}
@@ -269,7 +281,9 @@ class InferSteps(Steps):
 
     def compile(self, _key):
         source = self._source
-        self._compile(self._step, (source.params, source.state, self._tokens()), ())
+        state = described(source.state, self._layout.whole)
+        arguments = self._weights(source.params), state, self._tokens()
+        self._compile(self._step, arguments, (), self._layout.rows)
 
     def begin(self, params, state, _key):
         self.params, self._state = params, state
@@ -308,20 +322,22 @@ class DecodeSteps(Steps):
         return self._source.model.new_cache(self._cell.batch_size, self._cell.seq_len)
 
     def compile(self, _key):
-        cache = jax.eval_shape(self._empty_cache)
-        position = jax.ShapeDtypeStruct((), jnp.int32)
-        arguments = (self._source.params, self._tokens(1), cache, position)
-        self._compile(self._source.model.decode, arguments, (2,))
+        layout = self._layout
+        cache = described(jax.eval_shape(self._empty_cache), layout.rows)
+        position = described(jax.ShapeDtypeStruct((), jnp.int32), layout.whole)
+        arguments = (self._weights(self._source.params), self._tokens(1), cache, position)
+        self._compile(self._source.model.decode, arguments, (2,), layout.rows)
 
     def begin(self, params, _state, _key):
         self.params = params
-        self.cache = jax.device_put(self._empty_cache(), self._device)
-        self._place = jax.device_put(jnp.int32(self._position), self._device)
+        self.cache = jax.device_put(self._empty_cache(), self._layout.rows)
+        self._place = jax.device_put(jnp.int32(self._position), self._layout.whole)
 
     def fill(self, prompt):
         """prompt (B, seq_len - 1)"""
         if prompt.shape[1] > 0:
-            fill = jax.jit(self._source.model.decode, donate_argnums=(2,))
+            rows = self._layout.rows
+            fill = jax.jit(self._source.model.decode, donate_argnums=(2,), out_shardings=rows)
             _, self.cache = fill(self.params, prompt, self.cache, jnp.int32(0))
         jax.block_until_ready(self.cache)
 
@@ -340,6 +356,6 @@ class DecodeSteps(Steps):
         return {"weights": self.params, "kv_cache": self.cache}
 
 
-def make_steps(cell, source, precision, device):
+def make_steps(cell, source, precision, layout):
     kind = {"train": TrainSteps, "infer": InferSteps, "decode": DecodeSteps}[cell.mode]
-    return kind(cell, source, precision, device)
+    return kind(cell, source, precision, layout)

@@ -14,13 +14,14 @@ import torch
 from . import __version__, nvml
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
+from .devices import require_rows
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
 from .tokens import Tokens, TorchArrays
 from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
-from .torch_layout import Layout, require_rows
+from .torch_layout import Layout
 from .torch_made import has_lazy, kept_text, place, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted

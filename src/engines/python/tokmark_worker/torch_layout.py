@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import datetime
 import os
-import re
 
 import torch
 from torch import distributed
@@ -21,29 +20,6 @@ from .errors import describe_error, unsupported
 from .torch_spread import Shares, require_parts
 
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
-
-
-def devices_of(cell):
-    """The devices' names, in the order of ranks: "cuda:0-1" is cuda:0 and cuda:1, "cpu:2" is two times cpu."""
-    name = cell.device
-    span = re.fullmatch(r"cuda:(\d+)-(\d+)", name)
-    if span:
-        first, last = int(span[1]), int(span[2])
-        return [f"cuda:{index}" for index in range(first, last + 1)]
-    several = re.fullmatch(r"cpu:(\d+)", name)
-    return ["cpu"] * int(several[1]) if several else [name]
-
-
-def require_rows(cell, devices_count):
-    """The same number of rows on every device and in every part of --accumulate."""
-    parts = cell.options.accumulate
-    share = devices_count * parts
-    if cell.batch_size % share == 0:
-        return
-    over = f" over {devices_count} devices" if devices_count > 1 else ""
-    over += f" into {parts} parts" if parts > 1 else ""
-    least = max(1, round(cell.batch_size / share)) * share
-    raise unsupported(f"{cell.batch_size} rows do not divide{over}; the nearest is --batch {least}")
 
 
 class Layout:

@@ -13,10 +13,11 @@ import time
 
 import torch
 
+from .devices import devices_of
 from .errors import WorkerError, describe_error, unsupported
 from .ranks import Followers
 from .torch_engine import TorchEngine
-from .torch_layout import Layout, devices_of
+from .torch_layout import Layout
 
 _FOR_EVER = datetime.timedelta(days=30)
 # A rank that failed takes others down with it, which then fail for another reason: so long for the first to speak.
