@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "measure/interval.h"
 #include "measure/quantile.h"
+#include "measure/series.h"
 #include "study_series.h"
 
 #define CONFIDENCE 0.95
@@ -82,9 +83,10 @@ static void take_quantile(struct tally *two_sided, struct tally *upper, const do
 static void take_naive(struct tally *tally, const double *sorted, size_t count, double truth)
 {
     size_t low = 0;
-    size_t high = 0;
-    if (quantile_interval_ranks(count, 0.5, CONFIDENCE, &low, &high))
-        take(tally, (struct measure_interval){true, sorted[low - 1], sorted[high - 1]}, truth,
+    while (quantile_binomial_cdf(low, count, 0.5) <= (1 - CONFIDENCE) / 2)
+        low++;
+    if (low > 0)
+        take(tally, (struct measure_interval){true, sorted[low - 1], sorted[count - low]}, truth,
              (double)count);
 }
 
@@ -109,7 +111,9 @@ static void study_cell(const struct study_options *options, size_t kind_index, s
         take_quantile(&tallies[P90], &tallies[UPPER_P90], samples, sorted, count, 0.9, p90);
         take_quantile(NULL, &tallies[UPPER_P99], samples, sorted, count, 0.99, p99);
         struct interval_mean found;
-        if (interval_of_mean(samples, count, CONFIDENCE, &found, NULL) != STATUS_OK)
+        double rho = 0;
+        if (series_score_lag1(samples, count, &rho, NULL) != STATUS_OK ||
+            interval_of_mean(samples, count, rho, CONFIDENCE, &found, NULL) != STATUS_OK)
             exit(1);
         take(&tallies[MEAN], found.two_sided, mean, found.effective_count);
     }

@@ -130,7 +130,7 @@ enum status interval_of_quantile_by(const double *samples, const double *sorted,
     struct series_time time = {.effective_count = 1, .freedom = 1};
     if (count >= 2) {
         enum status status =
-            series_quantile_time_by(samples, count, q, quantile.value, rho, &time, err);
+            series_quantile_time(samples, count, q, quantile.value, rho, &time, err);
         if (status != STATUS_OK)
             return status;
     }
@@ -218,18 +218,8 @@ static double stddev_of(const double *values, size_t count)
     return sqrt(squares / (double)(count - 1));
 }
 
-enum status interval_of_mean(const double *samples, size_t count, double confidence,
+enum status interval_of_mean(const double *samples, size_t count, double rho, double confidence,
                              struct interval_mean *ret_mean, struct err *err)
-{
-    double rho = 0;
-    enum status status = score_lag1(samples, count, &rho, err);
-    if (status != STATUS_OK)
-        return status;
-    return interval_of_mean_by(samples, count, rho, confidence, ret_mean, err);
-}
-
-enum status interval_of_mean_by(const double *samples, size_t count, double rho, double confidence,
-                                struct interval_mean *ret_mean, struct err *err)
 {
     ASSERT(count >= 1 && confidence > 0 && confidence < 1);
     struct interval_mean mean = {.value = series_mean(samples, count), .effective_count = 1};
@@ -238,7 +228,7 @@ enum status interval_of_mean_by(const double *samples, size_t count, double rho,
         return STATUS_OK;
     }
     struct series_time time;
-    enum status status = series_mean_time_by(samples, count, rho, &time, err);
+    enum status status = series_mean_time(samples, count, rho, &time, err);
     if (status != STATUS_OK)
         return status;
     mean.effective_count = time.effective_count;

@@ -109,18 +109,18 @@ struct interval_mean {
  * samples, which leaves an AR(1) series 5 % of variance too little), at least INTERVAL_BATCHES_MIN
  * of them, Student's t with one degree of freedom less than batches. Samples that do not fill the
  * last batch are left out of the batches (from the front), not of the mean. Not known where ten
- * batches are shorter than a quarter of that. count >= 1. STATUS_NOMEM only. */
-MUST_CHECK enum status interval_of_mean(const double *samples, size_t count, double confidence,
-                                        struct interval_mean *ret_mean, struct err *err);
+ * batches are shorter than a quarter of that. `rho`: the series' series_score_lag1(), any of one
+ * sample. count >= 1. STATUS_NOMEM only. */
+MUST_CHECK enum status interval_of_mean(const double *samples, size_t count, double rho,
+                                        double confidence, struct interval_mean *ret_mean,
+                                        struct err *err);
 
-/* The same for a series whose series_score_lag1() is known: it is most of the work. */
+/* interval_of_quantile() for a series whose series_score_lag1() is known: it is most of the work.
+ */
 MUST_CHECK enum status interval_of_quantile_by(const double *samples, const double *sorted,
                                                size_t count, double rho, double q,
                                                double confidence,
                                                struct interval_quantile *ret_quantile,
                                                struct err *err);
-MUST_CHECK enum status interval_of_mean_by(const double *samples, size_t count, double rho,
-                                           double confidence, struct interval_mean *ret_mean,
-                                           struct err *err);
 
 #endif

@@ -19,12 +19,6 @@ size_t quantile_samples_min(double q, double confidence);
  * rounding (about 1e-13 for count up to 1e6): point mass by Loader's saddle-point form ("Fast and
  * accurate computation of binomial probabilities", 2000), tail by the ratio of neighbours. */
 double quantile_binomial_cdf(size_t successes, size_t count, double q);
-/* Exact two-sided interval of quantile q from order statistics: ranks (1-based) low and high such
- * that P(X_(low) <= x_q < X_(high)) >= confidence by the binomial distribution. Each tail gets half
- * of 1 - confidence; where one cannot be met even by the extreme sample, that end is the extreme
- * and the other tail gets what is left. False when `count` is too small for that. */
-bool quantile_interval_ranks(size_t count, double q, double confidence, size_t *ret_low,
-                             size_t *ret_high);
 /* Sorts ascending in place. */
 void quantile_sort(double *values, size_t count);
 

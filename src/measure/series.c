@@ -365,25 +365,15 @@ static enum status longer_time(const double *work, size_t count, double gaussian
     return STATUS_OK;
 }
 
-enum status series_mean_time_by(const double *values, size_t count, double rho,
-                                struct series_time *ret_time, struct err *err)
+enum status series_mean_time(const double *values, size_t count, double rho,
+                             struct series_time *ret_time, struct err *err)
 {
     ASSERT(count >= 2);
     return longer_time(values, count, (1 + rho) / (1 - rho), ret_time, err);
 }
 
-enum status series_mean_time(const double *values, size_t count, struct series_time *ret_time,
-                             struct err *err)
-{
-    double rho = 0;
-    enum status status = series_score_lag1(values, count, &rho, err);
-    if (status != STATUS_OK)
-        return status;
-    return series_mean_time_by(values, count, rho, ret_time, err);
-}
-
-enum status series_quantile_time_by(const double *values, size_t count, double q, double threshold,
-                                    double rho, struct series_time *ret_time, struct err *err)
+enum status series_quantile_time(const double *values, size_t count, double q, double threshold,
+                                 double rho, struct series_time *ret_time, struct err *err)
 {
     ASSERT(count >= 2);
     double *work = calloc(count, sizeof(*work));
@@ -395,14 +385,4 @@ enum status series_quantile_time_by(const double *values, size_t count, double q
         longer_time(work, count, series_gaussian_indicator_time(rho, q), ret_time, err);
     free(work);
     return status;
-}
-
-enum status series_quantile_time(const double *values, size_t count, double q, double threshold,
-                                 struct series_time *ret_time, struct err *err)
-{
-    double rho = 0;
-    enum status status = series_score_lag1(values, count, &rho, err);
-    if (status != STATUS_OK)
-        return status;
-    return series_quantile_time_by(values, count, q, threshold, rho, ret_time, err);
 }

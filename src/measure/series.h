@@ -32,28 +32,21 @@ double series_lag1(const double *values, size_t count);
  * 1 + 2 sum (2 / pi) asin(rho^k). */
 double series_gaussian_indicator_time(double rho, double q);
 
+/* The lag-1 autocorrelation of normal scores (ranks, so that no outlier matters), less its bias: 0
+ * to 0.99. It needs all values in order, which is most of the work of the times below. count >= 2.
+ */
+MUST_CHECK enum status series_score_lag1(const double *values, size_t count, double *ret_rho,
+                                         struct err *err);
 /* The time for the mean, and for quantile q whose sample value is `threshold`: the larger of two.
  * First the series' own (of the values; of the indicator), by Geyer's initial positive sequence
  * ("Practical Markov chain Monte Carlo", 1992): pairs of neighbouring autocorrelations (0 and 1, 2
  * and 3, ...) are added up until a pair is not positive. Then that of a Gaussian AR(1) series with
- * the lag-1 autocorrelation of this one's normal scores (ranks, so that no outlier matters; less
- * its bias, 0 to 0.99). The first misses what is hidden in the noise of a short series, the second
- * what dies away more slowly than AR(1). count >= 2. */
-MUST_CHECK enum status series_mean_time(const double *values, size_t count,
+ * `rho`, this one's series_score_lag1(). The first misses what is hidden in the noise of a short
+ * series, the second what dies away more slowly than AR(1). count >= 2. */
+MUST_CHECK enum status series_mean_time(const double *values, size_t count, double rho,
                                         struct series_time *ret_time, struct err *err);
 MUST_CHECK enum status series_quantile_time(const double *values, size_t count, double q,
-                                            double threshold, struct series_time *ret_time,
-                                            struct err *err);
-
-/* The second of the two needs all values in order, which is most of the work; where several times
- * of one series are asked for, its lag-1 autocorrelation (of normal scores, as above) is found once
- * and handed to the functions below, which then give the same. count >= 2. */
-MUST_CHECK enum status series_score_lag1(const double *values, size_t count, double *ret_rho,
-                                         struct err *err);
-MUST_CHECK enum status series_mean_time_by(const double *values, size_t count, double rho,
-                                           struct series_time *ret_time, struct err *err);
-MUST_CHECK enum status series_quantile_time_by(const double *values, size_t count, double q,
-                                               double threshold, double rho,
-                                               struct series_time *ret_time, struct err *err);
+                                            double threshold, double rho,
+                                            struct series_time *ret_time, struct err *err);
 
 #endif

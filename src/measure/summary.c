@@ -53,7 +53,7 @@ static enum status add_intervals(const double *samples, const double *sorted, si
         status =
             interval_of_quantile_by(samples, sorted, count, rho, 0.5, CONFIDENCE, &median, err);
     if (status == STATUS_OK)
-        status = interval_of_mean_by(samples, count, rho, CONFIDENCE, &mean, err);
+        status = interval_of_mean(samples, count, rho, CONFIDENCE, &mean, err);
     if (status != STATUS_OK)
         return status;
     summary->median_ns = median.value;

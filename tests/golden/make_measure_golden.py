@@ -38,23 +38,11 @@ def cdf_cases():
                 yield n, q, k, binom.cdf(k, n, q)
 
 
-def ranks(n, q, confidence):
-    """By the definition in measure/quantile.h, searched from the ends inwards."""
-    risk = 1 - confidence
-    below_all, above_all = (1 - q) ** n, q**n
-    if n < 2 or below_all + above_all > risk:
-        return 0, 0, 0.0
-    low_risk = high_risk = risk / 2
-    if above_all > high_risk:
-        high_risk, low_risk = above_all, risk - above_all
-    elif below_all > low_risk:
-        low_risk, high_risk = below_all, risk - below_all
+def median_ranks(n, confidence):
+    """The exact interval of the median of independent samples, as whole ranks: half of the risk in each tail."""
     every = numpy.arange(1, n + 1)
-    low = int(every[binom.cdf(every - 1, n, q) <= low_risk].max())
-    # n itself is allowed by construction; rounding must not lose it.
-    highs = every[binom.sf(every - 1, n, q) <= high_risk]
-    high = int(highs.min()) if len(highs) else n
-    return low, high, binom.cdf(high - 1, n, q) - binom.cdf(low - 1, n, q)
+    low = int(every[binom.cdf(every - 1, n, 0.5) <= (1 - confidence) / 2].max())
+    return low, n + 1 - low
 
 
 def summary_case(key, n):
@@ -533,12 +521,11 @@ def cases():
         {"count": n, "q": q, "successes": k, "cdf": float(value)}
         for n, q, k, value in cdf_cases()
     )
-    yield "ranks", (
-        dict(zip(("count", "q", "confidence", "low", "high", "coverage"),
-                 (n, q, confidence, *map(float, ranks(n, q, confidence)))))
+    yield "median_ranks", (
+        dict(zip(("count", "confidence", "low", "high"), (n, confidence, *median_ranks(n, confidence))))
         for n in COUNTS + [8, 9, 12, 20, 25, 50, 73, 200, 500]
-        for q in QUANTILES
         for confidence in (0.95, 0.99)
+        if 0.5**n <= (1 - confidence) / 2
     )
     yield "summary", (
         dict(zip(SUMMARY, (key, n, *map(float, summary_case(key, n)))))

@@ -2,6 +2,7 @@
 
 #include "measure/interval.h"
 #include "measure/quantile.h"
+#include "measure/series.h"
 #include "measure_golden.h"
 
 Test(measure_interval, ranks_agree_with_scipy)
@@ -27,6 +28,16 @@ Test(measure_interval, ranks_agree_with_scipy)
         golden_near(upper, wanted_upper, 1, "upper rank");
     }
     json_decref(root);
+}
+
+static struct interval_mean mean_of(const double *samples, size_t count)
+{
+    struct interval_mean mean;
+    double rho = 0;
+    if (count > 1)
+        cr_assert_eq(series_score_lag1(samples, count, &rho, NULL), STATUS_OK);
+    cr_assert_eq(interval_of_mean(samples, count, rho, 0.95, &mean, NULL), STATUS_OK);
+    return mean;
 }
 
 static void assert_quantile(const json_t *row, const char *key, double q, const double *values,
@@ -64,8 +75,7 @@ Test(measure_interval, quantiles_and_means_agree_with_scipy)
         assert_quantile(row, "p90", 0.9, values, sorted, n);
         assert_quantile(row, "p99", 0.99, values, sorted, n);
 
-        struct interval_mean mean;
-        cr_assert_eq(interval_of_mean(values, n, 0.95, &mean, NULL), STATUS_OK);
+        struct interval_mean mean = mean_of(values, n);
         golden_near(mean.value, golden_number(row, "mean"), 0, "mean");
         golden_near(mean.effective_count, golden_number(row, "mean_effective"), 0, "effective n");
         cr_expect_eq((double)mean.batches_count, golden_item(row, "batches", 0), "n %zu", n);
@@ -113,26 +123,30 @@ Test(measure_interval, the_count_that_is_needed_is_where_ranks_begin)
     cr_expect_float_eq(interval_count_needed(0.5, 0.95, INFINITY), log(0.025) / log(0.5), 1e-12);
 }
 
-Test(measure_interval, ranks_lie_within_the_exact_whole_ones)
+Test(measure_interval, ranks_of_the_median_lie_within_the_exact_whole_ones)
 {
-    for (size_t n = 6; n < 2000; n += 7) {
-        size_t whole_low, whole_high;
+    json_t *root = NULL;
+    const json_t *rows = golden_rows("median_ranks", 40, &root);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        double n = golden_number(row, "count");
+        double whole_low = golden_number(row, "low");
+        double whole_high = golden_number(row, "high");
         double low, high;
-        cr_assert(quantile_interval_ranks(n, 0.5, 0.95, &whole_low, &whole_high));
-        cr_assert(interval_ranks((double)n, 0.5, 0.95, INFINITY, &low, &high));
-        cr_assert(low >= (double)whole_low && low < (double)whole_low + 1, "n %zu", n);
-        cr_assert(high <= (double)whole_high && high > (double)whole_high - 1, "n %zu", n);
-        cr_assert_float_eq(low + high, (double)n + 1, 1e-9);
+        cr_assert(interval_ranks(n, 0.5, golden_number(row, "confidence"), INFINITY, &low, &high));
+        cr_expect(low >= whole_low && low < whole_low + 1, "n %g: %g", n, low);
+        cr_expect(high <= whole_high && high > whole_high - 1, "n %g: %g", n, high);
+        cr_expect_float_eq(low + high, n + 1, 1e-9 * n);
     }
+    json_decref(root);
 }
 
 Test(measure_interval, one_sample_has_a_value_and_nothing_else)
 {
     const double one = 3;
     struct interval_quantile found;
-    struct interval_mean mean;
     cr_assert_eq(interval_of_quantile(&one, &one, 1, 0.5, 0.95, &found, NULL), STATUS_OK);
-    cr_assert_eq(interval_of_mean(&one, 1, 0.95, &mean, NULL), STATUS_OK);
+    struct interval_mean mean = mean_of(&one, 1);
     cr_assert_eq(found.value, 3);
     cr_assert_eq(mean.value, 3);
     cr_assert_eq(found.effective_count, 1);
@@ -150,9 +164,8 @@ Test(measure_interval, a_step_in_the_series_leaves_no_interval)
     memcpy(sorted, values, sizeof(values));
     quantile_sort(sorted, 200);
     struct interval_quantile found;
-    struct interval_mean mean;
     cr_assert_eq(interval_of_quantile(values, sorted, 200, 0.5, 0.95, &found, NULL), STATUS_OK);
-    cr_assert_eq(interval_of_mean(values, 200, 0.95, &mean, NULL), STATUS_OK);
+    struct interval_mean mean = mean_of(values, 200);
     cr_assert_lt(found.effective_count, 6);
     cr_assert_not(found.two_sided.is_known);
     cr_assert_not(mean.two_sided.is_known);

@@ -75,60 +75,6 @@ Test(measure_quantile, binomial_cdf_by_hand)
     cr_assert_eq(quantile_binomial_cdf(9, 4, 0.5), 1);
 }
 
-Test(measure_quantile, interval_ranks_agree_with_scipy)
-{
-    json_t *root = NULL;
-    const json_t *rows = golden("ranks", &root);
-    size_t i = 0;
-    json_t *row = NULL;
-    json_array_foreach(rows, i, row)
-    {
-        size_t n = (size_t)number(row, "count");
-        double q = number(row, "q");
-        double confidence = number(row, "confidence");
-        size_t low = 0;
-        size_t high = 0;
-        bool is_known = quantile_interval_ranks(n, q, confidence, &low, &high);
-        cr_assert_eq((double)low, number(row, "low"), "n %zu q %g at %g: %zu", n, q, confidence,
-                     low);
-        cr_assert_eq((double)high, number(row, "high"), "n %zu q %g at %g: %zu", n, q, confidence,
-                     high);
-        cr_assert_eq(is_known, low > 0);
-        if (is_known)
-            cr_assert_geq(number(row, "coverage"), confidence - 1e-12);
-    }
-    json_decref(root);
-}
-
-Test(measure_quantile, median_interval_needs_six_samples_and_eight_at_99)
-{
-    size_t low = 0;
-    size_t high = 0;
-    cr_assert_not(quantile_interval_ranks(0, 0.5, 0.95, &low, &high));
-    cr_assert_not(quantile_interval_ranks(1, 0.5, 0.95, &low, &high));
-    cr_assert_not(quantile_interval_ranks(5, 0.5, 0.95, &low, &high));
-    cr_assert_eq(low, 0, "untouched when there is none");
-    cr_assert(quantile_interval_ranks(6, 0.5, 0.95, &low, &high));
-    cr_assert_eq(low, 1);
-    cr_assert_eq(high, 6);
-    cr_assert_not(quantile_interval_ranks(7, 0.5, 0.99, &low, &high));
-    cr_assert(quantile_interval_ranks(8, 0.5, 0.99, &low, &high));
-    /* n = 10: P(B < 2) = 11 / 1024 is under 2.5 %, P(B < 3) = 56 / 1024 is over. */
-    cr_assert(quantile_interval_ranks(10, 0.5, 0.95, &low, &high));
-    cr_assert_eq(low, 2);
-    cr_assert_eq(high, 9);
-}
-
-Test(measure_quantile, median_interval_is_symmetric)
-{
-    for (size_t n = 6; n < 3000; n++) {
-        size_t low = 0;
-        size_t high = 0;
-        cr_assert(quantile_interval_ranks(n, 0.5, 0.95, &low, &high));
-        cr_assert_eq(low + high, n + 1, "n %zu: %zu, %zu", n, low, high);
-    }
-}
-
 Test(measure_quantile, nearest_rank_by_hand)
 {
     double values[100];

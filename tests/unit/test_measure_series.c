@@ -1,6 +1,30 @@
 #include "measure/series.h"
 #include "measure_golden.h"
 
+static double score_lag1(const double *values, size_t count)
+{
+    double rho = 0;
+    cr_assert_eq(series_score_lag1(values, count, &rho, NULL), STATUS_OK);
+    return rho;
+}
+
+static struct series_time mean_time(const double *values, size_t count)
+{
+    struct series_time time;
+    double rho = score_lag1(values, count);
+    cr_assert_eq(series_mean_time(values, count, rho, &time, NULL), STATUS_OK);
+    return time;
+}
+
+static struct series_time quantile_time(const double *values, size_t count, double q,
+                                        double threshold)
+{
+    struct series_time time;
+    double rho = score_lag1(values, count);
+    cr_assert_eq(series_quantile_time(values, count, q, threshold, rho, &time, NULL), STATUS_OK);
+    return time;
+}
+
 Test(measure_series, gaussian_indicator_time_agrees_with_scipy)
 {
     json_t *root = NULL;
@@ -24,15 +48,12 @@ Test(measure_series, lag1_and_times_agree_with_numpy)
         double *values =
             golden_series((uint64_t)golden_number(row, "key"), n, golden_number(row, "phi"));
         golden_near(series_lag1(values, n), golden_number(row, "lag1"), 1, "lag 1");
-        struct series_time time;
-        cr_assert_eq(series_quantile_time(values, n, 0.5, golden_item(row, "p50", 0), &time, NULL),
-                     STATUS_OK);
+        struct series_time time = quantile_time(values, n, 0.5, golden_item(row, "p50", 0));
         golden_near(time.effective_count, golden_item(row, "p50", 1), 1, "effective n of p50");
-        cr_assert_eq(series_quantile_time(values, n, 0.9, golden_item(row, "p90", 0), &time, NULL),
-                     STATUS_OK);
+        time = quantile_time(values, n, 0.9, golden_item(row, "p90", 0));
         golden_near(time.effective_count, golden_item(row, "p90", 1), 1, "effective n of p90");
         if (n >= 10) {
-            cr_assert_eq(series_mean_time(values, n, &time, NULL), STATUS_OK);
+            time = mean_time(values, n);
             golden_near(time.effective_count, golden_number(row, "mean_effective"), 1,
                         "effective n of the mean");
         }
@@ -56,14 +77,13 @@ Test(measure_series, lag1_by_hand)
 Test(measure_series, no_spread_and_swings_are_worth_every_sample)
 {
     double values[600];
-    struct series_time time;
     for (size_t i = 0; i < 600; i++)
         values[i] = 5;
-    cr_assert_eq(series_quantile_time(values, 600, 0.5, 5, &time, NULL), STATUS_OK);
+    struct series_time time = quantile_time(values, 600, 0.5, 5);
     cr_assert_eq(time.effective_count, 600);
     for (size_t i = 0; i < 600; i++)
         values[i] = i % 2 == 0 ? 1 : 2;
-    cr_assert_eq(series_quantile_time(values, 600, 0.5, 1.5, &time, NULL), STATUS_OK);
+    time = quantile_time(values, 600, 0.5, 1.5);
     cr_assert_eq(time.effective_count, 600);
     cr_assert_eq(time.time, 1);
     cr_assert(isinf(time.freedom));
@@ -72,11 +92,9 @@ Test(measure_series, no_spread_and_swings_are_worth_every_sample)
 Test(measure_series, an_outlier_does_not_hide_what_ranks_show)
 {
     double *values = golden_series(77, 400, 0.9);
-    struct series_time before;
-    struct series_time after;
-    cr_assert_eq(series_mean_time(values, 400, &before, NULL), STATUS_OK);
+    struct series_time before = mean_time(values, 400);
     values[200] = 1e6;
-    cr_assert_eq(series_mean_time(values, 400, &after, NULL), STATUS_OK);
+    struct series_time after = mean_time(values, 400);
     cr_assert_gt(before.time, 5);
     cr_assert_gt(after.time, 0.5 * before.time);
     cr_assert_lt(series_lag1(values, 400), 0.1);
@@ -123,27 +141,16 @@ Test(measure_series, long_series_have_the_time_of_its_definition)
         size_t lags = 0;
         double wanted = time_by_hand(values, n, &lags);
         cr_expect(lags > cases[c].lags_min && lags < cases[c].lags_max, "%zu", lags);
-        struct series_time time;
-        cr_assert_eq(series_mean_time(values, n, &time, NULL), STATUS_OK);
+        struct series_time time = mean_time(values, n);
         golden_near(time.time, wanted, 0, "time");
         free(values);
     }
     free(noise);
 }
 
-Test(measure_series, what_is_shared_gives_the_same)
+Test(measure_series, scores_know_the_correlation_of_a_long_series)
 {
     double *values = golden_series(7, 5000, 0.8);
-    double rho = 0;
-    struct series_time alone;
-    struct series_time shared;
-    cr_assert_eq(series_score_lag1(values, 5000, &rho, NULL), STATUS_OK);
-    cr_assert_float_eq(rho, 0.8, 0.05);
-    cr_assert_eq(series_mean_time(values, 5000, &alone, NULL), STATUS_OK);
-    cr_assert_eq(series_mean_time_by(values, 5000, rho, &shared, NULL), STATUS_OK);
-    cr_assert_eq(alone.time, shared.time);
-    cr_assert_eq(series_quantile_time(values, 5000, 0.9, 2, &alone, NULL), STATUS_OK);
-    cr_assert_eq(series_quantile_time_by(values, 5000, 0.9, 2, rho, &shared, NULL), STATUS_OK);
-    cr_assert_eq(alone.time, shared.time);
+    cr_assert_float_eq(score_lag1(values, 5000), 0.8, 0.05);
     free(values);
 }
