@@ -69,15 +69,16 @@ static enum status take_fd(struct input *input, struct err *err)
     return archive_entry_open(input->fd, input->name, input->kind.beside, &input->entry, err);
 }
 
-/* The file beside the results that `path` is, unless that is an archive, in which it is. */
-static enum status find_beside(struct input *input, const char *path, bool is_folder,
-                               struct err *err)
+/* The file beside the results that `path` is, unless that is an archive, in which it is. A pipe is
+ * not opened: who writes into it would take us for its reader. */
+static enum status find_beside(struct input *input, const char *path, mode_t mode, struct err *err)
 {
+    bool is_folder = S_ISDIR(mode);
     char dir[FILE_PATH_BYTES];
     int length = snprintf(dir, sizeof(dir), "%s", path);
     if (length < 0 || (size_t)length >= sizeof(dir))
         return ERR(err, STATUS_LIMIT, "path too long: %.80s...", path);
-    int fd = is_folder ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = S_ISREG(mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
     bool is_inside = fd >= 0 && is_archive(fd);
     if (fd >= 0)
         (void)close(fd);
@@ -89,11 +90,11 @@ static enum status find_beside(struct input *input, const char *path, bool is_fo
     return file_join(is_folder || slash != NULL ? dir : ".", input->kind.beside, input->name, err);
 }
 
-/* Opens the path that `name` is. `must_be_plain`: it was not the user who named this file. */
+/* Opens the path that `name` is. `must_be_plain`: it was not the user who named this file, and a
+ * pipe of that name in a results folder must not hold us up. */
 static enum status open_name(struct input *input, bool must_be_plain, struct err *err)
 {
-    /* Not blocking at first: a pipe of that name in a results folder must not hold us up. */
-    int fd = open(input->name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = open(input->name, O_RDONLY | O_CLOEXEC | O_NOCTTY | (must_be_plain ? O_NONBLOCK : 0));
     if (fd < 0)
         return ERR(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read '%s': %s",
                    input->name, strerror(errno));
@@ -102,12 +103,6 @@ static enum status open_name(struct input *input, bool must_be_plain, struct err
     if (!is_plain && must_be_plain) {
         (void)close(fd);
         return ERR(err, STATUS_IO, "cannot read '%s': it is not a plain file", input->name);
-    }
-    if (!is_plain) {
-        (void)close(fd);
-        fd = open(input->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (fd < 0)
-            return ERR(err, STATUS_IO, "cannot read '%s': %s", input->name, strerror(errno));
     }
     input->fd = fd;
     return take_fd(input, err);
@@ -140,8 +135,9 @@ enum status input_open(const char *path, struct input_kind kind, struct input **
     input->is_owned = input->has_path = true;
     input->kind = kind;
     struct stat info;
-    bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    enum status status = kind.beside != NULL ? find_beside(input, path, is_folder, err)
+    mode_t mode = stat(path, &info) == 0 ? info.st_mode : 0;
+    bool is_folder = S_ISDIR(mode);
+    enum status status = kind.beside != NULL ? find_beside(input, path, mode, err)
                          : is_folder         ? find_in_folder(input, path, err)
                                              : keep_name(input, path, err);
     if (status == STATUS_OK && (!kind.follows || !is_folder || file_exists(input->name)))

@@ -1,7 +1,9 @@
 /* Lines of a file that is whole, torn, growing, cut, replaced, too long; of a pipe; of an archive.
  */
+#include <errno.h>
 #include <minizip/zip.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 
 #include "base/random.h"
@@ -378,6 +380,41 @@ static void write_zip(const char *const *entries, const char *content, size_t by
         cr_assert_eq(zipCloseFileInZip(zip), ZIP_OK);
     }
     cr_assert_eq(zipClose(zip, NULL), ZIP_OK);
+}
+
+/* Who opened it for reading and let go of it has taken it from the writer, whose next write ends
+ * it.
+ */
+static void expect_never_left(int watch)
+{
+    char event[sizeof(struct inotify_event)];
+    cr_assert_eq(read(watch, event, sizeof(event)), -1, "a reader has closed the pipe");
+    cr_assert_eq(errno, EAGAIN);
+}
+
+Test(result_line_source, a_named_pipe_is_opened_once, .timeout = 20)
+{
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    int watch = inotify_init1(IN_NONBLOCK);
+    cr_assert_geq(inotify_add_watch(watch, path, IN_CLOSE_NOWRITE), 0);
+    struct input *input = NULL;
+    struct input_kind beside = {.beside = "samples/a.jsonl"};
+    cr_assert_eq(input_open(path, beside, &input, NULL), STATUS_NOT_FOUND);
+    expect_never_left(watch);
+    pid_t writer = fork();
+    if (writer == 0) {
+        int fd = open(path, O_WRONLY);
+        _exit(write(fd, "one\n", 4) == 4 ? 0 : 1);
+    }
+    struct line_source *source = open_lines(false);
+    expect_line(source, "one", 0, 1);
+    expect_kind(source, LINE_END);
+    expect_never_left(watch);
+    line_source_free(source);
+    int status = 0;
+    cr_assert_eq(waitpid(writer, &status, 0), writer);
+    cr_assert_eq(status, 0);
+    cr_assert_eq(close(watch), 0);
 }
 
 Test(result_line_source, the_results_in_an_archive)
