@@ -1,4 +1,4 @@
-"""What the machine's user has stored (a known pace, noise floors, environments) decides nothing in the tests."""
+"""What the machine's user has stored (a known clock, noise floors, environments) decides nothing in the tests."""
 import collections
 import os
 import signal

@@ -136,7 +136,7 @@ var tokmarkFeed = (function () {
             }
         } else if (event.event === "cell" && event.state !== "skipped") {
             run.current = {id: event.cell_id, trial: event.trial, position: event.position, phase: "start", blocks: [],
-                isSentinel: event.is_sentinel};
+                isCanary: event.is_sentinel};
             if (run.first === null) run.first = {position: event.position, time_ms: event.time_ms};
         } else if (event.event === "phase" && run.current) {
             run.current.phase = event.phase;

@@ -195,7 +195,7 @@
         const cell = run.cells.get(current.id);
         const last = current.blocks[current.blocks.length - 1];
         const [low, middle, high] = last ? [last.ms_p50_low, last.ms_p50, last.ms_p50_high] : [];
-        const state = current.isSentinel ? "measuring the canary cell again" : PHASES[current.phase] || current.phase;
+        const state = current.isCanary ? "measuring the canary cell again" : PHASES[current.phase] || current.phase;
         setText(element.nowState, F.isAlive() ? `now: ${state}` : `cut off: ${run.isGone ? "the run was killed" : "the run is silent"}`);
         setText(element.nowLabel, cell ? label((field) => cell[field]) : "a cell");
         setText(element.nowSweep, drawSweep());
@@ -273,7 +273,7 @@
     /* At work, or cut off at it. */
     function workOf(slot) {
         const {run} = F;
-        if (run === null || run.current === null || run.current.isSentinel || run.current.id !== slot.id) return "";
+        if (run === null || run.current === null || run.current.isCanary || run.current.id !== slot.id) return "";
         return F.isAlive() ? "▶ measuring" : "? cut off";
     }
 

@@ -8,7 +8,7 @@
 #include "spec/verdict.h"
 
 /* The clock check's own readings are some 2 % apart (docs/metrics.md). */
-#define PACE_LIMIT 0.04
+#define CLOCK_LIMIT 0.04
 
 /* Without snprintf(): every row is judged for every form that is written. */
 static void append_why(char why[COMPARE_WHY_BYTES], const char *text)
@@ -126,15 +126,15 @@ static bool has_few_samples(const struct row *row)
 /* Does a processor that ran at another clock explain the change? */
 static bool is_by_clock(const struct row *row, const struct row_metric *result, double least)
 {
-    int16_t base = row->sides[COMPARE_BASE]->log_pace;
-    int16_t now = row->sides[COMPARE_NOW]->log_pace;
-    double pace = (now - base) * TALLY_PACE_UNIT;
+    int16_t base = row->sides[COMPARE_BASE]->log_clock;
+    int16_t now = row->sides[COMPARE_NOW]->log_clock;
+    double slower = (now - base) * TALLY_CLOCK_UNIT;
     if (strncmp(row->names[ROW_DEVICE], "cpu", 3) != 0 || base == 0 || now == 0 ||
-        fabs(pace) <= PACE_LIMIT)
+        fabs(slower) <= CLOCK_LIMIT)
         return false;
     bool is_rate = fact_of(result->metric->fact)->better == FACT_BETTER_HIGHER;
     double change = is_rate ? -result->change.log_ratio : result->change.log_ratio;
-    double rest = change - pace;
+    double rest = change - slower;
     return (rest > 0) != (change > 0) || fabs(rest) < least / 2;
 }
 

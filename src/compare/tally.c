@@ -178,13 +178,13 @@ static void add_value(struct tally *tally, const struct metric *metric, size_t o
 }
 
 /* Of several runs every newer one counts half. */
-static void add_pace(struct tally *tally, const struct record *record)
+static void add_clock(struct tally *tally, const struct record *record)
 {
-    double pace = number_of(record, FACT_PACE_MS);
-    double units = pace > 0 ? log(pace) / TALLY_PACE_UNIT : 0;
+    double clock_ms = number_of(record, FACT_PACE_MS);
+    double units = clock_ms > 0 ? log(clock_ms) / TALLY_CLOCK_UNIT : 0;
     if (units != 0 && fabs(units) < INT16_MAX)
-        tally->log_pace =
-            (int16_t)lrint(tally->log_pace == 0 ? units : (tally->log_pace + units) / 2);
+        tally->log_clock =
+            (int16_t)lrint(tally->log_clock == 0 ? units : (tally->log_clock + units) / 2);
 }
 
 /* --- the machine's noise, as the record knows it --- */
@@ -289,7 +289,7 @@ static enum status add_result(struct tallies *tallies, struct tally *tally,
             set_within(tally, tallies->offsets[i], within);
     }
     add_samples_count(tally, record);
-    add_pace(tally, record);
+    add_clock(tally, record);
     return STATUS_OK;
 }
 

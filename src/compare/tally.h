@@ -20,11 +20,11 @@ struct tally {
     uint8_t flags;    /* enum tally_flag */
     uint32_t many;    /* where its sums are; 0 = one run, whose values are the sums */
     uint32_t samples_count;
-    int16_t log_pace; /* ln(pace_ms), in units of TALLY_PACE_UNIT; 0 = not known */
-    uint16_t noise;   /* between runs, for tally_noise(); 0 = not known */
+    int16_t log_clock; /* ln(pace_ms), in units of TALLY_CLOCK_UNIT; 0 = not known */
+    uint16_t noise;    /* between runs, for tally_noise(); 0 = not known */
 };
 
-#define TALLY_PACE_UNIT 1e-4
+#define TALLY_CLOCK_UNIT 1e-4
 
 enum tally_flag {
     TALLY_HAS_RESULT = 1, /* a record has one, and none of the newest run lacks one */

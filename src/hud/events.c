@@ -258,8 +258,8 @@ uint64_t board_remaining_ns(const struct board_run *run, uint64_t now_ns)
     if (!run->is_told || run->has_ended || run->done_count >= total)
         return 0;
     uint64_t spent_ns = now_ns > run->cell_begin_ns ? now_ns - run->cell_begin_ns : 0;
-    uint64_t pace_ns =
+    uint64_t each_ns =
         run->measured_count > 0 ? run->measured_ns / run->measured_count : spent_ns + cell_ns;
     bool is_known = run->measured_count > 0 || cell_ns > 0;
-    return is_known ? cell_ns + (total - run->done_count - 1) * pace_ns : 0;
+    return is_known ? cell_ns + (total - run->done_count - 1) * each_ns : 0;
 }

@@ -206,7 +206,7 @@ def test_events_of_a_run_are_handed_on_and_kept_for_who_comes_late(serve):
     late = server.stream()
     told = [data for event, data in late.until(lambda event, data: event == "live" and data.get("ms_per_step") == 399) if event == "live"]
     assert [data["event"] for data in told[:3]] == ["run", "cell", "cell"]
-    assert [data["cell_id"] for data in told[1:3]] == ["a", "b"]  # the first, for the run's pace, and the present one
+    assert [data["cell_id"] for data in told[1:3]] == ["a", "b"]  # the first, for the run's speed, and the present one
     assert [data["ms_per_step"] for data in told[3:]] == list(range(100, 400))
     append(serve.folder, 'ock", "run_id": "r2", "ms_per_step":\r7}\n', "events.jsonl")
     assert stream.until(lambda event, data: event == "live")[-1][1]["ms_per_step"] == 7

@@ -97,7 +97,7 @@ def known_lines(folder, what):
     return [line for line in lines if line["what"] == what]
 
 
-def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tmp_path):
+def test_the_machine_s_clock_is_remembered_and_a_slower_one_is_warned_of(call, tmp_path):
     run = ["run", "--engine", "null", "--mode", "infer", "--steps", "20", "--warmup", "0", "--drift", "off",
            "--foreign-load", "off", "--pace", "on"]
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
@@ -125,7 +125,7 @@ def test_the_machine_s_pace_is_remembered_and_a_slower_one_is_warned_of(call, tm
     assert record["policy_id"] == first["policy_id"], "it changes no result"
 
 
-def test_a_pace_that_cannot_be_kept_stops_no_run(call, tmp_path):
+def test_a_clock_check_that_cannot_be_kept_stops_no_run(call, tmp_path):
     (tmp_path / "data").write_text("a file")
     done = call("run", "--engine", "null", "--mode", "infer", "train", "--steps", "20", "--warmup", "0", "--drift", "off",
                 "--foreign-load", "off", "--pace", "on", env={"XDG_DATA_HOME": str(tmp_path / "data")}, code=0)
