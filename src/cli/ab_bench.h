@@ -9,9 +9,10 @@
 #include "cli/render/forms.h"
 #include "store/journal.h"
 
+/* Pointers are borrowed: for the call. */
 struct ab_bench {
     const struct invocation *call;
-    struct ab_setup *setup;              /* borrowed */
+    struct ab_setup *setup;
     const char *purpose;                 /* "ab", "noise" */
     struct context context;              /* its environment is that of side A */
     struct buf interpreters[PAIR_SIDES]; /* JSON; empty = no engine in Python */
@@ -21,7 +22,7 @@ struct ab_bench {
     struct client_options clients[PAIR_SIDES];
     struct event_listener events;
     struct ab_progress progress;
-    struct form_writer *writer; /* borrowed; takes every stored line; NULL = none */
+    struct form_writer *writer; /* takes every stored line; NULL = none */
     size_t compared_count;      /* comparisons begun */
 };
 

@@ -149,9 +149,10 @@ static enum status pair_up(struct ab_setup *setup, struct err *err)
     return STATUS_OK;
 }
 
-enum status ab_setup_make(const struct command *command, const struct ab_options *options,
-                          const struct options_seen *seen, struct ab_setup *ret_setup,
-                          struct err *err)
+/* STATUS_NOMEM, or a wrong command line; the text says which side. release_setup() in any case. */
+static enum status make_setup(const struct command *command, const struct ab_options *options,
+                              const struct options_seen *seen, struct ab_setup *ret_setup,
+                              struct err *err)
 {
     struct ab_setup *setup = ret_setup;
     const struct options_table table = command_options(command, &program_list[0]);
@@ -173,7 +174,7 @@ enum status ab_setup_make(const struct command *command, const struct ab_options
     return pair_up(setup, err);
 }
 
-void ab_setup_release(struct ab_setup *setup)
+static void release_setup(struct ab_setup *setup)
 {
     for (int i = 0; i < PAIR_SIDES; i++) {
         run_setup_release(&setup->sides[i].run);
@@ -211,14 +212,14 @@ enum exit_code ab_setup_run(const struct invocation *call, const struct ab_optio
     struct err err = {0};
     struct ab_setup *setup = calloc(1, sizeof(*setup)); /* large: paths and flags of two sides */
     enum status status = setup == NULL ? ERR(&err, STATUS_NOMEM, "out of memory")
-                                       : ab_setup_make(call->command, options, seen, setup, &err);
+                                       : make_setup(call->command, options, seen, setup, &err);
     enum exit_code code = status == STATUS_NOMEM ? EXIT_CODE_IO : EXIT_CODE_USAGE;
     if (status == STATUS_OK)
         code = (options->run.is_dry_run ? dry_run : measure)(call, setup);
     else
         command_complain(call, "%s", err.text);
     if (setup != NULL)
-        ab_setup_release(setup);
+        release_setup(setup);
     free(setup);
     return code;
 }

@@ -12,7 +12,8 @@
 #include "cli/run_setup.h"
 #include "drive/pair.h"
 
-/* The flags of both commands; those of `tokmark run` point to its start. */
+/* The flags of both commands; those of `tokmark run` point to its start.
+ * Texts are borrowed: from the command line. */
 struct ab_options {
     struct run_options run;
     const char *flags[PAIR_SIDES]; /* NULL = the common ones alone */
@@ -26,7 +27,8 @@ struct ab_options {
     bool wants_list;
 };
 
-/* What only a side can have, behind what it may have of `tokmark run`. */
+/* What only a side can have, behind what it may have of `tokmark run`. Texts are borrowed: from
+ * the words of its flag. */
 struct ab_side_options {
     struct run_options run;
     const char *binary;
@@ -93,14 +95,6 @@ void ab_setup_describe_time(const struct ab_options *options, struct buf *out);
 extern const char *const ab_common_names[];
 /* The flags within --a and --b, for their tests and help. */
 extern const struct command ab_side_command;
-
-/* STATUS_NOMEM, or a wrong command line; the text says which side. ab_setup_release() in any case.
- */
-MUST_CHECK enum status ab_setup_make(const struct command *command,
-                                     const struct ab_options *options,
-                                     const struct options_seen *seen, struct ab_setup *ret_setup,
-                                     struct err *err);
-void ab_setup_release(struct ab_setup *setup);
 
 /* What a command does with its set-up. */
 typedef enum exit_code ab_action(const struct invocation *call, struct ab_setup *setup);

@@ -17,7 +17,8 @@
 #define ROWS_MAX        (CHECK_SIDES_MAX * (1 + CHECK_PRECISIONS_MAX))
 #define FILE_NAME_BYTES 64
 
-/* What a whole call is made of, so that it can be released in one place. */
+/* What a whole call is made of, so that it can be released in one place. Borrowed, where not owned:
+ * for the call. */
 struct check {
     const struct invocation *call;
     struct check_setup *setup;

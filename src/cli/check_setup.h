@@ -12,6 +12,7 @@
 #define CHECK_SIDES_MAX      8
 #define CHECK_PRECISIONS_MAX OPTION_PICKS_MAX
 
+/* Texts are borrowed: from the command line. */
 struct check_options {
     struct run_options run;      /* first: the flags that are those of `run` */
     struct option_texts engines; /* each one engine, or several between commas */

@@ -30,6 +30,7 @@ enum exit_code {
 /* The names this program is installed under; bits for `struct option`.programs. */
 enum program_bit { PROGRAM_TOKMARK = 1, PROGRAM_BENCH_PYTORCH = 2, PROGRAM_BENCH_JAX = 4 };
 
+/* Borrowed: static. */
 struct program {
     const char *name; /* of the file */
     enum program_bit bit;
@@ -39,7 +40,7 @@ struct program {
 
 struct command;
 
-/* One call of a command. */
+/* One call of a command. Borrowed: for the call. */
 struct invocation {
     const struct command *command;
     const struct program *program;
@@ -49,6 +50,7 @@ struct invocation {
     const char *const *full_argv;
 };
 
+/* Borrowed: static. */
 struct command {
     const char *name;
     const char *operands; /* in the usage line: "ENGINE"; NULL = none are taken */

@@ -69,7 +69,8 @@ static enum status put(void *context, const char *bytes, size_t bytes_count, str
     return forms_put(*fd, bytes, bytes_count, err);
 }
 
-struct writing {
+/* Borrowed: for the call of write_to(). */
+struct file_output {
     const struct compare_format *format;
     struct compare_output *output;
 };
@@ -77,7 +78,7 @@ struct writing {
 /* A file_writer. */
 static enum status write_to(void *context, int fd, struct err *err)
 {
-    struct writing *writing = context;
+    struct file_output *writing = context;
     writing->output->sink = put;
     writing->output->sink_context = &fd;
     return writing->format->write(writing->output, err);
@@ -95,7 +96,7 @@ static enum status write_form(const struct compare_call *call, const struct comp
         .gate_percent = call->gate_percent,
         .comment_id = call->comment_id,
     };
-    struct writing writing = {&compare_formats[forms_find(&forms, word, &file)], &output};
+    struct file_output writing = {&compare_formats[forms_find(&forms, word, &file)], &output};
     compare_output_init(&output);
     enum status status = forms_write(file, write_to, &writing, err);
     compare_output_release(&output);

@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 
+/* Texts are borrowed: for the call. */
 struct compare_call {
     const char *base, *now; /* paths, "-", or baseline:NAME */
     bool has_gate, is_lenient;

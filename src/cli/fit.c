@@ -31,9 +31,9 @@ struct fit_call {
     struct client_options client;
 };
 
-/* One cell whose size is found. */
+/* One cell whose size is found. Pointers are borrowed: for the search. */
 struct fitting {
-    const struct fit_call *fit; /* borrowed, as is the cell */
+    const struct fit_call *fit;
     struct cell *cell;
     struct journal *journal;
     struct frontier frontier;

@@ -12,7 +12,7 @@
 #define LINE_BYTES_MAX (1U << 18)
 
 /* The line that is looked for. Borrowed: for the search. */
-struct wanted {
+struct wanted_line {
     const char *key, *environment_id;
     uint32_t size;
 };
@@ -44,7 +44,7 @@ static bool is_text(const json_t *line, const char *key, const char *wanted)
 static enum status look_at(void *context, const char *text, size_t text_bytes, struct err *err)
 {
     (void)err;
-    struct wanted *wanted = context;
+    struct wanted_line *wanted = context;
     json_t *line = text != NULL ? json_loadb(text, text_bytes, 0, NULL) : NULL;
     json_int_t size = json_integer_value(json_object_get(line, "size"));
     if (is_text(line, "key", wanted->key) &&
@@ -58,7 +58,7 @@ enum status frontier_find(const char *dir, const char *key, const char *environm
                           uint32_t *ret_size, struct err *err)
 {
     char path[FILE_PATH_BYTES];
-    struct wanted wanted = {.key = key, .environment_id = environment_id};
+    struct wanted_line wanted = {.key = key, .environment_id = environment_id};
     TRY(file_join(dir, JOURNAL_FRONTIER, path, err));
     TRY(journal_scan(path, LINE_BYTES_MAX, look_at, &wanted, err));
     *ret_size = wanted.size;

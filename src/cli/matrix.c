@@ -25,7 +25,7 @@
 #define MEMORY_TOLERANCE 0.1
 
 /* What is asked, and of whom. Borrowed for a call. */
-struct matrix {
+struct matrix_check {
     const struct yaml_tree *tree;
     const json_t *environment;
     struct json_writer *writer;
@@ -33,7 +33,7 @@ struct matrix {
     size_t lines_count;
 };
 
-struct finding {
+struct matrix_finding {
     enum matrix_answer answer;
     char why[WHY_BYTES];
 };
@@ -43,9 +43,9 @@ const char *matrix_answer_name(enum matrix_answer answer)
     return answer == MATRIX_MET ? "met" : answer == MATRIX_NOT_MET ? "not met" : "cannot tell";
 }
 
-static void find(struct finding *finding, enum matrix_answer answer, const char *format, ...)
+static void find(struct matrix_finding *finding, enum matrix_answer answer, const char *format, ...)
     PRINTF_LIKE(3, 4);
-static void find(struct finding *finding, enum matrix_answer answer, const char *format, ...)
+static void find(struct matrix_finding *finding, enum matrix_answer answer, const char *format, ...)
 {
     finding->answer = answer;
     va_list args;
@@ -123,7 +123,7 @@ static bool has_nvidia_by_pci(const json_t *gpu)
 }
 
 /* Of one entry of the list; true when it is met. */
-static bool match_gpu(const json_t *gpu, const char *asked, struct finding *finding)
+static bool match_gpu(const json_t *gpu, const char *asked, struct matrix_finding *finding)
 {
     const json_t *cards = json_object_get(gpu, "cards");
     if (is_cpu_only(asked)) {
@@ -144,7 +144,8 @@ static bool match_gpu(const json_t *gpu, const char *asked, struct finding *find
 }
 
 /* Any of the list will do. */
-static void answer_gpu(const struct matrix *matrix, size_t value, struct finding *finding)
+static void answer_gpu(const struct matrix_check *matrix, size_t value,
+                       struct matrix_finding *finding)
 {
     const struct yaml_tree *tree = matrix->tree;
     const json_t *gpu = json_object_get(matrix->environment, "gpu");
@@ -175,7 +176,7 @@ static const char *const interpreters[] = {"worker", "pytorch", "jax"};
 /* `whose`: "torch in /usr/bin/python3". Adds to what other interpreters said: the worse one stays.
  */
 static void answer_version(const char *rule, const char *whose, const char *version,
-                           struct finding *finding)
+                           struct matrix_finding *finding)
 {
     bool is_met = false;
     if (finding->answer == MATRIX_NOT_MET)
@@ -187,7 +188,8 @@ static void answer_version(const char *rule, const char *whose, const char *vers
         find(finding, is_met ? MATRIX_MET : MATRIX_NOT_MET, "%.200s is %.60s", whose, version);
 }
 
-static void answer_python(const struct matrix *matrix, const char *rule, struct finding *finding)
+static void answer_python(const struct matrix_check *matrix, const char *rule,
+                          struct matrix_finding *finding)
 {
     find(finding, MATRIX_CANNOT_TELL, "no Python was found");
     for (size_t i = 0; i < ARRAY_COUNT(interpreters); i++) {
@@ -209,8 +211,8 @@ static bool is_missing(const json_t *interpreter, const char *package)
     return false;
 }
 
-static void answer_package(const struct matrix *matrix, const char *package, const char *rule,
-                           struct finding *finding)
+static void answer_package(const struct matrix_check *matrix, const char *package, const char *rule,
+                           struct matrix_finding *finding)
 {
     find(finding, MATRIX_CANNOT_TELL, "tokmark does not look for %.60s here", package);
     for (size_t i = 0; i < ARRAY_COUNT(interpreters); i++) {
@@ -228,7 +230,8 @@ static void answer_package(const struct matrix *matrix, const char *package, con
     }
 }
 
-static void answer_cuda(const struct matrix *matrix, const char *rule, struct finding *finding)
+static void answer_cuda(const struct matrix_check *matrix, const char *rule,
+                        struct matrix_finding *finding)
 {
     const json_t *gpu = json_object_get(matrix->environment, "gpu");
     const char *version = json_string_value(json_object_get(gpu, "cuda"));
@@ -241,8 +244,8 @@ static void answer_cuda(const struct matrix *matrix, const char *rule, struct fi
              why != NULL ? why : "no_nvml");
 }
 
-static void answer_software(const struct matrix *matrix, const char *key, size_t value,
-                            struct finding *finding)
+static void answer_software(const struct matrix_check *matrix, const char *key, size_t value,
+                            struct matrix_finding *finding)
 {
     value = yaml_resolve(matrix->tree, value);
     if (value == YAML_NONE || matrix->tree->nodes[value].kind != YAML_SCALAR) {
@@ -260,7 +263,7 @@ static void answer_software(const struct matrix *matrix, const char *key, size_t
 
 /* --- lines --- */
 
-static void put_line(struct matrix *matrix, const char *group, size_t key, size_t value)
+static void put_line(struct matrix_check *matrix, const char *group, size_t key, size_t value)
 {
     const struct yaml_tree *tree = matrix->tree;
     const struct yaml_node *node = &tree->nodes[value];
@@ -269,7 +272,7 @@ static void put_line(struct matrix *matrix, const char *group, size_t key, size_
     size_t bytes = is_block || node->end < node->start ? 0 : node->end - node->start;
     (void)snprintf(line, sizeof(line), "%s.%.100s: %.*s", group, yaml_text(tree, key),
                    (int)(bytes < 300 ? bytes : 300), is_block ? "" : tree->bytes + node->start);
-    struct finding finding = {.answer = MATRIX_CANNOT_TELL};
+    struct matrix_finding finding = {.answer = MATRIX_CANNOT_TELL};
     if (strcmp(group, "software") == 0)
         answer_software(matrix, yaml_text(tree, key), value, &finding);
     else if (strcmp(group, "hardware") == 0 && yaml_has_text(tree, key, "gpu"))
@@ -286,7 +289,7 @@ static void put_line(struct matrix *matrix, const char *group, size_t key, size_
     matrix->lines_count++;
 }
 
-static enum status put_lines(struct matrix *matrix, const char *path, struct err *err)
+static enum status put_lines(struct matrix_check *matrix, const char *path, struct err *err)
 {
     const struct yaml_tree *tree = matrix->tree;
     size_t root = tree->first_root;
@@ -327,7 +330,7 @@ static enum status answer_text(const char *path, const struct buf *text, const j
     buf_init(&json, MATRIX_BYTES_MAX);
     struct json_writer writer;
     json_writer_init(&writer, &json);
-    struct matrix matrix = {.tree = &tree, .environment = environment, .writer = &writer};
+    struct matrix_check matrix = {.tree = &tree, .environment = environment, .writer = &writer};
     json_begin_object(&writer);
     json_field_string(&writer, "file", name != NULL ? name + 1 : path);
     json_field_string(&writer, "hash", id);

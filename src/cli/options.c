@@ -343,8 +343,8 @@ static bool row_matches(const struct option *row, const char *word)
     return strlen(row->name) == length && strncmp(row->name, word + 2, length) == 0;
 }
 
-/* The walk over the words. */
-struct walk {
+/* The walk over the words. Borrowed: for options_parse(). */
+struct options_walk {
     const struct options_table *table;
     int argc;
     const char *const *argv;
@@ -360,8 +360,8 @@ static enum status flag_error(const struct option *row, enum status status, cons
 }
 
 /* The flag's value or values: behind '=', or the words that follow. */
-static enum status read_values(struct walk *walk, const struct option *row, const char *word,
-                               struct err *err)
+static enum status read_values(struct options_walk *walk, const struct option *row,
+                               const char *word, struct err *err)
 {
     const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
     if (!takes_value(row)) {
@@ -392,7 +392,7 @@ static enum status read_values(struct walk *walk, const struct option *row, cons
     return status == STATUS_OK ? status : flag_error(row, status, &cause, err);
 }
 
-static enum status read_flag(struct walk *walk, const char *word, struct err *err)
+static enum status read_flag(struct options_walk *walk, const char *word, struct err *err)
 {
     const struct options_table *table = walk->table;
     for (size_t i = 0; i < options_rows_count(table); i++) {
@@ -421,7 +421,7 @@ enum status options_parse(const struct options_table *table, int argc, const cha
                           void *target, struct options_seen *ret_seen, struct err *err)
 {
     struct options_seen seen = {0};
-    struct walk walk = {.table = table, .argc = argc, .argv = argv, .target = target};
+    struct options_walk walk = {.table = table, .argc = argc, .argv = argv, .target = target};
     walk.seen = &seen;
     bool is_ended = false;
     while (walk.next < argc && !seen.wants_help) {

@@ -40,7 +40,7 @@ enum option_type {
 };
 
 struct option_choice {
-    const char *name;
+    const char *name; /* borrowed: static */
     uint64_t value;
 };
 
@@ -55,6 +55,7 @@ struct option_picks {
     size_t count;
 };
 
+/* Borrowed: static. */
 struct option {
     const char *name; /* without "--" */
     char short_name;  /* 0 = none */
@@ -82,12 +83,13 @@ struct option {
     const char *(*word_at)(unsigned index);
 };
 
-/* Other default of a row; a list ends with a NULL name. */
+/* Other default of a row; a list ends with a NULL name. Borrowed: static. */
 struct option_default {
     const char *name;
     const char *def;
 };
 
+/* Borrowed: static. */
 struct options_table {
     const struct option *rows;
     size_t rows_count;
@@ -105,7 +107,8 @@ struct options_table {
 struct options_seen {
     bool is_given[OPTIONS_MAX]; /* by row, base rows behind the others */
     bool wants_help;
-    const char *operands[OPTION_TEXTS_MAX]; /* words that are neither flags nor their values */
+    const char *operands[OPTION_TEXTS_MAX]; /* borrowed: from argv; words that are neither flags nor
+                                               their values */
     size_t operands_count;
 };
 

@@ -6,8 +6,9 @@
 #include "cli/run_setup.h"
 #include "result/record.h"
 
+/* Borrowed: for the call. */
 struct results_wanted {
-    const struct run_setup *setup; /* borrowed, as the ids: for the call */
+    const struct run_setup *setup;
     const char *run_id;
     const char *environment_id;
     /* Of the whole folder, one record a cell and trial: this run's; else a finished one of the plan

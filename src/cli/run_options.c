@@ -384,7 +384,7 @@ static const struct option run_rows[] = {
              "or if its threads wait for a CPU; off keeps every block"},
     {.name = "pace",
      .type = OPTION_CHOICE,
-     TARGET(pace),
+     TARGET(clock_check),
      .arg = "HOW",
      .def = "on",
      .choices = switch_choices,

@@ -26,6 +26,7 @@ extern const struct option_choice run_when_choices[];
 /* What of a folder's finished records is measured again. */
 enum run_resume { RUN_RESUME_NO, RUN_RESUME_UNFINISHED, RUN_RESUME_UNSTEADY };
 
+/* Texts are borrowed: from the command line. */
 struct run_options {
     struct cell cell; /* members that flags set as they are; the rest is zero (run_setup.c) */
     /* what to run */
@@ -60,7 +61,7 @@ struct run_options {
     const char *launch;          /* NULL = none */
     bool is_fresh;               /* no worker is forked */
     uint64_t foreign_load;       /* percent; 0 = off */
-    uint64_t pace;               /* 0 = off */
+    uint64_t clock_check;        /* 0 = off */
     uint64_t history;            /* 0 = off */
     uint64_t drift;              /* percent; 0 = off; or RUN_DRIFT_AUTO */
     /* output */

@@ -17,6 +17,7 @@
 
 #define DATA_SYNTHETIC "synthetic"
 
+/* Borrowed: for the call. */
 struct given {
     const struct options_table *table;
     const struct options_seen *seen;

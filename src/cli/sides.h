@@ -9,8 +9,9 @@
 #include "client/options.h"
 #include "store/journal.h"
 
+/* Borrowed: for the sides' life. */
 struct sides {
-    const struct invocation *call; /* borrowed: for the sides' life, as is the next */
+    const struct invocation *call;
     struct check_setup *setup;
     const char *name; /* of the command: of its folder and logs */
     bool has_several; /* of an engine more than one worker is started */

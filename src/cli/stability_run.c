@@ -23,7 +23,8 @@
 #define TELL_NS    (5 * NS_PER_S)
 #define TEXT_BYTES 65536
 
-/* What a whole call is made of, so that it can be released in one place. */
+/* What a whole call is made of, so that it can be released in one place. Borrowed, where not owned:
+ * for the call. */
 struct stability {
     const struct invocation *call;
     const struct stability_options *options;

@@ -9,7 +9,8 @@ struct stability_options {
     struct check_options check; /* first: the flags that are those of `run` */
     uint64_t steps;
     double tolerance_percent; /* 0 = by precision */
-    const char *base;         /* a folder with a stability.jsonl; NULL = none */
+    const char *base;         /* borrowed: from the command line; a folder with a
+                               * stability.jsonl; NULL = none */
 };
 
 /* `setup`: made from options->check. */

@@ -10,8 +10,9 @@
 
 struct sweep_cell; /* sweep.c */
 
+/* Borrowed, where not owned: for the sweep's life. */
 struct sweep {
-    const struct run_setup *setup; /* borrowed: all of these for the sweep's life */
+    const struct run_setup *setup;
     const struct trial_options *options;
     struct store *store;
     struct known *known;
@@ -22,9 +23,9 @@ struct sweep {
     size_t not_started_place;   /* the first of them, in the plan */
     bool is_interrupted;        /* a signal cut it short */
     /* sweep.c's own */
-    struct sweep_cell *cells; /* in the plan's order */
-    size_t *order;            /* places in the plan, as this trial goes through them */
-    size_t *unfit;            /* places in the plan of cells that did not fit */
+    struct sweep_cell *cells; /* owned; in the plan's order */
+    size_t *order;            /* owned; places in the plan, as this trial goes through them */
+    size_t *unfit;            /* owned; places in the plan of cells that did not fit */
     size_t unfit_count;
 };
 

@@ -13,7 +13,7 @@
 #define SHAPE_DIMS_MAX   3
 
 /* A tensor that an output has. */
-struct wanted {
+struct wanted_tensor {
     char entry[ENTRY_NAME_BYTES]; /* its name in the file: "grad.norm.weight" */
     char name[MODEL_TENSOR_NAME_BYTES];
     unsigned dims_count;
@@ -58,10 +58,10 @@ static uint32_t wanted_count(const struct check_job *job, enum parity_kind kind)
 }
 
 static void wanted_at(const struct check_job *job, enum parity_kind kind, uint32_t index,
-                      struct wanted *ret)
+                      struct wanted_tensor *ret)
 {
     const struct cell *cell = job->cell;
-    *ret = (struct wanted){0};
+    *ret = (struct wanted_tensor){0};
     if (!is_per_tensor(kind)) {
         (void)snprintf(ret->name, sizeof(ret->name), "%s", parity_kind_name(kind));
         bool is_loss = kind == PARITY_LOSS;
@@ -82,7 +82,7 @@ static void wanted_at(const struct check_job *job, enum parity_kind kind, uint32
 /* --- is it whole? --- */
 
 /* Leading dimensions of 1 are taken as absent. */
-static bool has_shape(const struct safetensors_tensor *found, const struct wanted *wanted)
+static bool has_shape(const struct safetensors_tensor *found, const struct wanted_tensor *wanted)
 {
     unsigned skipped = 0;
     while (found->dims_count - skipped > wanted->dims_count && found->dims[skipped] == 1)
@@ -102,7 +102,7 @@ static void shape_text(unsigned dims_count, const uint64_t *dims, char *text, si
                                    i > 0 ? ", " : "", dims[i]);
 }
 
-static bool verify_shape(const struct safetensors_tensor *found, const struct wanted *wanted,
+static bool verify_shape(const struct safetensors_tensor *found, const struct wanted_tensor *wanted,
                          struct reasons *reasons)
 {
     char shape[160];
@@ -162,7 +162,7 @@ static enum status verify_kind(const struct check_job *job, const struct safeten
     enum status status = STATUS_OK;
     uint32_t count = wanted_count(job, kind);
     for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
-        struct wanted wanted;
+        struct wanted_tensor wanted;
         wanted_at(job, kind, i, &wanted);
         const struct safetensors_tensor *found = safetensors_find(file, wanted.entry);
         if (found == NULL) {
@@ -179,7 +179,7 @@ static enum status verify_kind(const struct check_job *job, const struct safeten
 static bool has_any_weight(const struct check_job *job, const struct safetensors *file)
 {
     for (uint32_t i = 0; i < wanted_count(job, PARITY_WEIGHTS); i++) {
-        struct wanted wanted;
+        struct wanted_tensor wanted;
         wanted_at(job, PARITY_WEIGHTS, i, &wanted);
         if (safetensors_find(file, wanted.entry) != NULL)
             return true;
@@ -260,7 +260,7 @@ static void mask_key_bias(const struct verified *pair, const char *name, uint64_
 }
 
 static enum status add_tensor(struct verified *pair, enum parity_kind kind,
-                              const struct wanted *wanted, struct parity_sums *sums,
+                              const struct wanted_tensor *wanted, struct parity_sums *sums,
                               struct err *err)
 {
     const struct safetensors_tensor *found = safetensors_find(pair->file, wanted->entry);
@@ -305,7 +305,7 @@ static enum status compare_kind(struct verified *pair, enum parity_kind kind,
     struct parity_sums *sums = calloc(count, sizeof(*sums));
     enum status status = sums == NULL ? ERR(err, STATUS_NOMEM, "out of memory") : STATUS_OK;
     double scale_max = 0.0;
-    struct wanted wanted;
+    struct wanted_tensor wanted;
     for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
         wanted_at(pair->job, kind, i, &wanted);
         status = add_tensor(pair, kind, &wanted, &sums[i], err);

@@ -60,9 +60,9 @@ static enum status open_sides(struct pair *pair, struct err *err)
     enum pair_name first = pair->sequence.starts_count % 2 == 0 ? PAIR_A : PAIR_B;
     enum pair_name second = first == PAIR_A ? PAIR_B : PAIR_A;
     tell(pair, EVENT_OPENING);
-    enum status status = pair_side_open(&pair->sides[first], err);
+    enum status status = pair_side_start(&pair->sides[first], err);
     if (status == STATUS_OK && pair_side_can_go_on(&pair->sides[first]))
-        status = pair_side_open(&pair->sides[second], err);
+        status = pair_side_start(&pair->sides[second], err);
     return status;
 }
 

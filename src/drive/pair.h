@@ -18,9 +18,13 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "drive/pair_side.h"
+#include "client/log_tail.h"
+#include "client/options.h"
+#include "measure/policy.h"
 #include "measure/sequence.h"
 #include "observe/interference.h"
+#include "proto/message.h"
+#include "spec/cell.h"
 #include "store/lines.h"
 
 #define PAIR_CONFIDENCE      0.95
@@ -34,7 +38,7 @@ const char *pair_key(enum pair_name name);
 const char *pair_title(enum pair_name name);
 
 struct pair_listener {
-    void *context;
+    void *context; /* borrowed: for the comparison */
     /* A new phase, or another round: `last` is what the last look saw, NULL before one. */
     void (*changed)(void *context, enum event_phase phase, size_t rounds_count,
                     const struct compare_result *last);

@@ -34,7 +34,7 @@ bool pair_side_can_go_on(const struct pair_side *side)
     return side->client.has_ready && client_can_go_on(&side->client);
 }
 
-enum status pair_side_open(struct pair_side *side, struct err *err)
+enum status pair_side_start(struct pair_side *side, struct err *err)
 {
     char title[256];
     (void)snprintf(title, sizeof(title), "[tokmark: ab %s]\n",

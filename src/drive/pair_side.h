@@ -9,8 +9,9 @@
 #include "client/client.h"
 #include "measure/policy.h"
 
+/* Borrowed: for the side's life. */
 struct pair_side {
-    const struct measure_policy *policy; /* borrowed: for the side's life, as are the next two */
+    const struct measure_policy *policy;
     const char *log_path;
     const char *run_id; /* NULL = none */
     struct client client;
@@ -32,7 +33,7 @@ void pair_side_init(struct pair_side *side, const struct cell *cell,
 void pair_side_release(struct pair_side *side);
 
 /* Starts the worker, greets it and opens the cell. Whether it can go on: pair_side_can_go_on(). */
-MUST_CHECK enum status pair_side_open(struct pair_side *side, struct err *err);
+MUST_CHECK enum status pair_side_start(struct pair_side *side, struct err *err);
 /* May the next request be sent? */
 bool pair_side_can_go_on(const struct pair_side *side);
 

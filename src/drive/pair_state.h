@@ -4,16 +4,17 @@
 #define DRIVE_PAIR_STATE_H
 
 #include "drive/pair.h"
+#include "drive/pair_side.h"
 #include "observe/interference.h"
 
 #define BLOCKS_PER_SIDE 2 /* of a round */
 
 struct pair {
-    const struct pair_plan *plan;
+    const struct pair_plan *plan; /* borrowed: for the comparison */
     struct pair_side sides[PAIR_SIDES];
     uint32_t steps_per_block;
-    double *log_ratios;        /* owned, like the next two: `capacity` rounds */
-    double *times[PAIR_SIDES]; /* two a round */
+    double *log_ratios;        /* owned: `capacity` rounds */
+    double *times[PAIR_SIDES]; /* owned: two a round */
     size_t rounds_count, capacity;
     uint64_t lead_in_steps_count;
     uint64_t raw_steps_count;

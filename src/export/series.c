@@ -9,7 +9,7 @@
 
 #define TEXTS_BYTES_MAX ((size_t)16 << 30)
 
-struct row {
+struct series_row {
     size_t text; /* where it begins in `texts` */
     size_t next; /* row + 1 of the cell; 0 = none */
     uint64_t trial;
@@ -19,7 +19,7 @@ struct row {
 struct series {
     size_t numbers_count;
     size_t count;
-    struct chunks rows;    /* struct row */
+    struct chunks rows;    /* struct series_row */
     struct chunks numbers; /* double, numbers_count a row */
     struct chunks cells;   /* size_t: the first row + 1 of a cell; 0 = none */
     struct buf texts;      /* each with its NUL */
@@ -31,7 +31,7 @@ enum status series_new(size_t numbers_count, struct series **ret_series, struct 
     if (series == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for results");
     series->numbers_count = numbers_count;
-    chunks_init(&series->rows, sizeof(struct row));
+    chunks_init(&series->rows, sizeof(struct series_row));
     chunks_init(&series->numbers, (numbers_count > 0 ? numbers_count : 1) * sizeof(double));
     chunks_init(&series->cells, sizeof(size_t));
     buf_init(&series->texts, TEXTS_BYTES_MAX);
@@ -58,7 +58,7 @@ size_t series_count(const struct series *series)
 bool series_row(const struct series *series, size_t row, const char **ret_text,
                 const double **ret_numbers)
 {
-    const struct row *found = chunks_find(&series->rows, row);
+    const struct series_row *found = chunks_find(&series->rows, row);
     if (found == NULL || !found->is_current)
         return false;
     *ret_text = series->texts.data + found->text;
@@ -66,7 +66,7 @@ bool series_row(const struct series *series, size_t row, const char **ret_text,
     return true;
 }
 
-static struct row *row_at(const struct series *series, size_t link)
+static struct series_row *row_at(const struct series *series, size_t link)
 {
     return link == 0 ? NULL : chunks_find(&series->rows, link - 1);
 }
@@ -78,7 +78,7 @@ static size_t find_row(const struct series *series, size_t first, uint64_t trial
     size_t link = first;
     size_t last = first;
     *ret_is_found = false;
-    for (struct row *row = row_at(series, link); row != NULL; row = row_at(series, link)) {
+    for (struct series_row *row = row_at(series, link); row != NULL; row = row_at(series, link)) {
         last = link;
         if (row->trial == trial) {
             *ret_is_found = true;
@@ -91,10 +91,10 @@ static size_t find_row(const struct series *series, size_t first, uint64_t trial
 
 static bool make_row(struct series *series, size_t *first, size_t last, size_t *ret_index)
 {
-    struct row *row = chunks_at(&series->rows, series->count);
+    struct series_row *row = chunks_at(&series->rows, series->count);
     if (row == NULL || chunks_at(&series->numbers, series->count) == NULL)
         return false;
-    struct row *before = row_at(series, last);
+    struct series_row *before = row_at(series, last);
     *ret_index = series->count++;
     if (before != NULL)
         before->next = series->count;
@@ -111,7 +111,8 @@ enum status series_put(struct series *series, const struct export_item *item,
     if (first == NULL)
         return ERR(err, STATUS_NOMEM, "no memory for results");
     if (item->place.effect == CELLS_REPLACES)
-        for (struct row *row = row_at(series, *first); row != NULL; row = row_at(series, row->next))
+        for (struct series_row *row = row_at(series, *first); row != NULL;
+             row = row_at(series, row->next))
             row->is_current = false;
     bool is_found = false;
     size_t index = find_row(series, *first, trial, &is_found);
@@ -119,7 +120,7 @@ enum status series_put(struct series *series, const struct export_item *item,
         index--;
     else if (!make_row(series, first, index, &index))
         return ERR(err, STATUS_NOMEM, "no memory for results");
-    struct row *row = chunks_at(&series->rows, index);
+    struct series_row *row = chunks_at(&series->rows, index);
     double *kept = chunks_at(&series->numbers, index);
     memcpy(kept, numbers, series->numbers_count * sizeof(*numbers));
     row->trial = trial;

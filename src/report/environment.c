@@ -11,7 +11,7 @@
 #define NAME_BYTES      160
 #define VALUE_BYTES_MAX 1024
 
-struct walk { /* borrowed */
+struct environment_walk { /* borrowed */
     struct report_texts *texts;
     struct report_source *source;
 };
@@ -43,7 +43,7 @@ static bool append_scalar(const char *name, json_t *value, struct buf *out)
     return true;
 }
 
-static void add(struct walk *walk, const char *name, const char *value)
+static void add(struct environment_walk *walk, const char *name, const char *value)
 {
     if (walk->source->facts_count == FACTS_MAX || value[0] == '\0')
         return;
@@ -51,7 +51,7 @@ static void add(struct walk *walk, const char *name, const char *value)
         (struct report_fact){texts_keep(walk->texts, name), texts_keep(walk->texts, value)};
 }
 
-static void take_list(struct walk *walk, const char *name, json_t *list)
+static void take_list(struct environment_walk *walk, const char *name, json_t *list)
 {
     struct buf text CLEANUP(buf_release) = {0};
     buf_init(&text, VALUE_BYTES_MAX);
@@ -65,7 +65,7 @@ static void take_list(struct walk *walk, const char *name, json_t *list)
 }
 
 /* Fields of an object that is in no other: they have one name. */
-static void take_object(struct walk *walk, const char *name, json_t *object)
+static void take_object(struct environment_walk *walk, const char *name, json_t *object)
 {
     const char *key;
     json_t *value;
@@ -83,7 +83,7 @@ static void take_object(struct walk *walk, const char *name, json_t *object)
 }
 
 /* Level by level, as far as names stay readable; a document cannot nest the calls. */
-static void take_levels(struct walk *walk, json_t *environment)
+static void take_levels(struct environment_walk *walk, json_t *environment)
 {
     const char *key, *inner_key;
     json_t *value, *inner;
@@ -112,7 +112,7 @@ enum status report_environment_take(struct report_texts *texts, const char *json
         return ERR(err, STATUS_NOMEM, "no memory for the environment");
     json_t *environment = json_loads(json, 0, NULL);
     if (json_is_object(environment))
-        take_levels(&(struct walk){texts, source}, environment);
+        take_levels(&(struct environment_walk){texts, source}, environment);
     json_decref(environment);
     return STATUS_OK;
 }

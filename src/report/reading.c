@@ -420,7 +420,7 @@ static enum status choose_all(struct report_reading *reading, struct err *err)
 /* Names are shared by thousands of cells: each is kept once. */
 static void keep_names(struct report *report)
 {
-    struct names {
+    struct known_name {
         const char *from, *kept;
     } known[5] = {{0}};
     for (size_t i = 0; i < report->cells_count; i++) {
@@ -429,7 +429,7 @@ static void keep_names(struct report *report)
                                 &cell->precision};
         for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
             if (known[n].from != *names[n])
-                known[n] = (struct names){*names[n], texts_keep(&report->texts, *names[n])};
+                known[n] = (struct known_name){*names[n], texts_keep(&report->texts, *names[n])};
             *names[n] = known[n].kept;
         }
     }

@@ -19,12 +19,12 @@
 
 #define NOBODY           SIZE_MAX
 #define ROW_POINTER_BYTES \
-    sizeof(void *) /* as sizeof(struct row *), which clang-tidy takes for a slip */
+    sizeof(void *) /* as sizeof(struct serve_row *), which clang-tidy takes for a slip */
 
 /* What is shown of a cell, in a list by when it changed. */
 struct place {
-    struct row *row; /* owned with the other holders; NULL: none is shown */
-    uint64_t count;  /* of its records */
+    struct serve_row *row; /* owned with the other holders; NULL: none is shown */
+    uint64_t count;        /* of its records */
     size_t newer, older;
 };
 
@@ -41,15 +41,15 @@ struct feed {
     struct chunks places; /* struct place a cell */
     size_t newest, oldest;
     size_t shown_count;
-    struct row *recent[FEED_RECENT_MAX]; /* owned with the other holders; the record `n` is at n %
-                                            FEED_RECENT_MAX */
-    uint64_t recent_count;               /* of this generation, those that are gone too */
-    uint64_t recent_from;                /* all records behind this offset are there */
+    struct serve_row *recent[FEED_RECENT_MAX]; /* owned with the other holders; the record `n` is at
+                                            n % FEED_RECENT_MAX */
+    uint64_t recent_count;                     /* of this generation, those that are gone too */
+    uint64_t recent_from;                      /* all records behind this offset are there */
 };
 
 /* --- what is held --- */
 
-static void drop_row(struct row *row)
+static void drop_row(struct serve_row *row)
 {
     if (row != NULL && --row->holders == 0)
         row_free(row);
@@ -91,7 +91,7 @@ static void hide_oldest(struct feed *feed)
 }
 
 /* Takes the row over. */
-static void show(struct feed *feed, size_t cell, struct place *place, struct row *row)
+static void show(struct feed *feed, size_t cell, struct place *place, struct serve_row *row)
 {
     if (place->row != NULL) {
         unlink_place(feed, place);
@@ -108,9 +108,9 @@ static void show(struct feed *feed, size_t cell, struct place *place, struct row
         hide_oldest(feed);
 }
 
-static void keep_recent(struct feed *feed, struct row *row)
+static void keep_recent(struct feed *feed, struct serve_row *row)
 {
-    struct row **slot = &feed->recent[feed->recent_count++ % FEED_RECENT_MAX];
+    struct serve_row **slot = &feed->recent[feed->recent_count++ % FEED_RECENT_MAX];
     if (*slot != NULL)
         feed->recent_from = (*slot)->end;
     drop_row(*slot);
@@ -231,9 +231,9 @@ static enum status add(struct feed *feed, const struct reader_item *item,
     enum status status = STATUS_OK;
     (void)pthread_mutex_lock(&feed->lock);
     struct place *place = chunks_at(&feed->places, placed->cell);
-    struct row *row = place != NULL && placed->effect != CELLS_KNOWN
-                          ? row_new(item, placed->cell, place->count + 1)
-                          : NULL;
+    struct serve_row *row = place != NULL && placed->effect != CELLS_KNOWN
+                                ? row_new(item, placed->cell, place->count + 1)
+                                : NULL;
     if (place == NULL || (row == NULL && placed->effect != CELLS_KNOWN)) {
         status = ERR(err, STATUS_NOMEM, "no memory for a record");
     } else {
@@ -358,7 +358,7 @@ void feed_look(struct feed *feed, struct feed_state *ret_state)
     (void)pthread_mutex_unlock(&feed->lock);
 }
 
-static void hold(struct feed_taken *taken, struct row *row)
+static void hold(struct feed_taken *taken, struct serve_row *row)
 {
     row->holders++;
     taken->rows[taken->count++] = row;

@@ -44,7 +44,7 @@ struct feed_state {
 };
 
 struct feed_taken {
-    struct row **rows; /* owned; held */
+    struct serve_row **rows; /* owned; held */
     size_t count;
     bool is_reset; /* forget what was taken before */
     /* Every record behind the position, oldest first; else the rows of the cells that have changed,

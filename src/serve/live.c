@@ -21,7 +21,7 @@
 #define WORD_BYTES     64
 #define GONE_NS        (2 * NS_PER_S)
 
-/* FIRST: the first cell that the run began, from which its pace is known. */
+/* FIRST: the first cell that the run began, from which its speed is known. */
 enum kind { KIND_RUN, KIND_FIRST, KIND_CELL, KIND_BLOCK, KIND_TELEMETRY, KIND_END, KIND_OTHER };
 
 struct line_kept {

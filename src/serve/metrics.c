@@ -48,7 +48,7 @@ static void append_label(const char *name, const char *value, struct buf *out)
     buf_append_char(out, '"');
 }
 
-static void append_labels(const struct row *row, struct buf *out)
+static void append_labels(const struct serve_row *row, struct buf *out)
 {
     static const enum fact_id words[] = {FACT_FRAMEWORK, FACT_MODEL,     FACT_DEVICE,
                                          FACT_MODE,      FACT_PRECISION, FACT_CELL_ID};

@@ -88,10 +88,10 @@ static double take_number(const struct record *record, enum fact_id field)
                                                      : record_double(record, field);
 }
 
-struct row *row_new(const struct reader_item *item, size_t cell, uint64_t count)
+struct serve_row *row_new(const struct reader_item *item, size_t cell, uint64_t count)
 {
     struct buf words CLEANUP(buf_release);
-    struct row *row = calloc(1, sizeof(*row));
+    struct serve_row *row = calloc(1, sizeof(*row));
     double *numbers = calloc(NUMBERS_COUNT, sizeof(*numbers));
     buf_init(&words, WORDS_BYTES_MAX + WORDS_COUNT); /* there is always room for the NULs */
     for (size_t i = 0; i < WORDS_COUNT; i++) {
@@ -115,16 +115,16 @@ struct row *row_new(const struct reader_item *item, size_t cell, uint64_t count)
     for (size_t i = 0; i < NUMBERS_COUNT; i++)
         numbers[i] = take_number(item->record, number_fields[i]);
     memcpy(text, words.data, words.length_bytes);
-    *row = (struct row){.holders = 1,
-                        .end = item->offset + item->bytes + 1,
-                        .count = count,
-                        .cell = cell,
-                        .numbers = numbers,
-                        .words = text};
+    *row = (struct serve_row){.holders = 1,
+                              .end = item->offset + item->bytes + 1,
+                              .count = count,
+                              .cell = cell,
+                              .numbers = numbers,
+                              .words = text};
     return row;
 }
 
-void row_free(struct row *row)
+void row_free(struct serve_row *row)
 {
     if (row == NULL)
         return;
@@ -134,7 +134,7 @@ void row_free(struct row *row)
     free(row);
 }
 
-double row_number(const struct row *row, enum fact_id field)
+double row_number(const struct serve_row *row, enum fact_id field)
 {
     for (size_t i = 0; i < NUMBERS_COUNT; i++)
         if (number_fields[i] == field)
@@ -142,7 +142,7 @@ double row_number(const struct row *row, enum fact_id field)
     UNREACHABLE("the field is no number of a row");
 }
 
-const char *row_word(const struct row *row, enum fact_id field)
+const char *row_word(const struct serve_row *row, enum fact_id field)
 {
     const char *word = row->words;
     for (size_t i = 0; i < WORDS_COUNT; i++, word += strlen(word) + 1)
@@ -151,7 +151,7 @@ const char *row_word(const struct row *row, enum fact_id field)
     UNREACHABLE("the field is no word of a row");
 }
 
-static void render(const struct row *row, struct buf *out)
+static void render(const struct serve_row *row, struct buf *out)
 {
     struct json_writer writer;
     json_writer_init(&writer, out);
@@ -172,7 +172,7 @@ static void render(const struct row *row, struct buf *out)
     json_end_array(&writer);
 }
 
-void row_append(struct row *row, struct buf *out)
+void row_append(struct serve_row *row, struct buf *out)
 {
     if (row->json == NULL) {
         struct buf text CLEANUP(buf_release);

@@ -17,7 +17,7 @@
 #define ROW_BYTES_MAX ((size_t)64 * 1024)
 
 /* Never changes once it is made, but for who holds it and the text that is kept of it. */
-struct row {
+struct serve_row {
     size_t holders;  /* counted by the feed, under its lock */
     uint64_t end;    /* of the record in the file: its offset and bytes, with the '\n' */
     uint64_t count;  /* which record of its cell it is, from 1 */
@@ -32,15 +32,15 @@ struct row {
 size_t row_collect_fields(enum fact_id ret_fields[FACTS_COUNT]);
 
 /* NULL only when memory ends. Holders: 1. */
-struct row *row_new(const struct reader_item *item, size_t cell, uint64_t count);
-void row_free(struct row *row);
+struct serve_row *row_new(const struct reader_item *item, size_t cell, uint64_t count);
+void row_free(struct serve_row *row);
 
 /* Of a field that is one of the row's; NaN / "" where it is null. */
-double row_number(const struct row *row, enum fact_id field);
-const char *row_word(const struct row *row, enum fact_id field);
+double row_number(const struct serve_row *row, enum fact_id field);
+const char *row_word(const struct serve_row *row, enum fact_id field);
 
 /* Appends "[cell,count,...]", and keeps it: by one thread only. */
-void row_append(struct row *row, struct buf *out);
+void row_append(struct serve_row *row, struct buf *out);
 /* Appends the description of that array: [{"name":..,"unit":..,"better":..,"meaning":..}, ...]. */
 void row_append_columns(struct buf *out);
 

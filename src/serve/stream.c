@@ -120,7 +120,7 @@ static void put_state(const struct stream *stream, struct buf *out)
     buf_append_text(out, "\n\n");
 }
 
-static void put_row(const struct stream *stream, struct row *row, struct buf *out)
+static void put_row(const struct stream *stream, struct serve_row *row, struct buf *out)
 {
     char id[ROUTE_ID_BYTES];
     route_format_id((struct feed_position){stream->taken.position.generation, row->end}, id);

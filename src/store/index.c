@@ -105,14 +105,11 @@ static enum status add_record_of(struct store_index *index, const struct record 
 }
 
 enum status index_add_record(struct store_index *index, const struct record *record,
-                             bool *ret_is_added, struct err *err)
+                             struct err *err)
 {
-    bool is_added = index_is_finished(record);
-    enum status status = STATUS_OK;
-    if (is_added)
-        status = add_record_of(index, record, record_string(record, FACT_ENVIRONMENT_ID), err);
-    *ret_is_added = is_added;
-    return status;
+    if (!index_is_finished(record))
+        return STATUS_OK;
+    return add_record_of(index, record, record_string(record, FACT_ENVIRONMENT_ID), err);
 }
 
 struct index_reading {

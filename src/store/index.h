@@ -32,7 +32,7 @@ void index_release(struct store_index *index);
 bool index_is_finished(const struct record *record);
 /* Adds a record if it is finished. */
 MUST_CHECK enum status index_add_record(struct store_index *index, const struct record *record,
-                                        bool *ret_is_added, struct err *err);
+                                        struct err *err);
 /* Those of a results folder that nobody opens for it: read only, and none where there is no folder.
  * `is_any_environment`: they are found under the environment "". */
 MUST_CHECK enum status index_read(const char *dir, bool is_any_environment,

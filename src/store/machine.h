@@ -52,7 +52,7 @@ struct machine_floor {
     char model[MODEL_NAME_BYTES];
     uint32_t seq_len, batch_size;
     double percent; /* >= 0 */
-    double ms;      /* the step's median meanwhile, its pace; 0 = not known */
+    double ms;      /* the step's median meanwhile; 0 = not known */
     size_t repeats_count;
     double log_ratios[MACHINE_REPEATS_MAX]; /* medians of the comparisons it was made from */
 };

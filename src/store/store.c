@@ -31,7 +31,6 @@ struct store {
     struct lines_file canary;
     bool is_canary;
     struct store_index finished;
-    size_t finished_count;
     bool is_dir_synced;
     struct buf line; /* scratch, kept to be reused */
     struct buf row;
@@ -56,15 +55,6 @@ bool store_median_of(const struct record *record, struct store_median *ret_media
     return true;
 }
 
-static enum status count_record(struct store *store, const struct record *record, struct err *err)
-{
-    bool is_added = false;
-    enum status status = index_add_record(&store->finished, record, &is_added, err);
-    if (status == STATUS_OK && is_added)
-        store->finished_count++;
-    return status;
-}
-
 /* What the reader gave: a record of ours, or what is kept as it is. */
 static enum status load_item(struct load *load, const struct reader_item *item, struct err *err)
 {
@@ -73,7 +63,7 @@ static enum status load_item(struct load *load, const struct reader_item *item, 
         if (!item->is_published) {
             load->facts.records_count++;
             csv_check_row(&load->csv, item->record);
-            return count_record(load->store, item->record, err);
+            return index_add_record(&load->store->finished, item->record, err);
         }
         load->facts.bad_lines_count++;
         break;
@@ -124,9 +114,9 @@ static enum status repair_csv(struct load *load, enum csv_kind kind, const char 
         enum status status = csv_move_aside(path, err);
         if (status != STATUS_OK)
             return status;
-        load->facts.csv_moved_aside = true;
+        load->facts.is_csv_moved_aside = true;
     }
-    load->facts.csv_remade = kind != CSV_MISSING || load->facts.records_count > 0;
+    load->facts.is_csv_remade = kind != CSV_MISSING || load->facts.records_count > 0;
     return csv_remake(path, load->store->jsonl.fd, load->store->jsonl.path, err);
 }
 
@@ -306,8 +296,8 @@ enum status store_append(struct store *store, const struct record *record, bool 
         return status;
     }
     /* It is stored, whether or not there is memory to remember it for this run's own --resume. */
-    if (count_record(store, record, NULL) != STATUS_OK)
-        store->finished_count++;
+    bool is_remembered = index_add_record(&store->finished, record, NULL) == STATUS_OK;
+    (void)is_remembered;
     return STATUS_OK;
 }
 
@@ -339,11 +329,6 @@ bool store_find_median(const struct store *store, const char *cell_id, const cha
         return false;
     *ret_median = entry->median;
     return true;
-}
-
-size_t store_records_count(const struct store *store)
-{
-    return store->finished_count;
 }
 
 /* Ids become file names: nothing that could leave the folder. */

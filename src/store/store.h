@@ -41,11 +41,11 @@
 struct store; /* opaque */
 
 struct store_facts {
-    size_t records_count;   /* found on opening */
-    size_t torn_bytes;      /* cut off the end on opening; 0 = nothing was torn */
-    size_t bad_lines_count; /* whole lines that are no record of ours; kept as they are */
-    bool csv_remade;        /* there was none, or another one; not set for an empty new folder */
-    bool csv_moved_aside;   /* to bench_results.csv.orig, .orig.1 ...: it was not ours */
+    size_t records_count;    /* found on opening */
+    size_t torn_bytes;       /* cut off the end on opening; 0 = nothing was torn */
+    size_t bad_lines_count;  /* whole lines that are no record of ours; kept as they are */
+    bool is_csv_remade;      /* there was none, or another one; not set for an empty new folder */
+    bool is_csv_moved_aside; /* to bench_results.csv.orig, .orig.1 ...: it was not ours */
 };
 
 /* Makes the folder. STATUS_BUSY with the holder's pid when another writer has it. */
@@ -91,9 +91,6 @@ MUST_CHECK enum status store_append_samples(struct store *store, const char *cel
 /* Path of the log file of a cell; its folder exists. */
 MUST_CHECK enum status store_log_path(const struct store *store, const char *cell_id, char *path,
                                       size_t path_bytes, struct err *err);
-
-/* Number of such finished records now in the folder. */
-size_t store_records_count(const struct store *store);
 
 /* store/archive.c: <dir>.zip beside the folder, through a temporary file and rename; without the
  * lock. Holds <name>/bench_results.jsonl, .csv, logs/ and samples/, sorted. `dir` may end in

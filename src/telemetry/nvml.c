@@ -51,7 +51,14 @@ struct process_info {
 };
 _Static_assert(sizeof(struct process_info) == 24, "nvmlProcessInfo_t");
 
-enum value_type { TYPE_DOUBLE, TYPE_UINT, TYPE_ULONG, TYPE_ULONG_LONG, TYPE_LONG_LONG, TYPE_INT };
+enum value_type {
+    VALUE_DOUBLE,
+    VALUE_UINT,
+    VALUE_ULONG,
+    VALUE_ULONG_LONG,
+    VALUE_LONG_LONG,
+    VALUE_INT
+};
 
 struct field_value {
     unsigned field, scope;
@@ -308,7 +315,7 @@ static struct nvml_value read_instant(const struct nvml *nvml, device_t device)
     int result = CALL(nvml, field_values, device, 1, &field);
     if (result == NVML_OK)
         result = field.result;
-    return value_of(result, field.type == TYPE_UINT ? field.value.small : field.value.largest);
+    return value_of(result, field.type == VALUE_UINT ? field.value.small : field.value.largest);
 }
 
 static struct nvml_value read_throttle(const struct nvml *nvml, device_t device)

@@ -17,9 +17,9 @@
 struct nvml;
 
 /* A value, or why there is none: `not_supported`, `no_permission`, `not_in_library`,
- * `driver_failed`. Static words; NULL: the value is known. */
+ * `driver_failed`. */
 struct nvml_value {
-    const char *missing;
+    const char *missing; /* borrowed: a static word; NULL: the value is known */
     uint64_t value;
 };
 

@@ -200,7 +200,7 @@ static void check_folder(struct schedule *schedule)
     }
     if (facts.records_count != schedule->stored_count || facts.bad_lines_count > 0)
         complain(schedule, "records that are stored are not those that were said to be", "");
-    if (facts.csv_moved_aside)
+    if (facts.is_csv_moved_aside)
         complain(schedule, "the CSV file is taken for another's", "");
     struct sweep sweep;
     /* and --resume makes the rest, of sound workers */

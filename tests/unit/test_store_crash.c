@@ -180,7 +180,7 @@ static uint64_t check_after_kill(void)
     size_t count = sample_check(dir, trials, ARRAY_COUNT(trials));
     cr_assert_eq(facts.records_count, count);
     cr_assert_eq(facts.bad_lines_count, 0);
-    cr_assert_not(facts.csv_moved_aside);
+    cr_assert_not(facts.is_csv_moved_aside);
     for (size_t i = 0; i < count; i++)
         cr_assert_eq(trials[i], i);
     return count;

@@ -15,14 +15,14 @@
 enum format { FORMAT_TSV, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL };
 
 struct cat_options {
-    const char *fields; /* NULL = all */
+    const char *fields; /* borrowed: from the command line; NULL = all */
     struct option_texts where;
     uint64_t format;
     bool follows;
 };
 
 struct cat {
-    const struct invocation *call;
+    const struct invocation *call; /* borrowed: for the call */
     struct cat_options options;
     size_t fields_count; /* to be printed */
     enum fact_id fields[FACTS_COUNT];

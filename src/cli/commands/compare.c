@@ -11,6 +11,7 @@
 
 enum include { INCLUDE_SANDBOX };
 
+/* Texts are borrowed: from the command line. */
 struct compare_options {
     double gate_percent;
     bool is_lenient, takes_newest_run, replaces;

@@ -22,7 +22,7 @@
 enum env_format { ENV_TEXT, ENV_JSON };
 
 struct env_options {
-    const char *matrix; /* NULL = none */
+    const char *matrix; /* borrowed: from the command line; NULL = none */
     uint64_t format;    /* enum env_format */
     bool is_json;
 };

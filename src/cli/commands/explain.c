@@ -25,6 +25,7 @@ struct explain_options {
     uint64_t format;
 };
 
+/* Borrowed: for the call. */
 struct explain {
     const struct invocation *call;
     const struct explain_options *options;

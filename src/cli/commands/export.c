@@ -12,6 +12,7 @@
 #define LIST_BYTES_MAX    65536
 #define MESSAGE_BYTES_MAX 8192
 
+/* Texts are borrowed: from the command line. */
 struct export_options {
     const char *to, *fields;
     struct option_picks includes;

@@ -13,7 +13,7 @@
 enum hud_format { HUD_FORMAT_TEXT, HUD_FORMAT_JSON };
 
 struct hud_command_options {
-    const char *keys;
+    const char *keys; /* borrowed: from the command line */
     uint64_t format;
     uint64_t color;
     bool is_once;

@@ -98,14 +98,14 @@ static enum exit_code print_known(const struct invocation *call)
 /* --- one cell --- */
 
 /* What is known of one cell after its repeats. */
-struct finding {
+struct noise_finding {
     struct machine_floor entry; /* stored when it has repeats */
     size_t failed_count;        /* comparisons without a result */
     double load_percent; /* the most that others took of one that was spoiled by it; 0 = none */
     bool is_interrupted;
 };
 
-static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *finding,
+static enum status repeat(struct ab_bench *bench, size_t pair, struct noise_finding *finding,
                           struct err *err)
 {
     struct machine_floor *entry = &finding->entry;
@@ -134,7 +134,7 @@ static enum status repeat(struct ab_bench *bench, size_t pair, struct finding *f
 }
 
 /* Only a whole set is stored: the floor of fewer repeats than asked for would pass for it. */
-static enum status store_finding(struct ab_bench *bench, size_t pair, struct finding *finding,
+static enum status store_finding(struct ab_bench *bench, size_t pair, struct noise_finding *finding,
                                  struct err *err)
 {
     struct machine_floor *entry = &finding->entry;
@@ -153,8 +153,8 @@ static enum status store_finding(struct ab_bench *bench, size_t pair, struct fin
 
 /* --- the call --- */
 
-static void append_finding(const struct ab_bench *bench, size_t pair, const struct finding *finding,
-                           struct buf *out)
+static void append_finding(const struct ab_bench *bench, size_t pair,
+                           const struct noise_finding *finding, struct buf *out)
 {
     struct ab_row row = {0};
     const struct machine_floor *entry = &finding->entry;
@@ -179,7 +179,7 @@ static void append_finding(const struct ab_bench *bench, size_t pair, const stru
     buf_append_text(out, " %\n");
 }
 
-static enum exit_code judge(const struct ab_setup *setup, const struct finding *findings)
+static enum exit_code judge(const struct ab_setup *setup, const struct noise_finding *findings)
 {
     size_t stored_count = 0;
     for (size_t i = 0; i < setup->pairs_count; i++)
@@ -192,8 +192,8 @@ static enum exit_code judge(const struct ab_setup *setup, const struct finding *
     return context_exit_code(&outcome);
 }
 
-static enum status measure_all(struct ab_bench *bench, struct finding *findings, struct buf *out,
-                               struct err *err)
+static enum status measure_all(struct ab_bench *bench, struct noise_finding *findings,
+                               struct buf *out, struct err *err)
 {
     enum status status = STATUS_OK;
     for (size_t i = 0; i < bench->setup->pairs_count && *signals_interrupt() == 0; i++) {
@@ -212,7 +212,7 @@ static enum exit_code measure(const struct invocation *call, struct ab_setup *se
     struct err err = {0};
     struct ab_bench bench;
     struct buf out;
-    struct finding *findings = calloc(setup->pairs_count, sizeof(*findings));
+    struct noise_finding *findings = calloc(setup->pairs_count, sizeof(*findings));
     size_t total = setup->pairs_count * (size_t)setup->options.repeats;
     buf_init(&out, LIST_BYTES_MAX);
     enum status status = ab_bench_open(&bench, call, setup, "noise", total, &err);

@@ -24,6 +24,7 @@
 
 enum peak_format { PEAK_TEXT, PEAK_JSON };
 
+/* Texts are borrowed: from the command line. */
 struct peak_options {
     const char *engine; /* NULL = by the device */
     const char *device;

@@ -11,6 +11,7 @@
 
 #define DIFF_BYTES_MAX ((size_t)256 << 20)
 
+/* Texts are borrowed: from the command line. */
 struct registry_options {
     const char *into;
     struct option_picks includes;

@@ -39,10 +39,10 @@
 
 /* What the whole run is made of, so that it can be released in one place. */
 struct run {
-    const struct invocation *call;
+    const struct invocation *call; /* borrowed: for the call */
     struct run_setup setup;
     struct context context;
-    struct store *store;
+    struct store *store; /* owned; NULL until it is open */
     struct progress progress;
     struct table table;
     struct buf results; /* in a form for programs */
@@ -87,11 +87,11 @@ static enum status open_store(struct run *run, struct err *err)
     const char *out = run->setup.out;
     if (facts.torn_bytes > 0)
         note(run, "repaired %s: cut a torn last line of %zu bytes", out, facts.torn_bytes);
-    if (facts.csv_moved_aside)
+    if (facts.is_csv_moved_aside)
         note(run,
              "%s: bench_results.csv was another's: it is now bench_results.csv.orig, or .orig.N",
              out);
-    else if (facts.csv_remade)
+    else if (facts.is_csv_remade)
         note(run, "repaired %s: made bench_results.csv anew from bench_results.jsonl", out);
     if (facts.bad_lines_count > 0)
         note(run,
@@ -161,8 +161,8 @@ static void look_up_known(struct run *run)
         note(run, "earlier runs are not looked at: %s", why.text);
         wants_history = false; /* a program that may run need not be readable */
     }
-    if (known_init(&run->known, options->pace != 0, wants_history, run->context.environment.data,
-                   &why) != STATUS_OK)
+    if (known_init(&run->known, options->clock_check != 0, wants_history,
+                   run->context.environment.data, &why) != STATUS_OK)
         note(run, "what earlier runs say of this machine is not known: %s", why.text);
 }
 
@@ -232,7 +232,7 @@ static struct observe_options observe_options(const struct run *run)
 {
     return (struct observe_options){
         .foreign_limit_percent = (double)run->setup.options.foreign_load,
-        .clock_best_ns = run->known.has_pace ? &run->known.pace_best_ns : NULL,
+        .clock_best_ns = run->known.has_clock ? &run->known.clock_best_ns : NULL,
         .machine = run->known.has_history ? &run->known.book : NULL,
         .target_percent =
             run->setup.policy.is_target_asked ? run->setup.policy.target_ci_percent : 0,

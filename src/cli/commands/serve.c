@@ -13,6 +13,7 @@
 #define TOKEN_LETTERS_MIN 16
 #define PORT_DEFAULT      "8642"
 
+/* Texts are borrowed: from the command line. */
 struct serve_options {
     const char *address;    /* NULL = this machine alone */
     const char *token_file; /* NULL = none */

@@ -6,6 +6,7 @@
 #include "engines/python/interpreter.h"
 #include "engines/python/python.h"
 
+/* Borrowed: from the command line. */
 struct setup_options {
     const char *python;
     const char *pip;

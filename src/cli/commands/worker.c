@@ -3,6 +3,7 @@
 #include "base/nearest.h"
 #include "cli/command.h"
 
+/* Texts are borrowed: from the command line. */
 struct worker_options {
     const char *python;
     const char *peak; /* NULL = a worker */

@@ -36,7 +36,7 @@ static const char *phase_text(enum event_phase phase)
 }
 
 /* What is left out first where a line has no room for all of it. */
-enum detail { DETAIL_INTERVAL, DETAIL_CELL, DETAILS };
+enum detail { DETAIL_INTERVAL, DETAIL_CELL, DETAILS_COUNT };
 
 static void describe_from(const struct ab_progress *progress, enum detail first, struct buf *out)
 {
@@ -58,7 +58,7 @@ static void describe_from(const struct ab_progress *progress, enum detail first,
 /* In `columns`, where it can be; 0 = no limit. */
 static void describe(const struct ab_progress *progress, size_t columns, struct buf *out)
 {
-    for (int first = 0; first <= DETAILS; first++) {
+    for (int first = 0; first <= DETAILS_COUNT; first++) {
         buf_reset(out);
         describe_from(progress, (enum detail)first, out);
         if (columns == 0 || out->length_bytes <= columns)

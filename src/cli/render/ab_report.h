@@ -17,7 +17,7 @@ struct ab_floor {
     char reason[REASON_TEXT_BYTES]; /* why it is not known */
 };
 
-/* What all lines of a call say alike. */
+/* What all lines of a call say alike. Borrowed: for the call. */
 struct ab_facts {
     const struct ab_setup *setup;
     const char *purpose; /* "ab", "noise" */
@@ -30,8 +30,8 @@ struct ab_facts {
 };
 
 struct ab_row {
-    size_t pair; /* which of the setup's */
-    const struct cell *cells[PAIR_SIDES];
+    size_t pair;                          /* which of the setup's */
+    const struct cell *cells[PAIR_SIDES]; /* borrowed: from the setup */
     struct ab_floor floor;
     double threshold_percent;
     struct pair_result result;

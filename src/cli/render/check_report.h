@@ -23,7 +23,7 @@ struct check_row {
     struct reasons reasons;
 };
 
-/* What all lines of a call say alike. */
+/* What all lines of a call say alike. Borrowed: for the call. */
 struct check_facts {
     const struct check_setup *setup;
     const char *run_id;

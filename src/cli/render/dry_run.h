@@ -8,9 +8,9 @@
 
 #define DRY_RUN_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
-/* What a dry run goes by. */
+/* What a dry run goes by. Borrowed: for the call. */
 struct dry_run {
-    const struct run_setup *setup;      /* borrowed, as are the next two */
+    const struct run_setup *setup;
     const struct store_index *finished; /* what --resume would skip; NULL: nothing */
     const char *environment_id;         /* under which those are */
     uint64_t available_bytes;           /* memory of the host; 0 = not known */

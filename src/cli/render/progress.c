@@ -44,7 +44,7 @@ enum detail {
     DETAIL_RATE,
     DETAIL_CELL,
     DETAIL_SAMPLES,
-    DETAILS
+    DETAILS_COUNT
 };
 
 static void append_number(const struct progress *progress, struct buf *out)
@@ -76,10 +76,10 @@ static uint64_t sweep_remaining_ns(const struct progress *progress)
     bool is_known = progress->cells_measured > 0 || progress->remaining_ns > 0;
     if (progress->cell == NULL || to_come == 0 || !is_known)
         return 0;
-    uint64_t pace_ns = progress->cells_measured > 0
+    uint64_t each_ns = progress->cells_measured > 0
                            ? progress->measured_ns / progress->cells_measured
                            : clock_now_ns() - progress->cell_begin_ns + progress->remaining_ns;
-    return progress->remaining_ns + (to_come - 1) * pace_ns;
+    return progress->remaining_ns + (to_come - 1) * each_ns;
 }
 
 static void append_results(const struct progress *progress, enum detail first, struct buf *out)
@@ -127,7 +127,7 @@ static void describe(const struct progress *progress, enum detail first, struct 
 
 void progress_describe(const struct progress *progress, size_t columns, struct buf *out)
 {
-    for (int first = 0; first <= DETAILS; first++) {
+    for (int first = 0; first <= DETAILS_COUNT; first++) {
         buf_reset(out);
         describe(progress, (enum detail)first, out);
         if (columns == 0 || out->length_bytes <= columns)

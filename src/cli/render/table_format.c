@@ -53,7 +53,7 @@ static const struct {
 };
 
 /* The columns of one table. */
-struct layout {
+struct table_layout {
     size_t count;
     enum column columns[COLUMNS_COUNT];
     struct grid_column heads[COLUMNS_COUNT];
@@ -75,9 +75,9 @@ static bool has_one_layout(const struct table *table)
     return true;
 }
 
-static void choose_columns(const struct table *table, bool has_precision, struct layout *ret)
+static void choose_columns(const struct table *table, bool has_precision, struct table_layout *ret)
 {
-    *ret = (struct layout){0};
+    *ret = (struct table_layout){0};
     for (int i = 0; i < COLUMNS_COUNT; i++) {
         bool is_of_trials = i == COLUMN_TRIALS || i == COLUMN_SPREAD;
         if ((is_of_trials && !table->is_by_cell) || (i == COLUMN_PRECISION && !has_precision) ||
@@ -205,7 +205,8 @@ static void append_dropped(const struct grid *grid, const struct grid_layout *sh
     buf_release(&names);
 }
 
-static void fill_grid(const struct table *table, const struct layout *layout, struct grid *ret)
+static void fill_grid(const struct table *table, const struct table_layout *layout,
+                      struct grid *ret)
 {
     grid_init(ret, layout->heads, layout->count);
     for (size_t i = 0; i < table->rows_count; i++)
@@ -214,7 +215,7 @@ static void fill_grid(const struct table *table, const struct layout *layout, st
 }
 
 /* A grid that fits: where there is no room for a column of precisions, they go into titles. */
-static bool make_grid(const struct table *table, size_t columns, struct layout *layout,
+static bool make_grid(const struct table *table, size_t columns, struct table_layout *layout,
                       struct grid *ret_grid, struct grid_layout *ret_shown)
 {
     bool has_precision = !has_one_precision(table);
@@ -243,7 +244,7 @@ static void append_row(const struct grid *grid, const struct grid_layout *shown,
 
 static void append_rows(const struct table *table, const struct grid_style *style, struct buf *out)
 {
-    struct layout layout;
+    struct table_layout layout;
     struct grid grid;
     struct grid_layout shown;
     bool has_precision = make_grid(table, style->columns, &layout, &grid, &shown);

@@ -27,13 +27,9 @@ struct table_row {
     struct trials trials;             /* over this one and those before; count 0 = this one alone */
     size_t trials_count, valid_count; /* of a cell's line: its trials, valid or not */
     double params;                    /* NaN = unknown */
-    /* owned; "" = nothing to say */
-    char *what; /* engine, device and model */
-    char *tokens_data;
-    char *machine;
-    char *reasons;
-    char *warnings;
-    char *chosen; /* what the worker had to choose for the model */
+    /* Owned texts; "" = nothing to say. `what`: engine, device and model; `chosen`: what the worker
+     * had to choose for the model. */
+    char *what, *tokens_data, *machine, *reasons, *warnings, *chosen;
 };
 
 /* In the order of the plan, trials of a cell one after the other. */
