@@ -93,7 +93,7 @@ static unsigned rank_of(const struct results_wanted *wanted, const struct record
 }
 
 /* Borrowed: for the reading. */
-struct search {
+struct record_search {
     const struct results_wanted *wanted;
     const struct planned *planned;
     struct found *found;
@@ -101,7 +101,7 @@ struct search {
 
 static enum status take_candidate(void *context, const struct reader_item *item, struct err *err)
 {
-    const struct search *search = context;
+    const struct record_search *search = context;
     const struct results_wanted *wanted = search->wanted;
     const struct record *record = item->record;
     struct candidate candidate = {.trial = record_u64(record, FACT_TRIAL), .line = item->line};
@@ -136,7 +136,7 @@ static enum status find_all(const struct results_wanted *wanted, struct found *f
     enum status status = planned == NULL
                              ? ERR(err, STATUS_NOMEM, "no memory for the table")
                              : read_folder(wanted, fields, ARRAY_COUNT(fields), &reader, err);
-    struct search search = {wanted, planned, found};
+    struct record_search search = {wanted, planned, found};
     if (status == STATUS_OK)
         status = visit_reader(reader, take_candidate, &search, NULL, err);
     free(planned);

@@ -45,7 +45,7 @@ static bool has_utf8(void)
     return false;
 }
 
-struct writing {
+struct report_file {
     const struct report_format *format; /* borrowed */
     struct report_output output;
 };
@@ -53,7 +53,7 @@ struct writing {
 /* A file_writer. */
 static enum status write_to(void *context, int fd, struct err *err)
 {
-    const struct writing *writing = context;
+    const struct report_file *writing = context;
     struct buf text CLEANUP(buf_release) = {0};
     buf_init(&text, REPORT_BYTES_MAX);
     writing->format->write(&writing->output, &text);
@@ -67,7 +67,7 @@ static enum status write_form(const struct document *document, const char *word,
     const struct forms forms = known_forms();
     char folder[FILE_PATH_BYTES] = ".";
     const char *file = NULL;
-    struct writing writing = {.format = &report_formats[forms_find(&forms, word, &file)]};
+    struct report_file writing = {.format = &report_formats[forms_find(&forms, word, &file)]};
     writing.output =
         (struct report_output){.document = document,
                                .columns = file == NULL ? terminal_columns(1) : 0,
