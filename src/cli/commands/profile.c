@@ -25,7 +25,7 @@ struct profile_options {
     uint64_t format;
 };
 
-/* What a whole call is made of. */
+/* What a whole call is made of. Borrowed: for the call. */
 struct profile_call {
     const struct invocation *call;
     const struct profile_options *options;
