@@ -11,6 +11,17 @@
 #define VALUES_COUNT        (FACTS_COUNT + 1)
 #define WHY_BYTES           256
 
+#define KEPT_BYTES          29 /* of a value: longer ones are read each time */
+
+/* What the record's field was taken from. Most values of a sweep's lines are those of the line
+ * before, and comparing their bytes is a tenth of reading them. */
+struct kept_value {
+    uint8_t kind; /* enum scan_kind; SCAN_ABSENT = nothing */
+    uint8_t bytes;
+    bool is_plain;
+    char text[KEPT_BYTES];
+};
+
 struct parser {
     const char *names[VALUES_COUNT]; /* borrowed: static */
     size_t fields_count;
@@ -23,7 +34,8 @@ struct parser {
     size_t reasons_bytes;
     struct buf reason;               /* scratch */
     bool is_unrecorded[FACTS_COUNT]; /* of the record: null because the line before had none */
-    struct record *record;           /* owned */
+    struct kept_value kept[FACTS_COUNT];
+    struct record *record; /* owned */
     char why[WHY_BYTES];
 };
 
@@ -37,6 +49,7 @@ static void choose_fields(struct parser *parser, const enum fact_id *fields, siz
     for (enum fact_id id = 0; id < FACTS_COUNT; id++) {
         record_set_null(parser->record, id, REASON_NOT_READ);
         parser->is_unrecorded[id] = false;
+        parser->kept[id].kind = SCAN_ABSENT;
         parser->names[id] = fact_of(id)->name;
     }
     parser->names[VALUE_REASONS] = "null_reasons";
@@ -233,6 +246,22 @@ static void take_null(struct parser *parser, enum fact_id id, bool has_reasons)
     record_set_null(parser->record, id, parser->reason.data);
 }
 
+/* Is the record's field of this very value already? If not, it will be. */
+static bool is_kept(struct kept_value *kept, const struct scan_value *value)
+{
+    if (kept->kind == value->kind && kept->bytes == value->bytes &&
+        kept->is_plain == value->is_plain && memcmp(kept->text, value->text, kept->bytes) == 0)
+        return true;
+    kept->kind = SCAN_ABSENT;
+    if (value->bytes > KEPT_BYTES)
+        return false;
+    kept->kind = value->kind;
+    kept->bytes = (uint8_t)value->bytes;
+    kept->is_plain = value->is_plain;
+    memcpy(kept->text, value->text, value->bytes);
+    return false;
+}
+
 static enum status take_fields(struct parser *parser, const struct scan_value *values,
                                bool has_reasons, struct err *err)
 {
@@ -243,6 +272,10 @@ static enum status take_fields(struct parser *parser, const struct scan_value *v
         if (is_absent && parser->is_unrecorded[id])
             continue;
         parser->is_unrecorded[id] = is_absent;
+        if (is_absent || values[id].kind == SCAN_NULL)
+            parser->kept[id].kind = SCAN_ABSENT;
+        else if (is_kept(&parser->kept[id], &values[id]))
+            continue;
         if (is_absent)
             record_set_null(record, id, REASON_NOT_RECORDED);
         else if (values[id].kind == SCAN_NULL)

@@ -51,6 +51,20 @@ def test_all_fields_as_jsonl_is_the_file_itself_from_wherever_it_comes(swept):
     assert cat(swept, swept, "--format", "jsonl").stdout == text + text
 
 
+def test_values_that_come_back_are_not_those_of_the_line_before(swept):
+    """A value that stands as in the line before is not read again: what lies between must not be forgotten."""
+    row = written(swept)[0]
+    texts = ["x", "x", None, "x", "x\\y", "x\ny", "x" * 29, "x" * 30, "x" * 30 + "y", "x" * 30, "\\n", "\n", None, None]
+    numbers = [1, 1.0, 10, 1, None, 1, 2, 20, 2, 0.1, 0.10, 1e2, 100, 1]
+    lists = [[], [{"code": "a", "text": "b"}], [], [], [{"code": "c", "text": "d"}], [], [], [], [], [], [], [], [], []]
+    lines = [json.dumps({**row, "notes": text, "ms_p50": number, "synthetic": i % 3 == 0, "warnings": warned, "null_reasons": {}})
+             for i, (text, number, warned) in enumerate(zip(texts, numbers, lists))]
+    names = "notes,ms_p50,synthetic,warnings"
+    said = cat("-", "--fields", names, "--format", "json", stdin="\n".join(lines) + "\n").stdout
+    assert [tuple(item.values()) for item in json.loads(said)] == [
+        (text, number, i % 3 == 0, warned) for i, (text, number, warned) in enumerate(zip(texts, numbers, lists))]
+
+
 def test_where_compares_by_type(swept):
     rows = written(swept)
     trains = cat(swept, "--fields", "batch_size", "--where", "mode=train").stdout.splitlines()[1:]
