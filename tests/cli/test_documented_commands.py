@@ -108,7 +108,7 @@ COMMANDS = {
     "tokmark ab --a '--binary ../before/tokmark' --b '--binary ./tokmark'": Dry(),
     "tokmark ab --engine pytorch --a '--python env1' --b '--python env2'": Dry(),
     "tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], "--set", "layers_count=1"),
-    "tokmark profile --engine pytorch --device cuda --precision bf16 --mode train --seq 2048": Parsed(),
+    "tokmark profile --engine pytorch --device cuda --precision bf16 --mode train": Parsed(),
     "tokmark profile --mode decode --seq 512 --batch 1 --format json": Run("--steps", "1", *SMALL[:4], "--set", "layers_count=1"),
     "tokmark check --engines native,pytorch": Parsed(),
     "tokmark check --engines native,pytorch --precision fp32 bf16 --train-steps 3": Parsed(),

@@ -206,7 +206,7 @@ const struct command command_profile = {
         "Times under a profiler are longer, and no result is written (docs/profile.md).\n\n"
         "0 says that there is a profile, 4 that there is none.",
     .examples = "--mode train --seq 128 --batch 4\n"
-                "--engine pytorch --device cuda --precision bf16 --mode train --seq 2048\n"
+                "--engine pytorch --device cuda --precision bf16 --mode train\n"
                 "--mode decode --seq 512 --batch 1 --format json",
     .options = profile_rows,
     .options_count = ARRAY_COUNT(profile_rows),
