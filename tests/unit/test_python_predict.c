@@ -158,6 +158,27 @@ Test(python_predict, is_near_the_peaks_of_two_gpus)
     }
 }
 
+/* Two CPUs, torch 2.13: superintelligence-tiny, 8 x 256 in fp32. */
+Test(python_predict, is_near_the_growth_of_processes_that_train_in_another_way)
+{
+    static const struct {
+        struct cell_options options;
+        double peak_mib;
+    } rows[] = {
+        {{.recompute = CELL_RECOMPUTE_FULL}, 1031},
+        {{.accumulate_count = 4}, 831},
+        {{.recompute = CELL_RECOMPUTE_FULL, .accumulate_count = 4}, 695},
+        {{.optimizer_dtype = CELL_OPTIMIZER_DTYPE_BF16}, 1285},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct cell cell = cell_of(SMALL, "cpu", TRAIN, FP32, 256, 8);
+        cell.options = rows[i].options;
+        struct proto_memory_parts parts = predict_torch(&cell);
+        double percent = 100 * ((double)parts.total_bytes / rows[i].peak_mib / (1 << 20) - 1);
+        cr_expect(fabs(percent) < 16, "row %zu: %+.1f %%", i, percent);
+    }
+}
+
 static uint64_t total_of(const struct cell *cell)
 {
     return predict_torch(cell).total_bytes;

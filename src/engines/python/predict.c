@@ -170,7 +170,7 @@ static double torch_loss(const struct sizes *s)
 
 /* What is kept for the backward pass, at its highest point. Casts of weights are kept too, but for
  * those that fsdp gathers again. Of a layer that is computed again there is its input; the rest is
- * there for one at a time, after the loss. */
+ * there for one at a time, after the loss; a process keeps room for both. */
 static double torch_kept(const struct cell *cell, const struct sizes *s)
 {
     double layers = s->spec->layers_count;
@@ -181,7 +181,8 @@ static double torch_kept(const struct cell *cell, const struct sizes *s)
     if (!s->is_again)
         return layers * layer + s->params * cast + loss + ends;
     double again = layer + s->layer * cast + s->logits * s->compute;
-    return layers * s->width * s->residual + s->root * cast + ends + larger(loss, again);
+    return layers * s->width * s->residual + s->root * cast + ends +
+           (s->is_host ? loss + again : larger(loss, again));
 }
 
 /* What fsdp holds beside a device's own part: what is gathered, which is all but layers, and two of
