@@ -78,7 +78,7 @@ def test_other_modes_and_models_agree(args, small, tmp_path):
 @pytest.mark.parametrize("layout", ["ddp", "fsdp", "tp", "ep"])
 def test_a_layout_over_two_devices_equals_an_engine_on_one(layout, tmp_path):
     small = {**SMALL, "heads_count": 2, "experts_count": 4}
-    _, lines = check(tmp_path, "--device", f"{PYTORCH}=cpu:2", "--parallel", layout, "--train-steps", "2", small=small)
+    _, lines = check(tmp_path, "--device", f"{pytorch()}=cpu:2", "--parallel", layout, "--train-steps", "2", small=small)
     assert verdicts(lines) == {("native", "fp32"): "ok", ("pytorch", "fp32"): "ok"}
     line = lines[-1]
     assert (line["device"], line["reference"]["device"]) == (f"cpu:2 {layout}", "cpu")
