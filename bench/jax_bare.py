@@ -127,12 +127,12 @@ def bare_side(case):
 
 
 def place_by_hand(param, mesh, parallel):
-    """ddp: on every device; fsdp: its longest side cut."""
+    """ddp: on every device; fsdp: its longest side that divides cut."""
     import jax
 
     spec = [None] * param.ndim
     if parallel == "fsdp" and param.size >= 4096:
-        spec[param.shape.index(max(param.shape))] = "devices"
+        spec[param.shape.index(max(side for side in param.shape if side % mesh.size == 0))] = "devices"
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 

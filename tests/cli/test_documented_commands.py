@@ -82,6 +82,7 @@ COMMANDS = {
     "build/tokmark stability --engines native pytorch": Parsed(),
     "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp tp ep": Dry(),
     "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
+    "build/tokmark run --engine jax --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),
