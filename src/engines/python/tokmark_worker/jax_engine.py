@@ -427,9 +427,11 @@ class JaxEngine:
         return self._guard("profile", self._profile, steps_count, trace_path)
 
     def _profile(self, steps_count, trace_path):
-        batches = self._device_batches(self._steps_done, steps_count)
-        seen = profile_steps(self._steps, batches, self._wait, self._device, trace_path)
-        self._steps_done += steps_count
+        tokens, targets = self._device_batches(self._steps_done, steps_count + 1)
+        self._steps.program.show_instructions()
+        self._wait(self._steps.step(tokens[0], targets[0]))  # the first of a program takes longer
+        seen = profile_steps(self._steps, (tokens[1:], targets[1:]), self._wait, self._device, trace_path)
+        self._steps_done += steps_count + 1
         return seen
 
     def close(self):

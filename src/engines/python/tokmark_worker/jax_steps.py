@@ -52,6 +52,7 @@ class Program:
             lowered = jitted.lower(*arguments)
         middle = time.perf_counter_ns()
         self.run = lowered.compile()
+        self._lowered = lowered if platform == "cuda" else None
         self.trace_ns = middle - begin
         self.compile_ns = time.perf_counter_ns() - middle
         self.provenance = Provenance(jaxpr.jaxpr, platform)
@@ -60,9 +61,16 @@ class Program:
         self.executable = Executable(self.run.as_text() or "")
         self.compiled_text = "by tokmark (jit)"
 
+    def show_instructions(self):
+        """From here on every instruction is started by itself: XLA puts them into CUDA graphs, of which a profiler
+        sees only that they ran."""
+        if self._lowered is not None:
+            self.run = self._lowered.compile(compiler_options={"xla_gpu_enable_command_buffer": ""})
+
     def _take_uncompiled(self, function, arguments, platform, begin):
         """Whoever set JAX_DISABLE_JIT means every operation to run by itself, and so it does."""
         self.run = function
+        self._lowered = None
         jaxpr = jax.make_jaxpr(function)(*arguments)
         self.trace_ns = time.perf_counter_ns() - begin
         self.compile_ns = 0
