@@ -79,8 +79,8 @@ def _jax_faults():
         """Of the step that is compiled."""
         compile_step = kind._compile
 
-        def compile_changed(self, function, arguments, donated):
-            return compile_step(self, lambda *args: change(self, function, *args), arguments, donated)
+        def compile_changed(self, function, *rest):
+            return compile_step(self, lambda *args: change(self, function, *args), *rest)
 
         kind._compile = compile_changed
 
@@ -105,7 +105,7 @@ def _jax_faults():
     def at_0(whole):
         def begin(self, *args):
             whole(self, *args)
-            self._place = jax.device_put(jnp.int32(0), self._device)
+            self._place = jax.device_put(jnp.int32(0), self._layout.whole)
 
         return begin
 

@@ -67,7 +67,7 @@ def request():
     message["options"] = {}
     for key, (kind, limit, is_optional) in python_rows().items():
         if is_optional and kind != "options":
-            value = {"word": lambda words: words[-1], "text": lambda _: "mine.model:Mine", "settings": lambda _: {"n": "2"}}
+            value = {"word": lambda words: words[-1], "text": lambda _: "mine.model:Mine", "settings": lambda _: {"n": "2"}, "count": lambda _: 2}
             set_key(message, key, RATE if key == "options.lr" else value[kind](limit))
     return message
 
@@ -125,7 +125,7 @@ def test_what_is_absent_is_zero():
             value = found
             for part in key.split("."):
                 value = getattr(value, part)
-            assert value == {"word": limit[0] if kind == "word" else None, "text": "", "settings": {}}[kind]
+            assert value == {"word": limit[0] if kind == "word" else None, "text": "", "settings": {}, "count": 1}[kind]
 
 
 def test_a_reply_has_only_keys_that_the_protocol_knows():
