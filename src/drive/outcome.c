@@ -540,7 +540,8 @@ static void put_given(const struct trial *trial, struct record *record)
     struct given_why why = {is_synthetic(trial), device_count(trial->cell->device) > 1,
                             why_missing(trial)};
     given_put_ready(trial->client.has_ready ? &trial->client.ready : NULL, &why, record);
-    given_put_blocks(&trial->given, &why, record);
+    bool is_clean = trial->measure.steady_steps_done > 0; /* as in outcome_summarize() */
+    given_put_blocks(is_clean ? &trial->given : &trial->given_aside, &why, record);
     given_put_memory(trial->has_memory ? &trial->memory : NULL, &why, record);
 }
 

@@ -35,8 +35,9 @@ struct trial {
     uint64_t blocks_count;
     bool has_loss_first;
     double loss_first;
-    struct proto_observation last; /* of the last measured block */
-    struct given_blocks given;     /* what blocks said beside time, by the table of facts */
+    struct proto_observation last;   /* of the last measured block */
+    struct given_blocks given;       /* what clean blocks said beside time, by the table of facts */
+    struct given_blocks given_aside; /* and what those that were set aside said */
     uint64_t round_trips_ns; /* of clean measured blocks: from one request's making to the next's */
     uint64_t block_window_ns; /* of the last block */
     uint64_t block_apart_ns;  /* the same with batches and losses; the worker's own */

@@ -170,6 +170,7 @@ static void take_observation(struct trial *trial, enum measure_phase phase,
 {
     const struct proto_observation *seen = &block->observation;
     given_blocks_add(&trial->given, block, phase == MEASURE_STEADY && is_clean);
+    given_blocks_add(&trial->given_aside, block, phase == MEASURE_STEADY && !is_clean);
     if (phase != MEASURE_STEADY)
         return;
     if (trial->measure.steady_steps_done + trial->measure.aside_steps_done == 0) {

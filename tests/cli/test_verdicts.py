@@ -78,6 +78,7 @@ def test_disturbed_blocks_are_set_aside_and_their_results_kept(call, busy_cpu):
         assert 50 < record["foreign_cpu_percent"] <= 100, "the worker sleeps"
         assert process.returncode == 0, "noise is no failure"
         assert record["steps"] == 200 and record["ms_p50"] >= 5, "what there is"
+        assert record["loss_last"] == 2.5, "and what those steps gave"
     loaded, taken = (call.records(out)[0] for out in ("10", "off"))
     assert loaded["clean_percent"] == 0 and loaded["steps_set_aside"] >= 200
     assert sum(loaded["set_aside"].values()) - loaded["set_aside"].get("after_pause", 0) == loaded["blocks"]
