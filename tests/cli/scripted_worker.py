@@ -2,7 +2,7 @@
 """A worker that says what it is told to, and writes down what it has said: `scripted_worker.py SCRIPT SAID`.
 
 SCRIPT: JSON {ready, memory: fields of the reply; blocks: fields of each block in turn, the last for all that follow; twin (optional): those of
-a training from nudged weights; step_ns: the range that steps are drawn from}. It sleeps as long as it says that its steps took.
+a training from nudged weights; step_ns: the range that steps are drawn from}. It sleeps as long as it says that opening and its steps took.
 """
 import json
 import os
@@ -33,6 +33,7 @@ for line in sys.stdin:
     elif kind == "open":
         if "twin" in script and "/twin" in message["weights_path"]:
             blocks = list(script["twin"])
+        time.sleep(sum(script["ready"].get(name, 0) for name in ("load_ns", "compile_ns", "trace_ns")) / 1e9)
         send("ready", **script["ready"])
     elif kind == "run":
         step_ns = [random.randint(*script["step_ns"]) for _ in range(message["steps"])]
