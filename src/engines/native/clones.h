@@ -10,8 +10,9 @@
 #include "engines/native/simd_level.h"
 
 /* clang's resolvers of static functions are global symbols, so two files may not clone functions of
- * one name: there the baseline must do. */
-#if !defined(__x86_64__) || defined(__clang__) || __GNUC__ < 12
+ * one name: there the baseline must do. So it must under ThreadSanitizer, which is not there yet
+ * when the resolvers run. */
+#if !defined(__x86_64__) || defined(__clang__) || __GNUC__ < 12 || defined(__SANITIZE_THREAD__)
 #define CLONES
 #elif NATIVE_SIMD_LEVEL >= 4
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
