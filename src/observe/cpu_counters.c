@@ -72,14 +72,6 @@ static double steps_of(const struct observed *seen)
     return steps;
 }
 
-static void put_known(double value, const char *missing, enum fact_id field, struct record *record)
-{
-    if (missing == NULL)
-        record_set_double(record, field, value);
-    else
-        record_set_null(record, field, missing);
-}
-
 static const char *why_no_count(const struct cpu_work *work, const struct observed *seen,
                                 enum cpu_counter counter)
 {
@@ -103,7 +95,7 @@ static void put_counts(const struct cpu_work *work, const struct observed *seen,
     for (size_t i = 0; i < CPU_COUNTERS_COUNT; i++) {
         missing[i] = why_no_count(work, seen, (enum cpu_counter)i);
         double count = missing[i] == NULL ? (double)work->counts[i].value / steps_of(seen) : 0;
-        put_known(count, missing[i], per_step[i], record);
+        record_put_double(record, per_step[i], count, missing[i]);
     }
     const char *why_not = missing[CPU_COUNTER_INSTRUCTIONS] != NULL
                               ? missing[CPU_COUNTER_INSTRUCTIONS]
@@ -111,8 +103,10 @@ static void put_counts(const struct cpu_work *work, const struct observed *seen,
     double cycles = (double)work->counts[CPU_COUNTER_CYCLES].value;
     if (why_not == NULL && !(cycles > 0))
         why_not = "not_scheduled";
-    put_known(why_not == NULL ? (double)work->counts[CPU_COUNTER_INSTRUCTIONS].value / cycles : 0,
-              why_not, FACT_INSTRUCTIONS_PER_CYCLE, record);
+    record_put_double(
+        record, FACT_INSTRUCTIONS_PER_CYCLE,
+        why_not == NULL ? (double)work->counts[CPU_COUNTER_INSTRUCTIONS].value / cycles : 0,
+        why_not);
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)
@@ -125,9 +119,10 @@ static void put(const void *state, const struct observed *seen, struct record *r
                           : work->looks_count > 0           ? NULL
                           : work->clock_missing != NULL     ? work->clock_missing
                                                             : "not_measured";
-    put_known(work->looks_count > 0 ? work->mhz_sum / (double)work->looks_count : 0, missing,
-              FACT_CPU_MHZ, record);
-    put_known(work->mhz_least, missing, FACT_CPU_MHZ_MIN, record);
+    record_put_double(record, FACT_CPU_MHZ,
+                      work->looks_count > 0 ? work->mhz_sum / (double)work->looks_count : 0,
+                      missing);
+    record_put_double(record, FACT_CPU_MHZ_MIN, work->mhz_least, missing);
 }
 
 static const enum fact_id fields[] = {

@@ -194,14 +194,6 @@ static void put_price(const struct observed *seen, double joules_per_token, cons
     record_set_double(record, FACT_PRICE_PER_MILLION_TOKENS, 1e6 * price);
 }
 
-static void put_value(double value, const char *missing, enum fact_id field, struct record *record)
-{
-    if (missing == NULL)
-        record_set_double(record, field, value);
-    else
-        record_set_null(record, field, missing);
-}
-
 static void put_card(const struct energy *energy, const char *missing, double joules,
                      const char *joules_missing, struct record *record)
 {
@@ -210,18 +202,18 @@ static void put_card(const struct energy *energy, const char *missing, double jo
     const char *integrated = missing != NULL ? missing : totals->integrated_missing;
     const char *idle = missing != NULL ? missing : energy->idle.power_mw.missing;
     double idle_w = (double)energy->idle.power_mw.value / 1000;
-    put_value(totals->counter_j, counter, FACT_ENERGY_COUNTER_J, record);
-    put_value(totals->integrated_j, integrated, FACT_ENERGY_INTEGRATED_J, record);
-    put_value(idle_w, idle, FACT_POWER_IDLE_W, record);
-    put_value(joules - idle_w * (double)totals->wall_ns / 1e9,
-              joules_missing != NULL ? joules_missing : idle, FACT_ENERGY_ABOVE_IDLE_J, record);
+    record_put_double(record, FACT_ENERGY_COUNTER_J, totals->counter_j, counter);
+    record_put_double(record, FACT_ENERGY_INTEGRATED_J, totals->integrated_j, integrated);
+    record_put_double(record, FACT_POWER_IDLE_W, idle_w, idle);
+    record_put_double(record, FACT_ENERGY_ABOVE_IDLE_J,
+                      joules - idle_w * (double)totals->wall_ns / 1e9,
+                      joules_missing != NULL ? joules_missing : idle);
     bool has_peak = missing == NULL && totals->power_w.count > 0;
-    put_value(totals->power_w.max,
-              has_peak                          ? NULL
-              : missing != NULL                 ? missing
-              : totals->power_w.missing != NULL ? totals->power_w.missing
-                                                : "too_short",
-              FACT_POWER_MAX_W, record);
+    record_put_double(record, FACT_POWER_MAX_W, totals->power_w.max,
+                      has_peak                          ? NULL
+                      : missing != NULL                 ? missing
+                      : totals->power_w.missing != NULL ? totals->power_w.missing
+                                                        : "too_short");
     gpu_clocks_put(totals, missing, record);
 }
 
@@ -256,10 +248,10 @@ static void put(const void *state, const struct observed *seen, struct record *r
     double seconds = is_on_cpu(energy) ? (double)(energy->end_ns - energy->begin_ns) / 1e9
                                        : (double)energy->totals.wall_ns / 1e9;
     double tokens = seen->summary != NULL ? tokens_of(seen) : 0;
-    put_value(joules, no_joules, FACT_ENERGY_J, record);
-    put_value(joules / seconds, no_joules, FACT_POWER_W, record);
-    put_value(joules / tokens, no_joules, FACT_JOULES_PER_TOKEN, record);
-    put_value(tokens / joules, no_joules, FACT_TOKENS_PER_JOULE, record);
+    record_put_double(record, FACT_ENERGY_J, joules, no_joules);
+    record_put_double(record, FACT_POWER_W, joules / seconds, no_joules);
+    record_put_double(record, FACT_JOULES_PER_TOKEN, joules / tokens, no_joules);
+    record_put_double(record, FACT_TOKENS_PER_JOULE, tokens / joules, no_joules);
     if (no_joules == NULL)
         record_set_string(record, FACT_ENERGY_SOURCE, source);
     else

@@ -102,23 +102,6 @@ static void judge(const void *state, const struct observed *seen, struct judgeme
                       done, 100 * done / most, most);
 }
 
-static void put_percent(double done, double peak, const char *missing, enum fact_id field,
-                        struct record *record)
-{
-    if (missing == NULL)
-        record_set_double(record, field, 100 * done / peak);
-    else
-        record_set_null(record, field, missing);
-}
-
-static void put_known(double value, const char *missing, enum fact_id field, struct record *record)
-{
-    if (missing == NULL)
-        record_set_double(record, field, value);
-    else
-        record_set_null(record, field, missing);
-}
-
 static void put_flops(const struct observed *seen, double measured, double datasheet,
                       const char *no_datasheet, struct record *record)
 {
@@ -127,13 +110,13 @@ static void put_flops(const struct observed *seen, double measured, double datas
     double model = no_work == NULL ? per_second(seen, work_of(seen->client, FLOPS_MODEL)) : 0;
     double causal = no_work == NULL ? per_second(seen, work_of(seen->client, FLOPS_CAUSAL)) : 0;
     double executed = no_work == NULL ? per_second(seen, work_of(seen->client, FLOPS_EXECUTED)) : 0;
-    put_percent(model, measured, missing, FACT_MFU_PERCENT, record);
-    put_percent(causal, measured, missing, FACT_MFU_CAUSAL_PERCENT, record);
-    put_percent(executed, measured, missing, FACT_HFU_PERCENT, record);
-    put_known(measured, measured > 0 ? NULL : no_peak, FACT_PEAK_FLOPS, record);
-    put_percent(model, datasheet, no_work != NULL ? no_work : no_datasheet,
-                FACT_MFU_DATASHEET_PERCENT, record);
-    put_known(datasheet, no_datasheet, FACT_DATASHEET_FLOPS, record);
+    record_put_double(record, FACT_MFU_PERCENT, 100 * model / measured, missing);
+    record_put_double(record, FACT_MFU_CAUSAL_PERCENT, 100 * causal / measured, missing);
+    record_put_double(record, FACT_HFU_PERCENT, 100 * executed / measured, missing);
+    record_put_double(record, FACT_PEAK_FLOPS, measured, measured > 0 ? NULL : no_peak);
+    record_put_double(record, FACT_MFU_DATASHEET_PERCENT, 100 * model / datasheet,
+                      no_work != NULL ? no_work : no_datasheet);
+    record_put_double(record, FACT_DATASHEET_FLOPS, datasheet, no_datasheet);
 }
 
 static void put_bytes(const struct observed *seen, double measured, double datasheet,
@@ -156,14 +139,13 @@ static void put_bytes(const struct observed *seen, double measured, double datas
         (void)flops_decode_bytes(seen->client->cell, weight_bytes, cache_bytes, &bytes);
         bytes = per_second(seen, bytes);
     }
-    put_percent(bytes, measured,
-                missing != NULL ? missing
-                : measured > 0  ? NULL
-                                : no_peak,
-                FACT_BANDWIDTH_PERCENT, record);
-    put_known(measured, measured > 0 ? NULL : no_peak, FACT_PEAK_BYTES, record);
-    put_percent(bytes, datasheet, missing != NULL ? missing : no_datasheet,
-                FACT_BANDWIDTH_DATASHEET_PERCENT, record);
+    record_put_double(record, FACT_BANDWIDTH_PERCENT, 100 * bytes / measured,
+                      missing != NULL ? missing
+                      : measured > 0  ? NULL
+                                      : no_peak);
+    record_put_double(record, FACT_PEAK_BYTES, measured, measured > 0 ? NULL : no_peak);
+    record_put_double(record, FACT_BANDWIDTH_DATASHEET_PERCENT, 100 * bytes / datasheet,
+                      missing != NULL ? missing : no_datasheet);
 }
 
 static void put(const void *state, const struct observed *seen, struct record *record)

@@ -128,6 +128,14 @@ void record_set_double(struct record *record, enum fact_id field, double number)
     value->is_set = true;
 }
 
+void record_put_double(struct record *record, enum fact_id field, double value, const char *missing)
+{
+    if (missing == NULL)
+        record_set_double(record, field, value);
+    else
+        record_set_null(record, field, missing);
+}
+
 void record_set_bool(struct record *record, enum fact_id field, bool is_true)
 {
     ASSERT(fact_of(field)->type == FACT_TYPE_BOOLEAN);

@@ -35,6 +35,9 @@ void record_free(struct record *record);
 void record_set_string(struct record *record, enum fact_id field, const char *text);
 void record_set_u64(struct record *record, enum fact_id field, uint64_t value);
 void record_set_double(struct record *record, enum fact_id field, double value);
+/* The same, or null where `missing` says why; NULL: it is known. */
+void record_put_double(struct record *record, enum fact_id field, double value,
+                       const char *missing);
 void record_set_bool(struct record *record, enum fact_id field, bool value);
 /* `json`: one JSON value, stored compactly; text that is none, or nests more than JSON_DEPTH_MAX
  * deep, becomes null with reason "invalid_json", so that no caller can spoil a line. */

@@ -4,6 +4,7 @@
 Prints one line per finding and exits 1 if there is any. `--self-test` checks the checker: each rule
 must find the violation that is planted for it.
 """
+import json
 import os
 import re
 import subprocess
@@ -176,6 +177,14 @@ def check_probes(found):
             found.append(f"src/observe/{name}: probe {probe} belongs in a file of its name")
 
 
+def check_mutants(rows, texts, found):
+    """A fault that does not go into the tree any more is noticed by no test."""
+    for row in rows:
+        count = texts.get(row["file"], "").count(row["text"])
+        if count != 1:
+            found.append(f"tests/mutants.json: '{row['name']}': its text stands {count} times in {row['file']}, not once")
+
+
 def is_seen_alone(header, texts):
     """A file that begins with its own header shows it to the compiler alone."""
     first = re.search(r'^#include (\S+)', texts.get(header[:-2] + ".c", ""), re.M)
@@ -255,6 +264,11 @@ def self_test():
     if clean:
         print(f"style self-test: clean text was blamed: {clean}")
         return 1
+    stale = []
+    check_mutants([{"name": "n", "file": "a", "text": "x"}, {"name": "m", "file": "a", "text": "y"}], {"a": "y z"}, stale)
+    if len(stale) != 1:
+        print(f"style self-test: of two faults one is stale: {stale}")
+        return 1
     return 0
 
 
@@ -279,6 +293,7 @@ def main():
     check_declarations.check_tree(codes, found)
     check_headers_alone(texts, found)
     check_probes(found)
+    check_mutants(json.loads(texts["tests/mutants.json"]), texts, found)
     for line in found:
         print(line)
     return 1 if found else 0
