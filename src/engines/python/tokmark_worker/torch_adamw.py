@@ -6,6 +6,8 @@ training does, and not mended here.
 """
 import torch
 
+from .torch_spread import local
+
 # Values that are computed at once, so that their copies in fp32 do not show in a device's peak.
 _PART = 1 << 24
 
@@ -31,16 +33,16 @@ class AdamW(torch.optim.Optimizer):
         for param in group["params"]:
             if param.grad is None:
                 continue
-            own = _local(param)
+            own = local(param)
             state = self.state[param]
             if not state:
                 for name in ("exp_avg", "exp_avg_sq"):
                     state[name] = torch.zeros_like(own, dtype=self._dtype, memory_format=torch.contiguous_format)
             if own.is_contiguous():
-                flat = own.view(-1), _local(param.grad).reshape(-1)
+                flat = own.view(-1), local(param.grad).reshape(-1)
                 yield *flat, state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
             else:
-                yield own, _local(param.grad), state["exp_avg"], state["exp_avg_sq"]
+                yield own, local(param.grad), state["exp_avg"], state["exp_avg_sq"]
 
     def _update(self, group, params, grads, firsts, seconds):
         """Lists of tensors; the formula of Loshchilov and Hutter, "Decoupled Weight Decay Regularization"."""
@@ -57,10 +59,6 @@ class AdamW(torch.optim.Optimizer):
         torch._foreach_mul_(p, 1 - lr * group["weight_decay"])
         torch._foreach_addcdiv_(p, m, root, -lr / (1 - beta1**self._steps_count))
         _store(params, p)
-
-
-def _local(tensor):
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def _wide(tensors):

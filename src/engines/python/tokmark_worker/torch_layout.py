@@ -17,7 +17,7 @@ import torch
 from torch import distributed
 
 from .errors import describe_error, unsupported
-from .torch_spread import Shares, require_parts
+from .torch_spread import Shares, is_part, require_parts
 
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 
@@ -145,7 +145,7 @@ class Layout:
         if self._kind not in ("ddp", "ep") or self._cell.mode != "train":
             return model
         ddp = torch.nn.parallel.DistributedDataParallel
-        own = [name for name, param in model.named_parameters() if hasattr(param, "device_mesh")]
+        own = [name for name, param in model.named_parameters() if is_part(param)]
         ddp._set_params_and_buffers_to_ignore_for_model(model, own)
         self._ddp = ddp(
             model,

@@ -3,14 +3,14 @@ import torch
 
 from . import host_memory, nvml
 from .errors import WorkerError, asked_bytes, format_bytes
+from .torch_spread import local
 
 
 def _tensor_bytes(tensors):
     """Bytes of the storages behind the tensors, each once; of sharded ones this rank's part."""
     storages = {}
     for tensor in tensors:
-        tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-        storage = tensor.untyped_storage()
+        storage = local(tensor).untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
 

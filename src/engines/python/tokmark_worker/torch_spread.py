@@ -16,9 +16,14 @@ def own_part(param, mesh, dim):
     return torch.nn.Parameter(DTensor.from_local(part, mesh, [Shard(dim)], run_check=False))
 
 
+def is_part(param):
+    """Has this rank a part of it only (a DTensor)?"""
+    return hasattr(param, "device_mesh")
+
+
 def local(param):
     """This rank's part, to compute with."""
-    return param.to_local() if hasattr(param, "to_local") else param
+    return param.to_local() if is_part(param) else param
 
 
 def require_parts(count, what, total):

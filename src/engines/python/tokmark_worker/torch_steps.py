@@ -8,8 +8,9 @@ import torch
 from .cell import learning_rate
 from .errors import model_error, unsupported
 from .torch_adamw import AdamW
+from .torch_spread import is_part
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+_MOMENTS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def whole(tensor):
@@ -34,7 +35,7 @@ def groups_of(params):
     """Parameter groups: no kernel takes parameters that are a rank's part together with others."""
     kinds = {True: [], False: []}
     for param in params:
-        kinds[hasattr(param, "device_mesh")].append(param)
+        kinds[is_part(param)].append(param)
     return [{"params": kind} for kind in kinds.values() if kind]
 
 
@@ -44,7 +45,7 @@ def make_optimizer(params, rate, device, dtype="auto"):
     params = list(params)
     groups = groups_of(params)
     if dtype != "auto":
-        return AdamW(groups, rate, getattr(torch, DTYPES[dtype])), f"AdamW with moments in {dtype}"
+        return AdamW(groups, rate, _MOMENTS[dtype]), f"AdamW with moments in {dtype}"
     try:
         optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
         # older releases take the flag and refuse at the first step

@@ -4,6 +4,7 @@ import torch
 from .errors import model_error
 from .safetensors import fitting_shape
 from .torch_model import Transformer
+from .torch_spread import is_part
 from .torch_tensors import SafetensorsFile
 from .weight_names import match_names
 
@@ -26,7 +27,7 @@ def load_weights(path, model):
     found, kept, notes = match_names(file.path, file.names(), wanted, buffers, ignored)
     with torch.no_grad():
         for name, param in model.named_parameters():
-            values = torch.empty(param.shape, dtype=param.dtype) if _is_sharded(param) else param
+            values = torch.empty(param.shape, dtype=param.dtype) if is_part(param) else param
             for part_name, part in _published(model, name, values):
                 given = file.tensor(found[part_name])
                 if not given.is_floating_point():
@@ -57,10 +58,6 @@ def _published_names(model, name, param):
     if not isinstance(model, Transformer):
         return [name]
     return [part_name for part_name, _ in model.published(name, torch.empty(param.shape, device="meta"))]
-
-
-def _is_sharded(param):
-    return hasattr(param, "device_mesh")
 
 
 def _shard_into(param, values):
