@@ -164,26 +164,23 @@ class TrainSteps(Steps):
             raise model_error("the model has no parameters to train")
         self._optimizer = make_optimizer(learning_rate(self._cell))
         self._jitted_update = jax.jit(self._update)
+        self._state_places = None  # shardings, a tree like the state
         self.state = None
 
-    def _new_state(self, params, state, key):
-        made = {
-            "params": params,
-            "model": state,
-            "optimizer": self._optimizer.init(params),
-            "key": key,
-        }
+    def _new_state(self, params, state, key, moments):
+        made = {"params": params, "model": state, "optimizer": moments, "key": key}
         if self._precision.has_scaler:
             made["scale"] = (jnp.float32(_SCALE_FIRST), jnp.int32(0))
         return made
 
     def compile(self, key):
         source = self._source
-        state = jax.eval_shape(self._new_state, source.params, source.state, key)
-        places = self._places(state)
-        arguments = described(state, places), self._tokens(), self._tokens()
+        moments = jax.eval_shape(self._optimizer.init, source.params)
+        state = jax.eval_shape(self._new_state, source.params, source.state, key, moments)
+        self._state_places = self._places(state)
+        arguments = described(state, self._state_places), self._tokens(), self._tokens()
         whole = self._layout.whole
-        self._compile(self._step, arguments, (0,), (places, whole, whole))
+        self._compile(self._step, arguments, (0,), (self._state_places, whole, whole))
 
     def _places(self, state):
         """Shardings: what the optimizer keeps for a weight lies where the weight lies."""
@@ -196,16 +193,9 @@ class TrainSteps(Steps):
 
     def begin(self, params, state, key):
         """Takes the weights; the optimizer's moments are made."""
-        places = self._layout.weights(jax.eval_shape(self._optimizer.init, params))
-        made = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places)(params)
-        whole = {**self._new_state_without_optimizer(params, state, key), "optimizer": made}
-        self.state = jax.device_put(whole, self._places(whole))
-
-    def _new_state_without_optimizer(self, params, state, key):
-        made = {"params": params, "model": state, "key": key}
-        if self._precision.has_scaler:
-            made["scale"] = (jnp.float32(_SCALE_FIRST), jnp.int32(0))
-        return made
+        places = self._state_places
+        make = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places["optimizer"])
+        self.state = jax.device_put(self._new_state(params, state, key, make(params)), places)
 
     def _step(self, state, tokens, targets):
         """(next state, loss, norm of the gradients)"""
