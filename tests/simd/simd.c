@@ -25,18 +25,11 @@ struct compared {
 
 static struct cell make_cell(enum cell_mode mode, bool is_moe)
 {
-    struct cell cell = {.engine = "native",
-                        .framework = "native",
-                        .model = small_model(),
-                        .model_source = "preset",
-                        .device = "cpu",
-                        .precision = CELL_PRECISION_FP32,
-                        .mode = mode,
-                        .seq_len = 19,
-                        .batch_size = 3,
-                        .threads_count = 2,
-                        .seed = 11,
-                        .data = CELL_DATA_SYNTHETIC};
+    struct cell cell = small_native_cell(mode);
+    cell.seq_len = 19;
+    cell.batch_size = 3;
+    cell.threads_count = 2;
+    cell.seed = 11;
     struct model_spec *model = &cell.model;
     model->max_seq_len = cell.seq_len;
     model->vocab_size = 157; /* nothing is a multiple of a vector */

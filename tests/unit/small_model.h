@@ -1,8 +1,9 @@
-/* A model that is as small as one with experts can be: for tests in which it only has to be one. */
+/* A model that is as small as one with experts can be, and a cell of it for the native engine: for
+ * tests in which they only have to be one. */
 #ifndef TESTS_SMALL_MODEL_H
 #define TESTS_SMALL_MODEL_H
 
-#include "spec/model.h"
+#include "spec/cell.h"
 
 static inline struct model_spec small_model(void)
 {
@@ -20,6 +21,19 @@ static inline struct model_spec small_model(void)
                                .rotary_base = 10000.0,
                                .norm = MODEL_NORM_RMS,
                                .ffn = MODEL_FFN_MOE_SWIGLU};
+}
+
+/* The test adds sizes, threads and a seed. */
+static inline struct cell small_native_cell(enum cell_mode mode)
+{
+    return (struct cell){.engine = "native",
+                         .framework = "native",
+                         .model = small_model(),
+                         .model_source = "preset",
+                         .device = "cpu",
+                         .precision = CELL_PRECISION_FP32,
+                         .mode = mode,
+                         .data = CELL_DATA_SYNTHETIC};
 }
 
 #endif

@@ -15,18 +15,11 @@ enum { WARM_STEPS = 3 };
 
 static struct cell small_cell(enum cell_mode mode)
 {
-    struct cell cell = {.engine = "native",
-                        .framework = "native",
-                        .model = small_model(),
-                        .model_source = "preset",
-                        .device = "cpu",
-                        .precision = CELL_PRECISION_FP32,
-                        .mode = mode,
-                        .seq_len = 8,
-                        .batch_size = 4,
-                        .threads_count = 1,
-                        .seed = 5,
-                        .data = CELL_DATA_SYNTHETIC};
+    struct cell cell = small_native_cell(mode);
+    cell.seq_len = 8;
+    cell.batch_size = 4;
+    cell.threads_count = 1;
+    cell.seed = 5;
     cell.model.vocab_size = 61;
     cell.model.layers_count = 3;
     cell.model.dropout = 0.1;
