@@ -19,7 +19,7 @@ struct contexts; /* opaque */
 MUST_CHECK enum status contexts_new(struct contexts **ret_contexts, struct err *err);
 void contexts_free(struct contexts *contexts);
 
-/* Marks the fields that are looked at. */
+/* Adds the fields that are looked at. */
 void contexts_add_fields(struct visit_fields *fields);
 
 /* The record's context: from 1; 0 past CONTEXTS_MAX. STATUS_NOMEM. */

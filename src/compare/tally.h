@@ -47,7 +47,7 @@ struct tallies {
 
 void tallies_init(struct tallies *tallies, const struct metrics *metrics);
 void tallies_release(struct tallies *tallies);
-/* Marks the fields that are looked at. */
+/* Adds the fields that are looked at. */
 void tallies_add_fields(const struct metrics *metrics, struct visit_fields *fields);
 
 /* Counts the record in. `forgets`: what the cell had before is superseded. `summary`: values from

@@ -24,7 +24,7 @@ struct template_subject {
     const struct record *record; /* NULL: there are no results, only an engine and a mode */
 };
 
-/* STATUS_INVALID names a placeholder that is unknown, or a brace that is not closed. Marks the
+/* STATUS_INVALID names a placeholder that is unknown, or a brace that is not closed. Adds the
  * fields of records that it needs. */
 MUST_CHECK enum status template_check(const char *text, struct visit_fields *fields,
                                       struct err *err);

@@ -23,7 +23,7 @@ struct steps_log {
 
 /* --- by name --- */
 
-/* Names are static: one address each. */
+/* A step has a dozen or two of names. */
 static struct proto_operator *find_operator(struct proto_profiled *profiled, const char *name)
 {
     for (uint32_t i = 0; i < profiled->operators_count; i++)
