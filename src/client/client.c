@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "client/fork_pool.h"
 #include "client/provenance.h"
+#include "client/worker_command.h"
 
 void client_init(struct client *client, const struct cell *cell,
                  const struct client_options *options)
@@ -62,7 +63,8 @@ static bool greet(struct client *client)
 void client_prepare(const struct client_options *options, const char *engine)
 {
     struct words command;
-    if (options->fork_pool == NULL || session_command(options, engine, &command, NULL) != STATUS_OK)
+    if (options->fork_pool == NULL ||
+        worker_command_make(options, engine, &command, NULL) != STATUS_OK)
         return;
     fork_pool_prepare(options->fork_pool, &command, options);
     words_release(&command);
@@ -73,7 +75,7 @@ enum status client_start(struct client *client, const char *log_path, const char
 {
     struct words command;
     client->session.phase = EVENT_STARTING;
-    enum status status = session_command(client->options, client->cell->engine, &command, err);
+    enum status status = worker_command_make(client->options, client->cell->engine, &command, err);
     if (status != STATUS_OK)
         return status;
     uint64_t before_ns = clock_now_ns();

@@ -15,7 +15,7 @@
 #include "base/words.h"
 #include "client/banner.h"
 #include "client/log_tail.h"
-#include "client/session.h"
+#include "client/worker_command.h"
 #include "proto/line.h"
 
 /* The line that names the fault: an interpreter's fatal error, else the last that the process wrote
@@ -106,7 +106,7 @@ static enum status ask_worker(const struct client_options *options, const char *
                               struct buf *ret_json, struct err *err)
 {
     struct words command;
-    enum status status = session_command(options, engine, &command, err);
+    enum status status = worker_command_make(options, engine, &command, err);
     if (status != STATUS_OK)
         return status;
     int log_fd = memfd_create("probe", MFD_CLOEXEC);

@@ -99,39 +99,6 @@ static void end_by_timeout(struct session *session)
 
 /* --- starting --- */
 
-static enum status add_command(const struct client_options *options, const char *engine,
-                               struct words *words, struct err *err)
-{
-    static const char exec_prefix[] = "exec:";
-    if (options->launch_prefix != NULL)
-        TRY(words_split(words, options->launch_prefix, err));
-    size_t prefix_count = words->count;
-    if (strncmp(engine, exec_prefix, sizeof(exec_prefix) - 1) == 0) {
-        TRY(words_split(words, engine + sizeof(exec_prefix) - 1, err));
-        return words->count > prefix_count
-                   ? STATUS_OK
-                   : ERR(err, STATUS_INVALID, "'exec:' needs a command behind it");
-    }
-    const char *const own[] = {options->self_path, "worker", engine, "--python", options->python};
-    size_t own_count = options->python != NULL ? ARRAY_COUNT(own) : ARRAY_COUNT(own) - 2;
-    for (size_t i = 0; i < own_count; i++)
-        TRY(words_add(words, own[i], err));
-    return STATUS_OK;
-}
-
-enum status session_command(const struct client_options *options, const char *engine,
-                            struct words *ret_words, struct err *err)
-{
-    struct words words;
-    words_init(&words);
-    enum status status = add_command(options, engine, &words, err);
-    if (status == STATUS_OK)
-        *ret_words = words;
-    else
-        words_release(&words);
-    return status;
-}
-
 /* Appending, so that the worker's lines and ours do not overwrite each other. */
 static enum status open_log(struct session *session, const char *path, const char *title,
                             struct err *err)
@@ -265,6 +232,17 @@ static void end_by_memory(struct session *session, const struct watch_look *look
                     "the worker held %s during %s and the host had only %s left, %s are kept free",
                     rss, phase, seen, limit);
     }
+}
+
+/* A line that is none is the worker's fault; a call that the system refuses this program is not. */
+static void end_by_stream(struct session *session, enum status status, const struct err *why)
+{
+    bool is_line = status == STATUS_PROTOCOL;
+    bool is_memory = status == STATUS_NOMEM;
+    enum verdict verdict = is_memory ? VERDICT_OOM : VERDICT_CRASHED;
+    const char *code = is_memory ? "host_memory_low" : "pipe_failed";
+    session_end(session, is_line ? VERDICT_PROTOCOL_ERROR : verdict, is_line ? "bad_line" : code,
+                "during %s: %s", event_phase_name(session->phase), why->text);
 }
 
 static void end_by_error(struct session *session, const struct proto_error *error)
@@ -420,8 +398,7 @@ static bool await_line(struct session *session, uint64_t deadline_ns, const char
             return false;
         }
         if (status != STATUS_TIMEOUT && status != STATUS_INTERRUPTED) {
-            session_end(session, VERDICT_PROTOCOL_ERROR, "bad_line", "during %s: %s",
-                        event_phase_name(session->phase), why.text);
+            end_by_stream(session, status, &why);
             return false;
         }
     } while (go_on_waiting(session, &deadline_ns, &is_stopping));
@@ -456,12 +433,16 @@ static bool send_request(struct session *session, const struct proto_host_messag
         buf_release(&line);
         return false;
     }
+    struct err why = {0};
     enum status status =
-        spawn_write(&session->spawn, line.data, line.length_bytes, deadline_ns, NULL);
+        spawn_write(&session->spawn, line.data, line.length_bytes, deadline_ns, &why);
     buf_release(&line);
+    bool is_sent = status == STATUS_OK || status == STATUS_CRASHED;
     if (status == STATUS_TIMEOUT)
         end_by_timeout(session);
-    return status != STATUS_TIMEOUT;
+    else if (!is_sent)
+        end_by_stream(session, status, &why);
+    return is_sent;
 }
 
 /* Takes a decoded reply, or ends the session for what came instead. */

@@ -48,10 +48,6 @@ struct session {
 
 /* Zeroed but for descriptors; session_release() is fine after it. */
 void session_init(struct session *session, const struct client_options *options);
-/* The command line for a cell: launch prefix, then `SELF worker ENGINE` or what follows `exec:`.
- * STATUS_INVALID for a command that cannot be split. */
-MUST_CHECK enum status session_command(const struct client_options *options, const char *engine,
-                                       struct words *ret_words, struct err *err);
 /* Opens the log and starts the process. A program that cannot be started is an outcome (has_ended);
  * only a log that cannot be written is an error. */
 MUST_CHECK enum status session_start(struct session *session, const struct words *command,

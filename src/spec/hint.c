@@ -52,6 +52,8 @@ static const struct {
     {"start_failed", "check the command of --engine and --launch"},
     {"exited", "see the worker's log in DIR/logs"},
     {"killed_by_signal", "see the worker's log in DIR/logs"},
+    {"pipe_failed",
+     "measure again with --resume: the system refused tokmark a call, as the reason says"},
     {"timeout_start", "raise --timeout, or see the worker's log in DIR/logs"},
     {"timeout_open", "raise --timeout, or see the worker's log in DIR/logs"},
     {"timeout_warmup", "raise --timeout, or see the worker's log in DIR/logs"},

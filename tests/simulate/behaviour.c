@@ -199,6 +199,10 @@ static bool happens(struct proto_worker_message *reply, uint64_t at_ns)
     case FAULT_CLOSES: world_close_out(at_ns); return true;
     case FAULT_LONG_LINE: write_long_line(at_ns); return true;
     case FAULT_LEAK: worker->leaks_from_ns = world.now_ns; return true;
+    /* the worker is sound: it is the harness whom the system refuses a call */
+    case FAULT_NO_WRITE: worker->refuses_write = true; return false;
+    case FAULT_NO_READ: worker->refuses_read = true; return false;
+    case FAULT_NO_WAIT: worker->refuses_wait = true; return false;
     case FAULT_SLOW: say(reply, world.now_ns + behaviour.timeout_ns / 10 * 9); return true;
     case FAULT_NONE:
     case FAULT_START: return false;
@@ -235,7 +239,8 @@ void behaviour_line(const char *line, size_t line_bytes)
         can_happen = reply.type == PROTO_BLOCK && reply.as.block.steps_count > 1;
     else if (behaviour.fault == FAULT_STAYS)
         can_happen = reply.type == PROTO_BYE;
-    else if (behaviour.fault == FAULT_TWICE) /* nobody reads behind `bye` */
+    else if (behaviour.fault == FAULT_TWICE || behaviour.fault == FAULT_NO_WRITE)
+        /* nobody reads, or writes, behind `bye` */
         can_happen = reply.type != PROTO_BYE;
     bool is_due =
         behaviour.messages_count >= behaviour.message && !behaviour.has_happened && can_happen;

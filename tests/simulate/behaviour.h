@@ -33,6 +33,9 @@
     X(ERROR_INTERNAL, "says that it failed", "crashed")                           \
     X(CLOCK, "says that more time has passed than has", "invalid protocol_error") \
     X(STEPS, "says that it made fewer steps", "protocol_error")                   \
+    X(NO_WRITE, "cannot be written to once", "crashed")                           \
+    X(NO_READ, "cannot be read from once", "crashed")                             \
+    X(NO_WAIT, "cannot be waited for once", "crashed")                            \
     X(START, "cannot be started", "crashed")
 
 enum fault {

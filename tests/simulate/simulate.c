@@ -35,7 +35,8 @@ struct schedule {
     /* seen */
     size_t started_count;
     size_t stored_count;
-    char why[512]; /* what is wrong; empty: nothing */
+    uint64_t syncs_count; /* of the disk, when the last record was stored */
+    char why[512];        /* what is wrong; empty: nothing */
 };
 
 static uint64_t chance(struct schedule *schedule, uint64_t of)
@@ -133,10 +134,13 @@ static void on_cell_finished(void *context, const struct record *record)
 static void on_record_stored(void *context, const struct record *record, const char *file_name,
                              uint64_t offset)
 {
-    (void)record;
+    struct schedule *schedule = context;
     (void)file_name;
     (void)offset;
-    ((struct schedule *)context)->stored_count++;
+    schedule->stored_count++;
+    if (!record_bool(record, FACT_SYNTHETIC) && world.syncs_count == schedule->syncs_count)
+        complain(schedule, "a record is said to be stored before the disk has it", "");
+    schedule->syncs_count = world.syncs_count;
 }
 
 /* --- the sweep --- */

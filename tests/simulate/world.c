@@ -197,6 +197,14 @@ static ssize_t fail(int error)
     return -1;
 }
 
+/* True once. */
+static bool is_refused(bool *refuses)
+{
+    bool was_set = *refuses;
+    *refuses = false;
+    return was_set;
+}
+
 /* A file of ours: the disk may be full. */
 static ssize_t write_file(int fd, const void *bytes, size_t bytes_count)
 {
@@ -218,6 +226,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t bytes_count)
     enter();
     if (pipe == NULL)
         return write_file(fd, bytes, bytes_count);
+    if (is_refused(&world.worker.refuses_write))
+        return fail(EIO);
     if (!is_alive() || !pipe->has_reader)
         return fail(EPIPE);
     if (world.worker.reads_nothing || pipe->bytes.length_bytes + bytes_count > PIPE_BYTES_MAX)
@@ -238,6 +248,8 @@ ssize_t __wrap_read(int fd, void *bytes, size_t bytes_count)
     }
     if (pipe == NULL)
         return __real_read(fd, bytes, bytes_count);
+    if (is_refused(&world.worker.refuses_read))
+        return fail(EIO);
     if (pipe->bytes.length_bytes == 0)
         return pipe->has_writer ? fail(EAGAIN) : 0;
     size_t count = pipe->bytes.length_bytes < bytes_count ? pipe->bytes.length_bytes : bytes_count;
@@ -285,6 +297,8 @@ int __wrap_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
 {
     bool was_awake = world.is_awake;
     enter();
+    if (pipe_of(polled[0].fd) != NULL && is_refused(&world.worker.refuses_wait))
+        return (int)fail(ENOMEM);
     unsigned wait_ms = timeout_ms < 0 ? 0U : (unsigned)timeout_ms;
     uint64_t end_ns = timeout_ms < 0 ? NEVER : world.now_ns + wait_ms * NS_PER_MS;
     for (;;) {
@@ -477,6 +491,7 @@ int __wrap_fdatasync(int fd)
 {
     (void)fd;
     enter();
+    world.syncs_count++;
     return 0;
 }
 

@@ -45,7 +45,8 @@ struct worker {
     bool is_deaf;    /* to SIGTERM */
     bool is_stopped; /* until SIGCONT */
     bool reads_nothing;
-    uint64_t term_at_ns; /* SIGTERM came; NEVER: none */
+    bool refuses_write, refuses_read, refuses_wait; /* the next such call on its pipes fails */
+    uint64_t term_at_ns;                            /* SIGTERM came; NEVER: none */
     bool member_got_term;
     uint64_t rss_bytes;
     uint64_t leaks_from_ns; /* grows from then on; NEVER: it does not */
@@ -72,6 +73,7 @@ struct world {
     /* the disk: from that write on, so many fail */
     uint64_t writes_count, disk_full_from, disk_full_writes;
     uint64_t disk_errors_count;
+    uint64_t syncs_count;
     uint64_t kill_grace_ns;
     const char *broken; /* what may never happen, and has */
 };

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "base/version.h"
 #include "base/wrap.h"
+#include "client/worker_command.h"
 
 #define SCHEMA       "tokmark.ab/1"
 #define NUMBER_BYTES 64
@@ -47,7 +48,7 @@ static void put_argv(struct json_writer *writer, const struct client_options *op
 {
     struct words words;
     json_put_key(writer, "argv");
-    if (session_command(options, engine, &words, NULL) != STATUS_OK) {
+    if (worker_command_make(options, engine, &words, NULL) != STATUS_OK) {
         json_put_null(writer);
         return;
     }
