@@ -104,8 +104,9 @@ void journal_close(struct journal *journal)
 enum status journal_append(struct journal *journal, const char *line, size_t line_bytes,
                            struct err *err)
 {
-    enum status status = lines_append(&journal->lines, line, line_bytes, err);
-    if (status == STATUS_OK)
-        status = lines_sync(&journal->lines, err);
+    TRY(lines_append(&journal->lines, line, line_bytes, err));
+    enum status status = lines_sync(&journal->lines, err);
+    if (status != STATUS_OK)
+        lines_undo(&journal->lines); /* what is said to have failed is not there */
     return status;
 }

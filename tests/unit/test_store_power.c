@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "result_record_sample.h"
+#include "store/journal.h"
 
 /* The disk as it would be found: bytes of each file that were synced, and whether its name was. */
 struct disk_file {
@@ -133,4 +134,46 @@ Test(store_power, a_disk_that_does_not_sync_stores_nothing)
     cr_assert_eq(append(store, 2, true), STATUS_OK);
     store_close(store);
     cr_expect_eq(sample_check(dir, NULL, 0), 2);
+}
+
+/* The canary cell's file comes later than the others: its name is synced, too. */
+Test(store_power, a_canary_s_record_is_no_less_durable)
+{
+    struct store_facts facts;
+    struct store *store = sample_open(dir, &facts);
+    cr_assert_eq(append(store, 0, true), STATUS_OK);
+    store_set_canary(store, true);
+    size_t before = dir_syncs_count;
+    cr_assert_eq(append(store, 1, true), STATUS_OK);
+    cr_expect_eq(lost_bytes("sentinel.jsonl"), 0);
+    cr_expect_eq(dir_syncs_count, before + 1);
+    cr_assert_eq(append(store, 2, false), STATUS_OK);
+    cr_expect_gt(lost_bytes("sentinel.jsonl"), 0, "made up: it waits for no disk");
+    size_t whole_bytes = 0;
+    char *text = scratch_read(dir, "sentinel.jsonl", &whole_bytes);
+    free(text);
+    sync_error = EIO;
+    cr_expect_eq(append(store, 3, true), STATUS_IO);
+    size_t bytes = 0;
+    text = scratch_read(dir, "sentinel.jsonl", &bytes);
+    free(text);
+    cr_expect_eq(bytes, whole_bytes, "what is said to have failed is not there");
+    store_close(store);
+}
+
+Test(store_power, a_journal_s_line_is_durable_or_not_there)
+{
+    struct journal journal;
+    struct err err = {0};
+    size_t bytes = 0;
+    cr_assert_eq(journal_open(dir, JOURNAL_AB, &journal, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(journal_append(&journal, "{}\n", 3, &err), STATUS_OK);
+    cr_expect_eq(lost_bytes(JOURNAL_AB), 0);
+    sync_error = EIO;
+    cr_expect_eq(journal_append(&journal, "{}\n", 3, &err), STATUS_IO);
+    sync_error = 0;
+    journal_close(&journal);
+    char *text = scratch_read(dir, JOURNAL_AB, &bytes);
+    cr_expect_eq(bytes, 3);
+    free(text);
 }
