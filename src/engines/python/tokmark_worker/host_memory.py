@@ -1,5 +1,6 @@
-"""Host memory from procfs and cgroups, by the same reckoning as src/base/sysmem.c."""
+"""Host memory from procfs and cgroups, by the same reckoning as src/base/sysmem.c and cgroup.c."""
 import os
+import re
 
 _NO_LIMIT = 1 << 60
 _RESERVE_BYTES_MAX = 512 << 20
@@ -7,17 +8,24 @@ _RESERVE_BYTES_MAX = 512 << 20
 
 def _read(path):
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="ascii", errors="surrogateescape") as file:
             return file.read()
     except OSError:
         return ""
 
 
-def _find_kib(text, key):
+def _find(text, key):
+    """The number behind that word at the beginning of a line; None where there is none."""
     for line in text.splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
+        words = line.split()
+        if words[:1] == [key]:
+            return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
     return None
+
+
+def _find_kib(text, key):
+    number = _find(text, key)
+    return None if number is None else number * 1024
 
 
 def process_rss():
@@ -42,28 +50,45 @@ def _number(path):
     return int(text) if text.isdigit() else None
 
 
-def _stat(folder, key):
-    for line in _read(os.path.join(folder, "memory.stat")).splitlines():
-        words = line.split()
-        if len(words) == 2 and words[0] == key:
-            return int(words[1])
-    return 0
+def _own_group(is_v2):
+    for line in _read("/proc/self/cgroup").splitlines():
+        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        if path and (number == "0" and not controllers if is_v2 else "memory" in controllers.split(",")):
+            return path
+    return None
+
+
+def _mounts(is_v2):
+    """(the group that is mounted, where) of the hierarchy that limits memory."""
+    for line in _read("/proc/self/mountinfo").splitlines():
+        fields = line.split(" ")
+        dash = fields.index("-", 5) if "-" in fields[5:] else len(fields)
+        if len(fields) <= dash + 3 or fields[dash + 1] != ("cgroup2" if is_v2 else "cgroup"):
+            continue
+        if is_v2 or "memory" in fields[dash + 3].split(","):
+            yield tuple(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[at]) for at in (3, 4))
+
+
+def _own_folder(is_v2):
+    """(folder, mount point above it) of this process's group; None where there is none. A group outside of what is mounted (a
+    container without a namespace of its own) leaves the mount point, whose limits are the container's."""
+    group = _own_group(is_v2)
+    outside = None
+    for top, point in _mounts(is_v2) if group else ():
+        top = top.rstrip("/")
+        if "/.." not in group and f"{group}/".startswith(f"{top}/"):
+            return point + group[len(top):].rstrip("/"), point
+        outside = outside or (point, point)
+    return outside
 
 
 def _group_folders():
-    """(folder, is_v2) of this process's memory groups, from its own up to the root."""
-    for line in _read("/proc/self/cgroup").splitlines():
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
-        is_v2 = number == "0"
-        if not is_v2 and "memory" not in controllers.split(","):
-            continue
-        root = "/sys/fs/cgroup" if is_v2 else "/sys/fs/cgroup/memory"
-        folder = os.path.normpath(root + path)
-        while folder.startswith(root):
+    """(folder, is_v2) of this process's memory groups, from its own up to the mount point."""
+    for is_v2 in (False, True):
+        folder, point = _own_folder(is_v2) or ("", "")
+        while folder:
             yield folder, is_v2
-            if folder == root:
-                break
-            folder = os.path.dirname(folder)
+            folder = os.path.dirname(folder) if len(folder) > len(point) else ""
 
 
 def _limits():
@@ -85,7 +110,8 @@ def _limits():
         )
         if held is not None:
             # inactive file pages are given back before anything is killed
-            held -= _stat(folder, "inactive_file" if is_v2 else "total_inactive_file")
+            droppable = "inactive_file" if is_v2 else "total_inactive_file"
+            held -= _find(_read(os.path.join(folder, "memory.stat")), droppable) or 0
             available = min(available, max(0, limit - max(0, held)))
     return total, available
 
