@@ -224,7 +224,7 @@ static enum status take_event(struct board *board, json_t *event, struct err *er
     uint64_t time_ns = time_of(event);
     uint64_t gap_ns = time_ns > run->newest_ns ? time_ns - run->newest_ns : 0;
     run->gap_ns = gap_ns > run->gap_ns ? gap_ns : run->gap_ns;
-    run->newest_ns = time_ns;
+    run->newest_ns = time_ns > 0 ? time_ns : run->newest_ns;
     if (strcmp(name, "cell") == 0)
         take_trial(board, event);
     else if (strcmp(name, "phase") == 0)
