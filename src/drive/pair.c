@@ -32,6 +32,11 @@ enum pair_name pair_order(size_t round, size_t index)
     return is_inner == (round % 2 == 0) ? PAIR_B : PAIR_A;
 }
 
+enum pair_name pair_first(size_t start)
+{
+    return start % 2 == 0 ? PAIR_A : PAIR_B;
+}
+
 uint32_t pair_block_steps(double step_ns)
 {
     double steps = round((double)PAIR_BLOCK_TARGET_NS / step_ns);
@@ -57,7 +62,7 @@ static bool can_go_on(const struct pair *pair)
 /* Who is opened first may find the machine otherwise: that alternates. */
 static enum status open_sides(struct pair *pair, struct err *err)
 {
-    enum pair_name first = pair->sequence.starts_count % 2 == 0 ? PAIR_A : PAIR_B;
+    enum pair_name first = pair_first(pair->sequence.starts_count);
     enum pair_name second = first == PAIR_A ? PAIR_B : PAIR_A;
     tell(pair, EVENT_OPENING);
     enum status status = pair_side_start(&pair->sides[first], err);

@@ -97,6 +97,8 @@ MUST_CHECK enum status pair_compare(const struct pair_plan *plan, struct pair_re
 
 /* The side that runs block `index` (0 to 3) of round `round`. */
 enum pair_name pair_order(size_t round, size_t index);
+/* The side that is opened first at start `start`, from 0. */
+enum pair_name pair_first(size_t start);
 /* Counted steps of a block, when one step of the slower side takes `step_ns` (> 0). Short blocks
  * make many rounds, and what changes slower than a round does not tell; few steps would lose too
  * much to the lead-in. */

@@ -13,6 +13,13 @@ Test(drive_pair, rounds_are_counterbalanced)
     cr_assert_eq(pair_order(3, 0), PAIR_B);
 }
 
+Test(drive_pair, who_is_opened_first_alternates)
+{
+    cr_assert_eq(pair_first(0), PAIR_A);
+    cr_assert_eq(pair_first(1), PAIR_B);
+    cr_assert_eq(pair_first(2), PAIR_A);
+}
+
 Test(drive_pair, blocks_are_about_4_ms_of_the_slower_side)
 {
     cr_assert_eq(pair_block_steps(1e5), 40);
