@@ -185,7 +185,8 @@ def test_a_spike_is_told_and_is_no_failure(call):
 
 
 def test_experts_are_judged_where_training_ends(call):
-    experts = [[10 * i, 10 * i, 10 * i, 10 * i] if i <= 10 else [100 + 40 * (i - 10), 100, 100, 100]
+    # in between another expert has all tokens: a step more or less of either tenth is another figure
+    experts = [[10 * i] * 4 if i <= 10 else [100 + 40 * max(i - 90, 0), 100 + 40 * min(i - 10, 80), 100, 100]
                for i in range(1, 101)]
     _, (line,) = train_scripted(call, FALLING, 0, experts=experts)
     assert line["expert_imbalance_first"] == 1 and line["expert_imbalance_last"] == 4

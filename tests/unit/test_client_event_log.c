@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "client/event_log.h"
@@ -129,6 +130,93 @@ Test(client_event_log, gauges_stand_in_telemetry_with_their_reasons)
     cr_expect_not_null(strstr(text, "\"gpu_sm_mhz\":1755.0,\"power_w\":null,"
                                     "\"null_reasons\":{\"power_w\":\"not_supported\"}"),
                        "%s", text);
+    free(text);
+    tear_down(&bench);
+}
+
+/* A state as measuring has it after so many samples of `ns`; borrowed: from `values`. */
+static struct measure_state measured(double *values, size_t count, double ns)
+{
+    struct measure_state state;
+    const struct measure_policy policy = measure_policy_default();
+    measure_init(&state, &policy);
+    for (size_t i = 0; i < count; i++)
+        values[i] = ns;
+    state.phase = MEASURE_STEADY;
+    state.steady = (struct measure_samples){.values = values, .count = count, .capacity = count};
+    state.steady_steps_done = count;
+    return state;
+}
+
+/* What was said of one cell is not said of the next. */
+Test(client_event_log, a_cell_begins_anew)
+{
+    struct bench bench;
+    double values[8];
+    set_up(&bench, 1);
+    const struct event_listener listener = event_log_listener(&bench.log);
+    const struct watch_look look = {.rss_bytes = 1 << 20};
+    struct gauges gauges = {.count = 0};
+    gauges_add(&gauges, GAUGE_CPU_MHZ, 1755, NULL);
+    struct event_cell cell = {.cell = bench.plan.cells, .cell_id = "hc1", .trial = 2};
+    events_cell_started(&listener, &cell);
+    events_phase_changed(&listener, EVENT_MEASURING);
+    struct measure_state state = measured(values, ARRAY_COUNT(values), 1e6);
+    struct event_block block = {
+        .state = &state, .steps_count = 8, .window_ns = 8000000, .loss = 3.5};
+    events_machine_seen(&listener, &gauges);
+    events_block_done(&listener, &block);
+    events_memory_seen(&listener, &look);
+    char *text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
+    cr_expect_not_null(strstr(text, "\"cell_id\":\"hc1\",\"trial\":2,\"phase\":\"measure\""));
+    cr_expect_not_null(strstr(text, "\"ms_p50\":1.0"), "%s", text);
+    cr_expect_not_null(strstr(text, "\"median_samples\":8"));
+    cr_expect_not_null(strstr(text, "\"loss\":3.5"));
+    size_t seen_bytes = strlen(text);
+    free(text);
+    cell = (struct event_cell){
+        .cell = bench.plan.cells, .cell_id = "hc2", .trial = 3, .position = 5, .is_canary = true};
+    events_cell_started(&listener, &cell);
+    events_phase_changed(&listener, EVENT_WARMUP);
+    text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
+    cr_expect_not_null(strstr(text + seen_bytes, "\"cell_id\":\"hc2\",\"trial\":3,\"position\":5,"
+                                                 "\"is_sentinel\":true,\"state\":\"started\""),
+                       "%s", text + seen_bytes);
+    cr_expect_null(strstr(text + seen_bytes, "telemetry"), "of the worker before");
+    free(text);
+    events_memory_seen(&listener, &look);
+    events_phase_changed(&listener, EVENT_MEASURING);
+    state = measured(values, ARRAY_COUNT(values), 2e6);
+    block.loss = NAN;
+    events_block_done(&listener, &block);
+    text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
+    cr_expect_not_null(strstr(text + seen_bytes, "\"rss_mb\":1.0"));
+    cr_expect_null(strstr(text + seen_bytes, "cpu_mhz"), "%s", text + seen_bytes);
+    cr_expect_not_null(strstr(text + seen_bytes, "\"steps\":8,\"window_ns\":8000000"));
+    cr_expect_not_null(strstr(text + seen_bytes, "\"ms_p50\":2.0"), "%s", text + seen_bytes);
+    cr_expect_not_null(strstr(text + seen_bytes, "\"loss\":null"));
+    free(text);
+    tear_down(&bench);
+}
+
+/* Waiting for others is within measuring: the block behind it is no warm-up. */
+Test(client_event_log, a_pause_is_within_a_phase)
+{
+    struct bench bench;
+    double values[8];
+    set_up(&bench, 1);
+    const struct event_listener listener = event_log_listener(&bench.log);
+    const struct event_cell cell = {.cell = bench.plan.cells, .cell_id = "hc1"};
+    events_cell_started(&listener, &cell);
+    events_phase_changed(&listener, EVENT_MEASURING);
+    events_phase_changed(&listener, EVENT_WAITING);
+    struct measure_state state = measured(values, ARRAY_COUNT(values), 1e6);
+    const struct event_block block = {.state = &state, .steps_count = 8, .window_ns = 8000000};
+    events_block_done(&listener, &block);
+    char *text = scratch_read(bench.dir, RESULT_EVENTS_NAME, NULL);
+    const char *told = strstr(text, "\"event\":\"block\"");
+    cr_assert_not_null(told);
+    cr_expect_not_null(strstr(told, "\"phase\":\"measure\",\"steps_done\":8"), "%s", told);
     free(text);
     tear_down(&bench);
 }

@@ -35,11 +35,19 @@ static void make_results(const char *name)
     store_close(store);
     scratch_write_text(path, "logs/aaa.log", "a log\n");
     scratch_write_text(path, "logs/bbb.log", "");
+    static const char *const journals[] = {"ab_results.jsonl", "checks.jsonl", "frontier.jsonl",
+                                           "sentinel.jsonl", "stability.jsonl"};
+    for (size_t i = 0; i < ARRAY_COUNT(journals); i++)
+        scratch_write_text(path, journals[i], "{}\n");
+    /* these are left out: what happened is in the results, the rest is none of ours */
+    scratch_write_text(path, "events.jsonl", "{}\n");
+    scratch_write_text(path, "notes.txt", "mine\n");
 }
 
 static const char *const wanted_names[] = {
-    "bench_results.csv",   "bench_results.jsonl", "logs/aaa.log",       "logs/bbb.log",
-    "samples/aaa.0.jsonl", "samples/bbb.0.jsonl", "samples/ccc.0.jsonl"};
+    "ab_results.jsonl",    "bench_results.csv",   "bench_results.jsonl", "checks.jsonl",
+    "frontier.jsonl",      "logs/aaa.log",        "logs/bbb.log",        "samples/aaa.0.jsonl",
+    "samples/bbb.0.jsonl", "samples/ccc.0.jsonl", "sentinel.jsonl",      "stability.jsonl"};
 
 /* Reads the archive with the reader of the same library's other half, and compares every file with
  * the one in the folder. */

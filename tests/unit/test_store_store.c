@@ -493,6 +493,27 @@ Test(store_store, the_medians_of_sound_trials_are_found_again)
     store_close(store);
 }
 
+static bool is_unsteady(const struct store *store)
+{
+    return store_is_unsteady(store, "0123456789abcdef", "fedcba9876543210", 0, "00000000000000aa");
+}
+
+Test(store_store, the_newest_record_says_whether_a_cell_is_unsteady)
+{
+    struct store_facts facts;
+    struct store *store = sample_open(dir, &facts);
+    static const char *const verdicts[] = {"ok", "unsteady", "ok", "unsteady"};
+    cr_expect_not(is_unsteady(store));
+    for (size_t i = 0; i < ARRAY_COUNT(verdicts); i++) {
+        append_timed(store, 0, verdicts[i], 2);
+        cr_expect_eq(is_unsteady(store), i % 2 == 1, "after %zu", i);
+        store_close(store);
+        store = sample_open(dir, &facts);
+        cr_expect_eq(is_unsteady(store), i % 2 == 1, "opened again after %zu", i);
+    }
+    store_close(store);
+}
+
 Test(store_store, a_canary_cell_is_kept_apart)
 {
     struct store_facts facts;
