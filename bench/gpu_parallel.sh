@@ -3,6 +3,7 @@
 #   bench/gpu_parallel.sh small    gpt2-124m over all layouts: do they run?
 #   bench/gpu_parallel.sh default  the published default model, trained over two cards
 #   bench/gpu_parallel.sh scaling  one card and two, weak and strong
+#   bench/gpu_parallel.sh jax      JAX over all layouts: the same numbers as on one card, and times (PYTHON: one with jax and optax)
 #   bench/gpu_parallel.sh variants ways to lay the default model out with fully_shard, and where a step's time goes
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop; PACKAGE=DIR also the package in DIR
@@ -23,6 +24,16 @@ for part in "$@"; do
     default)
         timeout 300 "$program/bench_pytorch" --model superintelligence --model-source builtin --devices "$devices" --parallel fsdp --mode train --seq 128 512 --batch 8 \
             --precision bf16 --steps 20 --out "$OUT/default" --progress never
+        ;;
+    jax)
+        for layout in ddp fsdp tp ep; do
+            timeout 200 "$program/tokmark" check --engines native,jax --model superintelligence-tiny --device "jax=$devices" --parallel $layout \
+                --precision fp32 bf16 --train-steps 2 --out "$OUT/jax-check"
+        done
+        timeout 300 "$program/tokmark" run --engine jax --model superintelligence-1b --devices "$devices" --parallel ddp fsdp tp ep --mode train infer \
+            --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/jax" --progress never
+        timeout 200 "$program/tokmark" run --engine jax --model gpt2-124m --devices "$devices" --parallel ddp fsdp tp --mode train \
+            --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/jax" --progress never
         ;;
     variants)
         timeout 400 "$python" -m torch.distributed.run --standalone --nproc-per-node 2 bench/fsdp_variants.py --model superintelligence --cells 8x128 --steps 8 \

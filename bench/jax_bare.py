@@ -49,7 +49,7 @@ def bare_side(case):
     import jax.numpy as jnp
     import optax
 
-    from tokmark_worker import jax_model, jax_sources
+    from tokmark_worker import jax_model, jax_sources, jax_spread
     from tokmark_worker.cell import ModelSpec
     from tokmark_worker.devices import devices_of
 
@@ -74,11 +74,12 @@ def bare_side(case):
         way = "tiles" if device.platform == "cpu" else "ranks"
     has_cudnn = jax_sources.cudnn_attention_works(device, dtype, spec)
     attention = "cudnn" if has_cudnn and not (is_train and spec.dropout > 0) else "xla"
-    mesh, rows = None, device
+    mesh, rows, spread = None, device, jax_spread.Spread()
     if devices_count > 1:
         mesh = jax.sharding.Mesh(jax.devices()[:devices_count], ("devices",))
+        spread = jax_spread.Spread(case["parallel"], mesh)
         rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
-    model = jax_model.Model(spec, dtype, way, attention, mesh)
+    model = jax_model.Model(spec, dtype, way, attention, spread)
     # seed, keys and tokens are the worker's: both sides choose the same experts in every step
     key = jax.random.fold_in(jax.random.key(1, impl="rbg"), 0)
     model_key, step_key = jax.random.split(key)

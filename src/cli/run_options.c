@@ -238,8 +238,8 @@ static const struct option run_rows[] = {
      .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
      .help = "pytorch, jax: how a cell lies on --devices: ddp, the whole model on each and a part "
-             "of the rows; fsdp, the weights divided too; pytorch: tp, heads and columns divided; "
-             "ep, experts divided"},
+             "of the rows; fsdp, the weights divided too; tokmark's own models: tp, heads and "
+             "columns divided; ep, experts divided"},
     {.name = "platform",
      .type = OPTION_TEXT,
      TARGET(platform),

@@ -29,7 +29,7 @@ def as_torch(array):
 
 def params_of(spec, reference):
     state = {name: value.float().numpy() for name, value in reference.state_dict().items()}
-    return jax_model.stacked(spec_of(spec), lambda name, shape: state[name], jnp.asarray)
+    return jax_model.stacked(spec_of(spec), lambda name, shape: state[name], lambda array, _name: jnp.asarray(array))
 
 
 def logits_and_gradients(model, params, tokens):
@@ -73,36 +73,64 @@ def test_logits_and_gradients_equal_the_reference(name, way):
 def test_an_uneven_gate_drops_no_token(way, shape):
     """Forward and backward with every token on the same experts, which is what capacity-limited
     dispatches get wrong."""
-    rng = np.random.default_rng(1)
-    N, D, H, E, k = 70, 8, 12, 6, 2
-    params = [
-        jnp.asarray(rng.normal(size=(E, *size)), jnp.float32)
-        for size in ((H, D), (H,), (H, D), (H,), (D, H), (D,))
-    ]
-    x = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
-    weights = jax.nn.softmax(jnp.asarray(rng.normal(size=(N, k)), jnp.float32))
-    chosen = {
-        "one_expert": np.tile([4, 1], (N, 1)),
-        "random": np.stack([rng.permutation(E)[:k] for _ in range(N)]),
-    }[shape]
-    chosen = jnp.asarray(chosen, jnp.int32)
-    assert jax_moe.rank_rows(N * k, E, N) == (72, 72, 48, 40, 32, 24)
-    assert jax_moe.tile_rows(N * k, E) == 8
-    probe = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
+    gate = Gate(shape)
+    assert jax_moe.rank_rows(140, 6, 70) == (72, 72, 48, 40, 32, 24)
+    assert jax_moe.tile_rows(140, 6) == 8
+    require_equal(gate.run(lambda *given: jax_moe.routed(*given, way)), gate.wanted())
 
-    def run(function, *more):
+
+@pytest.mark.parametrize("way, shape", [("tiles", "random"), ("ranks", "one_expert")])
+def test_experts_in_two_places_give_what_they_give_in_one(way, shape):
+    """Each place has all tokens and three of six experts; with all tokens on the same two of them,
+    one of each."""
+    gate = Gate(shape)
+
+    def both(x, chosen, weights, params, key, rate):
+        return sum(
+            jax_moe.routed(
+                x, chosen - first, weights, [part[first : first + 3] for part in params], key, rate, way, True
+            )
+            for first in (0, 3)
+        )
+
+    require_equal(gate.run(both), gate.wanted())
+
+
+class Gate:
+    """Experts, tokens, and which of them they go to."""
+
+    def __init__(self, shape):
+        rng = np.random.default_rng(1)
+        N, D, H, E, k = 70, 8, 12, 6, 2
+        self.params = [
+            jnp.asarray(rng.normal(size=(E, *size)), jnp.float32)
+            for size in ((H, D), (H,), (H, D), (H,), (D, H), (D,))
+        ]
+        self.x = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
+        self.weights = jax.nn.softmax(jnp.asarray(rng.normal(size=(N, k)), jnp.float32))
+        chosen = {
+            "one_expert": np.tile([4, 1], (N, 1)),
+            "random": np.stack([rng.permutation(E)[:k] for _ in range(N)]),
+        }[shape]
+        self.chosen = jnp.asarray(chosen, jnp.int32)
+        self.probe = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
+
+    def run(self, function):
+        """Results and gradients."""
         def scalar(x, weights, params):
-            out = function(x, chosen, weights, params, None, 0.0, *more)
-            return (out * probe).sum(), out
+            out = function(x, self.chosen, weights, params, None, 0.0)
+            return (out * self.probe).sum(), out
 
-        (_, out), grads = jax.jit(
-            jax.value_and_grad(scalar, argnums=(0, 1, 2), has_aux=True)
-        )(x, weights, params)
+        run = jax.jit(jax.value_and_grad(scalar, argnums=(0, 1, 2), has_aux=True))
+        (_, out), grads = run(self.x, self.weights, self.params)
         return jax.tree_util.tree_leaves((out, grads))
 
-    wanted = run(jax_moe.every_expert)
-    found = run(jax_moe.routed, way)
-    for one, other in zip(wanted, found):
+    def wanted(self):
+        return self.run(jax_moe.every_expert)
+
+
+def require_equal(found, wanted):
+    for one, other in zip(wanted, found, strict=True):
         assert distance(as_torch(other), as_torch(one).double()) < 1e-5
 
 
@@ -195,7 +223,7 @@ def test_names_translate_both_ways():
     spec = spec_of(MOE)
     rng = np.random.default_rng(2)
     state = {name: rng.normal(size=shape) for name, shape, _ in spec.tensors()}
-    params = jax_model.stacked(spec, lambda name, shape: state[name], np.asarray)
+    params = jax_model.stacked(spec, lambda name, shape: state[name], lambda array, _name: array)
     back = dict(jax_model.published(spec, params))
     assert set(back) == set(state)
     assert all(np.array_equal(value, state[name]) for name, value in back.items())

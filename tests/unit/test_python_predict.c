@@ -2,6 +2,7 @@
  * versions of those on a GPU, docs/metrics.md those on a CPU. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -139,20 +140,26 @@ Test(python_predict, a_larger_cell_needs_no_less)
 Test(python_predict, is_near_the_peaks_of_two_gpus)
 {
     static const struct {
+        struct proto_memory_parts (*predict)(const struct cell *cell);
         const char *model;
         enum cell_parallel parallel;
         uint32_t seq_len, batch_size;
         double peak_mib;
     } rows[] = {
-        {BIG, CELL_PARALLEL_DDP, 512, 16, 23531},
-        {BIG, CELL_PARALLEL_DDP, 512, 32, 30419},
-        {"superintelligence", CELL_PARALLEL_FSDP, 128, 8, 84889},
+        {predict_torch, BIG, CELL_PARALLEL_DDP, 512, 16, 23531},
+        {predict_torch, BIG, CELL_PARALLEL_DDP, 512, 32, 30419},
+        {predict_torch, "superintelligence", CELL_PARALLEL_FSDP, 128, 8, 84889},
+        {predict_torch, BIG, CELL_PARALLEL_TP, 512, 16, 18920},
+        {predict_torch, BIG, CELL_PARALLEL_EP, 512, 16, 15577},
+        {predict_jax, BIG, CELL_PARALLEL_DDP, 512, 16, 21893},
+        {predict_jax, "gpt2-124m", CELL_PARALLEL_DDP, 512, 16, 4535},
+        {predict_jax, "gpt2-124m", CELL_PARALLEL_FSDP, 512, 16, 4230},
     };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         struct cell cell =
             cell_of(rows[i].model, "cuda:0-1", TRAIN, BF16, rows[i].seq_len, rows[i].batch_size);
         cell.parallel = rows[i].parallel;
-        struct proto_memory_parts parts = predict_torch(&cell);
+        struct proto_memory_parts parts = rows[i].predict(&cell);
         double percent = 100 * ((double)parts.total_bytes / rows[i].peak_mib / (1 << 20) - 1);
         cr_expect(fabs(percent) < 10, "row %zu: %+.1f %%", i, percent);
     }
@@ -207,8 +214,32 @@ Test(python_predict, training_in_another_way_needs_less)
     uint64_t ddp = total_of(&cell);
     cell.parallel = CELL_PARALLEL_FSDP;
     cr_expect_lt(total_of(&cell), ddp);
-    cr_expect_not(predict_jax(&cell).is_known);
     cr_expect_not(predict_jax(&both).is_known);
+}
+
+/* Of the same cell: what tp and ep divide is there once over all devices. */
+Test(python_predict, more_devices_hold_less_each)
+{
+    struct proto_memory_parts (*const predict[])(const struct cell *) = {predict_torch,
+                                                                         predict_jax};
+    static const enum cell_parallel layouts[] = {CELL_PARALLEL_FSDP, CELL_PARALLEL_TP,
+                                                 CELL_PARALLEL_EP};
+    for (size_t i = 0; i < ARRAY_COUNT(predict) * ARRAY_COUNT(layouts); i++) {
+        struct cell cell = cell_of(BIG, "cuda:0-1", TRAIN, BF16, 512, 16);
+        cell.parallel = layouts[i / 2];
+        struct proto_memory_parts two = predict[i % 2](&cell);
+        (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-3");
+        struct proto_memory_parts four = predict[i % 2](&cell);
+        (void)snprintf(cell.device, sizeof(cell.device), "cuda:0");
+        cell.parallel = CELL_PARALLEL_NONE;
+        struct proto_memory_parts one = predict[i % 2](&cell);
+        cr_assert(one.is_known && two.is_known && four.is_known);
+        cr_expect_lt(two.total_bytes, one.total_bytes);
+        cr_expect_lt(four.total_bytes, two.total_bytes);
+        int64_t half = (int64_t)(one.weights_bytes - two.weights_bytes);
+        int64_t quarter = (int64_t)(two.weights_bytes - four.weights_bytes);
+        cr_expect_lt(llabs(half - 2 * quarter), 8, "row %zu", i);
+    }
 }
 
 Test(python_predict, a_cache_is_two_tensors_a_layer)

@@ -107,8 +107,8 @@ static const struct option check_rows[] = {
      .def = "none",
      .choices = cell_parallel_choices,
      .group = GROUP_BATCH,
-     .help = "pytorch: how a --device of several shares the work, to be compared with an engine on "
-             "one device"},
+     .help = "pytorch, jax: how a --device of several shares the work, to be compared with an "
+             "engine on one device"},
     {.name = "out",
      .type = OPTION_TEXT,
      TARGET(out),

@@ -22,6 +22,7 @@ struct sizes {
     const struct model_spec *spec;
     double rows;       /* tokens in a step; on the host of decode those of its prompt */
     double width;      /* rows x dim */
+    double heads;      /* rows x dim of the heads that the device has */
     double logits;     /* rows x vocabulary */
     double head;       /* parameters of the head */
     double experts;    /* parameters of a layer's experts, or of its feed-forward */
@@ -33,11 +34,12 @@ struct sizes {
     double compute;    /* operands of matmuls */
     double residual;   /* the stream between layers */
     double share;      /* of parameters, gradients and moments that one device has */
+    double early;      /* of its parameters those whose gradients lie beside what is kept */
     double moment;     /* bytes of a moment */
     double layer;      /* parameters of a layer */
     double root;       /* parameters beside the layers */
+    double divided;    /* parameters of a layer that tp or ep divides */
     bool is_sharded;   /* share is that of fsdp */
-    bool has_both;     /* gradients are there beside what is kept for the backward pass */
     bool is_again;     /* layers are computed again in the backward pass */
     bool is_published; /* every expert for every token */
     bool is_cast;      /* parameters are cast for matmuls */
@@ -60,21 +62,47 @@ static bool item_sizes(enum cell_precision precision, struct sizes *sizes)
     return false;
 }
 
+/* Heads and columns of a feed-forward, or experts. */
+static double divided_params(const struct cell *cell)
+{
+    const struct model_spec *spec = &cell->model;
+    bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
+    double dim = spec->dim, hidden = spec->ffn_hidden;
+    double columns = is_moe ? spec->experts_count * (3 * dim + 2) * hidden : (2 * dim + 1) * hidden;
+    if (cell->parallel == CELL_PARALLEL_TP)
+        return (4 * dim + 3) * dim + columns;
+    return cell->parallel == CELL_PARALLEL_EP && is_moe ? columns + spec->experts_count * dim : 0;
+}
+
+/* What each of `devices` has of the layers' parameters, heads and columns; see divided_params(). */
+static void divide(const struct cell *cell, double devices, struct sizes *s)
+{
+    bool is_tp = cell->parallel == CELL_PARALLEL_TP;
+    s->heads = is_tp ? s->width / devices : s->width;
+    s->hidden /= is_tp ? devices : 1;
+    s->scores /= is_tp ? devices : 1;
+    s->divided = divided_params(cell);
+    s->experts /= s->divided > 0 ? devices : 1;
+    double elsewhere = s->divided * (1 - 1 / devices);
+    s->layer -= elsewhere;
+    s->is_sharded = cell->parallel == CELL_PARALLEL_FSDP;
+    s->share = s->is_sharded ? 1 / devices : 1 - s->spec->layers_count * elsewhere / s->params;
+}
+
 static bool sizes_of(const struct cell *cell, struct sizes *ret)
 {
     const struct model_spec *spec = &cell->model;
     struct sizes s = {.spec = spec};
-    /* What each device holds of matrices or experts that are divided is not known yet. */
-    bool is_divided = cell->parallel == CELL_PARALLEL_TP || cell->parallel == CELL_PARALLEL_EP;
-    if (cell->model_ref[0] != '\0' || is_divided || !item_sizes(cell->precision, &s))
+    if (cell->model_ref[0] != '\0' || !item_sizes(cell->precision, &s))
         return false;
     bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
-    double dim = spec->dim, hidden = spec->ffn_hidden;
+    double dim = spec->dim, hidden = spec->ffn_hidden, devices = device_count(cell->device);
     s.is_host = device_is_host(cell->device);
     s.is_train = cell->mode == CELL_MODE_TRAIN;
     s.is_decode = cell->mode == CELL_MODE_DECODE;
     /* A process's peak has seen the prompt; an allocator's begins after it. */
-    double rows = (double)cell->batch_size / device_count(cell->device) / cell_accumulate(cell);
+    double row_shares = cell->parallel == CELL_PARALLEL_TP ? 1 : devices;
+    double rows = cell->batch_size / row_shares / cell_accumulate(cell);
     s.rows = rows * (s.is_decode && !s.is_host ? 1 : cell->seq_len);
     s.width = s.rows * dim;
     s.logits = s.rows * spec->vocab_size;
@@ -88,12 +116,12 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
     s.params = (double)model_params_total(spec);
     s.root = (spec->is_head_tied ? 1 : 2) * s.head + (double)spec->max_seq_len * dim;
     s.layer = (s.params - s.root) / spec->layers_count;
-    s.is_sharded = cell->parallel == CELL_PARALLEL_FSDP;
-    s.share = s.is_sharded ? 1.0 / device_count(cell->device) : 1;
+    divide(cell, devices, &s);
     s.moment = strcmp(cell_optimizer_dtype_name(cell), "bf16") == 0 ? 2 : 4;
     s.is_again = cell->options.recompute != CELL_RECOMPUTE_OFF;
-    /* DistributedDataParallel keeps its buckets; the first part leaves gradients to the second. */
-    s.has_both = s.is_host || cell->parallel == CELL_PARALLEL_DDP || cell_accumulate(cell) > 1;
+    /* On a host what a backward pass gives back lies between other blocks, and gradients go on top
+     * of it; the first part of a step leaves its gradients to the second. */
+    s.early = s.is_host || cell_accumulate(cell) > 1 ? s.params * s.share : 0;
     s.is_cast = s.compute < s.param;
     s.residual = s.param;
     s.has_dropout = s.is_train && spec->dropout > 0;
@@ -107,24 +135,24 @@ static double larger(double a, double b)
 }
 
 /* Weights, moments, cache, and what else there is at the highest point of a step: for training what
- * is kept for the backward pass, or the gradients, or both. On a host both: what a backward pass
- * gives back lies between other blocks, and the gradients go on top of it. All of one device. */
+ * is kept for the backward pass and gradients that lie beside it, or all gradients. All of one
+ * device. */
 static struct proto_memory_parts parts_of(const struct cell *cell, const struct sizes *s,
                                           double kept_bytes, double other_bytes)
 {
     double weights = s->params * s->param * s->share;
     double end_bytes = s->logits * s->compute; /* the output lives to the end of a step */
-    bool has_gradients = s->is_train && (s->has_both || weights + end_bytes > kept_bytes);
-    bool has_kept = !s->is_train || s->has_both || !has_gradients;
+    double early = s->is_train ? s->early * s->param : 0;
+    bool is_at_end = s->is_train && weights + end_bytes > kept_bytes + early;
     double cache = 2.0 * s->spec->layers_count * cell->batch_size / device_count(cell->device) *
                    cell->seq_len * s->spec->dim * s->compute;
     double moments = 2 * s->params * s->moment * s->share;
     struct proto_memory_parts parts = {.is_known = true,
                                        .weights_bytes = (uint64_t)weights,
-                                       .gradients_bytes = has_gradients ? (uint64_t)weights : 0,
+                                       .gradients_bytes = (uint64_t)(is_at_end ? weights : early),
                                        .optimizer_bytes = s->is_train ? (uint64_t)moments : 0,
                                        .activations_bytes =
-                                           (uint64_t)(has_kept ? kept_bytes : end_bytes),
+                                           (uint64_t)(is_at_end ? end_bytes : kept_bytes),
                                        .kv_cache_bytes = s->is_decode ? (uint64_t)cache : 0,
                                        .other_bytes = (uint64_t)other_bytes};
     parts.total_bytes = parts.weights_bytes + parts.gradients_bytes + parts.optimizer_bytes +
@@ -142,8 +170,10 @@ static double torch_kept_attention(const struct sizes *s)
     bool is_rms = s->spec->norm == MODEL_NORM_RMS;
     double turned = s->spec->rotary_dim > 0 ? 2 * s->compute : 0;
     if (!s->is_host)
-        return s->width * (2 * s->residual + 6 * s->compute + turned + 1);
-    double kept = s->width * (5 * s->compute + turned + (is_rms ? 4 * 4 : 2 * s->residual));
+        return s->width * (2 * s->residual + 2 * s->compute + 1) +
+               s->heads * (4 * s->compute + turned);
+    double kept = s->width * (s->compute + (is_rms ? 4 * 4 : 2 * s->residual)) +
+                  s->heads * (4 * s->compute + turned);
     return kept + (s->has_dropout ? 3 * s->scores * s->compute : 0);
 }
 
@@ -176,10 +206,10 @@ static double torch_kept(const struct cell *cell, const struct sizes *s)
     double layers = s->spec->layers_count;
     double layer = torch_kept_attention(s) + torch_kept_hidden(cell, s);
     double cast = s->is_cast && !s->is_sharded ? s->compute : 0;
-    double ends = 4 * s->width * 4 + s->head * s->param * s->share;
+    double ends = 4 * s->width * 4 + s->head * s->param * (s->is_sharded ? s->share : 1);
     double loss = torch_loss(s);
     if (!s->is_again)
-        return layers * layer + s->params * cast + loss + ends;
+        return layers * layer + s->params * s->share * cast + loss + ends;
     double again = layer + s->layer * cast + s->logits * s->compute;
     return layers * s->width * s->residual + s->root * cast + ends +
            (s->is_host ? loss + again : larger(loss, again));
@@ -216,6 +246,11 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
     struct sizes s;
     if (!sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
+    /* DistributedDataParallel keeps its buckets, of what is no expert on one device alone. */
+    if (cell->parallel == CELL_PARALLEL_DDP)
+        s.early = s.params;
+    else if (cell->parallel == CELL_PARALLEL_EP)
+        s.early = larger(s.early, s.params - s.spec->layers_count * s.divided);
     double process = s.is_host && s.compute < 4 ? TORCH_HOST_BF16_BYTES : TORCH_BYTES;
     double kept = s.is_train ? torch_kept(cell, &s) : torch_passing(&s);
     return parts_of(cell, &s, kept, process + torch_gathered(&s));
@@ -223,11 +258,14 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
 
 /* --- JAX --- */
 
-/* Rows that all experts work on (jax_moe.py): padded tiles on a CPU, ranks elsewhere. */
-static double jax_expert_rows(const struct sizes *s)
+/* Rows that all experts of a device work on (jax_moe.py): padded tiles on a CPU, ranks elsewhere.
+ * With ep all devices' tokens come to its experts, and it has room for as many as can be theirs. */
+static double jax_expert_rows(const struct cell *cell, const struct sizes *s)
 {
     const struct model_spec *spec = s->spec;
-    double count = s->rows * spec->experts_active;
+    double devices = cell->parallel == CELL_PARALLEL_EP ? device_count(cell->device) : 1;
+    double experts = spec->experts_count / devices, tokens = s->rows * devices;
+    double count = tokens * spec->experts_active;
     if (spec->ffn != MODEL_FFN_MOE_SWIGLU)
         return s->rows;
     if (s->is_published)
@@ -235,13 +273,13 @@ static double jax_expert_rows(const struct sizes *s)
     double rows = 0;
     if (s->is_host) {
         double tile = 1;
-        while (4 * tile * spec->experts_count <= count && tile < JAX_TILE_ROWS_MAX)
+        while (4 * tile * experts <= count && tile < JAX_TILE_ROWS_MAX)
             tile *= 2;
-        return count + tile * spec->experts_count;
+        return count + tile * experts;
     }
-    for (uint32_t rank = 0; rank < spec->experts_count; rank++) {
+    for (uint32_t rank = 0; rank < experts; rank++) {
         double most = count / (rank + 1);
-        rows += most < s->rows ? most : s->rows;
+        rows += most < tokens ? most : tokens;
     }
     return rows;
 }
@@ -258,13 +296,14 @@ static double jax_process(const struct sizes *s)
 struct proto_memory_parts predict_jax(const struct cell *cell)
 {
     struct sizes s;
-    bool is_plain = cell->parallel == CELL_PARALLEL_NONE && cell_accumulate(cell) == 1 &&
-                    cell->options.recompute == CELL_RECOMPUTE_OFF;
+    bool is_plain = cell_accumulate(cell) == 1 && cell->options.recompute == CELL_RECOMPUTE_OFF;
     if (!is_plain || !sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
     bool is_gelu = s.spec->ffn == MODEL_FFN_GELU;
-    double rows = jax_expert_rows(&s);
-    double hidden = rows * s.spec->ffn_hidden * s.compute;
+    bool is_tp = cell->parallel == CELL_PARALLEL_TP;
+    double rows = jax_expert_rows(cell, &s);
+    double hidden =
+        rows * s.spec->ffn_hidden * s.compute / (is_tp ? device_count(cell->device) : 1);
     double slots = is_gelu ? 0 : rows * s.spec->dim * s.compute;
     double cast = s.is_cast ? s.compute : 0;
     double layers = s.spec->layers_count;
@@ -278,5 +317,7 @@ struct proto_memory_parts predict_jax(const struct cell *cell)
     bool is_made_again = layers * s.scores * 4 > JAX_KEPT_SCORES_BYTES_MAX;
     double layer = 10 * s.width * s.compute + (is_gelu ? 2 : 3) * hidden + 2 * slots;
     double kept = layers * layer + (is_made_again ? 1 : layers) * scores;
-    return parts_of(cell, &s, kept + 8 * s.logits + s.params * cast, jax_process(&s));
+    /* XLA keeps the gathered casts of fsdp, too. */
+    double casts = s.params * cast * (s.is_sharded ? 1 : s.share);
+    return parts_of(cell, &s, kept + 8 * s.logits + casts, jax_process(&s));
 }

@@ -1,4 +1,4 @@
-"""The devices of a cell by their names, and the rows of its steps among them."""
+"""The devices of a cell by their names, and what divides over them: rows, heads, columns, experts."""
 import re
 
 from .errors import unsupported
@@ -28,3 +28,34 @@ def require_rows(cell, devices_count):
     over += f" into {parts} parts" if parts > 1 else ""
     least = max(1, round(cell.batch_size / share)) * share
     raise unsupported(f"{cell.batch_size} rows do not divide{over}; the nearest is --batch {least}")
+
+
+def require_parts(count, what, total):
+    """`total` of something over `count` devices, as many on each."""
+    if total % count == 0:
+        return
+    least = max(size for size in range(1, count) if total % size == 0)
+    nearest = f"--devices {least}" if least > 1 else "one device"
+    raise unsupported(f"{total} {what} do not divide over {count} devices; the nearest is {nearest}")
+
+
+def require_own_model(cell, devices_count, spec):
+    """Of tokmark's own model: whether it can be laid out so."""
+    if cell.parallel == "tp":
+        require_parts(devices_count, "heads", spec.heads_count)
+        require_parts(devices_count, "columns of a feed-forward", spec.ffn_hidden)
+    if cell.parallel == "ep":
+        if spec.ffn != "moe_swiglu" or cell.options.moe == "published":
+            raise unsupported(
+                "--parallel ep spreads experts that tokens are routed to, and here are none; the nearest is --parallel ddp"
+            )
+        require_parts(devices_count, "experts", spec.experts_count)
+
+
+def require_any_model(cell):
+    """Of a user's model: nothing is known of its matrices and experts."""
+    if cell.parallel in ("tp", "ep"):
+        raise unsupported(
+            f"--parallel {cell.parallel} is for tokmark's own models, whose matrices and experts are known; the nearest is "
+            f"--parallel fsdp"
+        )

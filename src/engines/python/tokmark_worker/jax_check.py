@@ -30,12 +30,12 @@ def load_weights(path, source, precision, layout):
     def read(name, shape):
         return file.weight(found[name], shape, name)
 
-    def put(array, dtype=precision.param_dtype):
-        return layout.put_weight(np.asarray(array).astype(dtype))
+    def put(array, name="", dtype=precision.param_dtype):
+        return layout.put_weight(np.asarray(array).astype(dtype), name)
 
     if source.model is not None:
         return jax_model.stacked(source.model.spec, read, put), notes
-    leaves = [put(read(name, leaf.shape), leaf.dtype) for name, leaf in source.named(source.params)]
+    leaves = [put(read(name, leaf.shape), dtype=leaf.dtype) for name, leaf in source.named(source.params)]
     return leaves, notes
 
 
@@ -105,7 +105,7 @@ class Check:
             logits, cache = step(self._params, tokens[:, at : at + 1], cache, jnp.int32(at))
             parts.append(logits)
         if self._is_timed_shape(tokens):  # the last one by the program that is timed
-            held, self._steps.cache = self._steps.cache, cache
+            held, self._steps.cache = self._steps.cache, self._steps.placed(cache)
             parts[-1] = self._steps.step(tokens[:, -1:], None)
             self._steps.cache = held
         return jnp.concatenate(parts, axis=1)

@@ -312,7 +312,8 @@ class JaxEngine:
             words.append("attention cudnn")
         if model is not None and model.spec.ffn == "moe_swiglu":
             way = model.experts_way
-            words.append("every expert" if way == "published" else f"experts {way}")
+            spread = ", spread" if model.spread.kind == "ep" else ""
+            words.append("every expert" if way == "published" else f"experts {way}{spread}")
         return words
 
     def _notes(self, program):

@@ -3,18 +3,19 @@
 none  one device
 ddp   every device has all weights and its own rows; XLA sums the gradients
 fsdp  as ddp, and weights, gradients and optimizer state are sharded; XLA gathers a weight where it is used
+tp    every device has all rows, and its own heads and columns of every layer's matrices; XLA sums what they give
+ep    as ddp, but for the experts: each device has its own, and all rows come to them
 
-The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide.
+The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide, but for tp.
 """
 import math
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
 from .devices import require_rows
-from .errors import unsupported
+from .jax_spread import AXIS, Spread, at_side, divided_side, kept_shape
 
-AXIS = "devices"
 # Smaller ones are on every device: to gather them would cost more than they take.
 _SHARDED_LEAST = 4096
 
@@ -24,34 +25,51 @@ class Layout:
         self.devices = devices
         self.device = devices[0]
         self.count = len(devices)
-        self._is_sharded = cell.parallel == "fsdp" and self.count > 1
-        if cell.parallel not in ("none", "ddp", "fsdp"):
-            raise unsupported(f"jax has no --parallel {cell.parallel}; the nearest is --parallel fsdp")
         if self.count == 1:
-            self.mesh = None
-            self.whole = self.rows = SingleDeviceSharding(self.device)
+            self.spread = Spread()
+            self.whole = self.rows = self.cache = SingleDeviceSharding(self.device)
             return
-        require_rows(cell, self.count)
-        self.mesh = Mesh(devices, (AXIS,))
-        self.whole = NamedSharding(self.mesh, PartitionSpec())
-        self.rows = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        self.spread = Spread(cell.parallel, Mesh(devices, (AXIS,)))
+        self.whole = self.rows = self._at(None)
+        if cell.parallel == "tp":
+            self.cache = self._at(2)  # heads
+        else:
+            require_rows(cell, self.count)
+            self.rows = self.cache = self._at(0)
 
-    def weight(self, shape):
-        """Where an array of this shape lies that is a weight, or what the optimizer keeps for one: its longest
-        side that divides is cut, the first of several."""
+    def _at(self, side):
+        return NamedSharding(self.spread.mesh, at_side(side))
+
+    def _longest_side(self, shape):
+        """The longest that divides, the first of several; None where none does, and of what is small."""
         sides = [side if side % self.count == 0 else 0 for side in shape]
-        if not self._is_sharded or math.prod(shape) < _SHARDED_LEAST or not max(sides):
+        if math.prod(shape) < _SHARDED_LEAST or not max(sides):
+            return None
+        return sides.index(max(sides))
+
+    def weight(self, shape, name=""):
+        """Where an array of this shape lies that is a weight, or what the optimizer keeps for one. name: of
+        tokmark's own, as published but for the experts (jax_model)."""
+        if self.count == 1:
             return self.whole
-        spec = [None] * len(shape)
-        spec[sides.index(max(sides))] = AXIS
-        return NamedSharding(self.mesh, PartitionSpec(*spec))
+        kind = self.spread.kind
+        return self._at(self._longest_side(shape) if kind == "fsdp" else divided_side(kind, name))
 
     def weights(self, tree):
         """Shardings for a tree of weights."""
-        return jax.tree_util.tree_map(lambda leaf: self.weight(leaf.shape), tree)
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: self.weight(leaf.shape, _name(path)), tree)
 
-    def put_weight(self, array):
-        return jax.device_put(array, self.weight(array.shape))
+    def kept_shape(self, name, shape):
+        return kept_shape(self.spread.kind, name, shape)
+
+    def put_weight(self, array, name=""):
+        array = array.reshape(self.kept_shape(name, array.shape))
+        return jax.device_put(array, self.weight(array.shape, name))
+
+
+def _name(path):
+    """The key of a leaf in a dict."""
+    return str(getattr(path[-1], "key", "")) if path else ""
 
 
 def described(tree, places):
@@ -61,28 +79,3 @@ def described(tree, places):
     return jax.tree_util.tree_map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree, places
     )
-
-
-def on_own_rows(function, mesh):
-    """function(rows, key, *rest) -> rows, as every device runs it on its own rows (N / devices, ...), with a key
-    of its own (or None) and the whole of everything else."""
-    spec, whole = PartitionSpec(AXIS), PartitionSpec()
-
-    def on_one(rows, key, *rest):
-        own = None if key is None else jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-        return function(rows, own, *rest)
-
-    def run(rows, key, *rest):
-        specs = (spec, whole, *(whole for _ in rest))
-        return _shard_map(on_one, mesh, specs, spec)(rows, key, *rest)
-
-    return run
-
-
-def _shard_map(function, mesh, in_specs, out_specs):
-    """What a custom gradient says of its arguments' places is not looked at: it says nothing."""
-    if hasattr(jax, "shard_map"):  # since 0.6
-        return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-    from jax.experimental.shard_map import shard_map
-
-    return shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_rep=False)

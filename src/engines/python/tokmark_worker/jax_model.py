@@ -16,8 +16,8 @@ from jax import lax
 
 from . import jax_moe
 from .cell import ModelSpec
-from .jax_layout import on_own_rows
 from .jax_moe import dropout
+from .jax_spread import Spread
 
 # Attention in a training step is computed again in the backward pass where keeping its weights
 # would take more than this.
@@ -44,19 +44,20 @@ def stacked_names(spec):
 
 def published(spec, params):
     """(published name, array) of every tensor of the state_dict."""
-    for ours, (_, theirs) in stacked_names(spec).items():
+    for ours, (shape, theirs) in stacked_names(spec).items():
+        whole = params[ours].reshape(shape)  # tp keeps some in another
         for index, name in enumerate(theirs):
-            yield name, params[ours][index] if ours not in theirs else params[ours]
+            yield name, whole[index] if ours not in theirs else whole
 
 
 def stacked(spec, read, put):
-    """Our dict from read(name, shape), which gives a NumPy array; put(array) moves one."""
+    """Our dict from read(name, shape), which gives a NumPy array; put(array, our name) moves one."""
     params = {}
     for ours, (shape, theirs) in stacked_names(spec).items():
         if ours in theirs:
-            params[ours] = put(read(ours, shape))
+            params[ours] = put(read(ours, shape), ours)
         else:
-            params[ours] = put(np.stack([read(name, shape[1:]) for name in theirs]))
+            params[ours] = put(np.stack([read(name, shape[1:]) for name in theirs]), ours)
     return params
 
 
@@ -73,9 +74,9 @@ def _uniform(key, shape, dtype, bound):
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def init(spec, key, dtype, put=lambda array: array):
+def init(spec, key, dtype, put=lambda array, _name: array):
     """The published initialisation: Xavier-uniform matmuls, embedding N(0, 0.02). A program a
-    shape, not one for all: that would take longer to compile than the model's step. put(array)
+    shape, not one for all: that would take longer to compile than the model's step. put(array, name)
     gives it its place, so that no device has more than one whole tensor at a time."""
     params = {}
     for index, (name, (shape, _)) in enumerate(stacked_names(spec).items()):
@@ -88,7 +89,7 @@ def init(spec, key, dtype, put=lambda array: array):
         else:
             bound = math.sqrt(6 / (shape[-1] + shape[-2]))
             made = _uniform(jax.random.fold_in(key, index), shape, dtype, bound)
-        params[name] = put(made)
+        params[name] = put(made, name)
     return params
 
 
@@ -105,9 +106,9 @@ class _Keys:
 
 
 def _linear(x, params, name):
-    out = lax.dot_general(
-        x, params[f"{name}.weight"].astype(x.dtype), (((x.ndim - 1,), (1,)), ((), ()))
-    )
+    """Over the last side of both; a weight of (3, D, D) gives (..., 3, D)."""
+    weight = params[f"{name}.weight"].astype(x.dtype)
+    out = lax.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
     bias = params.get(f"{name}.bias")
     return out if bias is None else out + bias.astype(x.dtype)
 
@@ -141,7 +142,7 @@ def _rotate(x, cosines, sines):
     )
 
 
-def _attend(query, key, value, allowed, drop_key, rate):
+def _attend(drop_key, query, key, value, allowed, rate):
     """query (B, T, H, S), key and value (B, L, H, S), allowed (T, L) or None -> (B, T, H, S).
     Scores and softmax in fp32."""
     scores = jnp.einsum("bthd,blhd->bhtl", query, key, preferred_element_type=jnp.float32)
@@ -150,6 +151,12 @@ def _attend(query, key, value, allowed, drop_key, rate):
         scores = jnp.where(allowed, scores, -jnp.inf)
     weights = dropout(jax.nn.softmax(scores, axis=-1).astype(value.dtype), drop_key, rate)
     return jnp.einsum("bhtl,blhd->bthd", weights, value)
+
+
+def _attend_by_cudnn(_drop_key, query, key, value, _allowed, is_causal):
+    return jax.nn.dot_product_attention(
+        query, key, value, is_causal=is_causal, implementation="cudnn"
+    )
 
 
 def _causal(first, queries_count, keys_count):
@@ -164,15 +171,15 @@ class Model:
     """forward() and decode() are pure functions of the parameters.
 
     compute_dtype is what matmuls and the residual stream run in; parameters are cast where they
-    are used. experts_way: published, tiles or ranks. attention: xla, or cudnn. mesh: of several
-    devices that share the rows.
+    are used. experts_way: published, tiles or ranks. attention: xla, or cudnn. spread: how several
+    devices share the work.
     """
 
     spec: ModelSpec
     compute_dtype: object
     experts_way: str = "tiles"
     attention: str = "xla"
-    mesh: object = None
+    spread: Spread = Spread()
 
     def forward(self, params, tokens, key=None):
         """tokens (B, T) -> logits (B, T, vocabulary). key: for dropout; None = without."""
@@ -194,8 +201,8 @@ class Model:
 
     def remakes_attention(self, rows_count, tokens_count):
         spec = self.spec
-        rows_count = rows_count if self.mesh is None else -(-rows_count // self.mesh.size)
-        scores = spec.layers_count * rows_count * spec.heads_count * tokens_count**2
+        heads_count = -(-rows_count * spec.heads_count // self.spread.count)
+        scores = spec.layers_count * heads_count * tokens_count**2
         return self.attention == "xla" and 4 * scores > _KEPT_SCORES_BYTES_MAX
 
     def _run(self, params, tokens, position, cache, key):
@@ -235,8 +242,9 @@ class Model:
         normed = _norm(spec, x, params, "norm2")
         if spec.ffn == "gelu":
             hidden = jax.nn.gelu(_linear(normed, params, "mlp.fc"), approximate=True)
-            out = dropout(_linear(hidden, params, "mlp.proj"), keys.next(), spec.dropout)
-            return x + out, cache
+            hidden = self.spread.divide(hidden, 2)
+            out = self.spread.divide(_linear(hidden, params, "mlp.proj"), None)
+            return x + dropout(out, keys.next(), spec.dropout), cache
         return x + self._moe(params, normed, keys), cache
 
     def _moe(self, params, x, keys):
@@ -244,22 +252,19 @@ class Model:
         flat = x.reshape(-1, x.shape[-1])
         chosen, weights = jax_moe.route(flat, params["moe.gate.weight"], spec.experts_active)
         experts = [params[f"moe.experts.{name}"] for name in jax_moe.NAMES]
-        run = self._experts
-        if self.mesh is not None and flat.shape[0] % self.mesh.size == 0:
-            # A device sorts its own tokens. Weights travel in the type in which they are used.
-            experts = [part.astype(x.dtype) for part in experts]
-            run = on_own_rows(run, self.mesh)
-        return run((flat, chosen, weights), keys.next(), *experts).reshape(x.shape)
+        run = self.spread.experts(self._experts, flat.shape[0])
+        return run(keys.next(), (flat, chosen, weights), *experts).reshape(x.shape)
 
-    def _experts(self, rows, key, *experts):
+    def _experts(self, key, rows, *experts, is_part=False):
         if self.experts_way == "published":
             return jax_moe.every_expert(*rows, experts, key, self.spec.dropout)
-        return jax_moe.routed(*rows, experts, key, self.spec.dropout, self.experts_way)
+        return jax_moe.routed(*rows, experts, key, self.spec.dropout, self.experts_way, is_part)
 
     def _attention(self, params, x, rotary, cache, position, keys):
         spec = self.spec
         B, T, D = x.shape
         qkv = _linear(x, params, "attn.qkv_proj").reshape(B, T, 3, spec.heads_count, spec.head_dim)
+        qkv = self.spread.divide(qkv, 3)
         query_key, value = qkv[:, :, :2], qkv[:, :, 2]
         if rotary is not None:
             query_key = _rotate(query_key, *[part.astype(x.dtype) for part in rotary])
@@ -274,13 +279,11 @@ class Model:
             allowed = _causal(position, T, key.shape[1])
         drop_key = keys.next()
         if self.attention == "cudnn" and cache is None and drop_key is None:
-            out = jax.nn.dot_product_attention(
-                query, key, value, is_causal=spec.is_causal, implementation="cudnn"
-            )
+            attend = functools.partial(_attend_by_cudnn, is_causal=spec.is_causal)
         else:
             attend = functools.partial(_attend, rate=spec.dropout)
             if drop_key is not None and self.remakes_attention(B, T):
                 attend = jax.checkpoint(attend)
-            out = attend(query, key, value, allowed, drop_key)
-        out = _linear(out.reshape(B, T, D), params, "attn.out_proj")
-        return dropout(out, keys.next(), spec.dropout), cache
+        out = self.spread.heads(attend)(drop_key, query, key, value, allowed)
+        out = _linear(self.spread.divide(out.reshape(B, T, D), 2), params, "attn.out_proj")
+        return dropout(self.spread.divide(out, None), keys.next(), spec.dropout), cache

@@ -61,19 +61,30 @@ def every_expert(x, chosen, weights, params, key, rate):
     return out
 
 
-def routed(x, chosen, weights, params, key, rate, way):
-    """The same from the chosen experts only. way: tiles or ranks."""
+def routed(x, chosen, weights, params, key, rate, way, is_part=False):
+    """The same from the chosen experts only. way: tiles or ranks. is_part: of more experts these are
+    some, and `chosen` counts from the first of them; of the others nothing comes out."""
     N, active = chosen.shape
+    experts_count = params[0].shape[0]
+    if is_part:
+        is_here = (chosen >= 0) & (chosen < experts_count)
+        chosen = jnp.where(is_here, chosen, experts_count)  # sorted behind all that are here
     slots = chosen.reshape(-1)
     order = jnp.argsort(slots)
     place = jnp.zeros_like(order).at[order].set(
         jnp.arange(N * active, dtype=order.dtype), unique_indices=True
     )
-    counts = (slots[:, None] == jnp.arange(params[0].shape[0])).sum(0).astype(jnp.int32)
+    counts = (slots[:, None] == jnp.arange(experts_count)).sum(0).astype(jnp.int32)
     sorted_rows = _spread(x, order // active, place)
-    run = _run_tiles if way == "tiles" else _run_ranks
-    out = run(sorted_rows, counts, params, key, rate, N)
+    if is_part:  # nothing goes back from what is behind them either
+        sorted_rows = jnp.where((slots[order] < experts_count)[:, None], sorted_rows, 0)
+    if way == "tiles":
+        out = _run_tiles(sorted_rows, counts, params, key, rate, is_part)
+    else:
+        out = _run_ranks(sorted_rows, counts, params, key, rate, N)
     out = _gather_back(out, place, order).reshape(N, active, -1)
+    if is_part:
+        out = jnp.where(is_here[..., None], out, 0)
     return (out * weights[..., None].astype(out.dtype)).sum(1)
 
 
@@ -167,8 +178,9 @@ def tile_rows(slots_count, experts_count):
     return rows
 
 
-def _run_tiles(rows, counts, params, key, rate, _tokens_count):
-    """rows (S, D) sorted by expert -> their results, in the same order."""
+def _run_tiles(rows, counts, params, key, rate, is_part):
+    """rows (S, D) sorted by expert -> their results, in the same order; is_part: rows behind the last
+    expert's are none's, and their results mean nothing."""
     slots_count, experts_count = rows.shape[0], counts.shape[0]
     M = tile_rows(slots_count, experts_count)
     # an expert adds at most one tile that is not full, and no tile is without a slot
@@ -179,13 +191,14 @@ def _run_tiles(rows, counts, params, key, rate, _tokens_count):
     owner = jnp.minimum(owner, experts_count - 1)  # tiles behind the last one: nobody reads them
     ends = jnp.cumsum(counts)
     at = jnp.arange(slots_count)
-    expert = (at[:, None] >= ends).sum(1)
+    expert = jnp.minimum((at[:, None] >= ends).sum(1), experts_count - 1)
     place = at + ((tile_ends - tiles) * M - (ends - counts))[expert]
     source = jnp.zeros(tiles_count * M, jnp.int32).at[place].set(
         at.astype(jnp.int32), unique_indices=True
     )
     padded = _take_unique(rows, source, place).reshape(tiles_count, M, -1)
-    out = _tiles(rate, padded, owner, key, tuple(params))
+    used = tile_ends[-1] if is_part else None
+    out = _tiles(rate, padded, owner, used, key, tuple(params))
     return _put_unique(out.reshape(tiles_count * M, -1), place)
 
 
@@ -224,24 +237,24 @@ def _of_expert(params, index):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _tiles(rate, tiles, owner, key, params):
-    """tiles (n, M, D), owner (n,): the expert of each -> (n, M, D)"""
-    return _tiles_forward(rate, tiles, owner, key, params)[0]
+def _tiles(rate, tiles, owner, used, key, params):
+    """tiles (n, M, D), owner (n,): the expert of each -> (n, M, D); used: how many there are, None = n"""
+    return _tiles_forward(rate, tiles, owner, used, key, params)[0]
 
 
-def _tiles_forward(rate, tiles, owner, key, params):
+def _tiles_forward(rate, tiles, owner, used, key, params):
     cast = [part.astype(tiles.dtype) for part in params]
 
     def one(index, tile):
         rows, expert = tile
         return index + 1, _forward(rows, _of_expert(cast, expert), _key_at(key, index), rate)
 
-    _, (out, a, b) = lax.scan(one, jnp.int32(0), (tiles, owner))
-    return out, (tiles, owner, key, params, a, b)
+    _, (out, a, b) = _scan(one, jnp.int32(0), (tiles, owner), used)
+    return out, (tiles, owner, used, key, params, a, b)
 
 
 def _tiles_backward(rate, saved, grad):
-    tiles, owner, key, params, a, b = saved
+    tiles, owner, used, key, params, a, b = saved
     cast = [part.astype(tiles.dtype) for part in params]
     zeros = [jnp.zeros_like(part) for part in params]
     types = [part.dtype for part in params]
@@ -255,8 +268,30 @@ def _tiles_backward(rate, saved, grad):
         sums = [whole.at[expert].add(part) for whole, part in zip(sums, grads)]
         return (index + 1, sums), grad_rows
 
-    (_, sums), grad_tiles = lax.scan(one, (jnp.int32(0), zeros), (tiles, owner, a, b, grad))
-    return grad_tiles, None, None, tuple(sums)
+    (_, sums), grad_tiles = _scan(one, (jnp.int32(0), zeros), (tiles, owner, a, b, grad), used)
+    return grad_tiles, None, None, None, tuple(sums)
+
+
+def _scan(one, carry, parts, used):
+    """lax.scan over the first `used` of the parts; what the others would give is zero. None: all."""
+    if used is None:
+        return lax.scan(one, carry, parts)
+
+    tree_map = jax.tree_util.tree_map
+
+    def at(index):
+        return tree_map(lambda whole: lax.dynamic_index_in_dim(whole, index, 0, False), parts)
+
+    count = jax.tree_util.tree_leaves(parts)[0].shape[0]
+    made = jax.eval_shape(one, carry, at(0))[1]
+    outs = tree_map(lambda part: jnp.zeros((count, *part.shape), part.dtype), made)
+
+    def step(index, both):
+        carry, out = one(both[0], at(index))
+        outs = tree_map(lambda whole, part: lax.dynamic_update_index_in_dim(whole, part, index, 0), both[1], out)
+        return carry, outs
+
+    return lax.fori_loop(0, used, step, (carry, outs))
 
 
 _tiles.defvjp(_tiles_forward, _tiles_backward)
@@ -273,7 +308,8 @@ def rank_rows(slots_count, experts_count, tokens_count):
 
 
 def _run_ranks(rows, counts, params, key, rate, tokens_count):
-    """rows (S, D) sorted by expert -> their results, in the same order."""
+    """rows (S, D) sorted by expert -> their results, in the same order; of rows behind the last
+    expert's they mean nothing."""
     slots_count, experts_count = rows.shape[0], counts.shape[0]
     sizes = rank_rows(slots_count, experts_count, tokens_count)
     fullest = jnp.argsort(-counts)
@@ -281,9 +317,9 @@ def _run_ranks(rows, counts, params, key, rate, tokens_count):
     ends = jnp.cumsum(counts)
     starts = ends - counts
     at = jnp.arange(slots_count, dtype=jnp.int32)
-    expert = (at[:, None] >= ends).sum(1)
+    expert = jnp.minimum((at[:, None] >= ends).sum(1), experts_count - 1)
     offsets = jnp.asarray([sum(sizes[:index]) for index in range(experts_count)], jnp.int32)
-    place = offsets[rank[expert]] + at - starts[expert]
+    place = jnp.minimum(offsets[rank[expert]] + at - starts[expert], sum(sizes) - 1)
     ranked = (starts[fullest], counts[fullest])
     taken = _take_ranks(sizes, rows, ranked, place)
     cast = [_by_rank(part.astype(rows.dtype), fullest, rank) for part in params]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from . import jax_factory, jax_model
+from .devices import require_any_model, require_own_model
 from .errors import model_error, unsupported
 from .jax_call import is_array, logits_of, wide_parts
 from .jax_kinds import switches
@@ -83,6 +84,7 @@ def path_name(path):
 
 def _builtin(cell, layout, precision, key):
     spec = builtin_spec(cell)
+    require_own_model(cell, layout.count, spec)
     way = "published"
     if cell.options.moe == "routed":
         way = "tiles" if layout.device.platform == "cpu" else "ranks"
@@ -90,7 +92,7 @@ def _builtin(cell, layout, precision, key):
     attention = "xla"
     if not has_dropout and cudnn_attention_works(layout.device, precision.compute_dtype, spec):
         attention = "cudnn"
-    model = jax_model.Model(spec, precision.compute_dtype, way, attention, layout.mesh)
+    model = jax_model.Model(spec, precision.compute_dtype, way, attention, layout.spread)
 
     def apply(params, state, tokens, key, is_train):
         return model.forward(params, tokens, key if is_train else None), state
@@ -99,7 +101,7 @@ def _builtin(cell, layout, precision, key):
         return jax_model.init(spec, key, precision.param_dtype, layout.put_weight), ()
 
     params = {
-        name: jax.ShapeDtypeStruct(shape, precision.param_dtype)
+        name: jax.ShapeDtypeStruct(layout.kept_shape(name, shape), precision.param_dtype)
         for name, (shape, _) in jax_model.stacked_names(spec).items()
     }
     form = f" ({cell.options.moe})" if spec.ffn == "moe_swiglu" else ""
@@ -297,5 +299,6 @@ def make(cell, layout, precision, key):
             "pytorch does, and jax takes pkg.module:factory"
         )
     if cell.model_ref:
+        require_any_model(cell)
         return _factory(cell, layout, precision, key)
     return _builtin(cell, layout, precision, key)

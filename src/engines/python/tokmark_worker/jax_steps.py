@@ -321,21 +321,25 @@ class DecodeSteps(Steps):
 
     def compile(self, _key):
         layout = self._layout
-        cache = described(jax.eval_shape(self._empty_cache), layout.rows)
+        cache = described(jax.eval_shape(self._empty_cache), layout.cache)
         position = described(jax.ShapeDtypeStruct((), jnp.int32), layout.whole)
         arguments = (self._weights(self._source.params), self._tokens(1), cache, position)
-        self._compile(self._source.model.decode, arguments, (2,), layout.rows)
+        self._compile(self._source.model.decode, arguments, (2,), (layout.rows, layout.cache))
 
     def begin(self, params, _state, _key):
         self.params = params
-        self.cache = jax.device_put(self._empty_cache(), self._layout.rows)
+        self.cache = self.placed(self._empty_cache())
         self._place = jax.device_put(jnp.int32(self._position), self._layout.whole)
+
+    def placed(self, cache):
+        """Where the program that is timed has it."""
+        return jax.device_put(cache, self._layout.cache)
 
     def fill(self, prompt):
         """prompt (B, seq_len - 1)"""
         if prompt.shape[1] > 0:
-            rows = self._layout.rows
-            fill = jax.jit(self._source.model.decode, donate_argnums=(2,), out_shardings=rows)
+            places = self._layout.rows, self._layout.cache
+            fill = jax.jit(self._source.model.decode, donate_argnums=(2,), out_shardings=places)
             _, self.cache = fill(self.params, prompt, self.cache, jnp.int32(0))
         jax.block_until_ready(self.cache)
 

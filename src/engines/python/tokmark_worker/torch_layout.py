@@ -17,7 +17,7 @@ import torch
 from torch import distributed
 
 from .errors import describe_error, unsupported
-from .torch_spread import Shares, is_part, require_parts
+from .torch_spread import Shares, is_part
 
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 
@@ -73,26 +73,6 @@ class Layout:
         return rows_count if self.row_shares > 1 or self.rank == 0 else 0
 
     # --- the model ---
-
-    def require_model(self, spec, moe_form):
-        """Of tokmark's own model: whether it can be laid out so."""
-        if self._kind == "tp":
-            require_parts(self.count, "heads", spec.heads_count)
-            require_parts(self.count, "columns of a feed-forward", spec.ffn_hidden)
-        if self._kind == "ep":
-            if spec.ffn != "moe_swiglu" or moe_form == "published":
-                raise unsupported(
-                    "--parallel ep spreads experts that tokens are routed to, and here are none; the nearest is --parallel ddp"
-                )
-            require_parts(self.count, "experts", spec.experts_count)
-
-    def require_any_model(self):
-        """Of a user's model: nothing is known of its matrices and experts."""
-        if self._kind in ("tp", "ep"):
-            raise unsupported(
-                f"--parallel {self._kind} is for tokmark's own models, whose matrices and experts are known; the nearest is "
-                f"--parallel fsdp"
-            )
 
     def place(self, precision):
         """None, or what lays out a block that has just been made (`is_last`: of them all), and at the end the model."""

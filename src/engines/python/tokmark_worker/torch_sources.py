@@ -17,6 +17,7 @@ import torch
 from . import torch_hf, torch_model
 from .cell import ModelSpec
 from .config_fill import make_config, rule_preset, rule_published
+from .devices import require_any_model, require_own_model
 from .errors import model_error
 from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
 from .model_config import arguments, builtin_spec
@@ -96,7 +97,7 @@ def _active_of_package(cell, config, names, model):
 
 def _builtin(cell, device, precision, layout):
     spec = builtin_spec(cell)
-    layout.require_model(spec, cell.options.moe)
+    require_own_model(cell, layout.count, spec)
     model = torch_model.build(
         spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype, layout.place(precision)
     )
@@ -174,7 +175,7 @@ def make(cell, device, precision, layout):
     seed_random(cell)
     if name == "builtin":
         return _builtin(cell, device, precision, layout)
-    layout.require_any_model()
+    require_any_model(cell)
     if name == "package":
         source = _package(cell, package, device, precision)
     elif name == "factory":

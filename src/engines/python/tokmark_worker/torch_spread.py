@@ -4,8 +4,6 @@ DTensor, which says what part of a parameter a rank has: the exchanges of a forw
 import torch
 from torch import distributed
 
-from .errors import unsupported
-
 
 def own_part(param, mesh, dim):
     """A parameter of which each rank keeps its own part along a dimension; the whole one is given back."""
@@ -24,15 +22,6 @@ def is_part(param):
 def local(param):
     """This rank's part, to compute with."""
     return param.to_local() if is_part(param) else param
-
-
-def require_parts(count, what, total):
-    """`total` of something over `count` devices, as many on each."""
-    if total % count == 0:
-        return
-    least = max(size for size in range(1, count) if total % size == 0)
-    nearest = f"--devices {least}" if least > 1 else "one device"
-    raise unsupported(f"{total} {what} do not divide over {count} devices; the nearest is {nearest}")
 
 
 class _Enter(torch.autograd.Function):
