@@ -33,13 +33,5 @@ def compare(call, a, b, *args, code):
     return done, results(call)[-1]
 
 
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def await_rounds(call, process):
     await_samples(call, process, "ab-*.jsonl")

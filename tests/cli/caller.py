@@ -2,14 +2,13 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import threading
-import time
+
+from waiting import TIMEOUT_S, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
-TIMEOUT_S = 300  # only what hangs meets it, however busy the machine
 
 
 def program(name):
@@ -54,15 +53,9 @@ def calm(args, name="tokmark"):
     return args[:1] + flags + args[1:] if args[:1] == ["run"] else args
 
 
-def await_samples(call, process, pattern="*.jsonl", deadline_s=30):
+def await_samples(call, process, pattern="*.jsonl"):
     """Until the first block of raw samples is on the disk."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        assert process.poll() is None, process.communicate()
-        if any(path.stat().st_size > 0 for path in call.folder.glob(f"_bench/samples/{pattern}")):
-            return
-        time.sleep(0.02)
-    raise AssertionError("no samples")
+    wait_until(lambda: any(path.stat().st_size > 0 for path in call.folder.glob(f"_bench/samples/{pattern}")), process)
 
 
 def worker_pids(process):

@@ -3,8 +3,9 @@ import json
 import os
 import socket
 import subprocess
-import time
 import urllib.request
+
+from waiting import TIMEOUT_S, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.environ["TOKMARK_BINARY"]
@@ -39,7 +40,7 @@ def hostile():
 
 def export(form, *args, stdin=None, code=0, env=None):
     run = subprocess.run([TOKMARK, "export", form, *map(str, args)], input=None if stdin is None else stdin.encode(), capture_output=True,
-                         check=False, timeout=300, env=None if env is None else {**os.environ, **env})
+                         check=False, timeout=TIMEOUT_S, env=None if env is None else {**os.environ, **env})
     run.stdout, run.stderr = run.stdout.decode(), run.stderr.decode()  # with every carriage return
     assert run.returncode == code, (run.returncode, run.stdout, run.stderr)
     return run
@@ -54,19 +55,16 @@ def free_port():
 def get(url):
     """The body; None while nobody answers."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=TIMEOUT_S) as answer:
             return answer.read().decode()
     except OSError:
         return None
 
 
-def await_answer(process, url, is_it=bool, deadline_s=240):
+def await_answer(process, url, is_it=bool):
     """Until the server that was started answers as it should."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        assert process.poll() is None, f"{url}: ended with {process.returncode}"
+    def answers():
         text = get(url)
-        if text is not None and is_it(text):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{url} never answered")
+        return text is not None and is_it(text)
+
+    wait_until(answers, process, pause_s=0.05)

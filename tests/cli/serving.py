@@ -9,8 +9,8 @@ import socket
 import subprocess
 
 from caller import TOKMARK
+from waiting import TIMEOUT_S
 
-TIMEOUT_S = 60  # only what hangs meets it
 
 
 def published(**fields):

@@ -1,12 +1,12 @@
 """`tokmark ab`: sides that fail, other load on the machine, and signals."""
 import json
 import signal
-import time
 
 import pytest
 
-from ab_sides import CELL, ONE_START, await_rounds, compare, is_alive, no_known_noise, results, side  # noqa: F401
+from ab_sides import CELL, ONE_START, await_rounds, compare, no_known_noise, results, side  # noqa: F401
 from caller import worker_pids
+from waiting import TIMEOUT_S, is_alive, wait_until
 
 
 # --- sides that fail ---
@@ -91,7 +91,7 @@ def test_a_side_that_does_not_open_leaves_the_other_unstarted(call):
 def interrupt(call, process):
     """Ctrl-C."""
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130, stderr
     return stdout, results(call)[-1]
 
@@ -117,9 +117,7 @@ def test_what_was_interrupted_is_judged_by_what_there_is(call, step_ms, outcome)
     """In the first of exact starts, where no look was planned: at an error of 0.1 %, with what two processes differ by."""
     process = call.start("ab", "--a", side("--made-up", "--pause-ms 20"), "--b", side("--made-up", f"--pause-ms 20 --step-ms {step_ms}"),
                          *CELL, "--rounds", "1000")
-    while rounds_so_far(call) < 4:
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: rounds_so_far(call) >= 4, process)
     stdout, line = interrupt(call, process)
     assert line["outcome"] == outcome and outcome.upper() in stdout
     assert line["looks"][0]["error"] == 0.001 and line["looks"][0]["rounds"] == line["rounds"] >= 4
@@ -130,9 +128,7 @@ def test_an_interrupt_in_a_later_start_keeps_the_starts_before(call):
     log = call.folder / "log"
     flags = side("--made-up", "--pause-ms 10", f"--log {log}")
     process = call.start("ab", "--a", flags, "--b", flags, *CELL, "--rounds", "6")
-    while not log.exists() or log.read_text().count("hello") < 5:
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: log.exists() and log.read_text().count("hello") >= 5, process)
     _, line = interrupt(call, process)
     assert line["starts"] == len(line["start_log_ratios"]) == 2 and line["rounds"] >= 12
     assert line["outcome"] == "undecided" and "interrupted" in [reason["code"] for reason in line["reasons"]]
@@ -148,7 +144,5 @@ def test_no_worker_outlives_a_killed_harness(call):
     pids = worker_pids(process)
     process.kill()
     process.wait()
-    end = time.monotonic() + 20
-    while time.monotonic() < end and any(is_alive(pid) for pid in pids):
-        time.sleep(0.05)
-    assert len(pids) == 2 and not any(is_alive(pid) for pid in pids)
+    assert len(pids) == 2
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))

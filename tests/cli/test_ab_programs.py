@@ -7,6 +7,7 @@ import pytest
 
 from ab_sides import ONE_START, WORKER, await_rounds, no_known_noise, results, side  # noqa: F401
 from caller import TOKMARK
+from waiting import TIMEOUT_S
 
 
 def test_another_binary(call):
@@ -72,7 +73,7 @@ def test_a_revision_is_removed_after_an_interrupt(call, repository):
     await_rounds(call, process)
     assert not is_tidy(repository)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130 and is_tidy(repository)
 
 

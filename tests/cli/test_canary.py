@@ -5,7 +5,8 @@ import zipfile
 
 import pytest
 
-from caller import TIMEOUT_S, worker
+from caller import worker
+from waiting import TIMEOUT_S
 
 CHANGE = ("sentinel_change_percent", "sentinel_change_low", "sentinel_change_high")
 

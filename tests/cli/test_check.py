@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from caller import TOKMARK
+from waiting import wait_until
 from check_proxy import PROXY, Tensors, put_float, read_float
 
 SMALL = ["--set", "dim=16", "--set", "layers_count=2", "--set", "heads_count=2", "--set", "ffn_hidden=24",
@@ -196,8 +197,7 @@ def test_a_program_that_is_not_there(call):
 
 def test_a_folder_has_one_writer(call):
     held = call.start("check", "--engines", "native", proxy("hang"), *SMALL)
-    while not (call.folder / "_bench" / "checks.jsonl").exists():
-        time.sleep(0.02)
+    wait_until((call.folder / "_bench" / "checks.jsonl").exists, held)
     done = call("check", "--engines", "native,null", *SMALL, code=5)
     assert "is being written by process" in done.stderr
     held.send_signal(signal.SIGINT)
@@ -206,9 +206,7 @@ def test_a_folder_has_one_writer(call):
 
 def test_an_interrupt_leaves_whole_lines_and_no_files(call):
     process = call.start("check", "--engines", "native", proxy("hang"), *SMALL)
-    logs = call.folder / "_bench" / "logs"
-    while not (logs / "check.exec.fp32.log").exists():
-        time.sleep(0.02)
+    wait_until((call.folder / "_bench" / "logs" / "check.exec.fp32.log").exists, process)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from caller import TIMEOUT_S
+from waiting import TIMEOUT_S
 
 # The line up to the cursor, as words; what is offered for the last of them.
 OFFERS = [

@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from caller import CALM, ROOT, program, records
+from waiting import TIMEOUT_S
 
 QUIET = [*CALM, "--pace", "off", "--history", "off"]
 FEW = ["--steps", "3", "--warmup", "1"]
@@ -375,7 +376,7 @@ def serve(place, command, how):
     with subprocess.Popen(words_of(command, how), cwd=place, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         line = process.stdout.readline()
         process.terminate()
-        return process.wait(timeout=300), line
+        return process.wait(timeout=TIMEOUT_S), line
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -401,7 +402,7 @@ def test_the_command_works(place, shown, command):
     if isinstance(how, Compares):
         make_sides(place, env, has_baseline="baseline:" in command)
     done = subprocess.run(words_of(command, how), cwd=place, env=env, text=True, stdin=subprocess.DEVNULL,
-                          capture_output=True, check=False, timeout=300)
+                          capture_output=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == how.code, (done.stdout, done.stderr)
     if isinstance(how, Reads):
         assert done.stdout.count("\n") > 0 and done.stderr == ""

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import export_sources
 from export_sources import HOSTILE, cell, export, free_port, hostile, line
+from waiting import TIMEOUT_S
 
 # The tracking server itself: `mlflow server` starts it beside services that nobody here asks for.
 MLFLOW = """
@@ -227,7 +228,7 @@ def ask(url, path, body):
     data = json.dumps(body).encode()
     request = export_sources.urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
     opener = export_sources.urllib.request.build_opener(export_sources.urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as answer:
+    with opener.open(request, timeout=TIMEOUT_S) as answer:
         return json.loads(answer.read())
 
 

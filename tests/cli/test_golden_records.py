@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from waiting import TIMEOUT_S
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GOLDEN = os.path.join(ROOT, "tests", "golden", "records")
 MASK = "*"
@@ -35,7 +37,7 @@ def call(binary, arguments, folder):
     env = {**os.environ, "HOME": folder, "XDG_DATA_HOME": os.path.join(folder, "data")}
     out = os.path.join(folder, "out")
     run = subprocess.run([binary, "run", *arguments, "--out", out], cwd=folder, env=env, text=True,
-                         capture_output=True, check=False, timeout=120)
+                         capture_output=True, check=False, timeout=TIMEOUT_S)
     path = os.path.join(out, "bench_results.jsonl")
     assert os.path.exists(path), run.stderr
     with open(path, encoding="utf-8") as file:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from caller import CALM, NULL, TOKMARK, worker
+from waiting import TIMEOUT_S, state_of
 
-DEADLINE_S = 120  # only what never comes meets it, however busy the machine
 LOOK_S = 1  # what changes a screen and writes nothing, such as its size
 CTRL_Z = "C-z"
 
@@ -32,26 +33,34 @@ class Screen:
         os.mkfifo(path)
         self.changes = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # whatever is written to the screen comes here, too
         self("pipe-pane", f"cat >{shlex.quote(path)}")
+        self.shell_pid = self("display", "-p", "#{pane_pid}").strip()
         self.wait("ready>")
 
     def __call__(self, *words):
         env = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
-        done = subprocess.run(["tmux", "-L", self.name, "-f", "/dev/null", *words], capture_output=True, env=env, check=True, timeout=60)
+        done = subprocess.run(["tmux", "-L", self.name, "-f", "/dev/null", *words], capture_output=True, env=env, check=True, timeout=TIMEOUT_S)
         return done.stdout.decode(errors="replace")
 
     def text(self, *more):
         return self("capture-pane", "-p", *more)
 
     def wait(self, *patterns, without=None):
-        """Until all of the patterns are on the screen, which is looked at when something was written to it."""
-        end = time.monotonic() + DEADLINE_S
+        """Until all of the patterns are on the screen, and it is whole; it is looked at when something was written to it."""
+        end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
+            is_drawn = self.is_waiting()
             text = self.text()
             if all(re.search(pattern, text) for pattern in patterns) and (without is None or not re.search(without, text)):
-                return text
-            if select.select([self.changes], [], [], LOOK_S)[0]:
+                if is_drawn and text == self.text():
+                    return text
+            elif select.select([self.changes], [], [], LOOK_S)[0]:
                 os.read(self.changes, 1 << 20)
         raise AssertionError(f"{patterns} without {without} never came:\n{text}")
+
+    def is_waiting(self):
+        """Whether the program in front has no more to write for now: one in the middle of a picture runs, or waits for the processor."""
+        stat = Path(f"/proc/{self.shell_pid}/stat").read_text(encoding="ascii")
+        return state_of(stat.rsplit(")", 1)[1].split()[5]) in "ST"
 
     def type(self, line):
         self("send-keys", "-l", line)

@@ -10,6 +10,7 @@ import zlib
 import pytest
 
 from caller import CALM, NULL, TOKMARK, calm, records
+from waiting import TIMEOUT_S
 
 STRANGE = b"caf\xe9 \xff%41?#.txt"  # no UTF-8, and what a URL takes for something else
 # Python then takes names for ASCII.
@@ -19,7 +20,7 @@ NATIVE = ["run", "--model", "superintelligence-tiny", "--mode", "infer", "--seq"
 
 
 def tokmark(folder, *words, env=None):
-    return subprocess.run([TOKMARK, *words], cwd=folder, capture_output=True, check=False, timeout=60,
+    return subprocess.run([TOKMARK, *words], cwd=folder, capture_output=True, check=False, timeout=TIMEOUT_S,
                           env={**os.environ, **(env or {})})
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from ab_sides import CELL, ONE_START, await_rounds, results, side
 
+from waiting import TIMEOUT_S
+
 
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
@@ -189,7 +191,7 @@ def test_nothing_is_stored_of_a_cell_that_was_cut(call, data):
     process = call.start("noise", *words(side("--step-ms 5")), *CELL)
     await_rounds(call, process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130 and not (data / JOURNAL).exists()
 
 

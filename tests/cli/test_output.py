@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from caller import NULL, TIMEOUT_S, TOKMARK, calm
+from caller import NULL, TOKMARK, calm
+from waiting import TIMEOUT_S
 
 # Every command that prints to standard output, with words that make it do so; a worker speaks its protocol there.
 PRINTING = {

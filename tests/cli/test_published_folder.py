@@ -13,6 +13,7 @@ import zipfile
 import pytest
 
 from caller import CALM, NULL, ROOT, calm, program
+from waiting import TIMEOUT_S
 
 FOLDER = os.path.join(ROOT, "benchmarks")
 FIFTEEN = ("framework device precision mode seq_len batch_size steps tokens_per_step ms_per_step tokens_per_sec "
@@ -34,7 +35,7 @@ utils = load(os.path.join(FOLDER, "utils.py"), "published_utils")
 
 def call(folder, *words, **env):
     env = {**os.environ, **NO_CHOICE, "PATH": "/usr/bin:/bin", **env}
-    return subprocess.run(list(map(str, words)), cwd=folder, env=env, text=True, capture_output=True, check=False, timeout=300)
+    return subprocess.run(list(map(str, words)), cwd=folder, env=env, text=True, capture_output=True, check=False, timeout=TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def venv(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = str(folder / "venv" / "bin" / "python")
     subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps",
-                    str(folder / name)], check=True, timeout=120)
+                    str(folder / name)], check=True, timeout=TIMEOUT_S)
     packages, = (folder / "venv").glob("lib/python*/site-packages")
     ours, = (path for path in sys.path if path.endswith("site-packages") and path.startswith(sys.prefix))
     (packages / "more.pth").write_text(ours + "\n")
@@ -112,7 +113,7 @@ def test_the_wheel_is_a_wheel(venv):
 
 def test_a_clone_is_installed_without_a_network(tmp_path):
     done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target",
-                           str(tmp_path / "here"), ROOT], capture_output=True, text=True, check=False, timeout=300,
+                           str(tmp_path / "here"), ROOT], capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
                           env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     assert done.returncode == 0, done.stderr
     done = call(tmp_path, tmp_path / "here" / "bin" / "bench_pytorch", "--version", PYTHONPATH=str(tmp_path / "here"))

@@ -8,7 +8,8 @@ import termios
 
 import pytest
 
-from caller import NULL, TIMEOUT_S, TOKMARK, calm, table, worker
+from caller import NULL, TOKMARK, calm, table, worker
+from waiting import TIMEOUT_S
 
 def test_a_null_sweep(call):
     done = call(*NULL, "--seq", "64", "128", "--batch", "1,2", "--mode", "train", "infer", "decode",

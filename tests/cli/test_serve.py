@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from caller import TOKMARK
-from serving import TIMEOUT_S, Server, append, line, published
+from serving import Server, append, line, published
+from waiting import TIMEOUT_S
 
 CELLS = [{"seq_len": seq, "batch_size": batch, "precision": precision}
          for precision in ("fp32", "bf16") for seq in (128, 256) for batch in (1, 4)]

@@ -8,7 +8,8 @@ import termios
 
 import pytest
 
-from caller import NULL, TIMEOUT_S, TOKMARK, calm, table, worker
+from caller import NULL, TOKMARK, calm, table, worker
+from waiting import TIMEOUT_S
 
 COLUMNS = ["mode", "seq_len", "batch_size", "verdict", "ms_p50", "interval", "next_run_ms_low..high", "tokens_per_sec",
            "peak_mem_mb", "loss_last"]

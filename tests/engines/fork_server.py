@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from waiting import TIMEOUT_S, wait_until
+
 PROGRAM = str(Path(__file__).with_name("forked_worker.py"))
-START_S = 120
 
 
 class ForkServer:
@@ -28,15 +28,11 @@ class ForkServer:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, **self.environ},
         )
         atexit.register(self._end)
-        deadline = time.monotonic() + START_S
-        while not os.path.exists(path):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the server of forked workers did not start")
-            time.sleep(0.02)
+        wait_until(lambda: os.path.exists(path), self.process)
 
     def _end(self):
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(TIMEOUT_S)
         self.folder.cleanup()
 
     def command(self, engine, folder=None):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pytorch_worker import GELU, MOE, SERVER, TorchWorker, spec_of
 from worker_client import Worker, tokmark_binary
+from waiting import TIMEOUT_S
 
 SMALL = {"dim": 48, "layers_count": 2, "heads_count": 3, "ffn_hidden": 80, "vocab_size": 211,
          "experts_count": 5, "rotary_dim": 6}
@@ -25,7 +26,7 @@ def check(folder, *args, small=SMALL, engines=None, code=0):
     engines = engines or ["native", pytorch()]
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     done = subprocess.run([tokmark_binary(), "check", "--engines", *engines, *settings, *args], cwd=folder,
-                          text=True, capture_output=True, check=False, timeout=300)
+                          text=True, capture_output=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == code, done.stdout + done.stderr
     text = (folder / "_bench" / "checks.jsonl").read_text(encoding="utf-8")
     return done, [json.loads(line) for line in text.splitlines()]

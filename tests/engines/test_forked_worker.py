@@ -2,11 +2,11 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from pytorch_worker import MOE, TorchWorker
+from waiting import TIMEOUT_S, is_alive, wait_until
 
 MODEL = """
 import json, os, sys
@@ -14,14 +14,6 @@ with open("seen.json", "w") as file:
     json.dump([os.getcwd(), sys.path[0], os.environ.get("OF_THE_TEST"), sys.argv], file)
 raise RuntimeError("seen")
 """
-
-
-def is_there(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("is_started", [False, True])
@@ -42,7 +34,7 @@ def test_it_ends_as_its_worker_ends():
     worker = TorchWorker()
     assert worker.hello["pid"] != worker.process.pid
     os.kill(worker.hello["pid"], signal.SIGSEGV)
-    assert worker.process.wait(30) == -signal.SIGSEGV
+    assert worker.process.wait(TIMEOUT_S) == -signal.SIGSEGV
     worker.process.stdin.close()
     worker.process.stdout.close()
 
@@ -50,13 +42,10 @@ def test_it_ends_as_its_worker_ends():
 def test_the_worker_ends_with_it():
     worker = TorchWorker()
     pid = worker.hello["pid"]
-    assert is_there(pid)
+    assert is_alive(pid)
     worker.process.kill()
-    worker.process.wait(30)
-    deadline = time.monotonic() + 30
-    while is_there(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_there(pid)
+    worker.process.wait(TIMEOUT_S)
+    wait_until(lambda: not is_alive(pid))
     worker.process.stdin.close()
     worker.process.stdout.close()
 

@@ -16,6 +16,7 @@ from reference_model import loss_of
 from test_pytorch_model import distance, reference_of, reference_run
 from test_pytorch_worker import TRANSCRIPTS, Case
 from worker_client import WorkerError
+from waiting import TIMEOUT_S
 
 TOLERANCE = 1e-4
 TINY = {**MOE, "max_seq_len": 8, "layers_count": 1}
@@ -347,7 +348,7 @@ def ask_alone(setup, tmp_path):
          f"import sys; sys.path.insert(0, {str(PYTHON_SOURCES)!r}); sys.argv[1:] = ['jax']\n"
          f"{setup}\nimport runpy; runpy.run_module('tokmark_worker', run_name='__main__')"],
         input=b'{"type":"hello","versions":[1]}\n{"type":"close"}\n',
-        capture_output=True, cwd=tmp_path, timeout=60, check=False,
+        capture_output=True, cwd=tmp_path, timeout=TIMEOUT_S, check=False,
     )
     return [json.loads(line) for line in run.stdout.splitlines()], run
 

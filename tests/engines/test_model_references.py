@@ -8,6 +8,8 @@ import pytest
 
 from pytorch_worker import PYTHON_SOURCES
 
+from waiting import TIMEOUT_S
+
 
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,7 @@ for ref in sys.argv[2:]:
 
 def found(folder, *refs):
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(PYTHON_SOURCES), *refs], cwd=folder, text=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -5,6 +5,8 @@ import textwrap
 
 from pytorch_worker import PYTHON_SOURCES
 
+from waiting import TIMEOUT_S
+
 LOOK = """
     import math, sys
     sys.path.insert(0, {sources!r})
@@ -45,7 +47,7 @@ LOOK = """
 
 def test_a_look_sees_types_below_autocast_and_leaves_nothing_behind():
     code = textwrap.dedent(LOOK).format(sources=str(PYTHON_SOURCES))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     # (5 x 8) (8 x 24) and (5 x 24) (24 x 8): half of the work each
     assert done.stdout.splitlines() == ["fp32 | no sdpa call", "bf16 50 %, fp32 50 % | no sdpa call", "fp32 | sdpa flash"]

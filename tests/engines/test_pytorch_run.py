@@ -14,6 +14,7 @@ from worker_client import release_binary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 from caller import calm  # pylint: disable=wrong-import-position
+from waiting import TIMEOUT_S
 
 TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",
         "heads_count=2", "--set", "ffn_hidden=16", "--set", "experts_count=2", "--set", "rotary_dim=8"]
@@ -24,7 +25,7 @@ def start(folder, *args, name="tokmark", code=0):
     binary = Path(release_binary()).resolve()
     env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run([str(binary.parent / name), *calm(args, name)], cwd=folder, env=env, text=True,
-                          capture_output=True, timeout=300, check=False)
+                          capture_output=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done
 

@@ -7,6 +7,7 @@ import pytest
 import jax_worker
 import pytorch_worker
 from worker_client import tokmark_binary
+from waiting import TIMEOUT_S
 
 SMALL = {"dim": 32, "layers_count": 2, "heads_count": 2, "ffn_hidden": 48, "vocab_size": 256, "experts_count": 4,
          "rotary_dim": 8}
@@ -16,7 +17,7 @@ def train(folder, *args):
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     done = subprocess.run([tokmark_binary(), "stability", "--engines", "native", pytorch_worker.SERVER.exec_engine("pytorch"), jax_worker.SERVER.exec_engine("jax"),
                            "--threads", "1", "--seq", "16", *settings, *args], cwd=folder, text=True,
-                          capture_output=True, check=False, timeout=300)
+                          capture_output=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (folder / "_bench" / "stability.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]

@@ -8,6 +8,7 @@ import pytest
 import jax_worker
 import pytorch_worker
 from worker_client import release_binary
+from waiting import TIMEOUT_S
 
 SERVERS = {"pytorch": pytorch_worker.SERVER, "jax": jax_worker.SERVER}
 MODEL = ["--model", "superintelligence-tiny", "--set", "vocab_size=97", "dim=24", "layers_count=2", "heads_count=2",
@@ -21,7 +22,7 @@ def run(folder, engine, mode, fault=None):
     fault_env = {"TOKMARK_TEST_FAULT": fault} if fault else {}
     env = {**os.environ, "OMP_NUM_THREADS": "1", **fault_env}
     subprocess.run([release_binary(), "run", "--engine", SERVERS[engine].exec_engine(engine, folder), *MODEL, *SHORT, "--mode", mode, "--out",
-                    str(folder)], env=env, capture_output=True, text=True, timeout=300, check=False)
+                    str(folder)], env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     (record,) = [json.loads(line) for line in (folder / "bench_results.jsonl").read_text().splitlines()]
     return record
 

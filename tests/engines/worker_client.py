@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from waiting import TIMEOUT_S
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -126,5 +128,5 @@ class Worker:
             except (RuntimeError, BrokenPipeError, WorkerError):
                 pass
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=TIMEOUT_S)
         self.process.stdout.close()

@@ -9,9 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from waiting import TIMEOUT_S, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOKMARK = os.path.abspath(os.environ.get("TOKMARK_BINARY", os.path.join(ROOT, "build", "tokmark")))
@@ -22,9 +23,9 @@ def hostile(fault, phase, argument="x", marker=""):
     return f"exec:{sys.executable} '{HOSTILE}' {fault} {phase} {argument} {marker}"
 
 
-def run(folder, *args, timeout=60):
+def run(folder, *args):
     return subprocess.run([TOKMARK, "run", "--drift", "off", "--foreign-load", "off", "--pace", "off", "--history", "off", *args], cwd=folder, text=True, stdin=subprocess.DEVNULL,
-                          capture_output=True, timeout=timeout, check=False)
+                          capture_output=True, timeout=TIMEOUT_S, check=False)
 
 
 def records(out):
@@ -48,13 +49,6 @@ def processes_with(marker):
         except OSError:
             continue
     return found
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("fault, phase, argument, verdict", [
@@ -100,7 +94,7 @@ def test_kill_9_of_a_worker_from_outside(tmp_path):
 
     wait_until(workers)
     os.kill(workers()[0], signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=TIMEOUT_S)
     assert process.returncode in (3, 4)
     assert records(tmp_path / "_bench")[0]["verdict"] == "crashed"
     assert "signal 9" in records(tmp_path / "_bench")[0]["worker_exit"]
@@ -114,7 +108,7 @@ def test_kill_9_of_the_harness_leaves_no_worker_and_no_half_line(tmp_path):
     process = subprocess.Popen([TOKMARK, "run", *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     lines = tmp_path / marker / "bench_results.jsonl"
-    wait_until(lambda: lines.exists() and lines.read_bytes().count(b"\n") >= 3)
+    wait_until(lambda: lines.exists() and lines.read_bytes().count(b"\n") >= 3, process)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], text=True,
                               capture_output=True, check=False).stdout.split()
     process.kill()

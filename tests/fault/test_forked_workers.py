@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
 from caller import calm  # pylint: disable=wrong-import-position
 from worker_client import release_binary  # pylint: disable=wrong-import-position
+from waiting import TIMEOUT_S, is_alive, wait_until
 
 BINARY = str(Path(release_binary()).resolve())
 WAYS = {"forked": [], "fresh": ["--fresh"]}
@@ -103,7 +103,7 @@ def begin(folder, model, *args, **more):
 def sweep(folder, model, *args, code=0, **more):
     folder.mkdir(exist_ok=True)
     process = begin(folder, model, *args, **more)
-    out, said = process.communicate(timeout=300)
+    out, said = process.communicate(timeout=TIMEOUT_S)
     assert code in (None, process.returncode), (process.returncode, out, said)
     return records(folder), said
 
@@ -120,20 +120,6 @@ def children_of(pid):
 
 def server_of(pid):
     return next((child for child, line in children_of(pid) if " serve pytorch" in line), None)
-
-
-def is_gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module", name="seen")
@@ -273,7 +259,7 @@ def test_a_worker_that_hangs_and_its_children_are_ended(way, tmp_path):
             break
     assert [(line["verdict"], line["worker_exit"]) for line in found] == [("timeout", "signal 9 (KILL)"), ("ok", "exit 0")], said
     assert len(left) == 2
-    wait_until(lambda: all(map(is_gone, left)))
+    wait_until(lambda: not any(map(is_alive, left)))
 
 
 # --- the server ------------------------------------------------------------------------------------
@@ -305,7 +291,7 @@ def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(tmp_path):
     second_worker(tmp_path)
     os.kill(server_of(process.pid), signal.SIGKILL)
     (tmp_path / "go").touch()
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, said
     assert [line["start"] for line in records(tmp_path)] == ["forked", "forked", "fresh"]
     assert "workers were started one by one, as with --fresh: the process that had imported the framework ended: signal 9 (KILL)" in said
@@ -315,11 +301,11 @@ def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(tmp_path):
 def test_no_process_outlives_the_call(number, code, tmp_path):
     process = begin(tmp_path, WAITING, "--seq", "8", "16", "24")
     pids = [second_worker(tmp_path), server_of(process.pid)]
-    assert not any(map(is_gone, pids))
+    assert all(map(is_alive, pids))
     process.send_signal(number)
-    process.communicate(timeout=300)
+    process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == code
-    wait_until(lambda: all(map(is_gone, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_interrupted_while_the_framework_is_imported(tmp_path):
@@ -328,9 +314,9 @@ def test_interrupted_while_the_framework_is_imported(tmp_path):
     wait_until(lambda: (tmp_path / "_bench").exists() and server_of(process.pid))
     server = server_of(process.pid)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130, said
-    assert is_gone(server)
+    assert not is_alive(server)
 
 
 @pytest.mark.parametrize("site, why", [

@@ -19,6 +19,8 @@ sys.path.insert(0, os.path.join(ROOT, "src", "engines", "python"))
 from tokmark_worker import protocol, worker as python_worker  # noqa: E402
 from tokmark_worker.errors import WorkerError  # noqa: E402
 
+from waiting import TIMEOUT_S
+
 COUNT = int(os.environ.get("TOKMARK_AGREE", "120"))
 RAW_VALUES = [
     "0", "-0", "-1", "1", "2", "1.0", "1e0", "2.5", "1E2", "4294967295", "4294967296", "1152921504606846977",
@@ -140,7 +142,7 @@ def answers(replies, exit_code):
 
 
 def of_c(data):
-    done = subprocess.run([TOKMARK, "worker", "null"], input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run([TOKMARK, "worker", "null"], input=data, capture_output=True, timeout=TIMEOUT_S, check=False)
     return answers(done.stdout, done.returncode)
 
 

@@ -213,11 +213,20 @@ def tracked():
     return [p for p in out.split("\n") if p and os.path.exists(os.path.join(ROOT, p))]
 
 
+def check_deadlines(path, text, found):
+    """A test that gives up after a number of its own fails on a busy machine (tests/waiting.py)."""
+    if path.startswith("tests/") and path.endswith(".py") and not path.startswith("tests/style/"):
+        for match in re.finditer(r"\b(timeout|deadline_s|seconds)=\d|\.wait\(\d|monotonic\(\) \+ \d", text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(f"{path}:{line}: a deadline of its own; take TIMEOUT_S or wait_until of tests/waiting.py")
+
+
 def check_text(path, text, found):
     is_c = path.endswith((".c", ".h"))
     code = strip_comments_and_strings(text) if is_c else text
     check_names(path, found)
     check_flags(path, text, found)
+    check_deadlines(path, text, found)
     if not path.startswith("tests/style/") and path != "STYLE.md":
         check_words(path, text, code, found)
     if is_c:
@@ -251,6 +260,7 @@ def self_test():
         ("src/base/a.c", "static int counter = 0;\n", "mutable global"),
         ("src/base/a.c", "/* FIXME */\n", "leftover"),
         ("CMakeLists.txt", "add_compile_options(-ffast-math)\n", "fast-math"),
+        ("tests/cli/test_a.py", "process.communicate(timeout=30)\n", "deadline of its own"),
         ("src/newroom/a.c", "int a(void);\n", "in no layer"),
     ]
     for path, text, wanted in planted:

@@ -13,7 +13,8 @@ import browser as web
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
 from caller import CALM, worker
-from serving import TIMEOUT_S, TOKMARK, Server, append, line
+from serving import TOKMARK, Server, append, line
+from waiting import TIMEOUT_S
 
 HOSTILE = "<img src=x onerror=document.title='run'><script>document.title='run'</script>\"'&"
 
