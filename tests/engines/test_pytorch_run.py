@@ -175,7 +175,7 @@ def _has_transformers():
     return importlib.util.find_spec("transformers") is not None
 
 
-@pytest.mark.parametrize("body, verdict, wanted", [
+HOSTILE = [
     ("raise ValueError('no such thing')", "invalid", "no such thing"),
     ("import os; os._exit(7)", "crashed", "exit 7"),
     ("print('x' * 100000); return self.head(self.table(ids))", "ok", ""),
@@ -184,16 +184,29 @@ def _has_transformers():
     ("return self.table(ids)", "invalid", "shape"),
     ("raise MemoryError('none left')", "oom", "none left"),
     ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SEGV"),
-])
-def test_a_hostile_model_is_a_clear_record_and_the_sweep_goes_on(tmp_path, body, verdict, wanted):
-    lines = FACTORY.splitlines()
-    lines[-1] = "            if ids.shape[0] == 2:"
-    lines += ["                " + body, "            return self.head(self.table(ids))"]
-    write(tmp_path, "mine.py", "\n".join(lines))
-    start(tmp_path, "run", "--engine", "pytorch", "--model", "mine:Mine", "--set", "vocab_size=50",
-          *SHORT, "--batch", "1", "--mode", "infer", "--timeout", "20s", "--try-all",
-          code=0 if verdict == "ok" else 3)
-    bad, good = read(tmp_path)
+]
+
+
+@pytest.fixture(name="of_hostile", scope="module")
+def make_of_hostile(tmp_path_factory):
+    """(records with two rows, those with one): a sequence length has a body of HOSTILE, with two rows only. They share an import."""
+    folder = tmp_path_factory.mktemp("hostile")
+    lines = FACTORY.splitlines()[:-1]
+    for length, (body, _, _) in enumerate(HOSTILE, 16):
+        lines += [f"            if tuple(ids.shape) == (2, {length}):", "                " + body]
+    lines += ["            return self.head(self.table(ids))"]
+    write(folder, "mine.py", "\n".join(lines))
+    more = [str(length) for length in range(17, 16 + len(HOSTILE))]  # than SHORT has
+    start(folder, "run", "--engine", "pytorch", "--model", "mine:Mine", "--set", "vocab_size=50", *SHORT, "--batch", "1", "--mode", "infer",
+          "--seq", *more, "--timeout", "20s", "--try-all", code=3)
+    found = read(folder)
+    return [[record for record in found if record["batch_size"] == rows] for rows in (2, 1)]
+
+
+@pytest.mark.parametrize("index", range(len(HOSTILE)), ids=[body for body, _, _ in HOSTILE])
+def test_a_hostile_model_is_a_clear_record_and_the_sweep_goes_on(of_hostile, index):
+    (bad, good), (_, verdict, wanted) = [records[index] for records in of_hostile], HOSTILE[index]
+    assert bad["seq_len"] == good["seq_len"] == 16 + index
     assert good["verdict"] in ("ok", "unsteady"), good["reasons"]
     assert bad["verdict"] == verdict or (verdict == "ok" and bad["verdict"] == "unsteady"), bad["reasons"]
     assert wanted in json.dumps(bad["reasons"]), bad["reasons"]
