@@ -11,6 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+# These models are so small that several threads only wait for one another, and do so busily.
+torch.set_num_threads(1)
+
 
 class RMSNorm(nn.Module):
     def __init__(self, dim, eps):
