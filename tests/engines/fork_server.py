@@ -3,10 +3,9 @@ import atexit
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from waiting import TIMEOUT_S, wait_until
+from waiting import TIMEOUT_S
 
 PROGRAM = str(Path(__file__).with_name("forked_worker.py"))
 
@@ -18,30 +17,28 @@ class ForkServer:
         self.modules = modules
         self.environ = environ
         self.process = None
-        self.folder = None
+        # of no file, so that nothing is left of it
+        self.socket = f"tokmark-fork-{os.getpid()}-{id(self)}"
 
     def _begin(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="tokmark-fork-")
-        path = os.path.join(self.folder.name, "socket")
         self.process = subprocess.Popen(
-            [sys.executable, PROGRAM, "serve", path, *self.modules],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, **self.environ},
+            [sys.executable, PROGRAM, "serve", self.socket, *self.modules],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **self.environ},
         )
         atexit.register(self._end)
-        wait_until(lambda: os.path.exists(path), self.process)
+        if b"serving\n" not in self.process.stdout:
+            raise RuntimeError("the server of forked workers did not start")
 
     def _end(self):
         self.process.stdin.close()
         self.process.wait(TIMEOUT_S)
-        self.folder.cleanup()
 
     def command(self, engine, folder=None):
         """The words that start a worker in `folder`."""
         if self.process is None:
             self._begin()
-        path = os.path.join(self.folder.name, "socket")
         settings = [f"{name}={value}" for name, value in self.environ.items()]
-        return ["env", *settings, sys.executable, "-S", "-I", PROGRAM, "start", path,
+        return ["env", *settings, sys.executable, "-S", "-I", PROGRAM, "start", self.socket,
                 str(folder or Path.cwd()), engine]
 
     def exec_engine(self, engine, folder=None):

@@ -1,15 +1,15 @@
 """Python workers without the seconds that importing a framework takes.
 
-    python forked_worker.py serve SOCKET MODULE...    imports the modules once, then forks
-    python forked_worker.py start SOCKET FOLDER ENGINE    is one worker, for whoever starts it
+    python forked_worker.py serve NAME MODULE...    imports the modules once, then forks
+    python forked_worker.py start NAME FOLDER ENGINE    is one worker, for whoever starts it
 
 `start` hands its descriptors, environment and folder to the server, whose child becomes the worker, as
 `python -m tokmark_worker ENGINE` would in that folder; it ends as the worker ends, and the worker ends
-with it. Only third-party modules are there already: the worker's own code is imported in each child, after
-it has its descriptors. What is about the start itself (an archive that is run, memory, missing packages, the
-parent's death) has real ones.
+with it. What is about the start itself (an archive that is run, memory, missing packages, the parent's death)
+has real ones.
 """
 import array
+import gc
 import json
 import os
 import runpy
@@ -26,10 +26,15 @@ REQUEST_BYTES_MAX = 1 << 20
 # --- the one who asks: no more imports than it needs, it is started often --------------------------
 
 
-def start(path, folder, engine):
+def address(name):
+    """Abstract: it is gone with its server, however that ends."""
+    return "\0" + name
+
+
+def start(name, folder, engine):
     request = json.dumps({"folder": folder, "engine": engine, "environ": dict(os.environ)}).encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
-        server.connect(path)
+        server.connect(address(name))
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
         server.sendmsg([request], [rights])
         # the worker's alone now: whoever holds the other end must see it end
@@ -71,10 +76,10 @@ def become(request, fds):
 
 
 class Server:
-    def __init__(self, path):
+    def __init__(self, name):
         self.selector = selectors.DefaultSelector()
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.listener.bind(path)
+        self.listener.bind(address(name))
         self.listener.listen(8)
         self.wake, wake_writer = socket.socketpair()
         for end in (self.wake, wake_writer):
@@ -86,6 +91,7 @@ class Server:
         self.selector.register(self.wake, selectors.EVENT_READ)
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         self.children = {}
+        print("serving", flush=True)
 
     def close(self, *others):
         """In a child: by their objects, which could else close a descriptor of the worker's later."""
@@ -149,8 +155,13 @@ def put_fault_in(engine, fault):
 def main():
     if sys.argv[1] == "start":
         start(*sys.argv[2:])
+    gc.disable()
     for name in sys.argv[3:]:
         __import__(name)
+    # a worker's collections look through what it made itself, and no page is copied for that
+    gc.collect()
+    gc.freeze()
+    gc.enable()
     Server(sys.argv[2]).serve()
     if "TOKMARK_TEST_FAULT" in os.environ:
         put_fault_in(sys.argv[1], os.environ["TOKMARK_TEST_FAULT"])

@@ -65,7 +65,8 @@ def command(folder=None, python=sys.executable):
     ]
 
 
-SERVER = ForkServer("torch", "torch._dynamo", PYTHONPATH=str(PYTHON_SOURCES), OMP_WAIT_POLICY="passive")
+# The worker's own modules are imported with torch, as its own server does it.
+SERVER = ForkServer("torch", "torch._dynamo", "tokmark_worker.torch_ranks", PYTHONPATH=str(PYTHON_SOURCES), OMP_WAIT_POLICY="passive")
 
 
 class TorchWorker(Worker):
