@@ -1,7 +1,9 @@
 """What the machine's user has stored (a known clock, noise floors, environments) decides nothing in the tests."""
 import collections
+import gc
 import os
 import signal
+import sys
 
 import pytest
 
@@ -15,6 +17,21 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # promtool and the like, which tools/setup.sh fetched.
 os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build", "readers", "usr", "bin")
+
+
+# `python3`, by which the tests start some two thousand workers, is the tests' own: a version manager's is a script that
+# starts several shells to find the interpreter.
+os.environ["PATH"] = os.path.dirname(sys.executable) + ":" + os.environ["PATH"]
+
+
+def pytest_configure():
+    """While the tests' modules are imported there is nothing to collect, and much to look through."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
