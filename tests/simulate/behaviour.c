@@ -216,8 +216,8 @@ static void signal_soon(void)
     uint64_t at = world.calls_count;
     if (!behaviour.is_signalled || world.signals_count > 0)
         return;
-    world.signals_count = SIGNALS_MAX;
-    for (size_t i = 0; i < SIGNALS_MAX; i++)
+    world.signals_count = 1 + chance(SIGNALS_MAX);
+    for (size_t i = 0; i < world.signals_count; i++)
         world.signal_calls[i] = at += 1 + chance(60);
 }
 

@@ -25,6 +25,8 @@
  * second one. */
 #define INTERRUPTED_NS_MAX (5 * NS_PER_S)
 #define URGENT_NS_MAX      NS_PER_S
+/* Of a phase: longer than either, so that a wait which no signal shortens is seen. */
+#define TIMEOUT_NS (9 * NS_PER_S)
 
 struct schedule {
     uint64_t seed, key;
@@ -80,7 +82,7 @@ static void make(struct schedule *schedule)
                                    .is_synthetic = chance(schedule, 2) == 0,
                                    .is_signalled = chance(schedule, 6) == 0,
                                    .key = schedule->key,
-                                   .timeout_ns = 5 * NS_PER_S};
+                                   .timeout_ns = TIMEOUT_NS};
         /* of made-up results no clock is looked at */
         plan->is_synthetic = plan->is_synthetic && plan->fault != FAULT_CLOCK;
         make_cell(i, &schedule->cells[i]);
@@ -163,7 +165,7 @@ static enum status run_sweep(struct schedule *schedule, struct store *store, enu
                                     .record_stored = on_record_stored};
     struct trial_options options = {.policy = measure_policy_default(),
                                     .client = {.self_path = "tokmark",
-                                               .phase_timeout_ns = 5 * NS_PER_S,
+                                               .phase_timeout_ns = TIMEOUT_NS,
                                                .kill_grace_ns = world.kill_grace_ns,
                                                .memory_limit_bytes = 2ULL << 30,
                                                .interrupt = &world.interrupt,
