@@ -3,7 +3,7 @@
 
 usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
                     [--recompile-at N] [--log FILE] [--growing] [--uneven] [--each FILE] [--dtype NAME]
-                    [--open-ms MS] [--pause-ms MS]
+                    [--open-ms MS] [--pause-ms MS] [--name WORD]
 
 N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
 --growing makes each of the first 300 steps 2 % longer than the one before; --uneven makes all of a process's steps
@@ -29,6 +29,7 @@ parser.add_argument("--open-ms", type=float, default=0)
 parser.add_argument("--pause-ms", type=float, default=0)
 parser.add_argument("--dtype", help="what `ready` says that it computes in")
 parser.add_argument("--log")
+parser.add_argument("--name", default=os.getpid(), help="stands in the log for the process's id")
 options = parser.parse_args()
 
 
@@ -89,7 +90,7 @@ for line in sys.stdin:
     kind = message["type"]
     if options.log:
         with open(options.log, "a", encoding="utf-8") as log:
-            log.write(f"{os.getpid()} {kind} {message.get('steps', 0)}\n")
+            log.write(f"{options.name} {kind} {message.get('steps', 0)}\n")
     if kind == "hello":
         send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=options.made_up)
     elif kind == "open":

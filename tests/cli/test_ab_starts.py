@@ -27,6 +27,14 @@ def test_every_start_has_workers_of_its_own(call):
     assert line["start_log_ratios"] == [0] * 5 and line["start_spread_percent"] == 0
 
 
+def test_who_is_opened_first_alternates(call):
+    log = call.folder / "log"
+    sides = [side("--made-up", "--step-ms 1", f"--log {log}", f"--name {name}") for name in "ab"]
+    call("ab", "--a", sides[0], "--b", sides[1], *CELL, "--starts", "3", "--rounds", "1")
+    lines = [text.split() for text in log.read_text().splitlines()]
+    assert "".join(name for name, kind, _ in lines if kind == "open") == "abbaab"
+
+
 def test_processes_that_differ_are_not_taken_for_sides_that_do(call):
     """Every process is slower by a share of its own: nothing is known of the sides."""
     uneven = side("--made-up", "--step-ms 0.1", "--uneven")

@@ -1,5 +1,6 @@
 """What a worker in Python takes the host's memory for is what tokmark takes it for: the trees of tests/unit/test_base_sysmem.c,
 which has the same figures."""
+import json
 import os
 import sys
 
@@ -8,7 +9,8 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "src", "engines", "python"))
 
-from tokmark_worker import host_memory  # noqa: E402
+from tokmark_worker import host_memory, protocol, worker  # noqa: E402
+from tokmark_worker.errors import WorkerError  # noqa: E402
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -48,3 +50,56 @@ def test_the_peak_of_a_process_can_be_reset():
     del memory
     host_memory.reset_peak()
     assert host_memory.process_rss()[1] < peak - 32 * MIB
+
+
+class Engine:
+    """Its first block runs out of memory."""
+
+    name, version = "made up", "1"
+
+    def open(self, _cell):
+        return {}
+
+    def run_block(self, _steps, _sync):
+        raise WorkerError("oom", "no memory")
+
+    def memory(self):
+        return {"allocated_bytes": 7}
+
+    def close(self):
+        pass
+
+
+class Stream:
+    def __init__(self, requests):
+        self.requests, self.replies = list(requests), []
+
+    def read(self):
+        if not self.requests:
+            raise protocol.EndOfStream
+        return self.requests.pop(0)
+
+    def write(self, message_type, fields):
+        self.replies.append((message_type, fields))
+        return True
+
+
+def test_a_cell_s_memory_is_what_came_since_it_was_opened(monkeypatch):
+    """The peak is set back before the baseline is taken; each figure is the one that its name says."""
+    calls = []
+    seen = iter([(100, 300), (150, 400)])
+    monkeypatch.setattr(host_memory, "reset_peak", lambda: calls.append("reset"))
+    monkeypatch.setattr(host_memory, "process_rss", lambda: calls.append("rss") or next(seen))
+    monkeypatch.setattr(worker, "import_engine", lambda _name: Engine)
+    with open(os.path.join(ROOT, "tests", "protocol", "open.json"), encoding="utf-8") as file:
+        opened = json.load(file)
+    run = {"type": "run", "steps": 1, "sync": "step"}
+    stream = Stream([{"type": "hello", "versions": [1], "host": "test"}, opened, {"type": "memory"}, run, run, {"type": "close"}])
+    worker.Worker("pytorch", stream).serve()
+    types = [message_type for message_type, _ in stream.replies]
+    assert types == ["hello", "ready", "memory", "error", "error", "bye"], stream.replies
+    assert calls == ["reset", "rss", "rss"]
+    assert stream.replies[2][1] == {"allocated_bytes": 7, "rss_bytes": 150, "rss_peak_bytes": 400, "rss_baseline_bytes": 100}
+    # a step that broke off leaves a state that nothing may be measured in
+    assert [fields["kind"] for _, fields in stream.replies[3:5]] == ["oom", "internal"]
+    assert stream.replies[3][1]["scope"] == "host"

@@ -126,6 +126,49 @@ Test(observe_observe, a_machine_that_has_been_faster_is_warned_of)
     }
 }
 
+/* In the record is the slower of the two looks. */
+Test(observe_observe, the_clock_s_slower_look_is_in_the_record)
+{
+    static const struct {
+        struct clock_check seen;
+        double ms, percent; /* 0: null */
+    } cases[] = {{{1000000, 2000000}, 2, 50},
+                 {{2000000, 1000000}, 2, 50},
+                 {{4000000, 0}, 4, 25},
+                 {{0, 0}, 0, 0}};
+    const uint64_t best_ns = 1000000;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct fixture fixture;
+        struct record *record = record_new();
+        set_up(&fixture, "cpu");
+        fixture.options.clock_best_ns = &best_ns;
+        clock_check_probe.put(&cases[i].seen, &fixture.seen, record);
+        cr_expect_eq(record_is_null(record, FACT_PACE_MS), cases[i].ms == 0);
+        if (cases[i].ms > 0) {
+            cr_expect_float_eq(record_double(record, FACT_PACE_MS), cases[i].ms, 1e-12);
+            cr_expect_float_eq(record_double(record, FACT_PACE_PERCENT), cases[i].percent, 1e-12);
+        }
+        record_free(record);
+        client_release(&fixture.client);
+    }
+}
+
+/* A machine that changed is said to the cells, not to the cell that shows it. */
+Test(observe_observe, the_canary_cell_has_no_verdict_on_itself)
+{
+    struct fixture fixture;
+    const struct measure_reading first = {.median = 1, .median_95 = {true, 0.99, 1.01}};
+    const struct measure_reading newest = {.median = 2, .median_95 = {true, 1.99, 2.01}};
+    struct canary_facts facts = {.change = canary_compare(&first, &newest, 1)};
+    for (int is_own = 0; is_own < 2; is_own++) {
+        set_up(&fixture, "cpu");
+        facts.first_reading = is_own == 1 ? &first : NULL;
+        fixture.options.canary = &facts;
+        expect(&fixture, &canary_probe, NULL, is_own == 1 ? "ok" : "warned",
+               is_own == 1 ? "" : "machine_drift");
+    }
+}
+
 Test(observe_observe, throttled_processors_are_warned_of)
 {
     struct fixture fixture;
