@@ -3,13 +3,14 @@ which has the same figures."""
 import json
 import os
 import sys
+import types
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "src", "engines", "python"))
 
-from tokmark_worker import host_memory, protocol, worker  # noqa: E402
+from tokmark_worker import cell_memory, host_memory, protocol, worker  # noqa: E402
 from tokmark_worker.errors import WorkerError  # noqa: E402
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -103,3 +104,34 @@ def test_a_cell_s_memory_is_what_came_since_it_was_opened(monkeypatch):
     # a step that broke off leaves a state that nothing may be measured in
     assert [fields["kind"] for _, fields in stream.replies[3:5]] == ["oom", "internal"]
     assert stream.replies[3][1]["scope"] == "host"
+
+
+@pytest.mark.parametrize("mode, accumulate, optimizer_dtype, param, compute, wanted", [
+    # casts; logits: 6 rows of 8 tokens, 64 words
+    ("infer", 1, "auto", "fp32", "fp32", 6 * 8 * 64 * 4),
+    ("infer", 1, "auto", "fp32", "bf16", 1000 * 2 + 6 * 8 * 64 * 2),
+    ("decode", 1, "auto", "fp32", "fp32", 6 * 64 * 4),
+    # gradients and two moments; log-softmax and its gradient in fp32
+    ("train", 1, "auto", "fp32", "fp32", 1000 * (4 + 8) + 6 * 8 * 64 * (4 + 8)),
+    ("train", 3, "auto", "fp32", "fp32", 1000 * (4 + 8) + 2 * 8 * 64 * (4 + 8)),
+    ("train", 1, "bf16", "fp32", "fp32", 1000 * (4 + 4) + 6 * 8 * 64 * (4 + 8)),
+    ("train", 1, "auto", "bf16", "bf16", 1000 * (2 + 4) + 6 * 8 * 64 * (2 + 8)),
+])
+def test_what_a_cell_cannot_do_without(mode, accumulate, optimizer_dtype, param, compute, wanted):
+    options = types.SimpleNamespace(accumulate=accumulate, optimizer_dtype=optimizer_dtype)
+    cell = types.SimpleNamespace(mode=mode, batch_size=6, seq_len=8, options=options)
+    assert cell_memory.bytes_to_come(1000, cell, 64, param, compute) == wanted
+    weights = 1000 * (4 if param == "fp32" else 2)
+    assert cell_memory.bytes_least(1000, cell, 64, param, compute) == weights + wanted
+
+
+def test_a_cell_that_the_host_cannot_hold_is_refused_unless_it_asks_to_be_tried(machine):
+    machine("v2_parent")  # 4 GiB, of which 3.25 are left, and a 20th is kept
+    usable = host_memory.usable_bytes()
+    cell = types.SimpleNamespace(memory_check="on")
+    cell_memory.require_host(cell, "the cell", usable)
+    with pytest.raises(WorkerError) as refused:
+        cell_memory.require_host(cell, "the cell", usable + 1)
+    error = refused.value
+    assert (error.kind, error.needed_bytes, error.available_bytes, error.scope) == ("oom", usable + 1, usable, "host")
+    cell_memory.require_host(types.SimpleNamespace(memory_check="off"), "the cell", usable + 1)

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "client/client.h"
+#include "scratch.h"
 
 TestSuite(client_client);
 
@@ -59,4 +61,40 @@ Test(client_client, clocks_may_differ_by_a_little)
 {
     cr_expect_eq(session_window_max_ns(0), 1000000);
     cr_expect_eq(session_window_max_ns(2000000000), 2000000000 + 1000000 + 20000000);
+}
+
+/* Behind a launcher the worker is the launcher's child: that is what memory is watched of. */
+Test(client_client, who_says_hello_is_watched)
+{
+    static struct client client;
+    char dir[FILE_PATH_BYTES];
+    char log_path[FILE_PATH_BYTES];
+    struct cell cell = {.model_source = "factory"};
+    const struct client_options patient = {
+        .phase_timeout_ns = 600 * NS_PER_S, .kill_grace_ns = 600 * NS_PER_S, .wake_fd = -1};
+    struct err err = {0};
+    scratch_new(dir);
+    scratch_write_text(dir, "worker.sh",
+                       "read -r line\n"
+                       "echo '{\"type\":\"hello\",\"version\":1,\"engine\":\"sh\","
+                       "\"engine_version\":\"1\",\"pid\":'$$',\"synthetic\":false}'\n"
+                       "read -r line\n"
+                       "echo '{\"type\":\"bye\"}'\n");
+    (void)snprintf(cell.engine, sizeof(cell.engine), "exec:sh -c 'sh %.400s/worker.sh; exit 0'",
+                   dir);
+    client_init(&client, &cell, &patient);
+    uint64_t before_ns = clock_now_ns();
+    cr_assert_eq(client_start(&client, scratch_path(log_path, dir, "log"), "", &err), STATUS_OK,
+                 "%s", err.text);
+    uint64_t after_ns = clock_now_ns();
+    cr_assert(client.has_hello);
+    cr_expect_neq(client.hello.pid, client.session.spawn.pid);
+    cr_expect_eq(client.session.watch.pid, client.hello.pid);
+    cr_expect(client_is_here(&client) && !client_is_synthetic(&client));
+    cr_expect(client.start_ns > 0 && client.start_ns <= after_ns - before_ns);
+    cr_expect_gt(client.hello_rss_bytes, 0);
+    client_close(&client);
+    cr_expect_not(client.session.has_ended, "%s", reasons_deciding(&client.session.reasons));
+    client_release(&client);
+    scratch_free(dir);
 }

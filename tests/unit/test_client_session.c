@@ -75,3 +75,34 @@ Test(client_session, a_reply_that_cannot_be_read_is_no_fault_of_the_worker)
     replace_fd(bench.session.reader.fd, "/", O_RDONLY | O_DIRECTORY);
     expect_refused(&bench, "during open: cannot read from the peer: Is a directory");
 }
+
+/* Of a worker that never spoke the log knows most; one that has spoken says itself what is wrong.
+ */
+Test(client_session, a_reason_quotes_the_log_of_who_never_spoke)
+{
+    static const struct {
+        enum event_phase phase;
+        bool is_alive_expected;
+        const char *text;
+    } cases[] = {{EVENT_STARTING, false, "it is gone: second|third|fourth"},
+                 {EVENT_STARTING, true, "it is gone"},
+                 {EVENT_OPENING, false, "it is gone"}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char path[FILE_PATH_BYTES];
+        char dir[FILE_PATH_BYTES];
+        const struct client_options options = {.wake_fd = -1};
+        struct session session;
+        scratch_new(dir);
+        scratch_write_text(dir, "log", "first\nsecond\nthird\nfourth\n");
+        session_init(&session, &options);
+        session.log_fd = open(scratch_path(path, dir, "log"), O_RDONLY);
+        session.phase = cases[i].phase;
+        session.is_alive_expected = cases[i].is_alive_expected;
+        session_end(&session, VERDICT_CRASHED, "exited", "it is %s", "gone");
+        session_end(&session, VERDICT_TIMEOUT, "timeout_start", "too late");
+        cr_expect_str_eq(session.reasons.items[0].text, cases[i].text);
+        cr_expect(session.reasons.count == 1 && session.verdict == VERDICT_CRASHED, "the first");
+        session_release(&session);
+        scratch_free(dir);
+    }
+}
