@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pytorch_worker import GELU, MOE, TorchWorker
 from reference_model import loss_of
@@ -106,6 +107,54 @@ def test_steps_are_those_of_one_device(layout, on_one):
     share = memory["parts"]["optimizer_bytes"] / one_memory["parts"]["optimizer_bytes"]
     wanted = {"ddp": 1.0, "fsdp": 0.5}.get(layout)
     assert share == pytest.approx(wanted, rel=0.02) if wanted else 0.5 < share < 0.85
+
+
+# --- a user's model: divided while it is made ------------------------------------------------------
+
+OWN = """
+from torch import nn
+
+class Model(nn.Module):
+    # its head is its table; its own values are over those that PyTorch gives
+
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, 8)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(8, 9), nn.ReLU(), nn.Linear(9, 8)) for _ in range(2))
+        self.head = nn.Linear(8, vocab_size, bias=False)
+        self.head.weight = self.embed.weight
+        for block in self.blocks:
+            nn.init.{init}_(block[0].weight)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(x)
+"""
+
+
+def weights_of(folder, init, **changes):
+    """(ready, the weights that the model was made with)"""
+    (folder / "own.py").write_text(OWN.replace("{init}", init))
+    inputs, output = folder / "inputs.safetensors", folder / "output.safetensors"
+    tokens = torch.zeros(4, 40, dtype=torch.int32)
+    save_file({"tokens": tokens, "targets": tokens.clone()}, inputs)
+    with TorchWorker(folder=folder) as worker:
+        ready = worker.open(MOE, "train", batch_size=4, model_ref=f"{folder}/own.py:Model", model_source="factory", **changes)
+        worker.ask({"type": "check", "inputs": str(inputs), "output": str(output), "train_steps": 0, "weights": True})
+    return ready, {name: value for name, value in load_file(output).items() if name.startswith("weight.")}
+
+
+@pytest.mark.parametrize("init, precision", [("xavier_uniform", "bf16"), ("xavier_uniform", "bf16-pure"), ("trunc_normal", "fp32")])
+def test_a_model_that_is_divided_while_it_is_made_has_the_weights_of_one_device(init, precision, tmp_path):
+    ready, found = weights_of(tmp_path, init, parallel="fsdp", precision=precision, **TWO)
+    _, wanted = weights_of(tmp_path, init, threads=1, precision=precision)
+    assert found.keys() == wanted.keys() and len(found) == 9
+    for name, value in found.items():
+        assert torch.equal(value, wanted[name]), name
+    # numbers that are drawn again where they are too large: what is drawn next is only known with values
+    assert ("made whole on every device first" in ready["notes"]) == (init == "trunc_normal")
 
 
 # --- what cannot be -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import dataclasses
 import re
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from .errors import describe_error, is_memory_error, model_error
 from .torch_precision import NAMES
@@ -41,10 +42,11 @@ def made_on(device, dtype):
         torch.set_default_dtype(before)
 
 
-def make_module(what, function, device, dtype, args=(), kwargs=None):
+def make_module(what, function, device, dtype, args=(), kwargs=None, deferred=None):
     """Calls on the device first; code that cannot do that is called plainly, and moved. It is made
     under the author's default type, so that tables get the values and types that they have without
-    tokmark; its parameters then become `dtype`."""
+    tokmark; its parameters then become `dtype`. deferred: what makes it without memory for now, if
+    it can be."""
     kwargs = kwargs or {}
     notes = []
     default = torch.get_default_dtype()
@@ -61,6 +63,14 @@ def make_module(what, function, device, dtype, args=(), kwargs=None):
         with made_on(device, dtype):
             return function(*args, **kwargs)
 
+    def without_memory():
+        return _typed(on_device(), dtype, default, kept)
+
+    if deferred is not None:
+        try:
+            return deferred.make(without_memory), notes
+        except Exception as error:  # whatever its code raises for tensors without values
+            notes.append(f"made whole on every device first: {describe_error(error)[:80]}")
     if device.type == "cpu":
         model = call_user(what, on_device)
     else:
@@ -93,8 +103,11 @@ def place(model, device, dtype, default=None, kept=frozenset()):
     quantized and complex ones, what transformers keeps in fp32, the names in `kept`, and those that
     are not of the type `default` in a model that was made under it."""
     moved = model.to(device)
-    if isinstance(moved, torch.nn.Module):  # an own `to` may forget to return
-        model = moved
+    # an own `to` may forget to return
+    return _typed(moved if isinstance(moved, torch.nn.Module) else model, dtype, default, kept)
+
+
+def _typed(model, dtype, default, kept):
     if has_lazy(model):
         return model  # its first call comes in the author's types
     in_fp32, of_transformers = _kept_by_transformers(model)
@@ -124,7 +137,7 @@ def _castable(model):
     return {
         name: param
         for name, param in model.named_parameters()
-        if type(param.data) is torch.Tensor
+        if type(param.data) in (torch.Tensor, FakeTensor)
         and param.is_floating_point()
         and param.element_size() >= 2
     }

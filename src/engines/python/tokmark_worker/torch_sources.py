@@ -22,9 +22,11 @@ from .errors import model_error
 from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
 from .model_config import arguments, builtin_spec
 from .setting_names import ESSENTIAL, match_names, spec_key, vocabulary_of_config
+from .torch_deferred import Deferred
 from .torch_layout import shard_blocks
 from .torch_made import Source, make_module
 from .torch_vocabulary import token_vocabulary
+from .torch_weights import shard_into
 from .user_code import find_target, import_module, shorten
 
 PACKAGE = "superintelligence"
@@ -50,7 +52,7 @@ def find_package(name):
     return None
 
 
-def _package(cell, package, device, precision):
+def _package(cell, package, device, precision, deferred):
     config_class = getattr(import_module(f"{PACKAGE}.config"), "ModelConfig", None)
     if config_class is None or not dataclasses.is_dataclass(config_class):
         raise model_error(f"{package}/config.py has no dataclass ModelConfig")
@@ -61,7 +63,7 @@ def _package(cell, package, device, precision):
     config, filled = make_config(config_class, cell.options.set, rule(cell.model))
     names = {key: name for name, key in match_names(values_of(config)).items()}
     model, notes = make_module(
-        "SuperIntelligenceModel(config)", model_class, device, precision.param_dtype, (config,)
+        "SuperIntelligenceModel(config)", model_class, device, precision.param_dtype, (config,), deferred=deferred
     )
     homeless = [key for key in ESSENTIAL if key not in names]
     if homeless:
@@ -115,7 +117,7 @@ def _builtin(cell, device, precision, layout):
     )
 
 
-def _factory(cell, device, precision):
+def _factory(cell, device, precision, deferred):
     ref = cell.model_ref
     target = find_target(ref)
     if not callable(target):
@@ -126,7 +128,7 @@ def _factory(cell, device, precision):
         call = arguments(cell, target, ref)
     model, notes = make_module(
         ref, (lambda: target) if isinstance(target, torch.nn.Module) else target,
-        device, precision.param_dtype, call.args, call.kwargs,
+        device, precision.param_dtype, call.args, call.kwargs, deferred,
     )
     said = call.vocab_size
     if said is None:
@@ -176,13 +178,16 @@ def make(cell, device, precision, layout):
     if name == "builtin":
         return _builtin(cell, device, precision, layout)
     require_any_model(cell)
+    place = layout.place(precision)
+    deferred = None if place is None else Deferred(device)
     if name == "package":
-        source = _package(cell, package, device, precision)
+        source = _package(cell, package, device, precision, deferred)
     elif name == "factory":
-        source = _factory(cell, device, precision)
+        source = _factory(cell, device, precision, deferred)
     else:
         source = torch_hf.load(cell, device, precision)
-    place = layout.place(precision)
     if place is not None:
         shard_blocks(source.model, place)
+        if deferred.is_made:
+            deferred.fill(source.model, shard_into)
     return source

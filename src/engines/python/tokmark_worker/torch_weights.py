@@ -34,7 +34,7 @@ def load_weights(path, model):
                     raise model_error(f"'{file.path}': tensor '{found[part_name]}' is {given.dtype}")
                 _copy(file.path, part_name, given, part)
             if values is not param:
-                _shard_into(param, values)
+                shard_into(param, values)
         for name, other in kept.items():
             given = file.tensor(other)
             if given.shape == buffers[name].shape:  # a mask or table of another length is the model's
@@ -60,7 +60,7 @@ def _published_names(model, name, param):
     return [part_name for part_name, _ in model.published(name, torch.empty(param.shape, device="meta"))]
 
 
-def _shard_into(param, values):
+def shard_into(param, values):
     """Every rank has read the file, and keeps its part."""
     from torch.distributed.tensor import distribute_tensor  # since 2.4; models on one device need it not
 
