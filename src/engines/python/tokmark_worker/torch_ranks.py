@@ -20,8 +20,10 @@ from .torch_engine import TorchEngine
 from .torch_layout import Layout
 
 _FOR_EVER = datetime.timedelta(days=30)
-# A rank that failed takes others down with it, which then fail for another reason: so long for the first to speak.
+# A rank that failed takes others down with it, which then fail for another reason. So long for them to do that by
+# themselves, and so long for the first to be known of: on a busy host it may take a while.
 _GRACE_S = 3.0
+_FIRST_S = 60.0
 
 
 class RankedEngine:
@@ -140,7 +142,7 @@ class Ranks:
         """Where a rank has failed, the others are cut off in the middle of an exchange: not their own fault."""
         if isinstance(own, WorkerError) and own.kind in ("oom", "unsupported"):
             return own
-        until = time.monotonic() + (_GRACE_S if _is_cut_off(str(own)) else 0)
+        until = time.monotonic() + (_FIRST_S if _is_cut_off(str(own)) else 0)
         while True:
             for rank in range(1, len(self._devices)):
                 if self._store.check([self._answer_key(rank)]):
