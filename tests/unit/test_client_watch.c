@@ -83,6 +83,7 @@ Test(client_watch, a_worker_is_believed_only_about_a_descendant)
         for (;;)
             pause();
     }
+    (void)close(out[1]);
     pid_t grandchild = 0;
     cr_assert_eq(read(out[0], &grandchild, sizeof(grandchild)), (ssize_t)sizeof(grandchild));
     struct watch watch;
@@ -104,6 +105,8 @@ Test(client_watch, a_worker_is_believed_only_about_a_descendant)
     kill(grandchild, SIGKILL);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
+    /* The pipe's last writer: its memory is given back before its descriptors are. */
+    cr_expect_eq(read(out[0], &grandchild, 1), 0);
     cr_expect_eq(watch_take_look(&watch).finding, WATCH_FINE, "gone is not over");
     cr_expect_not(watch_saw_oom_kill(&watch));
 }
