@@ -173,3 +173,17 @@ def test_most_of_it_is_understood():
     greeted = sum(of_c(written(seed))[0][0] == ("hello", None) for seed in range(20))
     opened = sum(("ready", None) in of_c(written(seed))[0] for seed in range(20))
     assert greeted >= 8 and opened >= 6
+
+
+@pytest.mark.parametrize("change", [
+    {"rotary_base": None}, {"experts_active": None}, {"experts_count": None}, {"norm": None}, {"ffn": None}, {"norm_eps": 1}, {"norm_eps": 2},
+    {"rotary_base": 0.5}, {"rotary_base": 2e9}, {"experts_count": 65}, {"dim": 1 << 21}, {"vocab_size": (1 << 24) + 1}, {"dropout": 0.995},
+    {"layers_count": 4097},
+])
+def test_a_model_has_the_same_limits(change, monkeypatch, tmp_path):
+    """None: the field is not there."""
+    requests = [{"type": "hello", "versions": [1], "host": "test"}, *sound_requests(random.Random(1))[1:2], {"type": "close"}]
+    model = {**requests[1]["model"], **change}
+    requests[1]["model"] = {key: value for key, value in model.items() if value is not None}
+    data = b"".join(json.dumps(request).encode() + b"\n" for request in requests)
+    assert of_c(data) == of_python(data, monkeypatch, tmp_path)
