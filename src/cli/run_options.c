@@ -227,8 +227,8 @@ static const struct option run_rows[] = {
      .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
      .check = run_check_devices,
-     .help = "pytorch, jax: several devices for a cell: cuda:0-3, 4 (the first four cards), or "
-             "cpu:2 for two on the CPUs; needs --parallel"},
+     .help = "pytorch, jax: several devices for a cell: cuda:0-3, 4 (the first four cards; with a "
+             "launcher of ranks four in all), or cpu:2 for two on the CPUs; needs --parallel"},
     {.name = "parallel",
      .type = OPTION_CHOICES,
      TARGET(parallels),
@@ -439,7 +439,8 @@ static const struct option run_rows[] = {
      .arg = "PREFIX",
      .group = GROUP_LIMITS,
      .check = run_check_command,
-     .help = "words put before the worker's command: 'numactl -N 0', 'ssh box'"},
+     .help = "words put before the worker's command: 'numactl -N 0', 'ssh box'; or a launcher of "
+             "one process a rank, on several hosts: 'srun -n 8', 'mpirun -n 8', 'torchrun ...'"},
     {.name = "fresh",
      .type = OPTION_FLAG,
      TARGET(is_fresh),

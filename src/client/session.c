@@ -79,8 +79,10 @@ void session_end(struct session *session, enum verdict verdict, const char *code
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     /* Of a worker that never spoke, its log knows most: a launcher's complaint, a missing library.
-     */
-    if (session->phase == EVENT_STARTING && !session->is_alive_expected)
+     * Later a launcher says which rank ended first. */
+    bool is_told_by_log =
+        session->phase == EVENT_STARTING || session->options->launch_prefix != NULL;
+    if (is_told_by_log && !session->is_alive_expected)
         add_log(session, text);
     session->has_ended = true;
     session->verdict = verdict;

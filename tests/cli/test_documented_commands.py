@@ -84,6 +84,10 @@ COMMANDS = {
     "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp tp ep": Dry(),
     "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
     "build/tokmark run --engine jax --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
+    "build/tokmark run --engine pytorch --mode train --precision bf16 --devices 8 --parallel fsdp --launch 'srun --nodes=2 --ntasks=8 --gpus-per-node=4'": Dry(),
+    "build/tokmark run --engine pytorch --mode train --precision bf16 --devices 8 --parallel fsdp --launch 'mpirun -n 8 --host node1:4,node2:4 -x MASTER_ADDR=node1'": Dry(),
+    "build/tokmark run --engine pytorch --mode train --steps 10 --devices cpu:2 --parallel fsdp --launch 'torchrun --standalone --nproc-per-node 2 --no-python'": Dry(),
+    "build/tokmark run --engine pytorch --mode train --precision bf16 --devices 8 --parallel fsdp --launch 'srun --nodes=2 --ntasks-per-node=1 torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint node1:29400 --no-python'": Dry(),
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),

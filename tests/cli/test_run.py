@@ -195,6 +195,17 @@ def test_launch_prefix(call):
     assert words[:2] == ["a", "b"] and words[3:] == ["worker", "null"]
 
 
+def test_workers_are_not_told_that_they_are_our_own_rank(call):
+    """Within a job's script (sbatch sets SLURM_PROCID) that would be a rank of a launcher's."""
+    (call.folder / "launch").write_text('#!/bin/sh\nenv > launched\nexec "$@"\n')
+    (call.folder / "launch").chmod(0o755)
+    ranks = {"RANK": "1", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1", "SLURM_PROCID": "1"}
+    env = {**os.environ, **ranks, "SLURM_NTASKS": "2", "WORLD_SIZE": "2"}
+    call(*NULL, "--mode", "infer", "--launch", "./launch", env=env, code=0)
+    found = {line.partition("=")[0] for line in (call.folder / "launched").read_text().splitlines()}
+    assert not found & set(ranks) and {"SLURM_NTASKS", "WORLD_SIZE"} <= found
+
+
 def test_dry_run_of_the_null_engine(call):
     done = call("run", "--engine", "null", "--dry-run", "--seq", "64", "128", code=0)
     assert "4 cells" in done.stdout and "nothing was started or written" in done.stdout

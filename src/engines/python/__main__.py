@@ -11,6 +11,13 @@ in_fd, out_fd = map(int, sys.argv.pop(1).split(","))
 for fd in (in_fd, out_fd):
     os.set_inheritable(fd, False)
 
+if sys.argv[1:2] in (["probe"], ["peak"]):
+    from tokmark_worker.launcher import find_place
+
+    place = find_place()
+    if place is not None and place.rank > 0:  # one answers for all
+        sys.exit(0)
+
 if sys.argv[1:2] == ["probe"]:
     from tokmark_worker.probe import main
 

@@ -18,6 +18,12 @@ def devices_of(cell):
     return ["cpu"] * int(several[1]) if several else [name]
 
 
+def device_of_rank(devices, local_rank):
+    """Of a rank that a launcher has started: the cards are those of its own host, counted from the cell's first."""
+    kind, _, first = devices[0].partition(":")
+    return f"{kind}:{int(first) + local_rank}" if first else kind
+
+
 def require_rows(cell, devices_count):
     """The same number of rows on every device and in every part of --accumulate."""
     parts = cell.options.accumulate

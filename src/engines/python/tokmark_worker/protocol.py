@@ -53,7 +53,7 @@ _streams = []
 def close_streams():
     """In a process that has been forked from a worker and does not speak to its host."""
     for stream in _streams:
-        os.close(stream._in_fd)
+        os.close(stream.in_fd)
         os.close(stream._out_fd)
     _streams.clear()
 
@@ -62,7 +62,7 @@ class Stream:
     """Lines in, lines out."""
 
     def __init__(self, in_fd, out_fd):
-        self._in_fd = in_fd
+        self.in_fd = in_fd
         self._out_fd = out_fd
         _streams.append(self)
         self._data = bytearray()
@@ -116,7 +116,7 @@ class Stream:
             if self._at_end:
                 raise EndOfStream
             searched = len(self._data)
-            chunk = os.read(self._in_fd, _READ_BYTES)
+            chunk = os.read(self.in_fd, _READ_BYTES)
             self._at_end = not chunk
             self._data += chunk
 

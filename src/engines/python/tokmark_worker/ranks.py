@@ -1,4 +1,5 @@
-"""Ranks: a process a device, forked from the worker when a cell of several devices opens.
+"""Ranks: a process a device, forked from the worker when a cell of several devices opens. (Those that a launcher has
+started: rank_meeting.py.)
 
 Rank 0 is the worker and speaks to the host; the others do what it does, with their own part of the rows.
 They are in its process group and are killed with it. What they print goes to the log.
@@ -15,7 +16,10 @@ from .worker import die_with_parent
 class Followers:
     """The other ranks, as rank 0 sees them: processes, and one pipe each that closes when it ends."""
 
+    local_ranks = None  # as the ranks
+
     def __init__(self):
+        self.hosts = []
         self._pids = {}  # rank -> pid
         self._pipes = {}
         self._is_ending = False
@@ -23,6 +27,7 @@ class Followers:
     def fork(self, count):
         """The rank of the process that returns: 0 in the worker, 1 to `count` in the followers."""
         _flush()
+        self.hosts = ["here"] * (count + 1)
         for rank in range(1, count + 1):
             read_fd, write_fd = os.pipe()
             pid = os.fork()
@@ -41,6 +46,9 @@ class Followers:
             os.close(fd)
         protocol.close_streams()
         self._pids, self._pipes = {}, {}
+
+    def name(self, rank):
+        return f"rank {rank}"
 
     def watch(self, on_end):
         """Calls on_end(rank, how it ended) in a thread of its own when one ends before end() is called."""
@@ -74,8 +82,8 @@ def _how_it_ended(pid):
     try:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:
-        return "ended"
+        return "its process ended"
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"exited with code {code}"
+        return f"its process was killed by {signal.Signals(-code).name}"
+    return f"its process exited with code {code}"

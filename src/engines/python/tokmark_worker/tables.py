@@ -68,6 +68,7 @@ REPLIES = {
         "device_name": "text 512, cut",
         "device_bus": "text 64",
         "counted_flops": "number",
+        "hosts_count": "count",
     },
     "block": {
         "loss": "number",

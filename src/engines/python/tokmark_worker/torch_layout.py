@@ -25,11 +25,12 @@ _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 class Layout:
     """Of one rank; without arguments of the only one."""
 
-    def __init__(self, cell=None, devices=(), rank=0, store=None):
+    def __init__(self, cell=None, devices=(), rank=0, store=None, neighbours_count=1):
         self._cell = cell
         self._kind = cell.parallel if cell else "none"
         self._devices = list(devices)
         self._store = store
+        self._neighbours_count = neighbours_count  # ranks of this host
         self.rank = rank
         self.count = max(1, len(self._devices))
         # how many ranks share the rows, and which of their parts this one has
@@ -46,7 +47,7 @@ class Layout:
         if self.count == 1:
             return
         if device.type == "cpu":
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // self.count))
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // self._neighbours_count))
         backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
         distributed.init_process_group(
             backend,

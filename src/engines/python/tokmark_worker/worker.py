@@ -20,7 +20,7 @@ import signal
 import sys
 import traceback
 
-from . import host_memory, protocol
+from . import host_memory, launcher, protocol, rank_meeting
 from .cell import read_cell
 from .errors import WorkerError, describe_error
 
@@ -91,14 +91,18 @@ def _require(engine, title, module_name, least):
 class Worker:
     """Reads, does, answers, until close, the end of the stream or a line it cannot understand."""
 
-    def __init__(self, engine_name, stream):
+    def __init__(self, engine_name, stream, place=None):
         self._stream = stream
+        self._place = place  # among ranks that a launcher has started; None = the only one
         self._engine = None
         self._engine_name = engine_name
         self._state = "new"  # new, greeted, open, failed
         self._rss_baseline = None
         self._is_done = False
         self.exit_code = 0
+
+    def is_done(self):
+        return self._is_done
 
     def serve(self):
         handlers = {
@@ -154,7 +158,8 @@ class Worker:
             raise WorkerError(
                 "unsupported", f"this worker speaks protocol version {protocol.VERSION} only"
             )
-        self._engine = import_engine(self._engine_name)()
+        engine = import_engine(self._engine_name)
+        self._engine = engine(self._place) if hasattr(engine, "takes_place") else engine()
         if hasattr(self._engine, "fail_at_once"):
             self._engine.fail_at_once = self._send_error
         self._state = "greeted"
@@ -180,6 +185,8 @@ class Worker:
         rss = host_memory.process_rss()
         self._rss_baseline = rss[0] if rss else None
         _require_options(self._engine, cell)
+        if self._place is not None and not hasattr(self._engine, "takes_place"):
+            raise launcher.refusal(self._place, self._engine.name)
         ready = self._engine.open(cell)
         self._state = "open"
         protocol.cut_texts("ready", ready)
@@ -235,10 +242,13 @@ class Worker:
 
     def _close(self, _message):
         self.close_engine()
-        self._send("bye", {})
         self._is_done = True
+        self._send("bye", {})
 
     def close_engine(self):
+        if self._place is not None and not getattr(self._engine, "has_met", False):
+            self.exit_code = 1  # nobody tells the other ranks: their launcher is to end them
+        self._place = None
         if self._engine is not None:
             try:
                 self._engine.close()
@@ -258,6 +268,21 @@ def _require_options(engine, cell):
     words = [word for word in asked if asked[word]]
     if words and not getattr(engine, "has_training_options", False):
         raise WorkerError("unsupported", f"{engine.name} has no {' and no '.join(words)}; pytorch has")
+
+
+def _follow(engine_name, place):
+    """Another rank than 0. What is written on its standard streams is its launcher's to hand on."""
+    protocol.close_streams()
+    try:
+        engine = import_engine(engine_name)
+        if hasattr(engine, "takes_place"):
+            engine.follow(place)
+        return 0
+    except WorkerError as error:
+        print(f"tokmark: rank {place.rank}: {error.text}", file=sys.stderr, flush=True)
+        if error.kind == "unsupported":
+            rank_meeting.complain(place, error.text)
+        return 1
 
 
 def _leave(exit_code):
@@ -282,8 +307,13 @@ def main(arguments, stream):
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not die_with_parent():
         return _leave(0)
-    worker = Worker(arguments[0], stream)
+    place = launcher.find_place()
+    worker = Worker(arguments[0], stream, place)
     try:
+        if place is not None and place.rank > 0:
+            return _leave(_follow(arguments[0], place))
+        if place is not None:
+            rank_meeting.leave_with_host(stream.in_fd, worker.is_done)
         worker.serve()
         worker.close_engine()
     except BaseException:
