@@ -432,6 +432,10 @@ static void read_profiled(struct fields *fields, struct proto_profiled *profiled
     profiled->window_ns = need_u64(fields, "window_ns", 0, PROTO_NS_MAX);
     profiled->operators_ns = need_u64(fields, "operators_ns", 0, PROTO_NS_MAX);
     profiled->names_count = need_u64(fields, "names", 0, COUNT_MAX);
+    profiled->has_exchange = may_u64(fields, "exchange_ns", PROTO_NS_MAX, &profiled->exchange_ns);
+    if (profiled->has_exchange)
+        profiled->exchange_alone_ns =
+            need_u64(fields, "exchange_alone_ns", 0, profiled->exchange_ns);
     const json_t *array = get(fields, "operators");
     size_t count = json_array_size(array);
     if (!json_is_array(array) || count > PROTO_OPERATORS_MAX) {

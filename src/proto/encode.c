@@ -206,6 +206,8 @@ static void put_profiled(struct json_writer *writer, const struct proto_profiled
     json_field_u64(writer, "window_ns", profiled->window_ns);
     json_field_u64(writer, "operators_ns", profiled->operators_ns);
     json_field_u64(writer, "names", profiled->names_count);
+    put_u64_if(writer, "exchange_ns", profiled->exchange_ns, profiled->has_exchange);
+    put_u64_if(writer, "exchange_alone_ns", profiled->exchange_alone_ns, profiled->has_exchange);
     json_put_key(writer, "operators");
     json_begin_array(writer);
     for (uint32_t i = 0; i < profiled->operators_count; i++) {

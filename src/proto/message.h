@@ -203,9 +203,12 @@ struct proto_operator {
 struct proto_profiled {
     char profiler[PROTO_TEXT_BYTES]; /* what looked, and at what */
     uint32_t steps_count;
-    uint64_t window_ns;    /* of the steps under it */
-    uint64_t operators_ns; /* of all operators, also of those that are not listed */
-    uint64_t names_count;  /* of all of them */
+    uint64_t window_ns;         /* of the steps under it */
+    uint64_t operators_ns;      /* of all operators, also of those that are not listed */
+    uint64_t names_count;       /* of all of them */
+    bool has_exchange;          /* between several devices */
+    uint64_t exchange_ns;       /* in which something was exchanged, or waited for */
+    uint64_t exchange_alone_ns; /* of these, while nothing was computed */
     uint32_t operators_count;
     struct proto_operator operators[PROTO_OPERATORS_MAX]; /* longest first */
 };

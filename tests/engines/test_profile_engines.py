@@ -1,6 +1,7 @@
 """`profile` of the engines in Python: operators by their framework's own profiler, and its trace."""
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -48,6 +49,42 @@ def test_pytorch(tmp_path, mode):
         # PyTorch sums an operator with one of the same name that is all it calls
         assert count >= one["calls"] and (count == one["calls"] or "mm" not in one["name"]), one
     assert [name for _, _, name in sorted(spans) if name.startswith("step ")] == [f"step {i}" for i in range(STEPS)]
+
+
+@pytest.mark.parametrize("layout", ["ddp", "fsdp"])
+def test_pytorch_on_two_devices_tells_what_exchanges_cost(tmp_path, layout):
+    with TorchWorker() as worker:
+        worker.open(PLAIN, "train", batch_size=2, device="cpu:2", threads=1, parallel=layout)
+        worker.run(2)
+        seen = worker.ask({"type": "profile", "steps": STEPS, "trace": str(tmp_path / "trace.json")})
+        assert worker.run(1)["nonfinite"] == 0
+    assert 0 < seen["exchange_ns"] <= seen["window_ns"]
+    assert 0 <= seen["exchange_alone_ns"] <= seen["exchange_ns"]
+    spans = [span for spans in trace_of(tmp_path / "trace.json").values() for span in spans]
+    assert sum(name == "step 0" for _, _, name in spans) == 1, "of one rank"
+    assert any(name.startswith("gloo:") for _, _, name in spans)
+
+
+def test_an_exchange_is_hidden_as_far_as_something_is_computed():
+    from tokmark_worker.torch_profile import _exchanges
+
+    def event(name, begin_us, end_us, device="CPU", children=(), is_note=False):
+        span = SimpleNamespace(start=begin_us, end=end_us)
+        kind = getattr(torch.autograd.DeviceType, device)
+        return SimpleNamespace(name=name, time_range=span, device_type=kind, cpu_children=list(children), is_user_annotation=is_note)
+
+    on_cpu = [
+        event("aten::linear", 0, 100, children=["aten::addmm"]), event("aten::addmm", 10, 30), event("aten::mm", 50, 60),
+        event("gloo:all_reduce", 20, 40), event("gloo:all_reduce", 35, 55), event("gloo:all_gather", 90, 95), event("step 0", 0, 100),
+    ]
+    # 20 to 55 and 90 to 95; computed are 20 to 30 and 50 to 55 of it
+    assert _exchanges(on_cpu, False) == {"exchange_ns": 40_000, "exchange_alone_ns": 25_000}
+    on_device = [
+        event("aten::mm", 0, 100), event("gemm", 0, 10, "CUDA"), event("gemm", 12, 20, "CUDA"), event("nccl:all_reduce", 5, 15, "CUDA", is_note=True),
+        event("ncclDevKernel_AllReduce_Sum_f32_RING_LL", 5, 15, "CUDA"), event("step 0", 0, 20, "CUDA", is_note=True),
+    ]
+    assert _exchanges(on_device, True) == {"exchange_ns": 10_000, "exchange_alone_ns": 2_000}
+    assert _exchanges(on_device[:2], True) == {"exchange_ns": 0, "exchange_alone_ns": 0}
 
 
 def test_work_of_pytorch_is_what_its_own_counter_counts(tmp_path):

@@ -27,7 +27,7 @@ OWN_KEYS = {
     "block": {"steps", "sync", "window_ns", "step_ns", "recompiles", "expert_tokens", "logits"},
     "memory": {"parts", "rss_bytes", "rss_baseline_bytes", "rss_peak_bytes"},
     "check": {"loss", "tensors"},
-    "profile": {"profiler", "steps", "window_ns", "operators_ns", "names", "operators"},
+    "profile": {"profiler", "steps", "window_ns", "operators_ns", "names", "exchange_ns", "exchange_alone_ns", "operators"},
     "verify": {"loss", "grad_norm", "logits", "head_tokens", "why_not"},
     "bye": set(),
 }

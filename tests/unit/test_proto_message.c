@@ -463,6 +463,9 @@ Test(proto_message, a_profile_round_trips)
                                         .window_ns = 900,
                                         .operators_ns = 700,
                                         .names_count = 70,
+                                        .has_exchange = true,
+                                        .exchange_ns = 500,
+                                        .exchange_alone_ns = 300,
                                         .operators_count = PROTO_OPERATORS_MAX};
     for (uint32_t i = 0; i < PROTO_OPERATORS_MAX; i++) {
         struct proto_operator *one = &profiled->operators[i];
@@ -481,6 +484,9 @@ Test(proto_message, a_profile_round_trips)
     cr_expect_eq(read->window_ns, 900);
     cr_expect_eq(read->operators_ns, 700);
     cr_expect_eq(read->names_count, 70);
+    cr_expect(read->has_exchange);
+    cr_expect_eq(read->exchange_ns, 500);
+    cr_expect_eq(read->exchange_alone_ns, 300);
     cr_assert_eq(read->operators_count, PROTO_OPERATORS_MAX);
     cr_expect_str_eq(read->operators[3].name, "operator 3");
     cr_expect_eq(read->operators[3].calls_count, 4);
@@ -494,6 +500,10 @@ Test(proto_message, a_profile_round_trips)
         "\"operators\":[]}",
         "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"
         "\"operators\":[{\"name\":\"\",\"calls\":1,\"self_ns\":1}]}",
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":0,"
+        "\"exchange_ns\":5,\"operators\":[]}",
+        "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":0,"
+        "\"exchange_ns\":5,\"exchange_alone_ns\":6,\"operators\":[]}",
         "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"
         "\"operators\":[{\"name\":\"a\",\"calls\":0,\"self_ns\":1}]}",
         "{\"type\":\"profile\",\"steps\":5,\"window_ns\":9,\"operators_ns\":7,\"names\":1,"

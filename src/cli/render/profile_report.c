@@ -99,6 +99,20 @@ static void append_table(const struct profile_page *page, struct buf *out)
                    0, "", out);
 }
 
+/* What devices tell each other, beside what they compute. */
+static void append_exchange(const struct proto_profiled *seen, struct buf *out)
+{
+    if (!seen->has_exchange)
+        return;
+    double window_ns = fmax((double)seen->window_ns, 1);
+    buf_appendf(
+        out,
+        "\ncommunication: %.1f %% of the time, %.1f %% while nothing was computed (of rank 0, "
+        "waiting for the others included)\n",
+        100 * (double)seen->exchange_ns / window_ns,
+        100 * (double)seen->exchange_alone_ns / window_ns);
+}
+
 void profile_report_text(const struct profile_page *page, struct buf *out)
 {
     const struct cell *cell = page->cell;
@@ -117,6 +131,7 @@ void profile_report_text(const struct profile_page *page, struct buf *out)
     buf_appendf(out, "%" PRIu32 " step%s under %s: %s a step\n\n", seen->steps_count,
                 num_plural(seen->steps_count), seen->profiler, duration);
     append_table(page, out);
+    append_exchange(seen, out);
     if (page->peak_flops > 0)
         buf_appendf(out, "\nof peak: of the %.4g FLOP/s of the best matmul (tokmark peak)\n",
                     page->peak_flops);
@@ -157,6 +172,10 @@ static void put_seen(const struct profile_page *page, struct json_writer *writer
     json_field_u64(writer, "window_ns", seen->window_ns);
     json_field_u64(writer, "operators_ns", seen->operators_ns);
     json_field_u64(writer, "names", seen->names_count);
+    if (seen->has_exchange) {
+        json_field_u64(writer, "exchange_ns", seen->exchange_ns);
+        json_field_u64(writer, "exchange_alone_ns", seen->exchange_alone_ns);
+    }
     json_field_double(writer, "peak_flops", page->peak_flops > 0 ? page->peak_flops : (double)NAN);
     json_put_key(writer, "operators");
     json_begin_array(writer);

@@ -33,7 +33,7 @@ _OWN_KEYS = {
     "memory": ("parts", "rss_bytes", "rss_peak_bytes", "rss_baseline_bytes"),
     "check": ("loss", "tensors"),
     "verify": (*REPLIES["block"], "logits", "why_not"),
-    "profile": ("profiler", "steps", "window_ns", "operators_ns", "names", "operators"),
+    "profile": ("profiler", "steps", "window_ns", "operators_ns", "names", "exchange_ns", "exchange_alone_ns", "operators"),
     "bye": (),
     "error": ("kind", "text", "needed_bytes", "available_bytes", "scope"),
 }

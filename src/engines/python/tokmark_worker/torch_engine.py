@@ -422,7 +422,11 @@ class TorchEngine:
 
     def _profile(self, steps_count, trace_path):
         batches = self._device_batches(self._steps_done, steps_count)
-        seen = profile_steps(self._steps.step, batches, self._synchronize, self._device, trace_path)
+        own_path = trace_path if self._layout.rank == 0 else None
+        self._layout.wait_for_all()
+        seen = profile_steps(
+            self._steps.step, batches, self._synchronize, self._device, own_path, self._layout.count > 1
+        )
         self._steps_done += steps_count
         return seen
 

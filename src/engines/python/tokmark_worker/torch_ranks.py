@@ -83,9 +83,7 @@ class RankedEngine:
         return self._on_all(_merge_numbers, "verify", step)
 
     def profile(self, steps_count, trace_path):
-        if self._ranks is not None:
-            raise unsupported("a profile is of one device; the nearest is --device with one of them")
-        return self._engine.profile(steps_count, trace_path)
+        return self._on_all(_first, "profile", steps_count, trace_path)
 
     def close(self):
         if self._ranks is not None:
