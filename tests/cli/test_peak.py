@@ -48,6 +48,19 @@ def test_records_say_how_near_they_came(measured):
     assert decode["bandwidth_percent"] > 0 and decode["peak_bytes_per_sec"] == peak["read_bytes"]
 
 
+def test_a_profile_s_share_of_peak_is_of_what_was_measured_here(measured, tmp_path):
+    folder, (peak,) = measured
+    words = ["profile", "--set", "layers_count=2", "--seq", "16", "--batch", "2", "--mode", "infer", "--format", "json"]
+    before = json.loads(Caller(tmp_path)(*words, env={"XDG_DATA_HOME": str(tmp_path / "data")}, code=0).stdout)
+    assert before["peak_flops"] is None
+    assert {one["peak_percent_null"] for one in before["operators"] if one["flops"]} == {"run_tokmark_peak"}
+    found = json.loads(Caller(tmp_path)(*words, env={"XDG_DATA_HOME": str(folder / "data")}, code=0).stdout)
+    assert found["peak_flops"] == peak["matmul_flops"]
+    for one in found["operators"]:
+        if one["flops"]:
+            assert one["peak_percent"] == pytest.approx(100 * one["flops"] / one["self_ns"] * 1e9 / found["peak_flops"])
+
+
 def test_without_a_peak_the_reason_says_how_to_get_one(tmp_path):
     infer, decode = run(tmp_path)
     assert {infer["null_reasons"][field] for field in FIELDS} == {"run_tokmark_peak"}

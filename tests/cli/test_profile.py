@@ -64,18 +64,6 @@ def test_work_is_that_of_the_record(call):
     assert set(unknown.values()) == {"flops_not_known"} and "norm" in unknown
 
 
-def test_share_of_peak_is_of_what_was_measured_here(call, tmp_path):
-    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
-    before = json.loads(call("profile", *SMALL, "--mode", "infer", "--format", "json", env=env, code=0).stdout)
-    assert before["peak_flops"] is None
-    assert {one["peak_percent_null"] for one in before["operators"] if one["flops"]} == {"run_tokmark_peak"}
-    call("peak", env=env, code=0)
-    found = json.loads(call("profile", *SMALL, "--mode", "infer", "--format", "json", env=env, code=0).stdout)
-    for one in found["operators"]:
-        if one["flops"]:
-            assert one["peak_percent"] == pytest.approx(100 * one["flops"] / one["self_ns"] * 1e9 / found["peak_flops"])
-
-
 def test_people_get_ten_operators_and_a_warning_and_no_record(call):
     done = call("profile", *SMALL, "--mode", "train", "--steps", "2", code=0)
     lines = done.stdout.splitlines()
