@@ -1,4 +1,7 @@
 """`profile` of the engines in Python: operators by their framework's own profiler, and its trace."""
+import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from jax_worker import JaxWorker
-from pytorch_worker import GELU, MOE, TorchWorker
-from worker_client import WorkerError
+from pytorch_worker import GELU, MOE, SERVER, TorchWorker
+from waiting import TIMEOUT_S
+from worker_client import WorkerError, tokmark_binary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 from trace_events import trace_of  # noqa: E402
@@ -63,6 +67,20 @@ def test_pytorch_on_two_devices_tells_what_exchanges_cost(tmp_path, layout):
     spans = [span for spans in trace_of(tmp_path / "trace.json").values() for span in spans]
     assert sum(name == "step 0" for _, _, name in spans) == 1, "of one rank"
     assert any(name.startswith("gloo:") for _, _, name in spans)
+
+
+def test_the_share_of_communication_is_told(tmp_path):
+    words = [tokmark_binary(), "profile", "--engine", SERVER.exec_engine("pytorch", tmp_path), "--model", "superintelligence-tiny", "--set",
+             "vocab_size=97", "dim=24", "layers_count=1", "heads_count=2", "ffn_hidden=16", "experts_count=2", "rotary_dim=8",
+             "--devices", "cpu:2", "--parallel", "ddp", "--mode", "train", "--precision", "fp32", "--seq", "8", "--batch", "2", "--steps", "2"]
+    text, line = (
+        subprocess.run([*words, "--format", form], cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
+        for form in ("text", "json")
+    )
+    whole, alone = re.search(r"^communication: ([\d.]+) % of the time, ([\d.]+) % while nothing was computed", text, re.M).groups()
+    assert 0 <= float(alone) <= float(whole) <= 100 and float(whole) > 0
+    seen = json.loads(line)
+    assert 0 <= seen["exchange_alone_ns"] <= seen["exchange_ns"] <= seen["window_ns"]
 
 
 def test_an_exchange_is_hidden_as_far_as_something_is_computed():
