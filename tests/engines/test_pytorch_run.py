@@ -22,11 +22,12 @@ SHORT = ["--device", "cpu", "--seq", "16", "--batch", "2", "--steps", "3", "--wa
 
 
 def start(folder, *args, name="tokmark", code=0):
+    """code: what it ends with; several, where that is the machine's affair."""
     binary = Path(release_binary()).resolve()
     env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run([str(binary.parent / name), *calm(args, name)], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=TIMEOUT_S, check=False)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert done.returncode in (code if isinstance(code, tuple) else (code,)), (done.returncode, done.stdout, done.stderr)
     return done
 
 
