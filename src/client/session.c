@@ -191,7 +191,7 @@ static void end_by_exit(struct session *session, bool had_half_line)
     if (session->has_ended)
         return;
     spawn_close_in(&session->spawn);
-    if (!spawn_wait(&session->spawn, clock_now_ns() + EXIT_GRACE_NS)) {
+    if (!ladder_wait(&session->spawn, session->options, clock_now_ns() + EXIT_GRACE_NS)) {
         session_end(session, VERDICT_PROTOCOL_ERROR, "stream_closed",
                     "the worker closed its output during %s and lived on",
                     event_phase_name(session->phase));
