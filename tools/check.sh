@@ -16,8 +16,8 @@ if [ "$part" != tidy ]; then
 fi
 if [ "$part" != quick ]; then
     echo "== clang-tidy, clang warnings"
-    states=225000
-    [ "$part" != tidy ] || states=75000
+    states=${TOKMARK_ANALYZER_STATES:-225000}
+    [ "$part" != tidy ] || states=${TOKMARK_ANALYZER_STATES:-75000}
     more=--extra-arg=-Xclang
     git ls-files -- 'src/*.c' 'tests/*.c' ':!tests/fault' | xargs -P "$(nproc)" -n 4 clang-tidy -p build-clang --quiet \
         $more --extra-arg=-analyzer-config $more --extra-arg=max-nodes=$states 2>/dev/null
