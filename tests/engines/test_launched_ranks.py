@@ -230,7 +230,8 @@ def test_strangers_at_the_port_are_passed_over(tmp_path):
         message = open_message("pytorch", MOE, "train", 40, 4, parallel="ddp", **TWO)
         ranks.worker.process.stdin.write(json.dumps(message) + "\n")
         ranks.worker.process.stdin.flush()
-        for words in (b"GET / HTTP/1.0\r\n\r\n", b"[1]\n", b'{"rank": 1}\n', b""):
+        wrong_types = b'{"rank": "1", "count": 2, "host": "here", "failure": null}\n'
+        for words in (b"GET / HTTP/1.0\r\n\r\n", b"[1]\n", b'{"rank": 1}\n', wrong_types, b"[" * 100_000 + b"\n", b""):
             speak_at(port, words)
         ranks.start_others()
         assert json.loads(ranks.worker.process.stdout.readline())["type"] == "ready"

@@ -100,8 +100,11 @@ class Joined:
         """One that connected; whoever does not speak as a rank is none."""
         try:
             hello = _read_line(end)
-            rank, count, host, failure = hello["rank"], hello["count"], hello["host"], hello["failure"]
-        except (OSError, ValueError, KeyError, TypeError):
+            rank, count, host, failure = (hello[key] for key in ("rank", "count", "host", "failure"))
+            is_rank = type(rank) is type(count) is int and isinstance(host, str)
+        except (OSError, ValueError, KeyError, RecursionError):
+            is_rank = False
+        if not is_rank:
             end.close()
             return
         is_other = count != self.place.count or not 0 < rank < count
