@@ -3,8 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=build/venv/bin/python
-# Many tests wait for a worker or a clock: one more at a time than there are processors. Each holds a framework in memory.
-jobs=$(($(nproc) + 1))
+# Many tests wait for a worker or a clock: two more at a time than there are processors. Each holds a framework in memory.
+jobs=$(($(nproc) + 2))
 [ "$jobs" -le 8 ] || jobs=8
 tools/check.sh quick
 echo "== build: release, sanitizers"
@@ -17,7 +17,7 @@ tidy=$!
 trap 'kill -- "-$tidy" 2>/dev/null || true; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 echo "== unit tests (ASan, UBSan)"
-ctest --test-dir build-asan --output-on-failure -j "$(nproc)" --no-tests=error
+ctest --test-dir build-asan --output-on-failure -j "$jobs" --no-tests=error
 echo "== command line, protocol, faults, engines"
 TOKMARK_BINARY="$PWD/build-asan/tokmark" TOKMARK_RELEASE_BINARY="$PWD/build/tokmark" \
     "$python" -m pytest tests -q -p no:cacheprovider --durations=25 -n "$jobs" --dist loadfile \

@@ -104,7 +104,7 @@ def test_kill_9_of_the_harness_leaves_no_worker_and_no_half_line(tmp_path):
     marker = f"marker-{os.getpid()}-harness"
     arguments = ["--engine", "native", "--model", "superintelligence-tiny", "--set", "layers_count=1",
                  "--steps", "3", "--warmup", "0", "--mode", "infer", "--batch", "1",
-                 "--seq", "8-40", "--out", marker]
+                 "--seq", "8-20", "--out", marker]
     process = subprocess.Popen([TOKMARK, "run", *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     lines = tmp_path / marker / "bench_results.jsonl"
@@ -118,7 +118,7 @@ def test_kill_9_of_the_harness_leaves_no_worker_and_no_half_line(tmp_path):
     done = run(tmp_path, *arguments, "--resume")
     # On a busy machine a cell can be `unsteady`; --resume measures it again, and both records stay.
     found = records(tmp_path / marker)
-    assert len(found) >= 33 and len({record["cell_id"] for record in found}) == 33, done.stderr
+    assert len(found) >= 13 and len({record["cell_id"] for record in found}) == 13, done.stderr
     assert done.returncode == 0, done.stderr
     unsteady = sum(record["verdict"] == "unsteady" for record in found[:finished])
     assert f"{finished - unsteady} " in done.stderr  # it says how many it skipped

@@ -64,7 +64,12 @@ Test(store_store, a_last_line_torn_at_any_byte_is_cut_off)
     size_t last = length - 1;
     while (whole[last - 1] != '\n')
         last--;
+    /* Every byte at the line's two ends, and every seventh between them: 10 KB are much alike. */
+    const size_t end_bytes = 64;
     for (size_t keep = last; keep < length; keep++) {
+        bool is_near_end = keep < last + end_bytes || keep + end_bytes >= length;
+        if (!is_near_end && (keep - last) % 7 != 0)
+            continue;
         scratch_write(dir, JSONL, whole, keep);
         char path[FILE_PATH_BYTES];
         cr_assert_eq(unlink(scratch_path(path, dir, CSV)), 0);
