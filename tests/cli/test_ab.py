@@ -67,9 +67,9 @@ def test_native_against_itself(call):
     done = call("ab", "--a", "--threads 1", "--threads", "1", "--mode", "infer", "--seq", "16", "--batch", "1", *SMALL,
                 "--threshold", "30", "--max-time", "10s")
     line, = results(call)
-    # the machine's noise decides which of the two; either goes with its exit code and with measured rounds
+    # the machine's noise decides which of the two, and whether a side is steady; either goes with its exit code and with measured rounds
     assert (line["outcome"], done.returncode) in (("same", 0), ("undecided", 3)), done.stdout
-    assert (line["a"]["verdict"], line["b"]["verdict"]) == ("ok", "ok") and line["rounds"] > 0
+    assert {line["a"]["verdict"], line["b"]["verdict"]} <= {"ok", "unsteady"} and line["rounds"] > 0
     assert line["a"]["cell_id"] == line["b"]["cell_id"] and line["a"]["backend"] == line["b"]["backend"]
     assert line["a"]["flags"] == "--threads 1" and line["b"]["flags"] is None
     assert line["a"]["argv"] == [TOKMARK, "worker", "native"]
