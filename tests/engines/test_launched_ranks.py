@@ -2,7 +2,6 @@
 import json
 import socket
 import subprocess
-import time
 
 import pytest
 
@@ -240,17 +239,20 @@ def test_strangers_at_the_port_are_passed_over(tmp_path):
 
 def speak_at(port, words):
     """As soon as somebody listens there; until that one hangs up."""
-    while True:
+
+    def is_heard():
         try:
             with socket.create_connection(("127.0.0.1", port)) as end:
                 end.sendall(words)
                 end.shutdown(socket.SHUT_WR)
                 assert end.recv(1) == b""
-                return
         except ConnectionRefusedError:
-            time.sleep(0.05)
+            return False
         except OSError:  # hung up already
-            return
+            pass
+        return True
+
+    wait_until(is_heard)
 
 
 def test_an_engine_that_is_one_process_says_so(tmp_path):
