@@ -85,7 +85,7 @@ def test_blocks_add_up_to_the_record(call):
 
 
 def test_the_median_closes_in_on_that_of_the_record(call):
-    call("run", "--engine", worker("--step-ms 3"), "--mode", "infer", "--seq", "8", "--batch", "1", "--steps", "120", "--warmup", "1",
+    call("run", "--engine", worker("--uneven"), "--mode", "infer", "--seq", "8", "--batch", "1", "--steps", "120", "--warmup", "1",
          "--sync", "step", code=0)
     (record,) = call.records()
     last = [event for event in events(call, "block") if event["phase"] == "measure"][-1]
