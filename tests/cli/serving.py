@@ -11,8 +11,6 @@ import subprocess
 from caller import TOKMARK
 from waiting import TIMEOUT_S
 
-
-
 def published(**fields):
     """A record as the published scripts write it."""
     record = {"framework": "pytorch", "device": "cpu", "precision": "fp32", "mode": "train", "seq_len": 128, "batch_size": 4,

@@ -11,32 +11,13 @@ from pathlib import Path
 import pytest
 
 from pytorch_worker import SERVER
+from test_pytorch_parallel import FAULTY
 from test_pytorch_run import read, start
 
 LAUNCHER = Path(__file__).with_name("launcher_of_hosts.py")
 HOSTS_COUNT = 3
 
-# What is done on the last rank in a step of so many tokens, once.
-MODEL = """
-import os, signal, subprocess
-from torch import distributed, nn
-
-FAULTS = {faults}
-
-class Model(nn.Module):
-    def __init__(self, vocab_size):
-        super().__init__()
-        self.embed = nn.Embedding(vocab_size, 8)
-        self.head = nn.Linear(8, vocab_size)
-        self.calls = 0
-
-    def forward(self, tokens):
-        self.calls += 1
-        if self.calls > 4 and distributed.get_rank() == distributed.get_world_size() - 1:
-            exec(FAULTS.get(tokens.shape[1], "pass"))
-        return self.head(self.embed(tokens))
-"""
-CUT = 'subprocess.run(["ip", "link", "set", "eth0", "down"], check=True); signal.pause()'
+CUT = 'import subprocess; subprocess.run(["ip", "link", "set", "eth0", "down"], check=True); signal.pause()'
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 LAUNCHER_KILLED = 'os.kill(int(os.environ["TOKMARK_TEST_LAUNCHER"]), signal.SIGKILL); signal.pause()'
 
@@ -96,7 +77,9 @@ def processes_of(hosts):
 
 
 def sweep(folder, faults, launch, *words, code=3):
-    (folder / "model.py").write_text(MODEL.format(faults=faults))
+    """faults: what is done on the last rank in a step of so many tokens, once."""
+    fault = f'exec({faults}.get(tokens.shape[1], "pass"))'
+    (folder / "model.py").write_text(FAULTY.format(fault=fault))
     start(
         folder, "run", "--engine", "pytorch", "--mode", "train", "--batch", "12", "--steps", "4", "--warmup", "1", "--model",
         f"{folder}/model.py:Model", "--launch", launch, *words, code=code,

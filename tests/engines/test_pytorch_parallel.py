@@ -188,7 +188,7 @@ def test_a_model_of_the_user_is_not_taken_apart(layout, tmp_path):
     assert "the nearest is --parallel fsdp" in str(found.value)
 
 
-# --- ranks that fail: a model of the user's that does it on rank 1 ---------------------------------
+# --- ranks that fail: a model of the user's that does it on the last rank ----------------------------
 
 FAULTY = """
 import os, signal
@@ -204,8 +204,8 @@ class Model(nn.Module):
 
     def forward(self, tokens):
         self.calls += 1
-        if self.calls > 5 and distributed.get_rank() == 1:
-            print("rank 1 speaks", flush=True)
+        if self.calls > 5 and distributed.get_rank() == distributed.get_world_size() - 1:
+            print("rank", distributed.get_rank(), "speaks", flush=True)
             {fault}
         return self.head(self.embed(tokens))
 """
