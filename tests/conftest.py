@@ -2,8 +2,10 @@
 import collections
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 
 import pytest
 
@@ -24,9 +26,14 @@ os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build
 os.environ["PATH"] = os.path.dirname(sys.executable) + ":" + os.environ["PATH"]
 
 
-def pytest_configure():
-    """While the tests' modules are imported there is nothing to collect, and much to look through."""
+def pytest_configure(config):
+    """While the tests' modules are imported there is nothing to collect, and much to look through.
+
+    TOKMARK_TESTS_SHARED: a folder that all processes of this call have in common."""
     gc.disable()
+    if "TOKMARK_TESTS_SHARED" not in os.environ:
+        os.environ["TOKMARK_TESTS_SHARED"] = shared = tempfile.mkdtemp(prefix="tokmark-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
 
 
 def pytest_collection_finish():

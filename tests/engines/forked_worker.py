@@ -1,11 +1,12 @@
 """Python workers without the seconds that importing a framework takes.
 
     python forked_worker.py serve NAME MODULE...    imports the modules once, then forks
-    python forked_worker.py start NAME FOLDER ENGINE    is one worker, for whoever starts it
+    python forked_worker.py start NAME FOLDER ENGINE    is one worker, for a program that starts it
+    python forked_worker.py start NAME FOLDER ENGINE IN,OUT    the same, as src/engines/python/python.c starts Python
 
 `start` hands its descriptors, environment and folder to the server, whose child becomes the worker, as
 `python -m tokmark_worker ENGINE` would in that folder; it ends as the worker ends, and the worker ends
-with it. What is about the start itself (an archive that is run, memory, missing packages, the parent's death)
+with it. A test asks the server itself (fork_server.py). What is about the start itself (an archive that is run, memory, missing packages, the parent's death)
 has real ones.
 """
 import array
@@ -31,40 +32,64 @@ def address(name):
     return "\0" + name
 
 
-def start(name, folder, engine):
-    request = json.dumps({"folder": folder, "engine": engine, "environ": dict(os.environ), "pid": os.getpid()}).encode()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+def connect(name):
+    """As long as somebody is connected, the server is there."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
         server.connect(address(name))
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
-        server.sendmsg([request], [rights])
-        # the worker's alone now: whoever holds the other end must see it end
-        for fd in (0, 1):
-            os.close(fd)
-        answer = server.recv(4)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def ask(name, folder, engine, environ, fds):
+    """The connection that says the worker's end, to exit_code(); the worker ends with it."""
+    server = connect(name)
+    request = json.dumps({"folder": folder, "engine": engine, "environ": environ, "pid": os.getpid()}).encode()
+    server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    return server
+
+
+def exit_code(answer):
+    """As subprocess has it."""
     if len(answer) < 4:
         sys.exit("the server of forked workers is gone")
-    status = struct.unpack("i", answer)[0]
-    if os.WIFSIGNALED(status):
-        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
-        os.kill(os.getpid(), os.WTERMSIG(status))
-    sys.exit(os.WEXITSTATUS(status))
+    return os.waitstatus_to_exitcode(struct.unpack("i", answer)[0])
+
+
+def start(name, folder, engine, streams=None):
+    ends = [0, 1] if streams is None else [int(fd) for fd in streams.split(",")]
+    with ask(name, folder, engine, dict(os.environ), [0, 1, 2, *(() if streams is None else ends)]) as server:
+        # the worker's alone now: whoever holds the other end must see it end
+        for fd in ends:
+            os.close(fd)
+        code = exit_code(server.recv(4))
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 
 
 # --- the one who forks -----------------------------------------------------------------------------
 
 
 def receive(connection):
-    request, rights, _, _ = connection.recvmsg(REQUEST_BYTES_MAX, socket.CMSG_SPACE(3 * 4))
+    """None where nothing is asked for."""
+    request, rights, _, _ = connection.recvmsg(REQUEST_BYTES_MAX, socket.CMSG_SPACE(5 * 4))
+    if not request:
+        return None
     fds = array.array("i")
     fds.frombytes(rights[0][2])
     return json.loads(request), list(fds)
 
 
 def become(request, fds):
-    """The child: descriptors, environment and folder as if it had been started there."""
+    """The child: descriptors, environment and folder as if it had been started there. Gives those of requests and replies
+    where they are not the standard ones."""
     for number, action in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         signal.signal(number, action)
-    for target, fd in enumerate(fds):
+    for target, fd in enumerate(fds[:3]):
         os.dup2(fd, target)
         os.close(fd)
     os.environ.clear()
@@ -75,6 +100,7 @@ def become(request, fds):
     # as `python -m` has it: the folder it is started in, then PYTHONPATH
     sys.path[0] = request["folder"]
     sys.argv[1:] = [request["engine"]]
+    return fds[3:]
 
 
 def enter_namespaces(*paths):
@@ -103,13 +129,16 @@ class Server:
         self.selector.register(self.wake, selectors.EVENT_READ)
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         self.children = {}
+        # it ends with the last of those who have asked for nothing yet: tests that keep it, as does who started it
+        self.keepers = {sys.stdin}
         print("serving", flush=True)
 
     def close(self, *others):
         """In a child: by their objects, which could else close a descriptor of the worker's later."""
         signal.set_wakeup_fd(-1)
         self.selector.close()
-        for end in (self.listener, self.wake, self.wake_writer, *self.children.values(), *others):
+        self.keepers.discard(sys.stdin)
+        for end in (self.listener, self.wake, self.wake_writer, *self.children.values(), *self.keepers, *others):
             end.close()
 
     def collect(self):
@@ -132,27 +161,42 @@ class Server:
             if other is connection:
                 os.kill(pid, signal.SIGKILL)
 
+    def hear(self, keeper):
+        """A request, which is then what the connection is for, or its end. The request in the child."""
+        asked = None if keeper is sys.stdin else receive(keeper)
+        self.keepers.remove(keeper)
+        if asked is None:
+            self.selector.unregister(keeper)
+            if keeper is not sys.stdin:  # whose number a worker's own would get
+                keeper.close()
+            if not self.keepers:
+                os._exit(0)
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jax: no thread of its own is running yet
+            pid = os.fork()
+        if pid == 0:
+            self.close(keeper)
+            return asked
+        for fd in asked[1]:
+            os.close(fd)
+        self.children[pid] = keeper
+        return None
+
     def serve(self):
-        """Returns in each child; ends with its standard input."""
+        """Returns in each child, what become() gives."""
         while True:
             for key, _ in self.selector.select():
-                if key.fileobj is sys.stdin:
-                    os._exit(0)
-                elif key.fileobj is self.wake:
+                if key.fileobj is self.wake:
                     self.collect()
                 elif key.fileobj is self.listener:
                     connection, _ = self.listener.accept()
-                    request, fds = receive(connection)
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # jax: no thread of its own is running yet
-                        pid = os.fork()
-                    if pid == 0:
-                        self.close(connection)
-                        return become(request, fds)
-                    for fd in fds:
-                        os.close(fd)
-                    self.children[pid] = connection
+                    self.keepers.add(connection)
                     self.selector.register(connection, selectors.EVENT_READ)
+                elif key.fileobj in self.keepers:
+                    asked = self.hear(key.fileobj)
+                    if asked is not None:
+                        return become(*asked)
                 elif key.fileobj in self.children.values():
                     self.end_child(key.fileobj)
 
@@ -174,9 +218,13 @@ def main():
     gc.collect()
     gc.freeze()
     gc.enable()
-    Server(sys.argv[2]).serve()
+    streams = Server(sys.argv[2]).serve()
     if "TOKMARK_TEST_FAULT" in os.environ:
         put_fault_in(sys.argv[1], os.environ["TOKMARK_TEST_FAULT"])
+    if streams:
+        from tokmark_worker.__main__ import main as work
+
+        work(*streams)
     runpy.run_module("tokmark_worker", run_name="__main__", alter_sys=True)
 
 

@@ -1,26 +1,27 @@
 """Starts the Python worker of the `jax` engine; what its tests share."""
-import atexit
 import os
-import shutil
 import sys
-import tempfile
+from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
-from fork_server import ForkServer
+from fork_server import SHARED, ForkServer
 from worker_client import REPOSITORY, Worker, open_message  # noqa: F401
 
+QUICK = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+# Takes more than half of the time that compiling a step takes. XLA ends where it does not know a flag.
+if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) >= (0, 6):
+    QUICK.append("--xla_cpu_use_fusion_emitters=false")
 # Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
 # rather than well, and what two tests compile alike is compiled once.
 FAST_COMPILING = {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    "JAX_COMPILATION_CACHE_DIR": tempfile.gettempdir() + f"/tokmark-jax-tests-{os.getpid()}",
+    "XLA_FLAGS": " ".join(QUICK),
+    "JAX_COMPILATION_CACHE_DIR": str(SHARED / "compiled"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 os.environ.update(FAST_COMPILING)
-atexit.register(shutil.rmtree, FAST_COMPILING["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def command(folder=None, python=sys.executable):
@@ -48,9 +49,10 @@ class JaxWorker(Worker):
     """`is_started`: by a start of its own, where that is what the test is about."""
 
     def __init__(self, folder=None, python=sys.executable, is_started=False):
-        is_forked = python == sys.executable and not is_started
-        words = SERVER.command("jax", folder) if is_forked else command(folder, python)
-        super().__init__("jax", command=words)
+        if python == sys.executable and not is_started:
+            super().__init__("jax", process=SERVER.start("jax", folder))
+        else:
+            super().__init__("jax", command=command(folder, python))
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)

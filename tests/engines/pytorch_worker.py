@@ -73,9 +73,10 @@ class TorchWorker(Worker):
     """`is_started`: by a start of its own, where that is what the test is about."""
 
     def __init__(self, folder=None, python=sys.executable, is_started=False):
-        is_forked = python == sys.executable and not is_started
-        words = SERVER.command("pytorch", folder) if is_forked else command(folder, python)
-        super().__init__("pytorch", command=words)
+        if python == sys.executable and not is_started:
+            super().__init__("pytorch", process=SERVER.start("pytorch", folder))
+        else:
+            super().__init__("pytorch", command=command(folder, python))
 
     def open(self, model, mode="train", seq_len=40, batch_size=2, **changes):
         return super().open(model, mode, seq_len, batch_size, **changes)

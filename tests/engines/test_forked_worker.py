@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from pytorch_worker import MOE, TorchWorker
+from pytorch_worker import MOE, SERVER, TorchWorker
+from worker_client import Worker
 from waiting import TIMEOUT_S, is_alive, wait_until
 
 MODEL = """
@@ -16,13 +17,20 @@ raise RuntimeError("seen")
 """
 
 
-@pytest.mark.parametrize("is_started", [False, True])
-def test_folder_environment_and_arguments(is_started, tmp_path, monkeypatch):
+def by_a_program(folder=None):
+    return Worker("pytorch", command=SERVER.command("pytorch", folder))
+
+
+WAYS = {"forked": TorchWorker, "by a program": by_a_program}
+
+
+@pytest.mark.parametrize("way", [*WAYS.values(), lambda folder: TorchWorker(folder, is_started=True)], ids=[*WAYS, "started"])
+def test_folder_environment_and_arguments(way, tmp_path, monkeypatch):
     monkeypatch.setenv("OF_THE_TEST", "yes")
     (tmp_path / "mine.py").write_text(MODEL)
-    with TorchWorker(tmp_path, is_started=is_started) as worker:
+    with way(tmp_path) as worker:
         with pytest.raises(Exception, match="seen"):
-            worker.open({**MOE, "max_seq_len": 8}, "infer", 8, model_source="factory", model_ref="mine:make")
+            worker.open({**MOE, "max_seq_len": 8}, "infer", 8, 2, model_source="factory", model_ref="mine:make")
     folder, first, text, argv = json.loads((tmp_path / "seen.json").read_text())
     assert os.path.samefile(folder, tmp_path) and os.path.samefile(first, tmp_path)
     # the worker's own words are not for a user's code that reads its command line
@@ -30,17 +38,19 @@ def test_folder_environment_and_arguments(is_started, tmp_path, monkeypatch):
     assert worker.process.returncode == 0
 
 
-def test_it_ends_as_its_worker_ends():
-    worker = TorchWorker()
-    assert worker.hello["pid"] != worker.process.pid
+@pytest.mark.parametrize("way", WAYS)
+def test_it_ends_as_its_worker_ends(way):
+    worker = WAYS[way]()
+    assert worker.process.poll() is None
     os.kill(worker.hello["pid"], signal.SIGSEGV)
     assert worker.process.wait(TIMEOUT_S) == -signal.SIGSEGV
     worker.process.stdin.close()
     worker.process.stdout.close()
 
 
-def test_the_worker_ends_with_it():
-    worker = TorchWorker()
+@pytest.mark.parametrize("way", WAYS)
+def test_the_worker_ends_with_it(way):
+    worker = WAYS[way]()
     pid = worker.hello["pid"]
     assert is_alive(pid)
     worker.process.kill()

@@ -25,7 +25,7 @@ PLAIN = {**GELU, "max_seq_len": 8, "layers_count": 1}
 
 @pytest.mark.parametrize("name", TRANSCRIPTS.names())
 def test_transcript(name):
-    TRANSCRIPTS.run_transcript(name, SERVER.command("jax"))
+    TRANSCRIPTS.run_transcript(name, SERVER.start("jax", is_text=False))
 
 
 def test_a_refused_cell_leaves_the_worker_up():

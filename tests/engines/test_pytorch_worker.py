@@ -34,7 +34,7 @@ TRANSCRIPTS = transcripts()
 
 @pytest.mark.parametrize("name", TRANSCRIPTS.names())
 def test_transcript(name):
-    TRANSCRIPTS.run_transcript(name, SERVER.command("pytorch"))
+    TRANSCRIPTS.run_transcript(name, SERVER.start("pytorch", is_text=False))
 
 
 def refusal(model=TINY, **changes):

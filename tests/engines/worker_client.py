@@ -74,10 +74,10 @@ def open_message(engine, model, mode, seq_len, batch_size, **changes):
 
 
 class Worker:
-    """`with Worker("native") as worker: worker.open(...)`"""
+    """`with Worker("native") as worker: worker.open(...)`. `process`: one that has been started."""
 
-    def __init__(self, engine, binary=None, command=None):
-        self.process = subprocess.Popen(
+    def __init__(self, engine, binary=None, command=None, process=None):
+        self.process = process or subprocess.Popen(
             command or [binary or tokmark_binary(), "worker", engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

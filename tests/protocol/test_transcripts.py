@@ -54,8 +54,10 @@ def workers():
 
 
 class Worker:
+    """Of the words that start it, or of its process."""
+
     def __init__(self, words):
-        self.process = subprocess.Popen(
+        self.process = words if hasattr(words, "poll") else subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.pending = b""
         self.selector = selectors.DefaultSelector()
