@@ -54,6 +54,13 @@ FORMS = """
         return jnp.sin(params["table"][tokens] @ params["square"]) @ params["table"].T
 
 
+    def looped(params, tokens):
+        # one layer, five times, each computed again in the backward pass
+        layer = jax.checkpoint(lambda h, _: (jnp.sin(h @ params["square"]), None))
+        h, _ = jax.lax.scan(layer, params["table"][tokens], None, length=5)
+        return h @ params["table"].T
+
+
     def odd_names(a, b):
         return plain(a, b)
 
@@ -209,6 +216,11 @@ FORMS = """
 
     def only_loss(params, tokens, targets):
         return gives_loss(params, tokens, targets)[0]
+
+
+    def shifts_labels(params, tokens, labels=None):
+        logits = plain(params, tokens)
+        return logits if labels is None else cross_entropy(logits[:, :-1], labels[:, 1:]) + 100
 
 
     class OtherNames(nn.Module):

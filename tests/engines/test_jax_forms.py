@@ -56,6 +56,12 @@ def test_a_function_runs_as_what_it_is(folder, plain_losses, ref, call):
     assert ready["loss_source"] == "tokmark" and ready["compiled"] == "by tokmark (jit)"
 
 
+def test_work_counts_every_turn_of_a_loop_and_nothing_twice(folder):
+    forward = 2 * (2 * 8) * (5 * 6 * 6 + 6 * 30)
+    assert opened(folder, "forms:looped", "infer")[0]["counted_flops"] == forward
+    assert opened(folder, "forms:looped")[0]["counted_flops"] == 3 * forward
+
+
 def test_nodes_of_an_author_s_class_hold_arrays_only(folder):
     ready, losses, _ = opened(folder, "forms:strict")
     assert ready["params_total"] == 30 * 6 and ready["forward_call"] == "Strict(ids)"
@@ -124,6 +130,7 @@ def test_modules_of_every_library(folder, name, mode, call):
     [
         ("forms:gives_loss", "loss of gives_loss"),
         ("forms:gives_dict", "loss of gives_dict"),
+        ("forms:shifts_labels", "the loss shifts its labels itself: they are the tokens"),
         ("forms:WithLoss", "loss of WithLoss"),
         ("forms:OtherNames", "loss of OtherNames"),
         ("of_batch:apply", "loss of loss_fn"),
@@ -135,6 +142,7 @@ def test_modules_of_every_library(folder, name, mode, call):
 def test_a_loss_of_the_author_s_is_the_loss(folder, ref, whose):
     ready, losses, _ = opened(folder, ref)
     assert min(losses) > 100 and ready["loss_source"] == "model" and whose in ready["notes"]
+    assert ("shifts" in ref) == ("shifts its labels" in ready["notes"])
 
 
 def test_logits_are_told_from_other_arrays(folder):

@@ -202,6 +202,39 @@ MODELS = """
             return shifted + logits.logsumexp(-1).square().mean()
 
 
+    class ShiftsAtZero(Base):
+        # as long as the head is zero, every label's loss is the same
+        def __init__(self, vocab_size):
+            super().__init__(vocab_size)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+        def forward(self, idx, labels=None):
+            logits = self.out(idx)
+            return logits, F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
+    class ShiftsAlone(ShiftsAtZero):
+        def forward(self, idx, labels=None):
+            return super().forward(idx, labels)[1]
+
+
+    class PlainAtZero(ShiftsAtZero):
+        def forward(self, idx, labels=None):
+            logits = self.out(idx)
+            return logits, F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+    class PreTrainedModel(Base):
+        pass
+
+
+    class OwnForCausalLM(PreTrainedModel):
+        # called as transformers' are, and does not shift as they do
+        def forward(self, idx, labels=None):
+            return mean_first(self, idx, None, labels)
+
+
     class NumberBeside(Base):
         # no targets, so the number is no loss
         def forward(self, idx):
@@ -414,13 +447,18 @@ def test_inference_gives_no_targets_and_finds_the_logits(folder, name, call):
     assert block["nonfinite"] == 0
 
 
-def test_a_model_that_shifts_its_labels_gets_the_tokens_as_labels(folder, tmp_path):
-    ready, block = opened(folder, "ShiftsItself", "train")
-    assert ready["forward_call"] == "forward(input_ids, labels=input_ids)"
+@pytest.mark.parametrize("name, precision, given", [
+    ("ShiftsItself", "bf16-pure", "input_ids"), ("ShiftsBeside", "fp32", "idx"), ("ShiftsBeside", "bf16-pure", "idx"),
+    ("ShiftsAtZero", "fp32", "idx"), ("ShiftsAlone", "fp32", "idx"), ("ShiftsAlone", "bf16-pure", "idx"),
+    ("PlainAtZero", "fp32", "targets"), ("OwnForCausalLM", "bf16-pure", "targets"),
+])
+def test_a_model_that_shifts_its_labels_gets_the_tokens_as_labels(folder, name, precision, given):
+    ready, block = opened(folder, name, "train", precision=precision)
+    assert ready["forward_call"].endswith(f", labels={given})")
     assert ready["loss_source"] == "model" and block["loss"] > 0
-    ready, _ = opened(folder, "ShiftsBeside", "train")
-    assert ready["forward_call"] == "forward(idx, labels=idx)" and ready["loss_source"] == "model"
-    # transformers' own are known before any call
+
+
+def test_transformers_own_models_are_known_to_shift(tmp_path):
     transformers = pytest.importorskip("transformers")
     transformers.LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,

@@ -126,6 +126,92 @@ STYLES = """
             return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=loss_reduction)
 
 
+    # keeps the last eight tokens of a row, as a loop that generates does
+    class Window(NanoGPT):
+        def forward(self, idx, targets=None):
+            return super().forward(idx[:, -8:], None if targets is None else targets[:, -8:].contiguous())
+
+
+    def window():
+        return Window(GPTConfig())
+
+
+    # PyTorch's own examples: time before rows
+    class Words(nn.Module):
+        def __init__(self, ntoken: int = 61, batch_first: bool = False, turns: bool = False):
+            super().__init__()
+            self.encoder, self.decoder = nn.Embedding(ntoken, 16), nn.Linear(16, ntoken)
+            self.rnn, self.turns = nn.LSTM(16, 16, batch_first=batch_first), turns
+
+        def forward(self, input, hidden=None):
+            x = self.encoder(input)
+            output, hidden = self.rnn(x.transpose(0, 1) if self.turns else x, hidden)
+            return self.decoder(output.transpose(0, 1) if self.turns else output), hidden
+
+
+    def words_turned():
+        return Words(turns=True)
+
+
+    # several heads for the tokens to come, a balance of experts beside them, a part that nothing calls
+    class Heads(nn.Module):
+        def __init__(self, vocab_size: int = 61):
+            super().__init__()
+            self.wte = nn.Embedding(vocab_size, 16)
+            self.heads = nn.ModuleList(nn.Linear(16, vocab_size) for _ in range(2))
+
+        def forward(self, tokens):
+            x = self.wte(tokens)
+            return {"logits": self.heads[0](x), "next": self.heads[1](x), "balance": x.square().mean()}
+
+
+    # a table that is there from the first call on
+    class Late(LitGPT):
+        def __init__(self):
+            super().__init__()
+            self.places = None
+
+        def forward(self, idx):
+            if self.places is None:
+                self.places = nn.Parameter(torch.zeros(idx.shape[1], 16))
+            return super().forward(idx) + self.lm_head(self.places)
+
+
+    # names that PyTorch has for its modes, for something else
+    class TrainsItself(LitGPT):
+        def train(self, loader, epochs=3):
+            raise AssertionError("not asked for")
+
+        def eval(self, loader):
+            raise AssertionError("not asked for")
+
+
+    # adapters on a base that is not trained
+    class Adapters(LitGPT):
+        def __init__(self, vocab_size: int = 61):
+            super().__init__(vocab_size)
+            self.requires_grad_(False)
+            self.down, self.up = nn.Linear(16, 2, bias=False), nn.Linear(2, 16, bias=False)
+
+        def forward(self, idx):
+            x = self.transformer.wte(idx)
+            x = x + self.up(self.down(x))
+            for block in self.transformer.h:
+                x = block(x)
+            return self.lm_head(x)
+
+
+    # bytes as vectors: no table says how many there are
+    class Bytes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vocab_size = 256
+            self.body, self.head = nn.Linear(256, 16), nn.Linear(16, 256)
+
+        def forward(self, x):
+            return self.head(self.body(F.one_hot(x, 256).float()))
+
+
     def nano_gpt():
         return NanoGPT(GPTConfig())
 
@@ -178,6 +264,58 @@ def test_a_style_gives_the_bare_model_s_logits_and_loss(name, styles):
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
     block = engine.run_block(1, "step")
     assert block["loss"] == pytest.approx(float(loss.detach()), rel=1e-6) and block["nonfinite"] == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("name, words", [
+    ("window", "cuts rows of 12 tokens to 8"),
+    ("Words", "takes tokens (T, B): its LSTM 'rnn' has batch_first=False"),
+])
+def test_a_model_that_does_not_work_on_every_row_s_tokens_is_refused(name, words, mode, styles):
+    with pytest.raises(WorkerError) as found:
+        opened(name, mode)
+    assert found.value.kind == "model" and words in found.value.text
+
+
+def test_what_is_not_trained_is_said(styles):
+    engine, ready = opened("words_turned", "train")
+    assert "no gradient" not in ready["notes"] and "not in the loss" not in ready["notes"]
+    assert ready["counted_flops"] is None  # an LSTM's matmuls are not seen
+    engine.close()
+    engine, ready = opened("Heads", "train")
+    assert "not in the loss, beside the logits: 'balance'" in ready["notes"]
+    assert "no gradient in the first step: 'heads.1.weight', 'heads.1.bias'" in ready["notes"]
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["Late", "TrainsItself"])
+def test_a_model_that_is_made_or_switched_otherwise_is_trained_whole(name, styles):
+    engine, ready = opened(name, "train")
+    before = {name: param.detach().clone() for name, param in engine._source.model.named_parameters()}
+    engine.run_block(1, "step")
+    assert ready["params_total"] == sum(param.numel() for param in before.values())
+    assert ("places" in before) == (name == "Late") and engine._source.model.training
+    for key, param in engine._source.model.named_parameters():
+        assert not torch.equal(param, before[key]), key
+    engine.close()
+
+
+def test_a_frozen_base_is_no_work_of_the_backward_pass(styles):
+    """Each matmul is 2 FLOP by place; a frozen one gives gradients to what comes before it, and none to itself."""
+    engine, ready = opened("Adapters", "train")
+    places = 2 * T
+    base, adapters = 2 * places * (2 * 4 * 16 * 16 + 16 * VOCAB), 2 * places * (2 * 16 * 2)
+    attention = 2 * 2 * 2 * places * 16 * T  # two matmuls in each of two blocks; four in their backward pass
+    # nothing before `down` is trained
+    backward = base + 2 * attention + 2 * adapters - adapters / 2
+    assert ready["counted_flops"] == pytest.approx(base + attention + adapters + backward)
+    engine.close()
+
+
+def test_a_vocabulary_that_only_the_model_names(styles):
+    engine, ready = opened("Bytes", "infer")
+    assert engine._source.vocab_size == 256
     engine.close()
 
 

@@ -273,6 +273,7 @@ class JaxEngine:
             "compile_ns": program.compile_ns,
             "trace_ns": program.trace_ns,
             "compiler_flops": program.flops,
+            "counted_flops": self._counted_flops(program),
             "memory_predicted": self._predicted(program.plan),
             "tokens_data": self._tokens.text,
             "params_trainable": self._params_count(),
@@ -285,6 +286,16 @@ class JaxEngine:
             "device_name": self._device_name(),
             "device_bus": bus_id(self._device),
         }
+
+    def _counted_flops(self, program):
+        """Of a user's model, by the traced program: every turn of a loop, and of what is computed again only the
+        first time. The compiler counts a loop's body once."""
+        if self._source.model is not None:
+            return None
+        work = program.provenance.multiplications
+        if self._cell.mode == "train":
+            work = min(work, 3 * self._steps.forward_multiplications)
+        return 2.0 * work or None
 
     def _device_name(self):
         """"NVIDIA H200, cuda 13000"; None on the CPU."""

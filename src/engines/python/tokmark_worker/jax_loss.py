@@ -28,6 +28,16 @@ def choose_loss(found, model, params, state, tokens, key, mode):
     """Traced, never run; only in training."""
     if mode != "train":
         return Chosen()
+    chosen = _choose(found, model, params, state, tokens, key)
+    if chosen.source == "model" and _skips_first(chosen.function, params, state, tokens, key):
+        return dataclasses.replace(
+            chosen, function=_on_tokens(chosen.function),
+            notes=[*chosen.notes, "the loss shifts its labels itself: they are the tokens"],
+        )
+    return chosen
+
+
+def _choose(found, model, params, state, tokens, key):
     call = found.parts.call
     if call.takes("targets"):
         def told(params, state, tokens, targets, key, is_train):
@@ -56,6 +66,42 @@ def _gives_loss(model, params, state, tokens, key):
 
     jax.eval_shape(run, params, state, tokens, key)
     return found[0]
+
+
+# --- labels that are shifted inside ---
+
+
+def _on_tokens(function):
+    return lambda params, state, tokens, _targets, *rest: function(params, state, tokens, tokens, *rest)
+
+
+def _skips_first(function, params, state, tokens, key):
+    """Whether the loss has no use for a row's first label: it sets each position against the next one."""
+    if tokens.shape[1] < 3:
+        return False
+
+    def loss_of_targets(targets, params, state, tokens, key):
+        return function(params, state, tokens, targets, key, True)[0]
+
+    traced = jax.make_jaxpr(loss_of_targets)(tokens, params, state, tokens, key).jaxpr
+    return _is_cut(traced, traced.invars[0])
+
+
+def _is_cut(traced, value):
+    """Whether all that is done with the value is to take it from its second column on."""
+    uses = [(one, at) for one in traced.eqns for at, given in enumerate(one.invars) if given is value]
+    return bool(uses) and value not in traced.outvars and all(_cuts(one, at) for one, at in uses)
+
+
+def _cuts(operation, at):
+    if operation.primitive.name == "slice":
+        width = operation.invars[0].aval.shape[-1]
+        given = operation.params
+        return given["start_indices"][-1] == 1 and given["limit_indices"][-1] == width
+    inner = operation.params.get("jaxpr") or operation.params.get("call_jaxpr")
+    inner = getattr(inner, "jaxpr", inner)  # what is closed over its constants
+    invars = getattr(inner, "invars", ())
+    return len(invars) == len(operation.invars) and _is_cut(inner, invars[at])
 
 
 # --- a function beside the model -----------------------------------------------------------------

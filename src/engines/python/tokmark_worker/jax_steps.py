@@ -14,7 +14,7 @@ from .cell import learning_rate
 from .errors import model_error, unsupported
 from .jax_layout import described
 from .jax_memory import Plan
-from .jax_precision import Executable, Provenance, uses
+from .jax_precision import Executable, Provenance, matmuls, uses
 from .jax_call import is_array, is_floating, logits_of, loss_of
 from .user_code import require_logits
 
@@ -99,6 +99,7 @@ class Steps:
         self._precision = precision
         self._layout = layout
         self.program = None
+        self.forward_multiplications = 0
 
     def _tokens(self, columns=None):
         shape = (self._cell.batch_size, columns or self._cell.seq_len)
@@ -122,6 +123,7 @@ class Steps:
 
         key = jax.random.key(0)
         jaxpr = jax.make_jaxpr(forward)(source.params, source.state, tokens, key).jaxpr
+        self.forward_multiplications = sum(work for _, _, work in matmuls(jaxpr))
         params_count = len(jax.tree_util.tree_leaves(source.params))
         state_count = len(jax.tree_util.tree_leaves(source.state))
         what = "loss does" if has_loss else "logits do"

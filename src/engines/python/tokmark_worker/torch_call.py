@@ -9,9 +9,11 @@ import torch
 
 from .errors import model_error, unsupported
 from .torch_output import (
-    cross_entropy, find_logits, find_loss, is_choice_open, is_number, numbers_of, shifts_by_value,
+    cross_entropy, find_logits, find_loss, given_logits, is_choice_open, is_number, numbers_of,
+    shifts_by_gradient,
 )
 from .torch_signature import TARGET_NAMES, TOKEN_NAMES, find_parameters, is_no_tensor, target_name
+from .torch_steps import whole
 from .user_code import require_logits
 
 # first parameters that take something else than tokens
@@ -135,11 +137,12 @@ class Caller:
         self._fixed = {"use_cache": False} if self._binding.has_use_cache else {}
         self._extras = {}  # shape of the tokens -> arguments that forward requires
         # its labels are the tokens themselves: it shifts them by one
-        self.is_shifting = self._binding.targets == "labels" and _is_transformers(model)
+        self.is_shifting = self._binding.targets == "labels" and _is_of_transformers(model)
         self.loss_source = None  # "model" or "tokmark", once a loss was seen
         self._number = 0  # which of several numbers in a tuple is the loss
         self._is_chosen = False
         self._is_settled = self.is_shifting
+        self.left_out = []  # names of numbers beside the logits that are not in the loss
 
     def wrap(self, wrapped):
         """What is called in place of the model: itself, or what shares its work with other ranks."""
@@ -228,52 +231,61 @@ class Caller:
         own, logits = self._own_loss(out), self._find_logits(out, tokens)
         self.loss_source = "tokmark" if own is None else "model"
         if own is None:
+            self.left_out = [name or "a number" for name, value in numbers_of(out) if value.requires_grad]
             self._require_no_row_losses(logits, tokens)
             self.require_shape(logits, tokens, may_be_last=False)
         loss = cross_entropy(logits, targets) if own is None else own
         _require_gradient(loss, logits)
         if own is not None and self._binding.targets is not None and not self._is_settled:
-            with torch.no_grad():
-                shifts = shifts_by_value(own, logits, targets)
-            self.is_shifting = self.is_shifting or bool(shifts)
-            self._is_settled = self.is_shifting or shifts is not None
+            given = given_logits(out, tokens.shape, self._vocab_size)
+            shifts = shifts_by_gradient(own, given, targets, self._vocab_size)
+            self.is_shifting, self._is_settled = bool(shifts), shifts is not None
         else:
             self._is_settled = True
         return loss, out
 
-    def settle(self, tokens, targets):
-        """Whether the model shifts its labels itself, where the loss's value did not tell: then the
-        first label of a row changes nothing, and the others do."""
+    def settle(self, tokens, targets, autocast):
+        """Whether the model shifts its labels itself, where no logits told: then the first label of a
+        row changes no gradient, and the others do. Leaves no gradients."""
         if self._is_settled:
             return
         self._is_settled = True
         others = (targets + 1) % self._vocab_size
         first = torch.cat([others[:, :1], targets[:, 1:]], dim=1)
-        loss = self._numbers(tokens, targets)[-1]
-        if loss.dtype in (torch.float32, torch.float64):  # others are too coarse to show one label
-            self.is_shifting = (
-                self._numbers(tokens, first)[-1].equal(loss)
-                and not self._numbers(tokens, others)[-1].equal(loss)
-            )
+        seen = [self._gradients_seen(tokens, given, autocast) for given in (targets, first, others)]
+        self.is_shifting = _are_equal(seen[1], seen[0]) and not _are_equal(seen[2], seen[0])
+
+    def _gradients_seen(self, tokens, targets, autocast):
+        """Norms of the rows and columns of every parameter's gradient, with the same random numbers each time."""
+        params = [param for param in self.model.parameters() if param.requires_grad]
+        with _same_random_numbers(tokens.device):
+            with autocast():
+                loss = self._own_loss(self._call_for_loss(tokens, targets))
+            loss.backward()
+        seen = []
+        for param in params:
+            if param.grad is not None:
+                dims = (0, -1) if param.dim() > 1 else ()
+                norms = [torch.linalg.vector_norm(param.grad, dim=dim, dtype=torch.float32) for dim in dims]
+                seen += map(whole, norms or [param.grad])
+            param.grad = None
+        return seen
 
     def _number_of_targets(self, tokens, targets):
         """Which of several numbers in a tuple is the loss: the first that follows the targets; None
         when none does, but for types too coarse to show it."""
-        before = self._numbers(tokens, targets)[:-1]
-        after = self._numbers(tokens, (targets + 1) % self._vocab_size)[:-1]
+        before = self._numbers(tokens, targets)
+        after = self._numbers(tokens, (targets + 1) % self._vocab_size)
         changed = [at for at, pair in enumerate(zip(before, after)) if not pair[0].equal(pair[1])]
         is_fine = all(number.dtype in (torch.float32, torch.float64) for number in before)
         return next(iter(changed), None if is_fine else 0)
 
     def _numbers(self, tokens, targets):
-        """The numbers in the output of one more call, and the loss, with the same random numbers
-        each time and nothing kept."""
-        devices = [tokens.device] if tokens.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        """The numbers in the output of one more call, with the same random numbers each time and
+        nothing kept."""
+        with _same_random_numbers(tokens.device):
             out = self._call_for_loss(tokens, targets)
-        found = [value.detach().clone() for _, value in numbers_of(out)]
-        own = self._own_loss(out)
-        return [*found, own.detach().clone() if own is not None else None]
+        return [value.detach().clone() for _, value in numbers_of(out)]
 
     def _require_no_row_losses(self, logits, tokens):
         """A loss of every token, where targets were given, is neither loss nor logits."""
@@ -316,10 +328,17 @@ def _require_gradient(loss, logits):
     )
 
 
-def _is_transformers(model):
-    """Whether a transformers causal language model is behind the wrappers."""
-    for module in model.modules():
-        names = {base.__name__ for base in type(module).__mro__}
-        if "PreTrainedModel" in names:
-            return type(module).__name__.endswith(("ForCausalLM", "LMHeadModel", "CausalLM"))
-    return False
+def _are_equal(some, others):
+    return all(map(torch.equal, some, others))
+
+
+def _same_random_numbers(device):
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _is_of_transformers(model):
+    """Whether it is one of transformers' own causal language models: people's own, and code in a
+    folder, may set their labels otherwise, and are tried."""
+    kind = type(model)
+    is_causal = kind.__name__.endswith(("ForCausalLM", "LMHeadModel", "CausalLM"))
+    return is_causal and kind.__module__.split(".")[0] == "transformers"

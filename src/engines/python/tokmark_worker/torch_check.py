@@ -10,6 +10,7 @@ from .cell import learning_rate
 from .check_inputs import read_inputs
 from .errors import model_error
 from .torch_decode import DecodeSteps
+from .torch_made import switch_mode
 from .torch_steps import groups_of, make_optimizer, whole
 
 
@@ -40,7 +41,7 @@ class Check:
         saved = None
         compiled, self._caller.model = self._caller.model, self._caller.plain
         try:
-            self._model.eval()  # no dropout; gradients flow as ever
+            switch_mode(self._model, False)  # no dropout; gradients flow as ever
             if self._cell.mode != "train":
                 tensors, loss = self._forward_only(tokens, targets)
             else:
@@ -53,7 +54,7 @@ class Check:
                 torch_tensors.write(output_path, tensors)
         finally:
             self._caller.model = compiled
-            self._model.train(was_training)
+            switch_mode(self._model, was_training)
             if saved is not None:
                 with torch.no_grad():
                     for param, value in zip(self._model.parameters(), saved):

@@ -63,7 +63,7 @@ class DecodeSteps:
         """Tokens of a row before the step's own; None where the cache counts otherwise."""
         return self._position if self._is_builtin else None
 
-    def first_call(self, tokens, targets, watch):
+    def first_call(self, tokens, targets, watch, _watch_backward):
         """A step under the context `watch`; its logits. Recurrent states are as before after it."""
         states = [] if self._hf is None else self._hf.states()
         with watch:

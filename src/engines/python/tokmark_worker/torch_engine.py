@@ -17,20 +17,22 @@ from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .devices import require_rows
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .model_config import builtin_spec
+from .safetensors import listed
 from .tokens import Tokens, TorchArrays
 from .torch_call import Caller
 from .torch_check import Check
 from .torch_decode import DecodeSteps
 from .torch_layout import Layout
-from .torch_made import has_lazy, kept_text, place, types_text
+from .torch_made import has_lazy, kept_text, place, switch_mode, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
 from .torch_profile import profile_steps
 from .torch_recompute import recompute_blocks
+from .torch_rows import require_all_tokens, require_rows_first
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
-from .torch_steps import InferSteps, TrainSteps
+from .torch_steps import InferSteps, TrainSteps, parts_of
 from .torch_verify import Verification, logits_seen
 from .torch_weights import load_weights
 from .user_code import guarded
@@ -82,6 +84,7 @@ class TorchEngine:
         self._memory = None
         self._steps_done = 0
         self._observer = None
+        self._backward = None  # what saw the backward pass, where some parameters are frozen
         self._is_compiled_by_model = False
 
     # --- open ------------------------------------------------------------------------------------
@@ -123,8 +126,7 @@ class TorchEngine:
         self._synchronize()
         load_ns = time.perf_counter_ns() - begin
         self._require_memory_after()
-        self._make_steps()
-        first_calls_ns = self._call_first(frames_before)
+        first_calls_ns = self._open_steps(frames_before)
         ready = self._describe(load_ns, first_calls_ns)
         gc.collect()
         gc.freeze()  # what is there now is never looked through again
@@ -135,7 +137,7 @@ class TorchEngine:
     def _switch_mode(self, model, mode):
         """What torch.export gives has one mode for good."""
         try:
-            model.train(mode == "train")
+            switch_mode(model, mode == "train")
         except NotImplementedError:
             is_training = "training" if model.training else "evaluation"
             self._source.notes.append(f"cannot be switched: stays in {is_training} mode")
@@ -181,6 +183,56 @@ class TorchEngine:
             self._caller.full_logits(inputs[0], targets[0])
         place(model, self._device, self._precision.param_dtype, default)
 
+    def _open_steps(self, frames_before):
+        """The steps, called for the first time. Parameters that a model makes in its first call are there
+        from then on."""
+        model = self._source.model
+        default = torch.get_default_dtype()
+        self._require_rows_first()
+        self._make_steps()
+        known = dict(model.named_parameters())
+        first_calls_ns = self._call_first(frames_before)
+        made = [name for name, param in model.named_parameters() if known.get(name) is not param]
+        if made:
+            with torch.inference_mode(self._cell.mode != "train"):
+                place(model, self._device, self._precision.param_dtype, default)
+            self._source.notes.append(f"parameters made by the first call: {listed(made)}")
+            self._make_steps()
+            first_calls_ns += self._call_first(frames_before)
+        return first_calls_ns
+
+    def _require_rows_first(self):
+        if self._source.is_builtin or self._cell.mode == "decode":
+            return
+        inputs, targets = self._device_batches(0, 1)
+
+        def call(tokens):
+            with self._without_trace():
+                self._caller.full_logits(tokens, targets[0][: tokens.shape[0]])
+
+        require_rows_first(self._source.model, call, inputs[0])
+
+    def _require_all_tokens(self, tokens, targets):
+        """Where operators were seen one by one, and the model is not ours."""
+        if self._source.is_builtin or self._cell.mode == "decode":
+            return
+        parts = self._cell.options.accumulate
+        tokens, targets = parts_of(tokens, targets, parts)[0]
+
+        def call(tokens):
+            with self._without_trace():
+                if self._cell.mode == "train":
+                    return self._caller.loss(tokens, targets)[0]
+                return self._caller.logits(tokens)
+
+        require_all_tokens(self._observer.looked_up, call, tokens, self._source.vocab_size)
+
+    @contextlib.contextmanager
+    def _without_trace(self):
+        """For calls that only look: no gradients, and the random numbers stay as they are."""
+        with torch.random.fork_rng(devices=self._rng_devices()), torch.no_grad(), self._precision.autocast():
+            yield
+
     def _make_steps(self):
         cell = self._cell
         if cell.mode == "train":
@@ -213,10 +265,11 @@ class TorchEngine:
                 before = frames_compiled()
                 observer = Observer()
                 watch = observer if call > 0 else contextlib.nullcontext()
-                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch)
+                backward = Observer() if call > 0 and self._has_frozen() else contextlib.nullcontext()
+                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch, backward)
                 self._require_output(logits, inputs[0])
                 if call > 0 and self._observer is None and frames_compiled() == before:
-                    self._observer = observer
+                    self._observer, self._backward = observer, backward
                 if call + 1 >= _FIRST_CALLS[how] and self._observer is not None:
                     break
         self._observer = self._observer or observer
@@ -226,9 +279,14 @@ class TorchEngine:
             self._is_compiled_by_model = frames > 0 or self._is_scripted()
         is_compiled = how != "off" or self._is_compiled_by_model
         require_attention(self._cell.options.attention, self._observer.attention_name(), is_compiled)
+        if not is_compiled:
+            self._guard(what, self._require_all_tokens, inputs[0], targets[0])
         if self._cell.mode == "train":
             self._steps.copies_loss = is_compiled and self._device.type == "cuda"
         return time.perf_counter_ns() - begin
+
+    def _has_frozen(self):
+        return not all(param.requires_grad for param in self._source.model.parameters())
 
     def _rng_devices(self):
         return [self._device] if self._device.type == "cuda" else []
@@ -287,11 +345,17 @@ class TorchEngine:
         }
 
     def _counted_flops(self):
-        """Of one step, by the forward pass that was looked at: backward is twice that. None where nothing was seen, and
-        where ranks do some of the work all alike."""
+        """Of one step, by the forward pass that was looked at: backward is twice that, or what it was seen to be where
+        some parameters are frozen (what is computed again never counts). None where nothing was seen, and where
+        ranks do some of the work all alike."""
         is_divided = self._layout.row_shares == self._layout.count
-        seen = float(self._observer.flops()) * self._layout.count * self._cell.options.accumulate * is_divided
-        return (3 * seen if self._cell.mode == "train" else seen) or None
+        forward = float(self._observer.flops())
+        if self._cell.mode == "train":
+            backward = 2 * forward
+            if isinstance(self._backward, Observer) and self._backward.flops():
+                backward = min(backward, float(self._backward.flops()))
+            forward += backward
+        return forward * self._layout.count * self._cell.options.accumulate * is_divided or None
 
     def _device_name(self):
         """"NVIDIA H100 80GB HBM3, driver for CUDA 12.8"; None on the CPU."""
@@ -322,11 +386,23 @@ class TorchEngine:
             notes.append("TorchScript")
         if cell.mode == "train":
             notes.append(self._steps.optimizer_name)
+            notes += self._not_trained()
         if source.vocab_size != cell.model.vocab_size:
             notes.append(f"vocabulary {source.vocab_size} from the model")
         if cell.mode == "decode" and source.is_builtin and not source.model.spec.is_causal:
             notes.append("decode attends to the past only; the model has no causal mask")
         return "; ".join(notes)
+
+    def _not_trained(self):
+        """What an author may take for trained, and a step leaves out."""
+        if self._source.is_builtin:
+            return []
+        said = []
+        if self._caller.left_out:
+            said.append(f"not in the loss, beside the logits: {listed(self._caller.left_out)}")
+        if self._steps.without_gradient:
+            said.append(f"no gradient in the first step: {listed(self._steps.without_gradient)}")
+        return said
 
     # --- run -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ parameter whose type was chosen on purpose.
 """
 import contextlib
 import dataclasses
+import inspect
 import re
 
 import torch
@@ -93,6 +94,21 @@ def _first_that_fits(first, second):
         if second is None or not is_memory_error(error):
             raise
     return second()
+
+
+def switch_mode(model, is_train):
+    """Training or evaluation mode. A model may have a `train` of its own that does something else."""
+    try:
+        found = next(iter(inspect.signature(model.train).parameters.values()), None)
+    except (TypeError, ValueError):
+        found = None
+    is_mode = found is not None and (
+        found.name == "mode" or type(found.default) is bool or found.kind is found.VAR_POSITIONAL
+    )
+    if is_mode:
+        model.train(is_train)
+    else:
+        torch.nn.Module.train(model, is_train)
 
 
 # --- types ---------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ _LINEARS = {"mkldnn_linear", "_linear_pointwise"}
 # Older releases write infinities and NaN among the arguments' values as C++ does.
 _NO_NUMBER = re.compile(r"(?<=[\[,])-?(?:inf|nan)(?=[,\]])")
 _SDPA = "scaled_dot_product_attention"
+_UNCOUNTED = ("lstm", "gru", "rnn_tanh", "rnn_relu")  # their matmuls are inside
 _SCOPE_TORCHSCRIPT = 2  # at::RecordScope
 _ATTENTION_PREFIX = "_scaled_dot_product_"
 _ATTENTION_NAMES = {
@@ -80,9 +81,11 @@ class Observer:
     """`with observer:` around one call. Never active in a timed step."""
 
     def __init__(self):
+        self.looked_up = 0  # indices of the largest look-up in a table; 0 = none was seen
         self._work = {}  # type's name -> operations
         self._attention = set()
         self._is_sdpa_called = False
+        self._has_uncounted = False
         self.has_scripted = False  # whether a function of TorchScript ran
         self._trace = None
         self._file = -1
@@ -112,13 +115,17 @@ class Observer:
         shapes, dtypes = _inputs(node)
         if name == _SDPA:
             self._is_sdpa_called = True
-        elif _is_backward(name):
-            return
-        elif name.startswith(_ATTENTION_PREFIX):
+        elif name in _UNCOUNTED:
+            self._has_uncounted = True
+        elif name == "embedding":
+            self.looked_up = max(self.looked_up, _elements(shapes[1]))
+        elif name.startswith(_ATTENTION_PREFIX) and not _is_backward(name):
             kind = name[len(_ATTENTION_PREFIX) :]
             self._attention.add(_ATTENTION_NAMES.get(kind, kind))
         work = operator_work(name, shapes)
         if work is not None:
+            if _is_backward(name):  # without what it computes again
+                work = work * 4 // 5
             self._add(dtypes[_MATMULS.get(name, (0,))[0]], work)
 
     def _add(self, dtype, work):
@@ -133,8 +140,8 @@ class Observer:
         return mixture_name(work)
 
     def flops(self):
-        """Of all matmuls that were seen, attention in full; a multiply-add is two."""
-        return 2 * sum(self._work.values())
+        """Of all matmuls that were seen, attention in full; a multiply-add is two. 0 where others were hidden."""
+        return 0 if self._has_uncounted else 2 * sum(self._work.values())
 
     def attention_name(self):
         if self._attention:

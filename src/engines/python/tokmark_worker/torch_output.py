@@ -22,19 +22,23 @@ def is_number(value):
 def find_logits(out, tokens_shape, vocab_size):
     """(B, T, V), or (B, 1, V) of the last position, whatever the output holds beside; as it is where
     nothing in it has such a shape."""
+    return _in_rows(given_logits(out, tokens_shape, vocab_size), tokens_shape, vocab_size)
+
+
+def given_logits(out, tokens_shape, vocab_size):
+    """The same in whatever shape forward gave it."""
     logits = out if torch.is_tensor(out) else named(out, "logits")
-    if not torch.is_tensor(logits):
-        parts = parts_of(out, torch.is_tensor)
-        fitting = [part for part in parts if _fits(part[1], tokens_shape, vocab_size)]
-        fitting.sort(key=lambda part: (
-            "logits" not in str(part[0]).lower(), part[1].shape[-1] != vocab_size
-        ))
-        wide = [value for _, value in parts if torch.is_tensor(value) and value.dim() == 3]
-        if fitting:
-            logits = fitting[0][1]
-        else:
-            logits = wide[0] if wide else pick_logits(out, torch.is_tensor)
-    return _in_rows(logits, tokens_shape, vocab_size)
+    if torch.is_tensor(logits):
+        return logits
+    parts = parts_of(out, torch.is_tensor)
+    fitting = [part for part in parts if _fits(part[1], tokens_shape, vocab_size)]
+    fitting.sort(key=lambda part: (
+        "logits" not in str(part[0]).lower(), part[1].shape[-1] != vocab_size
+    ))
+    if fitting:
+        return fitting[0][1]
+    wide = [value for _, value in parts if torch.is_tensor(value) and value.dim() == 3]
+    return wide[0] if wide else pick_logits(out, torch.is_tensor)
 
 
 def _fits(value, tokens_shape, vocab_size):
@@ -88,16 +92,24 @@ def find_loss(out, has_targets, chosen=0):
     return loss_by_name(numbers)
 
 
-def shifts_by_value(loss, logits, targets):
-    """Whether a model's own loss is that of logits against the next row of its labels; None where
-    its value is neither that nor the loss against the labels as they are."""
-    if not torch.is_tensor(logits) or logits.dim() != 3 or logits.shape[:2] != targets.shape:
+def shifts_by_gradient(loss, logits, targets, vocab_size):
+    """Whether a model's own loss sets logits (B, T, V) against the next of its labels: by which label's
+    logit it wants larger, theirs or the next, whatever else is in the loss; None where the loss does
+    not come out of these logits, or the two are alike."""
+    if not torch.is_tensor(logits) or not logits.requires_grad or not loss.requires_grad:
         return None
     if targets.shape[1] < 2:
         return False
-    plain = cross_entropy(logits, targets)
-    shifted = cross_entropy(logits[:, :-1], targets[:, 1:])
-    near = float(loss) * (1e-4 if loss.dtype in (torch.float32, torch.float64) else 2**-8)
-    if abs(float(loss - plain)) <= 4 * near:
-        return False
-    return True if abs(float(loss - shifted)) <= near else None
+    try:
+        (found,) = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)
+    except RuntimeError:  # a part that can be walked only once, or only as a whole
+        return None
+    rows = None if found is None else _in_rows(found, targets.shape, vocab_size)
+    if rows is None or rows.dim() != 3 or rows.shape[:2] != targets.shape or rows.shape[2] < vocab_size:
+        return None
+    rows = rows[:, :-1]
+    own, following = (
+        float(rows.gather(-1, part.unsqueeze(-1)).sum(dtype=torch.float32))
+        for part in (targets[:, :-1], targets[:, 1:])
+    )
+    return None if own == following else following < own

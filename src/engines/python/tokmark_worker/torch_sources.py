@@ -18,7 +18,7 @@ from . import torch_hf, torch_model
 from .cell import ModelSpec
 from .config_fill import make_config, rule_preset, rule_published
 from .devices import require_any_model, require_own_model
-from .errors import model_error
+from .errors import model_error, unsupported
 from .made_config import PRESET, SET, Arguments, Filled, report_values, values_of
 from .model_config import arguments, builtin_spec
 from .setting_names import ESSENTIAL, match_names, spec_key, vocabulary_of_config
@@ -27,7 +27,7 @@ from .torch_layout import shard_blocks
 from .torch_made import Source, make_module
 from .torch_vocabulary import token_vocabulary
 from .torch_weights import shard_into
-from .user_code import find_target, import_module, shorten
+from .user_code import call_user, find_target, import_module, shorten
 
 PACKAGE = "superintelligence"
 
@@ -130,12 +130,16 @@ def _factory(cell, device, precision, deferred):
         ref, (lambda: target) if isinstance(target, torch.nn.Module) else target,
         device, precision.param_dtype, call.args, call.kwargs, deferred,
     )
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
+        raise unsupported(f"{ref} is an encoder-decoder; tokmark measures causal language models")
     said = call.vocab_size
     if said is None:
         said = vocabulary_of_config(getattr(model, "config", None))
     names = [name for name in cell.options.set if spec_key(name) == "vocab_size"]
     vocab_size = token_vocabulary(model, said, bool(names))
     report, chosen = call.report(model)
+    if vocab_size is None:  # no table and no configuration: the model itself may say it
+        vocab_size = call_user(ref, vocabulary_of_config, model)
     if vocab_size is None:
         vocab_size = cell.model.vocab_size
         chosen = ", ".join(filter(None, (chosen, f"tokens of a vocabulary of {vocab_size}")))
@@ -143,6 +147,7 @@ def _factory(cell, device, precision, deferred):
         model=model,
         text=shorten("factory ", ref, ""),
         vocab_size=vocab_size,
+        is_hf=hasattr(model, "_prepare_cache_for_generation"),
         notes=notes,
         config=report,
         chosen=chosen,

@@ -67,6 +67,7 @@ class TrainSteps:
         self._layout = layout
         self._parts_count = cell.options.accumulate
         self.copies_loss = False  # where the next step overwrites what this one gave
+        self.without_gradient = []  # names of parameters that the first step did not reach
         self.params = [param for param in caller.model.parameters() if param.requires_grad]
         if not self.params:
             raise model_error("the model has no parameters to train")
@@ -109,16 +110,21 @@ class TrainSteps:
                 loss = total = total + loss.detach()
         return loss, output
 
-    def first_call(self, tokens, targets, watch):
-        """Forward of the first part, under the context `watch`, and backward, without touching the weights."""
+    def first_call(self, tokens, targets, watch, watch_backward):
+        """Forward of the first part, under the context `watch`, and backward, under the other, without
+        touching the weights."""
         tokens, targets = parts_of(tokens, targets, self._parts_count)[0]
         with self._precision.autocast():
             loss, _output = self._caller.first_loss(tokens, targets, watch)
-        loss.backward()
+        with watch_backward:
+            loss.backward()
+        self.without_gradient = [
+            name for name, param in self._caller.plain.named_parameters()
+            if param.requires_grad and param.grad is None
+        ]
         self.optimizer.zero_grad(set_to_none=True)
         del loss, _output
-        with self._precision.autocast():
-            self._caller.settle(tokens, targets)
+        self._caller.settle(tokens, targets, self._precision.autocast)
 
     def grad_norm(self):
         """Global L2 norm of the last step's gradients; None under a scaler, which skips steps whose
@@ -140,7 +146,7 @@ class InferSteps:
         with torch.inference_mode(), self._precision.autocast():
             return self._caller.logits(tokens)
 
-    def first_call(self, tokens, targets, watch):
+    def first_call(self, tokens, targets, watch, _watch_backward):
         """A step under the context `watch`; its logits."""
         with watch:
             return self.step(tokens, targets)

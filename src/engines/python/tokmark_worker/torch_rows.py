@@ -1,0 +1,65 @@
+"""Whether a model works on every token of every row that it is given: else tokens a second would be of
+tokens that it has never seen."""
+import torch
+
+from .errors import model_error
+
+_TIME_FIRST = (torch.nn.RNNBase, torch.nn.MultiheadAttention)
+
+
+def require_rows_first(model, call, tokens):
+    """PyTorch's own layers take (T, B, ...) unless they are told otherwise: given (B, T, ...) they mix
+    rows, and say nothing. call(tokens): forward, once, of rows of tokens."""
+    layers = [
+        (name, module) for name, module in model.named_modules()
+        if isinstance(module, _TIME_FIRST) and not module.batch_first
+    ]
+    if not layers or tokens.shape[1] < 2:
+        return
+    if tokens.shape[0] == tokens.shape[1]:
+        tokens = tokens[:1]  # else the two cannot be told apart
+    mixing = []
+
+    def look(name, args, kwargs):
+        given = next(iter([*args, *kwargs.values()]), None)
+        if torch.is_tensor(given) and given.dim() == 3 and given.shape[:2] == tokens.shape:
+            mixing.append(name)
+
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: look(name, args, kwargs), with_kwargs=True
+        )
+        for name, module in layers
+    ]
+    try:
+        call(tokens)
+    except Exception:
+        return  # what is wrong with it, the first call says
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if mixing:
+        kind = type(model.get_submodule(mixing[0])).__name__
+        raise model_error(
+            f"the model takes tokens (T, B): its {kind} '{mixing[0]}' has batch_first=False and is given "
+            f"(B {tokens.shape[0]}, T {tokens.shape[1]}, ...), which mixes rows; batch_first=True, or a "
+            f"wrapper whose forward turns both, would do"
+        )
+
+
+def require_all_tokens(looked_up, call, tokens, vocab_size):
+    """looked_up: indices of the largest look-up that a call made. Where it is less than the tokens, those
+    at one end may have been cut off: then others in their place change nothing."""
+    B, T = tokens.shape
+    kept = looked_up // B
+    if not 0 < kept < T:
+        return
+    before = call(tokens)
+    for part in (slice(0, T - kept), slice(kept, T)):
+        others = tokens.clone()
+        others[:, part] = (others[:, part] + 1) % vocab_size
+        if torch.equal(call(others), before):
+            raise model_error(
+                f"the model cuts rows of {T} tokens to {kept} and never sees the rest: seq_len may be at "
+                f"most {kept}"
+            )
