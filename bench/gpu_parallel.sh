@@ -4,6 +4,7 @@
 #   bench/gpu_parallel.sh default  the published default model, trained over two cards
 #   bench/gpu_parallel.sh scaling  one card and two, weak and strong
 #   bench/gpu_parallel.sh jax      JAX over all layouts: the same numbers as on one card, and times (PYTHON: one with jax and optax)
+#   bench/gpu_parallel.sh products four cards: products of layouts, the same numbers as on one device, times and memory (DEVICES=cuda:0-3)
 #   bench/gpu_parallel.sh variants ways to lay the default model out with fully_shard, and where a step's time goes
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop; PACKAGE=DIR also the package in DIR
@@ -34,6 +35,14 @@ for part in "$@"; do
             --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/jax" --progress never
         timeout 200 "$program/tokmark" run --engine jax --model gpt2-124m --devices "$devices" --parallel ddp fsdp tp --mode train \
             --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/jax" --progress never
+        ;;
+    products)
+        for layout in ddp:2,fsdp:2 ddp:2,tp:2 ddp:2,ep:2 fsdp:2,tp:2 fsdp:2,ep:2; do
+            timeout 120 "$program/tokmark" check --engines native,pytorch --model superintelligence-tiny --device "pytorch=$devices" \
+                --parallel $layout --batch 4 --precision fp32 bf16 --train-steps 2 --out "$OUT/products-check"
+        done
+        timeout 400 "$program/tokmark" run --engine pytorch --model superintelligence-1b --model-source builtin --devices "$devices" --parallel ddp fsdp tp ep \
+            ddp:2,fsdp:2 ddp:2,tp:2 ddp:2,ep:2 fsdp:2,tp:2 fsdp:2,ep:2 --mode train --precision bf16 --seq 512 --batch 16 --steps 20 --out "$OUT/products" --progress never
         ;;
     variants)
         timeout 400 "$python" -m torch.distributed.run --standalone --nproc-per-node 2 bench/fsdp_variants.py --model superintelligence --cells 8x128 --steps 8 \

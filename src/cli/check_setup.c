@@ -109,6 +109,11 @@ static enum status take_preset(const struct check_setup *setup, struct cell *cel
                "--model: engines are compared on presets only, whose tensors are known");
 }
 
+static bool has_layout(const struct check_options *options)
+{
+    return options->parallel != NULL && strcmp(options->parallel, "none") != 0;
+}
+
 /* The cell is the one that `tokmark run` would measure, so that every rule of it holds here too. */
 static enum status take_cell(struct check_setup *setup, struct check_side *side, struct err *err)
 {
@@ -127,8 +132,8 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     run.weights = value_for(setup, &options->weights, side->engine);
     /* A device of several is one only for what lays a cell out over it. */
     struct err no_list = {0};
-    bool is_several = device != NULL && options->parallel != CELL_PARALLEL_NONE &&
-                      run_check_devices(device, &no_list) == STATUS_OK;
+    bool is_several =
+        device != NULL && has_layout(options) && run_check_devices(device, &no_list) == STATUS_OK;
     if (is_several)
         run.devices = device;
     run.device = device != NULL && !is_several ? device : "cpu";
@@ -139,8 +144,8 @@ static enum status take_cell(struct check_setup *setup, struct check_side *side,
     status = check_as_run("device", "device", run.device, err);
     run.modes = (struct option_picks){.values = {options->mode}, .count = 1};
     run.precisions = (struct option_picks){.values = {CELL_PRECISION_FP32}, .count = 1};
-    run.parallels = (struct option_picks){
-        .values = {is_several ? options->parallel : CELL_PARALLEL_NONE}, .count = 1};
+    if (is_several)
+        run.parallels = (struct option_texts){.items = {options->parallel}, .count = 1};
     run.seq_lens.count = 0;
     run.batch_sizes.count = 0;
     char number[32];
@@ -174,9 +179,9 @@ enum status check_setup_make(const struct check_options *options, struct check_s
     enum status status = take_engines(setup, err);
     for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
         status = take_cell(setup, &setup->sides[i], err);
-    bool is_laid_out = options->parallel == CELL_PARALLEL_NONE;
+    bool is_laid_out = !has_layout(options);
     for (size_t i = 0; status == STATUS_OK && i < setup->sides_count; i++)
-        is_laid_out |= setup->sides[i].cell.parallel != CELL_PARALLEL_NONE;
+        is_laid_out |= setup->sides[i].cell.parallel[0] != '\0';
     if (status == STATUS_OK && !is_laid_out)
         return ERR(err, STATUS_INVALID,
                    "--parallel needs an engine on several devices: --device pytorch=cpu:2");

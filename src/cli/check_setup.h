@@ -20,8 +20,8 @@ struct check_options {
     struct option_texts weights; /* FILE, or ENGINE=FILE */
     struct option_texts devices; /* DEVICE, or ENGINE=DEVICE */
     struct option_picks precisions;
-    uint64_t mode;     /* enum cell_mode */
-    uint64_t parallel; /* enum cell_parallel, of a side whose device is several */
+    uint64_t mode;        /* enum cell_mode */
+    const char *parallel; /* a layout, of a side whose device is several; NULL = none */
     uint64_t seq_len, batch_size;
     uint64_t train_steps;
     const char *out;

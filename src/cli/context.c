@@ -4,22 +4,14 @@
 
 #include "cli/signals.h"
 #include "client/preflight.h"
+#include "engines/launched.h"
 #include "telemetry/environment.h"
-
-/* Which rank we are, where a launcher (srun, mpirun, torchrun) has started us, is no rank of the
- * workers that we start: what they find of the kind was said by a launcher of their own (--launch).
- */
-static void forget_own_rank(void)
-{
-    static const char *const names[] = {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"};
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-        (void)unsetenv(names[i]);
-}
 
 enum status context_open(struct context *context, const struct invocation *call, struct err *err)
 {
     *context = (struct context){.call = call, .wake_fd = -1};
-    forget_own_rank();
+    /* What workers find of the kind was said by a launcher of their own (--launch). */
+    launched_forget();
     buf_init(&context->environment, ENVIRONMENT_BYTES_MAX);
     buf_init(&context->command, COMMAND_BYTES_MAX);
     command_write_words(call, &context->command);

@@ -11,6 +11,7 @@
 #include "base/reserve.h"
 #include "base/sysmem.h"
 #include "cli/fit_frontier.h"
+#include "cli/run_layouts.h"
 #include "cli/signals.h"
 #include "drive/worker_run.h"
 #include "plan/size_search.h"
@@ -23,6 +24,8 @@
 #define SLOWER_SHARE 0.97
 #define SLOWER_MAX   2
 #define TITLE_BYTES  256
+/* Processes on the CPUs: for trying it out. */
+#define HOST_DEVICES_MAX 8
 
 /* What every search of a call has. Pointers are borrowed: for the call. */
 struct fit_call {
@@ -39,16 +42,24 @@ struct fitting {
     struct frontier frontier;
     uint64_t room_bytes; /* for the model; 0 = not known */
     uint32_t most;
+    uint32_t largest; /* what is measured where nothing fits */
 };
 
-static bool is_seq(const struct run_setup *setup)
+static enum frontier_axis axis_of(const struct run_setup *setup)
 {
-    return setup->options.seq_lens.goal != PLAN_GOAL_NONE;
+    if (run_layouts_are_found(setup->options.devices))
+        return FRONTIER_DEVICES;
+    return setup->options.seq_lens.goal != PLAN_GOAL_NONE ? FRONTIER_SEQ : FRONTIER_BATCH;
 }
 
 static enum plan_goal goal_of(const struct run_setup *setup)
 {
-    return is_seq(setup) ? setup->options.seq_lens.goal : setup->options.batch_sizes.goal;
+    switch (axis_of(setup)) {
+    case FRONTIER_BATCH: return setup->options.batch_sizes.goal;
+    case FRONTIER_SEQ: return setup->options.seq_lens.goal;
+    case FRONTIER_DEVICES: return PLAN_GOAL_MIN;
+    }
+    UNREACHABLE("no axis");
 }
 
 bool fit_is_wanted(const struct run_setup *setup)
@@ -58,13 +69,15 @@ bool fit_is_wanted(const struct run_setup *setup)
 
 static void set_size(const struct run_setup *setup, uint32_t size, struct cell *cell)
 {
-    if (!is_seq(setup)) {
-        cell->batch_size = size;
-        return;
+    switch (axis_of(setup)) {
+    case FRONTIER_BATCH: cell->batch_size = size; break;
+    case FRONTIER_SEQ:
+        cell->seq_len = size;
+        if (!setup->keeps_length)
+            cell->model.max_seq_len = size;
+        break;
+    case FRONTIER_DEVICES: run_layouts_put(size, cell); break;
     }
-    cell->seq_len = size;
-    if (!setup->keeps_length)
-        cell->model.max_seq_len = size;
 }
 
 /* --- by prediction --- */
@@ -83,19 +96,34 @@ static uint64_t predicted_bytes(const struct run_setup *setup, const struct cell
     return prediction.memory.total_bytes;
 }
 
+static const json_t *cards_of(const json_t *environment)
+{
+    return json_object_get(json_object_get(environment, "gpu"), "cards");
+}
+
+/* 1 where none is known: whatever is wrong, a record then says. */
+static uint32_t cards_count(const char *environment_json)
+{
+    json_t *environment = environment_json != NULL ? json_loads(environment_json, 0, NULL) : NULL;
+    size_t count = json_array_size(cards_of(environment));
+    json_decref(environment);
+    return count > 1 ? (uint32_t)count : 1;
+}
+
 /* The whole memory of the card that the cell is for, by the environment; 0 = not known. */
 static uint64_t card_bytes(const char *environment_json, const char *device)
 {
     const char *colon = strchr(device, ':');
     size_t index = colon != NULL ? (size_t)strtoul(colon + 1, NULL, 10) : 0;
     json_t *environment = environment_json != NULL ? json_loads(environment_json, 0, NULL) : NULL;
-    const json_t *cards = json_object_get(json_object_get(environment, "gpu"), "cards");
+    const json_t *cards = cards_of(environment);
     json_int_t bytes =
         json_integer_value(json_object_get(json_array_get(cards, index), "memory_bytes"));
     json_decref(environment);
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
+/* For one device. Processes on the CPUs share what there is. */
 static uint64_t room_of(const struct run_setup *setup, const struct cell *cell,
                         const char *environment_json)
 {
@@ -104,14 +132,21 @@ static uint64_t room_of(const struct run_setup *setup, const struct cell *cell,
     uint64_t available_bytes = sysmem_available_bytes();
     uint64_t reserve_bytes = reserve_host_bytes();
     uint64_t room_bytes = available_bytes > reserve_bytes ? available_bytes - reserve_bytes : 0;
+    room_bytes /= device_count(cell->device);
     uint64_t limit_bytes = setup->options.memory_limit_bytes;
     return limit_bytes > 0 && limit_bytes < room_bytes ? limit_bytes : room_bytes;
 }
 
-static uint32_t most_of(const struct run_setup *setup, const struct cell *cell)
+static uint32_t most_of(const struct run_setup *setup, const struct cell *cell,
+                        const char *environment_json)
 {
-    bool is_bounded = is_seq(setup) && setup->keeps_length;
-    return is_bounded ? cell->model.max_seq_len : SIZE_MAX_ANY;
+    switch (axis_of(setup)) {
+    case FRONTIER_BATCH: return SIZE_MAX_ANY;
+    case FRONTIER_SEQ: return setup->keeps_length ? cell->model.max_seq_len : SIZE_MAX_ANY;
+    case FRONTIER_DEVICES:
+        return device_is_host(cell->device) ? HOST_DEVICES_MAX : cards_count(environment_json);
+    }
+    UNREACHABLE("no axis");
 }
 
 /* The largest that is predicted to fit; 0 = not known, or none. */
@@ -119,7 +154,7 @@ static uint32_t predicted_size(const struct run_setup *setup, const struct cell 
                                uint64_t room_bytes)
 {
     uint32_t low = 0;
-    uint32_t high = most_of(setup, cell) + 1;
+    uint32_t high = most_of(setup, cell, NULL) + 1;
     if (room_bytes == 0 || predicted_bytes(setup, cell, 1) == 0)
         return 0;
     while (high - low > 1) {
@@ -132,11 +167,38 @@ static uint32_t predicted_size(const struct run_setup *setup, const struct cell 
     return low;
 }
 
-void fit_predict(struct run_setup *setup)
+/* Is it predicted that so many devices are too few? */
+static bool are_too_few(const struct run_setup *setup, const struct cell *cell, uint32_t count,
+                        const char *environment_json)
+{
+    struct cell sized = *cell;
+    set_size(setup, count, &sized);
+    uint64_t room_bytes = room_of(setup, &sized, environment_json);
+    return room_bytes > 0 && predicted_bytes(setup, cell, count) > room_bytes;
+}
+
+/* The fewest devices that the cell divides over and is predicted to fit on; else the most. */
+static uint32_t predicted_devices(const struct run_setup *setup, const struct cell *cell,
+                                  const char *environment_json)
+{
+    uint32_t last = 1;
+    for (uint32_t count = 1; count <= most_of(setup, cell, environment_json); count++) {
+        if (!run_layouts_divide(cell, count))
+            continue;
+        last = count;
+        if (!are_too_few(setup, cell, count, environment_json))
+            break;
+    }
+    return last;
+}
+
+void fit_predict(struct run_setup *setup, const char *environment_json)
 {
     for (size_t i = 0; fit_is_wanted(setup) && i < setup->plan.cells_count; i++) {
         struct cell *cell = &setup->plan.cells[i];
-        uint32_t size = predicted_size(setup, cell, room_of(setup, cell, NULL));
+        uint32_t size = axis_of(setup) == FRONTIER_DEVICES
+                            ? predicted_devices(setup, cell, environment_json)
+                            : predicted_size(setup, cell, room_of(setup, cell, NULL));
         set_size(setup, size > 0 ? size : 1, cell);
     }
 }
@@ -217,6 +279,9 @@ static enum status log_path_of(const struct fitting *fitting, char path[FILE_PAT
     return file_join(folder, name, path, err);
 }
 
+static const char *const axis_words[] = {
+    [FRONTIER_BATCH] = "batch", [FRONTIER_SEQ] = "seq", [FRONTIER_DEVICES] = "devices"};
+
 static void tell(const struct fitting *fitting, const struct frontier_try *one,
                  const struct reasons *reasons)
 {
@@ -229,7 +294,7 @@ static void tell(const struct fitting *fitting, const struct frontier_try *one,
         (void)snprintf(speed, sizeof(speed), ", %.4g tokens/s", one->tokens_per_sec);
     command_complain(fitting->fit->context->call, "%s %s, %s %" PRIu32 ": %s%s%s%.200s",
                      cell_mode_name(cell->mode), cell_precision_name(cell->precision),
-                     fitting->frontier.is_seq ? "seq" : "batch", one->size,
+                     axis_words[fitting->frontier.axis], one->size,
                      one->verdict == VERDICT_OK ? "fits" : verdict_name(one->verdict), speed,
                      text[0] != '\0' ? ": " : "", text);
 }
@@ -240,20 +305,24 @@ static void keep_try(struct fitting *fitting, const struct frontier_try *one,
     struct frontier *frontier = &fitting->frontier;
     if (frontier->tries_count < FRONTIER_TRIES_MAX)
         frontier->tries[frontier->tries_count++] = *one;
-    if (one->verdict != VERDICT_OK && (frontier->fails == 0 || one->size < frontier->fails)) {
+    bool is_nearer =
+        frontier->goal == PLAN_GOAL_MIN ? one->size > frontier->fails : one->size < frontier->fails;
+    if (one->verdict != VERDICT_OK && (frontier->fails == 0 || is_nearer)) {
         frontier->fails = one->size;
         frontier->reasons = *reasons;
     }
     tell(fitting, one, reasons);
 }
 
-/* On the host what would take more than there is is not even tried: it could bring down others. */
+/* On the host what would take more than there is is not even tried: it could bring down others. Nor
+ * are fewer devices than are predicted to do. */
 static bool is_refused(const struct fitting *fitting, uint32_t size, struct reasons *ret_reasons)
 {
     uint64_t bytes = predicted_bytes(fitting->fit->setup, fitting->cell, size);
     char needed[NUM_TEXT_BYTES], room[NUM_TEXT_BYTES];
-    if (!device_is_host(fitting->cell->device) || fitting->room_bytes == 0 ||
-        bytes <= fitting->room_bytes)
+    bool is_by_prediction = device_is_host(fitting->cell->device) ||
+                            (fitting->frontier.axis == FRONTIER_DEVICES && size < fitting->most);
+    if (!is_by_prediction || fitting->room_bytes == 0 || bytes <= fitting->room_bytes)
         return false;
     num_format_bytes_apart(bytes, fitting->room_bytes, needed, room);
     reasons_add(ret_reasons, "memory_does_not_fit", "not tried: %s are predicted, and there are %s",
@@ -322,6 +391,27 @@ static enum status find_largest(struct fitting *fitting, uint32_t guess, struct 
     return STATUS_OK;
 }
 
+/* From the number on that is predicted to do; those before it are told, and not tried. */
+static enum status find_fewest(struct fitting *fitting, struct err *err)
+{
+    const struct fit_call *fit = fitting->fit;
+    for (uint32_t size = 1; size <= fitting->most && !is_stopped(); size++) {
+        struct frontier_try one;
+        struct cell sized = *fitting->cell;
+        if (!run_layouts_divide(fitting->cell, size))
+            continue;
+        set_size(fit->setup, size, &sized);
+        fitting->room_bytes = room_of(fit->setup, &sized, fit->context->environment.data);
+        TRY(try_size(fitting, size, &one, err));
+        fitting->largest = size;
+        if (one.verdict != VERDICT_OK)
+            continue;
+        fitting->frontier.size = size;
+        return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
 /* Doubles until it does not fit, or is slower twice. */
 static enum status find_fastest(struct fitting *fitting, struct err *err)
 {
@@ -347,14 +437,22 @@ static void tell_found(const struct fitting *fitting)
 {
     const struct frontier *frontier = &fitting->frontier;
     const struct cell *cell = fitting->cell;
-    const char *axis = frontier->is_seq ? "seq" : "batch";
+    const char *axis = axis_words[frontier->axis];
     char duration[NUM_TEXT_BYTES];
     num_format_duration(frontier->total_ns, duration);
     if (fitting->fit->setup->options.is_quiet)
         return;
     if (frontier->size == 0)
-        command_complain(fitting->fit->context->call, "%s %s: no %s fits",
-                         cell_mode_name(cell->mode), cell_precision_name(cell->precision), axis);
+        command_complain(fitting->fit->context->call, "%s %s: no %s fit%s",
+                         cell_mode_name(cell->mode), cell_precision_name(cell->precision), axis,
+                         frontier->axis == FRONTIER_DEVICES ? "" : "s");
+    else if (frontier->axis == FRONTIER_DEVICES)
+        command_complain(
+            fitting->fit->context->call,
+            "%s %s, seq %" PRIu32 " batch %" PRIu32 ": %s needs %" PRIu32 " device%s; %zu tr%s, %s",
+            cell_mode_name(cell->mode), cell_precision_name(cell->precision), cell->seq_len,
+            cell->batch_size, frontier->layout, frontier->size, num_plural(frontier->size),
+            frontier->tries_count, frontier->tries_count == 1 ? "y" : "ies", duration);
     else
         command_complain(fitting->fit->context->call,
                          "%s %s, seq %" PRIu32 " batch %" PRIu32 ": the %s %s; %zu tr%s, %s",
@@ -371,14 +469,17 @@ static enum status find_size(struct fitting *fitting, struct err *err)
     char key[HASH_ID_BYTES];
     uint32_t guess = 0;
     uint64_t before_ns = clock_now_ns();
-    frontier_key(fitting->cell, frontier->is_seq, frontier->goal, key);
+    frontier_key(frontier, key);
     TRY(frontier_find(fit->setup->out, key, fit->context->environment_id, &guess, err));
-    if (guess == 0)
+    if (guess == 0 && frontier->axis != FRONTIER_DEVICES)
         guess = predicted_size(fit->setup, fitting->cell, fitting->room_bytes);
-    TRY(frontier->goal == PLAN_GOAL_BEST ? find_fastest(fitting, err)
-                                         : find_largest(fitting, guess, err));
+    if (frontier->axis == FRONTIER_DEVICES)
+        TRY(find_fewest(fitting, err));
+    else
+        TRY(frontier->goal == PLAN_GOAL_BEST ? find_fastest(fitting, err)
+                                             : find_largest(fitting, guess, err));
     frontier->total_ns = clock_now_ns() - before_ns;
-    set_size(fit->setup, frontier->size > 0 ? frontier->size : 1, fitting->cell);
+    set_size(fit->setup, frontier->size > 0 ? frontier->size : fitting->largest, fitting->cell);
     if (is_stopped())
         return STATUS_OK;
     tell_found(fitting);
@@ -404,10 +505,12 @@ enum status fit_find(struct run_setup *setup, const struct context *context,
             .fit = &fit,
             .cell = cell,
             .journal = &journal,
-            .frontier = {.cell = cell, .is_seq = is_seq(setup), .goal = goal_of(setup)},
+            .frontier = {.cell = cell, .axis = axis_of(setup), .goal = goal_of(setup)},
             .room_bytes = room_of(setup, cell, context->environment.data),
-            .most = most_of(setup, cell),
+            .most = most_of(setup, cell, context->environment.data),
+            .largest = 1,
         };
+        memcpy(fitting->frontier.layout, cell->parallel, sizeof(fitting->frontier.layout));
         status = find_size(fitting, err);
     }
     if (is_open)

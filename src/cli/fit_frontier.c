@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json_write.h"
 #include "base/version.h"
+#include "spec/device.h"
 
 #define SCHEMA         1
 #define LINE_BYTES_MAX (1U << 18)
@@ -17,20 +18,28 @@ struct wanted_line {
     uint32_t size;
 };
 
-void frontier_key(const struct cell *cell, bool is_seq, enum plan_goal goal,
-                  char key[HASH_ID_BYTES])
+static const char *const axes[] = {
+    [FRONTIER_BATCH] = "batch_size", [FRONTIER_SEQ] = "seq_len", [FRONTIER_DEVICES] = "devices"};
+static const char *const goals[] = {
+    [PLAN_GOAL_MAX] = "max", [PLAN_GOAL_BEST] = "best", [PLAN_GOAL_MIN] = "min"};
+
+void frontier_key(const struct frontier *frontier, char key[HASH_ID_BYTES])
 {
-    struct cell plain = *cell;
+    struct cell plain = *frontier->cell;
     char text[HASH_ID_BYTES + 2];
-    if (is_seq)
-        plain.model.max_seq_len = plain.seq_len = 1;
-    else
-        plain.batch_size = 1;
+    switch (frontier->axis) {
+    case FRONTIER_BATCH: plain.batch_size = 1; break;
+    case FRONTIER_SEQ: plain.model.max_seq_len = plain.seq_len = 1; break;
+    case FRONTIER_DEVICES:
+        device_first(frontier->cell->device, plain.device);
+        memcpy(plain.parallel, frontier->layout, sizeof(plain.parallel));
+        break;
+    }
     plain.skips_memory_check = false;
     cell_id(&plain, text);
     size_t length = strlen(text);
-    text[length] = is_seq ? 's' : 'b';
-    text[length + 1] = goal == PLAN_GOAL_BEST ? 'b' : 'm';
+    text[length] = axes[frontier->axis][0];
+    text[length + 1] = frontier->goal == PLAN_GOAL_BEST ? 'b' : 'm';
     hash_id(text, length + 2, key);
 }
 
@@ -91,7 +100,7 @@ static void put_line(const struct frontier *frontier, const char *run_id,
     char key[HASH_ID_BYTES];
     char stamp[CLOCK_STAMP_BYTES];
     struct json_writer writer;
-    frontier_key(cell, frontier->is_seq, frontier->goal, key);
+    frontier_key(frontier, key);
     clock_stamp(stamp);
     json_writer_init(&writer, out);
     json_begin_object(&writer);
@@ -106,8 +115,11 @@ static void put_line(const struct frontier *frontier, const char *run_id,
     json_field_string(&writer, "mode", cell_mode_name(cell->mode));
     json_field_u64(&writer, "seq_len", cell->seq_len);
     json_field_u64(&writer, "batch_size", cell->batch_size);
-    json_field_string(&writer, "axis", frontier->is_seq ? "seq_len" : "batch_size");
-    json_field_string(&writer, "goal", frontier->goal == PLAN_GOAL_BEST ? "best" : "max");
+    json_field_string(&writer, "parallel",
+                      frontier->axis == FRONTIER_DEVICES ? frontier->layout
+                                                         : cell_parallel_name(cell));
+    json_field_string(&writer, "axis", axes[frontier->axis]);
+    json_field_string(&writer, "goal", goals[frontier->goal]);
     json_field_u64(&writer, "size", frontier->size);
     if (frontier->fails > 0)
         json_field_u64(&writer, "fails", frontier->fails);

@@ -19,21 +19,23 @@ struct frontier_try {
     double tokens_per_sec; /* 0 = not measured */
 };
 
+enum frontier_axis { FRONTIER_BATCH, FRONTIER_SEQ, FRONTIER_DEVICES };
+
 struct frontier {
     const struct cell *cell; /* borrowed: with the size found */
-    bool is_seq;             /* the size is seq_len, else batch_size */
+    enum frontier_axis axis; /* what the size is */
     enum plan_goal goal;
-    uint32_t size;          /* 0 = none fits */
-    uint32_t fails;         /* 0 = not found, or none */
-    struct reasons reasons; /* why that one does not */
+    char layout[PARALLEL_TEXT_BYTES]; /* of devices that are to be found: over more than one */
+    uint32_t size;                    /* 0 = none fits */
+    uint32_t fails;                   /* the nearest to it; 0 = not found, or none */
+    struct reasons reasons;           /* why that one does not */
     struct frontier_try tries[FRONTIER_TRIES_MAX];
     size_t tries_count;
     uint64_t total_ns;
 };
 
 /* Equal for searches whose answer is the same: the cell's id at size 1, the axis and the goal. */
-void frontier_key(const struct cell *cell, bool is_seq, enum plan_goal goal,
-                  char key[HASH_ID_BYTES]);
+void frontier_key(const struct frontier *frontier, char key[HASH_ID_BYTES]);
 /* The size that the newest line of `dir` found for the key on this environment; 0 = none. */
 MUST_CHECK enum status frontier_find(const char *dir, const char *key, const char *environment_id,
                                      uint32_t *ret_size, struct err *err);

@@ -5,6 +5,7 @@
 #include "cli/commands/run.h"
 #include "cli/matrix.h"
 #include "cli/render/forms.h"
+#include "cli/run_layouts.h"
 #include "cli/run_words.h"
 #include "proto/message.h"
 
@@ -227,19 +228,22 @@ static const struct option run_rows[] = {
      .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
      .check = run_check_devices,
-     .help = "pytorch, jax: several devices for a cell: cuda:0-3, 4 (the first four cards; with a "
-             "launcher of ranks four in all), or cpu:2 for two on the CPUs; needs --parallel"},
+     .help =
+         "pytorch, jax: several devices for a cell: cuda:0-3, 4 (the first four cards; with a "
+         "launcher of ranks four in all), cpu:2 for two on the CPUs, min (cpu:min) for as few as "
+         "it needs; needs --parallel"},
     {.name = "parallel",
-     .type = OPTION_CHOICES,
+     .type = OPTION_WORDS,
      TARGET(parallels),
      .arg = "LAYOUT",
-     .def = "none",
-     .choices = cell_parallel_choices,
+     .max = OPTION_WORD_BYTES - 1,
+     .choices = run_layout_choices,
      .engines = "pytorch jax exec:",
      .group = RUN_GROUP_SWEEP,
+     .check = run_check_layouts,
      .help = "pytorch, jax: how a cell lies on --devices: ddp, the whole model on each and a part "
              "of the rows; fsdp, the weights divided too; tokmark's own models: tp, heads and "
-             "columns divided; ep, experts divided"},
+             "columns divided; ep, experts divided; a product is one layout: fsdp:2,tp:2"},
     {.name = "platform",
      .type = OPTION_TEXT,
      TARGET(platform),

@@ -39,9 +39,9 @@ struct run_options {
     uint64_t data_format;         /* enum cell_data */
     /* sweep */
     const char *device;
-    const char *devices; /* NULL = one: `device` */
-    struct option_picks parallels;
-    const char *platform; /* bench_jax's word for it; NULL elsewhere */
+    const char *devices;           /* NULL = one: `device` */
+    struct option_texts parallels; /* as given (cli/run_layouts.h) */
+    const char *platform;          /* bench_jax's word for it; NULL elsewhere */
     struct option_picks modes;
     struct option_picks precisions;
     struct plan_axis seq_lens;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "cli/run_layouts.h"
 #include "cli/run_model.h"
 #include "cli/run_ref.h"
 #include "cli/run_words.h"
@@ -72,32 +73,21 @@ static enum status check_goals(const struct run_options *options, struct err *er
 {
     bool has_seq = options->seq_lens.goal != PLAN_GOAL_NONE;
     bool has_batch = options->batch_sizes.goal != PLAN_GOAL_NONE;
-    if (has_seq && has_batch)
-        return ERR(err, STATUS_INVALID,
-                   "--seq and --batch: one of them can be found, for given values of the other");
-    if ((has_seq || has_batch) && !options->finds_sizes)
+    bool has_devices = run_layouts_are_found(options->devices);
+    if (has_seq + has_batch + has_devices > 1)
+        return ERR(
+            err, STATUS_INVALID,
+            "--seq, --batch and --devices: one of them can be found, for given values of the "
+            "others");
+    if ((has_seq || has_batch || has_devices) && !options->finds_sizes)
         return ERR(err, STATUS_INVALID, "--%s: sizes are found by `tokmark run`; give a number",
-                   has_seq ? "seq" : "batch");
-    return STATUS_OK;
-}
-
-/* Several devices need a layout, and a layout needs several. */
-static enum status check_layouts(const struct run_options *options, const struct given *given,
-                                 struct err *err)
-{
-    if (options->devices != NULL && is_given(given, "device"))
-        return ERR(err, STATUS_INVALID, "--device and --devices exclude each other; leave one out");
-    for (size_t i = 0; i < options->parallels.count; i++) {
-        bool is_none = options->parallels.values[i] == CELL_PARALLEL_NONE;
-        if (is_none && options->devices != NULL)
-            return ERR(err, STATUS_INVALID,
-                       "--devices %.40s needs --parallel: ddp (the whole model on each) or fsdp "
-                       "(the weights divided)",
-                       options->devices);
-        if (!is_none && options->devices == NULL)
-            return ERR(err, STATUS_INVALID,
-                       "--parallel needs --devices, such as --devices cuda:0-1 or cpu:2");
-    }
+                   has_seq     ? "seq"
+                   : has_batch ? "batch"
+                               : "devices");
+    if (has_devices && options->launch != NULL)
+        return ERR(err, STATUS_INVALID,
+                   "--devices %s: the launcher starts a number of its own; give that number",
+                   options->devices);
     return STATUS_OK;
 }
 
@@ -117,7 +107,8 @@ static enum status check_conflicts(const struct run_options *options, const stru
                    "--platform and --device exclude each other; leave one out");
     TRY(check_goals(options, err));
     TRY(check_engine_flags(options->engine, given, err));
-    TRY(check_layouts(options, given, err));
+    if (options->devices != NULL && is_given(given, "device"))
+        return ERR(err, STATUS_INVALID, "--device and --devices exclude each other; leave one out");
     if (is_given(given, "data-format") && strcmp(options->data, DATA_SYNTHETIC) == 0)
         return ERR(err, STATUS_INVALID, "--data-format needs --data FILE; leave it out");
     return STATUS_OK;
@@ -245,9 +236,6 @@ static void take_axes(const struct run_options *options, struct plan_axes *axes)
     for (size_t i = 0; i < options->precisions.count; i++)
         axes->precisions[i] = (enum cell_precision)options->precisions.values[i];
     axes->precisions_count = options->precisions.count;
-    for (size_t i = 0; i < options->parallels.count; i++)
-        axes->parallels[i] = (enum cell_parallel)options->parallels.values[i];
-    axes->parallels_count = options->parallels.count;
     axes->seq_lens = options->seq_lens;
     axes->batch_sizes = options->batch_sizes;
 }
@@ -315,6 +303,7 @@ enum status run_setup_make(const struct run_options *options, const struct optio
         return status;
     take_device(options, cell);
     take_axes(options, &axes);
+    TRY(run_layouts_take(&options->parallels, options->devices, &axes, err));
     take_policy(options, &given, &setup.policy);
     trial_policy_id(&setup.policy, options->launch, setup.policy_id);
     setup.keeps_length = axes.keeps_length;

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/words.h"
 #include "cli/options.h"
+#include "cli/run_layouts.h"
 #include "engines/engine.h"
 #include "plan/preset.h"
 #include "spec/cell.h"
@@ -119,11 +120,11 @@ enum status run_check_devices(const char *text, struct err *err)
 {
     struct err cause = {0};
     uint64_t first = 0, last = 0;
-    if (parse_devices(text, &first, &last, &cause) == STATUS_OK)
+    if (run_layouts_are_found(text) || parse_devices(text, &first, &last, &cause) == STATUS_OK)
         return STATUS_OK;
     return ERR(err, STATUS_INVALID,
                "'%.80s' is no list of several devices%s%s; there are cuda:0-3, 4 (the first four "
-               "cards) and cpu:2",
+               "cards), cpu:2, and min or cpu:min for as many as a cell needs",
                text, cause.text[0] != '\0' ? ": " : "", cause.text);
 }
 
@@ -131,6 +132,10 @@ void run_take_devices(const char *text, char *ret_device)
 {
     struct err cause = {0};
     uint64_t first = 0, last = 0;
+    if (run_layouts_are_found(text)) {
+        (void)snprintf(ret_device, CELL_WORD_BYTES, "%s", text[0] == 'c' ? "cpu" : "cuda:0");
+        return;
+    }
     if (parse_devices(text, &first, &last, &cause) != STATUS_OK)
         UNREACHABLE("checked before");
     if (strncmp(text, "cpu", 3) == 0)

@@ -21,6 +21,18 @@ struct fit_search {
     uint64_t allowed_bytes; /* by prediction */
 };
 
+static uint32_t row_shares(const struct cell *cell)
+{
+    struct parallel layout = cell_layout(cell);
+    return parallel_row_shares(&layout);
+}
+
+/* Rows of a step come in multiples of this. */
+static uint32_t least_rows(const struct cell *cell)
+{
+    return row_shares(cell) * cell_accumulate(cell);
+}
+
 /* The cell as the shape has it. */
 static bool fits(const struct fit_search *search, const struct nearest_fit *shape,
                  uint64_t *ret_bytes)
@@ -42,7 +54,7 @@ static bool find_training(const struct fit_search *search, struct nearest_fit *s
 {
     const struct cell *cell = search->cell;
     const struct nearest_fit own = *shape;
-    uint32_t rows = cell->batch_size / device_count(cell->device);
+    uint32_t rows = cell->batch_size / row_shares(cell);
     const uint32_t most[] = {cell_accumulate(cell), rows};
     const enum cell_recompute ways[] = {own.recompute, CELL_RECOMPUTE_FULL};
     for (size_t i = 0; i < ARRAY_COUNT(most) * ARRAY_COUNT(ways); i++) {
@@ -61,7 +73,7 @@ static bool find_training(const struct fit_search *search, struct nearest_fit *s
 /* The most rows, fewer than the cell's. */
 static bool find_rows(const struct fit_search *search, struct nearest_fit *shape)
 {
-    uint32_t step = device_count(search->cell->device) * cell_accumulate(search->cell);
+    uint32_t step = least_rows(search->cell);
     uint32_t low = 0; /* fits, or is nothing; both in steps */
     uint32_t high = search->cell->batch_size / step;
     while (high - low > 1) {
@@ -78,7 +90,7 @@ static bool find_rows(const struct fit_search *search, struct nearest_fit *shape
 
 static bool find_length(const struct fit_search *search, struct nearest_fit *shape)
 {
-    shape->batch_size = device_count(search->cell->device) * cell_accumulate(search->cell);
+    shape->batch_size = least_rows(search->cell);
     for (shape->seq_len = search->cell->seq_len / 2; shape->seq_len > 0; shape->seq_len /= 2)
         if (fits(search, shape, &shape->needed_bytes))
             return true;
@@ -138,10 +150,10 @@ static uint32_t find_devices(const struct fit_search *search)
     uint32_t own = device_count(cell.device);
     if (device_is_host(cell.device) || strncmp(cell.device, CUDA, strlen(CUDA)) != 0)
         return 0;
-    cell.parallel = CELL_PARALLEL_FSDP;
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "fsdp");
     for (uint32_t count = own > 1 ? own : 2; count <= DEVICES_MAX; count++) {
         (void)snprintf(cell.device, sizeof(cell.device), CUDA "0-%" PRIu32, count - 1);
-        bool is_own = count == own && search->cell->parallel == CELL_PARALLEL_FSDP;
+        bool is_own = count == own && strcmp(search->cell->parallel, "fsdp") == 0;
         if (!is_own && cell.batch_size % (count * cell_accumulate(&cell)) == 0 &&
             search->predict(&cell, &bytes) && bytes <= search->allowed_bytes)
             return count;

@@ -155,7 +155,7 @@ static void put_identity(const struct trial *trial, struct record *record)
     char device[2 * CELL_WORD_BYTES];
     cell_device_text(cell, device);
     record_set_string(record, FACT_DEVICE, device);
-    record_set_string(record, FACT_PARALLEL, cell_parallel_name(cell->parallel));
+    record_set_string(record, FACT_PARALLEL, cell_parallel_name(cell));
     record_set_u64(record, FACT_DEVICES_COUNT, device_count(cell->device));
     put_training(cell, record);
     record_set_string(record, FACT_PRECISION, cell_precision_name(cell->precision));

@@ -16,6 +16,7 @@
 #include "base/num.h"
 #include "base/reserve.h"
 #include "base/sysmem.h"
+#include "engines/launched.h"
 #include "proto/line.h"
 #include "proto/message.h"
 
@@ -227,12 +228,24 @@ static void take_baseline(struct worker *worker)
     worker->has_baseline = sysmem_process_rss(getpid(), &worker->rss_baseline_bytes, &peak_bytes);
 }
 
+/* Rank 0 of several says that they are too many; the others have ended. */
+static enum status require_one_process(const struct engine_ops *ops, struct err *err)
+{
+    struct launched launched;
+    if (!launched_find(&launched))
+        return STATUS_OK;
+    return ERR(err, STATUS_UNSUPPORTED,
+               "%s is one process, and the launcher started %" PRIu32 " ranks (%s: %s=%" PRIu32
+               "); the nearest is a launcher of one",
+               ops->name, launched.count, launched.launcher, launched.count_key, launched.count);
+}
+
 /* How a step is laid out and trained is never passed over. */
 static enum status require_plain_step(const struct engine_ops *ops, const struct cell *cell,
                                       struct err *err)
 {
     const struct cell_options *options = &cell->options;
-    const char *flag = cell->parallel != CELL_PARALLEL_NONE                    ? "parallel"
+    const char *flag = cell->parallel[0] != '\0'                               ? "parallel"
                        : options->recompute != CELL_RECOMPUTE_OFF              ? "recompute"
                        : options->accumulate_count > 1                         ? "accumulate"
                        : options->optimizer_dtype != CELL_OPTIMIZER_DTYPE_AUTO ? "optimizer-dtype"
@@ -247,6 +260,7 @@ static enum status look_before_open(struct worker *worker, struct engine_predict
                                     struct err *err)
 {
     const struct engine_ops *ops = worker->ops;
+    TRY(require_one_process(ops, err));
     TRY(require_plain_step(ops, &worker->cell, err));
     TRY(ops->supports(&worker->cell, err));
     TRY(engine_device_of(ops, &worker->cell, &worker->device, err));
@@ -537,6 +551,9 @@ static void serve(struct worker *worker)
 int worker_main(const struct engine_ops *ops)
 {
     struct err err = {0};
+    struct launched launched;
+    if (launched_find(&launched) && launched.rank > 0)
+        return 0; /* rank 0 speaks for all */
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
         return 1;

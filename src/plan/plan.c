@@ -216,7 +216,7 @@ enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struc
         rest /= axes->seq_lens.count;
         cell->precision = axes->precisions[rest % axes->precisions_count];
         rest /= axes->precisions_count;
-        cell->parallel = axes->parallels[rest];
+        (void)snprintf(cell->parallel, sizeof(cell->parallel), "%s", axes->parallels[rest]);
         if (!axes->keeps_length)
             cell->model.max_seq_len = cell->seq_len;
         cell_settle(cell);

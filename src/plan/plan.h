@@ -9,11 +9,12 @@
 #include "spec/cell.h"
 
 #define PLAN_AXIS_VALUES_MAX 1024
+#define PLAN_LAYOUTS_MAX     16
 #define PLAN_CELLS_MAX       100000
 
-/* What stands for a value that is to be found by trials: the largest size that fits, or the
- * fastest. */
-enum plan_goal { PLAN_GOAL_NONE, PLAN_GOAL_MAX, PLAN_GOAL_BEST };
+/* What stands for a value that is to be found by trials: the largest size that fits, the fastest,
+ * or the least (of devices). */
+enum plan_goal { PLAN_GOAL_NONE, PLAN_GOAL_MAX, PLAN_GOAL_BEST, PLAN_GOAL_MIN };
 
 /* A list axis of whole numbers, in the order given, without repeats. With a goal its one value is
  * 1, until the size is found. */
@@ -35,7 +36,7 @@ struct plan_axes {
     size_t modes_count;
     enum cell_precision precisions[CELL_PRECISION_COUNT];
     size_t precisions_count;
-    enum cell_parallel parallels[CELL_PARALLEL_COUNT];
+    char parallels[PLAN_LAYOUTS_MAX][PARALLEL_TEXT_BYTES]; /* settled */
     size_t parallels_count;
     struct plan_axis seq_lens;
     struct plan_axis batch_sizes;

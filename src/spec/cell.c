@@ -8,6 +8,7 @@
 #include "base/json_dump.h"
 #include "base/nearest.h"
 #include "base/num.h"
+#include "spec/device.h"
 
 /* MEMBER_words: what the values of a WORD or FLAG are called. */
 #define WORDS_OF_TEXT(member, bytes)
@@ -29,7 +30,6 @@
 #define LEARNING_RATE_MAX 1e12
 
 _Static_assert(ARRAY_COUNT(mode_words) == CELL_MODE_COUNT, "cell.h counts other modes");
-_Static_assert(ARRAY_COUNT(parallel_words) == CELL_PARALLEL_COUNT, "cell.h counts other layouts");
 _Static_assert(ARRAY_COUNT(precision_words) == CELL_PRECISION_COUNT,
                "cell.h counts other precisions");
 
@@ -75,28 +75,20 @@ const char *cell_precision_name(enum cell_precision precision)
     return precision_words[precision];
 }
 
-const char *cell_parallel_name(enum cell_parallel parallel)
+struct parallel cell_layout(const struct cell *cell)
 {
-    ASSERT((size_t)parallel < ARRAY_COUNT(parallel_words));
-    return parallel_words[parallel];
+    return parallel_of(cell->parallel, device_count(cell->device));
 }
 
-const char *cell_parallel_suffix(enum cell_parallel parallel)
+const char *cell_parallel_name(const struct cell *cell)
 {
-    switch (parallel) {
-    case CELL_PARALLEL_NONE: return "";
-    case CELL_PARALLEL_DDP: return " ddp";
-    case CELL_PARALLEL_FSDP: return " fsdp";
-    case CELL_PARALLEL_TP: return " tp";
-    case CELL_PARALLEL_EP: return " ep";
-    }
-    UNREACHABLE("no layout");
+    return cell->parallel[0] != '\0' ? cell->parallel : "none";
 }
 
 void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES])
 {
-    (void)snprintf(text, 2 * CELL_WORD_BYTES, "%s%s", cell->device,
-                   cell_parallel_suffix(cell->parallel));
+    (void)snprintf(text, 2 * CELL_WORD_BYTES, "%s%s%s", cell->device,
+                   cell->parallel[0] != '\0' ? " " : "", cell->parallel);
 }
 
 static enum cell_optimizer_dtype param_dtype(const struct cell *cell)
@@ -464,6 +456,9 @@ enum status cell_read(const json_t *object, struct cell *ret_cell, struct err *e
     if (cell.options.learning_rate[0] != '\0' &&
         cell_parse_learning_rate(cell.options.learning_rate, &rate, &cause) != STATUS_OK)
         return ERR(err, STATUS_INVALID, "open: 'options.lr': %s", cause.text);
+    if (cell.parallel[0] != '\0' && parallel_settle(cell.parallel, device_count(cell.device),
+                                                    cell.parallel, &cause) != STATUS_OK)
+        return ERR(err, STATUS_INVALID, "open: 'parallel': %s", cause.text);
     *ret_cell = cell;
     return STATUS_OK;
 }

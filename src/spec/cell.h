@@ -15,6 +15,7 @@
 #include "base/json_write.h"
 #include "base/status.h"
 #include "spec/model.h"
+#include "spec/parallel.h"
 
 #define CELL_WORD_BYTES 32
 #define CELL_PATH_BYTES 1024
@@ -39,7 +40,6 @@
 
 #define CELL_MODE_COUNT                     (CELL_MODE_DECODE + 1)
 #define CELL_PRECISION_COUNT                (CELL_PRECISION_INT8 + 1)
-#define CELL_PARALLEL_COUNT                 (CELL_PARALLEL_EP + 1)
 
 #define CELL_MEMBER_TEXT(member, bytes)     char member[bytes];
 #define CELL_MEMBER_HASH(member, bytes)     char member[bytes];
@@ -66,9 +66,10 @@ struct cell {
 
 const char *cell_mode_name(enum cell_mode mode);
 const char *cell_precision_name(enum cell_precision precision);
-const char *cell_parallel_name(enum cell_parallel parallel);
-/* " fsdp" to put behind another word; "" on one device. */
-const char *cell_parallel_suffix(enum cell_parallel parallel);
+/* How it lies on its devices. */
+struct parallel cell_layout(const struct cell *cell);
+/* "fsdp:2,tp:2"; "none" on one device. */
+const char *cell_parallel_name(const struct cell *cell);
 /* "cpu:2 fsdp", as records and checks name where a cell ran. */
 void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES]);
 const char *cell_data_name(enum cell_data data);

@@ -84,6 +84,8 @@ COMMANDS = {
     "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp tp ep": Dry(),
     "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
     "build/tokmark run --engine jax --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
+    "tokmark run --engine pytorch --mode train --precision bf16 --devices min --parallel fsdp tp": Dry(),
+    "build/tokmark run --engine pytorch --mode train --devices cpu:4 --parallel fsdp ddp:2,fsdp:2 fsdp:2,tp:2 --batch 4 --steps 10": Dry(),
     "build/tokmark run --engine pytorch --mode train --precision bf16 --devices 8 --parallel fsdp --launch 'srun --nodes=2 --ntasks=8 --gpus-per-node=4'": Dry(),
     "build/tokmark run --engine pytorch --mode train --precision bf16 --devices 8 --parallel fsdp --launch 'mpirun -n 8 --host node1:4,node2:4 -x MASTER_ADDR=node1'": Dry(),
     "build/tokmark run --engine pytorch --mode train --steps 10 --devices cpu:2 --parallel fsdp --launch 'torchrun --standalone --nproc-per-node 2 --no-python'": Dry(),

@@ -93,6 +93,59 @@ def test_the_host_is_not_asked_for_more_than_it_has(call, monkeypatch):
     assert abs(predicted - less["size"]) < 20, shown.stdout
 
 
+# --- devices --------------------------------------------------------------------------------------
+
+TWELVE = ["--seq", "32", "--batch", "12", "--devices", "cpu:min"]
+
+
+def test_the_fewest_devices_are_found_for_each_layout_and_measured(call):
+    done, lines = find(call, "--engine", worker("--room", "100"), *TWELVE, "--parallel", "ddp", "fsdp")
+    for line, layout in zip(lines, ("ddp", "fsdp"), strict=True):
+        assert (line["axis"], line["goal"], line["parallel"], line["size"], line["fails"]) == ("devices", "min", layout, 4, 3)
+        # 12 rows divide over all of them; nothing is predicted of such an engine
+        assert [(one["size"], one["verdict"], one["by_prediction"]) for one in line["tries"]] == [
+            (1, "oom", False), (2, "oom", False), (3, "oom", False), (4, "ok", False)]
+    assert len({line["key"] for line in lines}) == 2
+    records = call.records()
+    assert [(record["device"], record["devices_count"], record["verdict"]) for record in records] == [
+        ("cpu:4 ddp", 4, "ok"), ("cpu:4 fsdp", 4, "ok")]
+    assert "train fp32, seq 32 batch 12: ddp needs 4 devices; 4 tries" in done.stderr
+
+
+@pytest.mark.parametrize("room, size, tried, device", [
+    (384, 1, [1], "cpu"), (90, 6, [1, 2, 3, 4, 6], "cpu:6 fsdp"), (60, 0, [1, 2, 3, 4, 6], "cpu:6 fsdp"),
+])
+def test_devices_that_rows_do_not_divide_over_are_passed_over(room, size, tried, device, call):
+    done, (line,) = find(call, "--engine", worker("--room", str(room)), *TWELVE, "--parallel", "fsdp", code=0 if size else 4)
+    assert line["size"] == size and sizes(line) == tried and line["parallel"] == "fsdp"
+    (record,) = call.records()
+    assert record["device"] == device and record["verdict"] == ("ok" if size else "oom")
+    assert ("no devices fit" in done.stderr) == (size == 0)
+
+
+def test_too_few_devices_by_prediction_are_passed_over(call):
+    """Of a model of 124 M parameters two thirds of the limit are weights, gradients and moments."""
+    args = ["--engine", "pytorch", "--model", "gpt2-124m", "--seq", "32", "--batch", "4", "--devices", "cpu:min", "--dry-run"]
+    limits = {"3G": "cpu ", "1600M": "cpu:2 fsdp", "1G": "cpu:4 fsdp"}
+    for limit, device in limits.items():
+        shown = call("run", *SHORT, *args, "--parallel", "fsdp", "--memory-limit", limit, code=0).stdout
+        assert f" train   fp32 {device}" in shown, (limit, shown)
+    assert call.files() == []
+
+
+@pytest.mark.parametrize("args, text", [
+    (["run", *TWELVE, "--parallel", "fsdp:2,tp:2"], "finds how many there are to be"),
+    (["run", "--devices", "min"], "needs --parallel"), (["run", "--devices", "cpu:mni", "--parallel", "ddp"], "cpu:min"),
+    (["run", *TWELVE, "--batch", "max", "--parallel", "ddp"], "stands alone"),
+    (["run", "--devices", "min", "--parallel", "ddp", "--batch", "max"], "one of them can be found"),
+    (["run", *TWELVE, "--parallel", "ddp", "--launch", "srun"], "the launcher starts a number of its own"),
+    (["explain", *TWELVE, "--parallel", "ddp"], "--devices: sizes are found by `tokmark run`"),
+])
+def test_devices_to_be_found_stand_alone(call, args, text):
+    done = call(*args, "--engine", "pytorch", code=2)
+    assert text in done.stderr and call.files() == []
+
+
 @pytest.mark.parametrize("args, text", [
     (["run", "--batch", "max", "--seq", "max"], "one of them can be found"),
     (["run", "--batch", "max", "4"], "stands alone"), (["run", "--batch", "4", "best"], "stands alone"),

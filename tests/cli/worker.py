@@ -18,7 +18,7 @@ import time
 parser = argparse.ArgumentParser()
 parser.add_argument("--step-ms", type=float, default=1.0)
 parser.add_argument("--oom-seq", type=int, default=0)
-parser.add_argument("--room", type=int, default=0, help="tokens of a step over which it says oom")
+parser.add_argument("--room", type=int, default=0, help="tokens of a step, on one device, over which it says oom")
 parser.add_argument("--slow-over", type=int, default=0, help="rows over which a step's time grows with their square")
 parser.add_argument("--crash-seq", type=int, default=0)
 parser.add_argument("--device-ns", type=int, default=0, help="per step, by a device of its own")
@@ -33,6 +33,11 @@ parser.add_argument("--die-at", type=int, default=0, help="the block in which it
 parser.add_argument("--nonfinite", action="store_true", help="its losses are no numbers")
 options = parser.parse_args()
 random.seed(1)
+
+
+def devices_of(message):
+    """Of "cpu:4" 4, each with its own rows."""
+    return int(message["device"].partition(":")[2] or 1) if "parallel" in message else 1
 
 
 def take_start(path):
@@ -96,7 +101,7 @@ for line in sys.stdin:
     if kind == "hello":
         send("hello", version=1, engine="test", engine_version="1", pid=os.getpid(), synthetic=False,
              verifies=options.verify is not None)
-    elif kind == "open" and 0 < options.room < message["seq_len"] * message["batch_size"]:
+    elif kind == "open" and 0 < options.room < message["seq_len"] * message["batch_size"] / devices_of(message):
         send("error", kind="oom", text="there is no room", needed_bytes=2000, available_bytes=1000, scope="device")
     elif kind == "open" and message["seq_len"] == options.oom_seq:
         send("error", kind="oom", text="does not fit", needed_bytes=2000, available_bytes=1000,

@@ -76,13 +76,13 @@ def test_other_modes_and_models_agree(args, small, tmp_path):
     assert lines[-1]["kinds"]["logits"]["error"] > 0  # not the same program twice
 
 
-@pytest.mark.parametrize("layout", ["ddp", "fsdp", "tp", "ep"])
-def test_a_layout_over_two_devices_equals_an_engine_on_one(layout, tmp_path):
+@pytest.mark.parametrize("device, layout", [("cpu:2", "fsdp"), ("cpu:2", "ep"), ("cpu:4", "ddp:2,tp:2")])
+def test_a_layout_over_several_devices_equals_an_engine_on_one(device, layout, tmp_path):
     small = {**SMALL, "heads_count": 2, "experts_count": 4}
-    _, lines = check(tmp_path, "--device", f"{pytorch()}=cpu:2", "--parallel", layout, "--train-steps", "2", small=small)
+    _, lines = check(tmp_path, "--device", f"{pytorch()}={device}", "--parallel", layout, "--train-steps", "2", "--batch", "4", small=small)
     assert verdicts(lines) == {("native", "fp32"): "ok", ("pytorch", "fp32"): "ok"}
     line = lines[-1]
-    assert (line["device"], line["reference"]["device"]) == (f"cpu:2 {layout}", "cpu")
+    assert (line["device"], line["reference"]["device"]) == (f"{device} {layout}", "cpu")
     assert line["kinds"]["weights"]["error"] == 0
     assert 0 < line["kinds"]["gradients"]["error"] < 1e-4
     assert line["kinds"]["gradients"]["tensors"] == line["kinds"]["parameters"]["tensors"] == line["kinds"]["weights"]["tensors"] > 50

@@ -7,7 +7,7 @@ import pytest
 
 from pytorch_worker import MOE, SERVER, TorchWorker
 from test_pytorch_parallel import FAULTY, TWO, run_three, wait_until_gone
-from worker_client import Worker, WorkerError, keys_of, open_message
+from worker_client import Worker, WorkerError, keys_of, open_message, tokmark_binary
 from tokmark_worker.launcher import find_place, first_host
 from waiting import TIMEOUT_S, wait_until
 
@@ -255,17 +255,19 @@ def speak_at(port, words):
     wait_until(is_heard)
 
 
-def test_an_engine_that_is_one_process_says_so(tmp_path):
-    jax_worker = pytest.importorskip("jax_worker")
+@pytest.mark.parametrize("engine", ["jax", "native"])
+def test_an_engine_that_is_one_process_says_so(engine, tmp_path):
+    words = [tokmark_binary(), "worker", "native"]
+    if engine == "jax":
+        words = pytest.importorskip("jax_worker").SERVER.command("jax", tmp_path)
     environ = [f"{key}={value}" for key, value in said("torchrun", 0, 2).items()]
-    worker = Worker("jax", command=["env", *environ, *jax_worker.SERVER.command("jax", tmp_path)])
+    worker = Worker(engine, command=["env", *environ, *words])
     with worker, pytest.raises(WorkerError) as found:
         worker.open(MOE, "infer", 8, 1)
     assert found.value.reply["kind"] == "unsupported"
-    assert "jax is one process, and the launcher started 2 ranks (torchrun: WORLD_SIZE=2)" in str(found.value)
+    assert f"{engine} is one process, and the launcher started 2 ranks (torchrun: WORLD_SIZE=2)" in str(found.value)
     other = [f"{key}={value}" for key, value in said("torchrun", 1, 2).items()]
-    done = subprocess.run(["env", *other, *jax_worker.SERVER.command("jax", tmp_path)], stdin=subprocess.DEVNULL,
-                          capture_output=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(["env", *other, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
 
 

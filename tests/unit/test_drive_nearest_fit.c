@@ -63,7 +63,7 @@ static bool predict_training(const struct cell *cell, uint64_t *ret_bytes)
 {
     uint32_t devices = device_count(cell->device);
     uint64_t token = cell->options.recompute == CELL_RECOMPUTE_FULL ? 4 : 10;
-    *ret_bytes = 1000U / (cell->parallel == CELL_PARALLEL_FSDP ? devices : 1) +
+    *ret_bytes = 1000U / (strcmp(cell->parallel, "fsdp") == 0 ? devices : 1) +
                  token * cell->batch_size * cell->seq_len / devices / cell_accumulate(cell);
     return true;
 }
@@ -97,7 +97,7 @@ Test(drive_nearest_fit, fewer_rows_divide_over_the_devices)
     struct cell cell = cell_of(CELL_PRECISION_BF16_PURE, 100, 7 * 2);
     cell.mode = CELL_MODE_INFER;
     (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-1");
-    cell.parallel = CELL_PARALLEL_DDP;
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "ddp");
     struct nearest_fit fit = nearest_fit_find(&cell, predict_training, 6000);
     cr_assert_null(fit.why_not);
     cr_expect_eq(fit.batch_size, 8);

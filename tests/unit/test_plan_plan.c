@@ -169,7 +169,7 @@ static struct plan_axes small_axes(void)
         .modes_count = 2,
         .precisions = {CELL_PRECISION_FP32, CELL_PRECISION_BF16},
         .precisions_count = 2,
-        .parallels = {CELL_PARALLEL_DDP, CELL_PARALLEL_FSDP},
+        .parallels = {"ddp", "fsdp:2,tp:2"},
         .parallels_count = 2,
         .seq_lens = {.values = {128, 512, 2048}, .count = 3},
         .batch_sizes = {.values = {8, 32}, .count = 2},
@@ -194,7 +194,7 @@ Test(plan_plan, cells_come_in_the_published_order)
             for (size_t b = 0; b < 2; b++)
                 for (size_t m = 0; m < 2; m++, i++) {
                     const struct cell *cell = &plan.cells[i];
-                    cr_assert_eq(cell->parallel, axes.parallels[l]);
+                    cr_assert_str_eq(cell->parallel, axes.parallels[l]);
                     cr_assert_eq(cell->precision, axes.precisions[p]);
                     cr_assert_eq(cell->seq_len, axes.seq_lens.values[s]);
                     cr_assert_eq(cell->batch_size, axes.batch_sizes.values[b]);

@@ -142,23 +142,23 @@ Test(python_predict, is_near_the_peaks_of_two_gpus)
     static const struct {
         struct proto_memory_parts (*predict)(const struct cell *cell);
         const char *model;
-        enum cell_parallel parallel;
+        const char *parallel;
         uint32_t seq_len, batch_size;
         double peak_mib;
     } rows[] = {
-        {predict_torch, BIG, CELL_PARALLEL_DDP, 512, 16, 23531},
-        {predict_torch, BIG, CELL_PARALLEL_DDP, 512, 32, 30419},
-        {predict_torch, "superintelligence", CELL_PARALLEL_FSDP, 128, 8, 84889},
-        {predict_torch, BIG, CELL_PARALLEL_TP, 512, 16, 18920},
-        {predict_torch, BIG, CELL_PARALLEL_EP, 512, 16, 15577},
-        {predict_jax, BIG, CELL_PARALLEL_DDP, 512, 16, 21893},
-        {predict_jax, "gpt2-124m", CELL_PARALLEL_DDP, 512, 16, 4535},
-        {predict_jax, "gpt2-124m", CELL_PARALLEL_FSDP, 512, 16, 4230},
+        {predict_torch, BIG, "ddp", 512, 16, 23531},
+        {predict_torch, BIG, "ddp", 512, 32, 30419},
+        {predict_torch, "superintelligence", "fsdp", 128, 8, 84889},
+        {predict_torch, BIG, "tp", 512, 16, 18920},
+        {predict_torch, BIG, "ep", 512, 16, 15577},
+        {predict_jax, BIG, "ddp", 512, 16, 21893},
+        {predict_jax, "gpt2-124m", "ddp", 512, 16, 4535},
+        {predict_jax, "gpt2-124m", "fsdp", 512, 16, 4230},
     };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         struct cell cell =
             cell_of(rows[i].model, "cuda:0-1", TRAIN, BF16, rows[i].seq_len, rows[i].batch_size);
-        cell.parallel = rows[i].parallel;
+        (void)snprintf(cell.parallel, sizeof(cell.parallel), "%s", rows[i].parallel);
         struct proto_memory_parts parts = rows[i].predict(&cell);
         double percent = 100 * ((double)parts.total_bytes / rows[i].peak_mib / (1 << 20) - 1);
         cr_expect(fabs(percent) < 10, "row %zu: %+.1f %%", i, percent);
@@ -210,9 +210,9 @@ Test(python_predict, training_in_another_way_needs_less)
     cr_expect_eq(total_of(&plain) - total_of(&cell), 2 * 2 * params);
     cell = plain;
     (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-1");
-    cell.parallel = CELL_PARALLEL_DDP;
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "ddp");
     uint64_t ddp = total_of(&cell);
-    cell.parallel = CELL_PARALLEL_FSDP;
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "fsdp");
     cr_expect_lt(total_of(&cell), ddp);
     cr_expect_not(predict_jax(&both).is_known);
 }
@@ -222,16 +222,15 @@ Test(python_predict, more_devices_hold_less_each)
 {
     struct proto_memory_parts (*const predict[])(const struct cell *) = {predict_torch,
                                                                          predict_jax};
-    static const enum cell_parallel layouts[] = {CELL_PARALLEL_FSDP, CELL_PARALLEL_TP,
-                                                 CELL_PARALLEL_EP};
+    static const char *const layouts[] = {"fsdp", "tp", "ep"};
     for (size_t i = 0; i < ARRAY_COUNT(predict) * ARRAY_COUNT(layouts); i++) {
         struct cell cell = cell_of(BIG, "cuda:0-1", TRAIN, BF16, 512, 16);
-        cell.parallel = layouts[i / 2];
+        (void)snprintf(cell.parallel, sizeof(cell.parallel), "%s", layouts[i / 2]);
         struct proto_memory_parts two = predict[i % 2](&cell);
         (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-3");
         struct proto_memory_parts four = predict[i % 2](&cell);
         (void)snprintf(cell.device, sizeof(cell.device), "cuda:0");
-        cell.parallel = CELL_PARALLEL_NONE;
+        cell.parallel[0] = '\0';
         struct proto_memory_parts one = predict[i % 2](&cell);
         cr_assert(one.is_known && two.is_known && four.is_known);
         cr_expect_lt(two.total_bytes, one.total_bytes);
@@ -240,6 +239,36 @@ Test(python_predict, more_devices_hold_less_each)
         int64_t quarter = (int64_t)(two.weights_bytes - four.weights_bytes);
         cr_expect_lt(llabs(half - 2 * quarter), 8, "row %zu", i);
     }
+}
+
+/* What a product divides is what its factors do, one after the other. */
+Test(python_predict, a_product_divides_by_each_of_its_factors)
+{
+    static const struct {
+        const char *devices, *layout, *like_devices, *like; /* the same weights on each device */
+    } rows[] = {
+        {"cuda:0-3", "ddp:2,fsdp:2", "cuda:0-1", "fsdp"},
+        {"cuda:0-3", "ddp:2,tp:2", "cuda:0-1", "tp"},
+        {"cuda:0-3", "ddp:2,ep:2", "cuda:0-1", "ep"},
+        {"cuda:0-7", "ddp:2,fsdp:2,tp:2", "cuda:0-3", "fsdp:2,tp:2"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct cell cell = cell_of(BIG, rows[i].devices, TRAIN, BF16, 512, 16);
+        (void)snprintf(cell.parallel, sizeof(cell.parallel), "%s", rows[i].layout);
+        struct cell like = cell_of(BIG, rows[i].like_devices, TRAIN, BF16, 512, 8);
+        (void)snprintf(like.parallel, sizeof(like.parallel), "%s", rows[i].like);
+        struct proto_memory_parts found = predict_torch(&cell), wanted = predict_torch(&like);
+        cr_expect_eq(found.weights_bytes, wanted.weights_bytes, "row %zu", i);
+        cr_expect_eq(found.optimizer_bytes, wanted.optimizer_bytes, "row %zu", i);
+        cr_expect_eq(found.activations_bytes, wanted.activations_bytes, "row %zu", i);
+        cr_expect_eq(predict_jax(&cell).total_bytes, predict_jax(&like).total_bytes, "row %zu", i);
+    }
+    struct cell cell = cell_of(BIG, "cuda:0-3", TRAIN, BF16, 512, 16);
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "fsdp:2,tp:2");
+    struct proto_memory_parts both = predict_torch(&cell);
+    (void)snprintf(cell.device, sizeof(cell.device), "cuda:0-1");
+    (void)snprintf(cell.parallel, sizeof(cell.parallel), "tp");
+    cr_expect_eq(both.weights_bytes, predict_torch(&cell).weights_bytes / 2);
 }
 
 Test(python_predict, a_cache_is_two_tensors_a_layer)

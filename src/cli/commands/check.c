@@ -3,6 +3,7 @@
 #include "cli/cell_choices.h"
 #include "cli/check_run.h"
 #include "cli/check_setup.h"
+#include "cli/run_layouts.h"
 #include "cli/run_options.h"
 #include "cli/run_words.h"
 #include "spec/cell.h"
@@ -101,14 +102,15 @@ static const struct option check_rows[] = {
      .help = "cpu (the default), cuda, cuda:N, gpu or tpu; ENGINE=DEVICE for one engine only; with "
              "--parallel several: pytorch=cpu:2"},
     {.name = "parallel",
-     .type = OPTION_CHOICE,
+     .type = OPTION_TEXT,
      TARGET(parallel),
      .arg = "LAYOUT",
-     .def = "none",
-     .choices = cell_parallel_choices,
+     .max = PARALLEL_TEXT_BYTES - 1,
+     .choices = run_layout_choices,
      .group = GROUP_BATCH,
+     .check = run_check_one_layout,
      .help = "pytorch, jax: how a --device of several shares the work, to be compared with an "
-             "engine on one device"},
+             "engine on one device; a product too: fsdp:2,tp:2"},
     {.name = "out",
      .type = OPTION_TEXT,
      TARGET(out),

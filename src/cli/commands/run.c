@@ -525,7 +525,7 @@ static enum exit_code print_dry_run(struct run *run)
     struct err err = {0};
     struct store_index finished = {0};
     bool can_resume = run->setup.options.resume != RUN_RESUME_NO;
-    fit_predict(&run->setup);
+    fit_predict(&run->setup, run->context.environment.data);
     if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
         return fail(run, STATUS_IO, &err);
     const struct dry_run dry_run = {

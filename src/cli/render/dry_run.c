@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "cli/run_layouts.h"
 #include "cli/sweep.h"
 
 #define ORDER_SHOWN_MAX 10000 /* trials of cells */
+#define PRECISION_BYTES (4 * CELL_WORD_BYTES)
 
 /* What is known of one cell beforehand. */
 struct outlook {
@@ -107,8 +109,32 @@ static void format_time(const struct outlook *outlook, char text[NUM_TEXT_BYTES]
     (void)snprintf(text, NUM_TEXT_BYTES, "%s%.24s", outlook->is_time_cap ? "<= " : "~ ", duration);
 }
 
-static void append_cell(const struct dry_run *dry_run, size_t index, struct outlook *outlook,
-                        struct buf *out)
+/* With its layout, and where their number was to be found its devices; how long it is. */
+static int precision_of(const struct run_setup *setup, const struct cell *cell,
+                        char text[PRECISION_BYTES])
+{
+    char device[2 * CELL_WORD_BYTES];
+    cell_device_text(cell, device);
+    if (run_layouts_are_found(setup->options.devices))
+        return snprintf(text, PRECISION_BYTES, "%s %s", cell_precision_name(cell->precision),
+                        device);
+    return snprintf(text, PRECISION_BYTES, "%s%s%s", cell_precision_name(cell->precision),
+                    cell->parallel[0] != '\0' ? " " : "", cell->parallel);
+}
+
+static int precision_width(const struct run_setup *setup)
+{
+    int width = (int)strlen("precision");
+    for (size_t i = 0; i < setup->plan.cells_count; i++) {
+        char text[PRECISION_BYTES];
+        int length = precision_of(setup, &setup->plan.cells[i], text);
+        width = length > width ? length : width;
+    }
+    return width;
+}
+
+static void append_cell(const struct dry_run *dry_run, size_t index, int width,
+                        struct outlook *outlook, struct buf *out)
 {
     const struct cell *cell = &dry_run->setup->plan.cells[index];
     char id[HASH_ID_BYTES], memory[NUM_TEXT_BYTES], time[NUM_TEXT_BYTES];
@@ -120,11 +146,10 @@ static void append_cell(const struct dry_run *dry_run, size_t index, struct outl
         num_format_bytes(outlook->memory_bytes, memory);
     format_time(outlook, time);
     bool is_finished = outlook->trials_left == 0;
-    char precision[2 * CELL_WORD_BYTES];
-    (void)snprintf(precision, sizeof(precision), "%s%s", cell_precision_name(cell->precision),
-                   cell_parallel_suffix(cell->parallel));
-    buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-9s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
-                index + 1, id, cell->framework, cell_mode_name(cell->mode), precision,
+    char precision[PRECISION_BYTES];
+    (void)precision_of(dry_run->setup, cell, precision);
+    buf_appendf(out, "%5zu  %s  %-15s  %-6s  %-*s  %7" PRIu32 "  %7" PRIu32 "  %10s  %-11s  %s\n",
+                index + 1, id, cell->framework, cell_mode_name(cell->mode), width, precision,
                 cell->seq_len, cell->batch_size, memory, fits_text(dry_run, outlook),
                 is_finished             ? "finished"
                 : outlook->is_supported ? time
@@ -222,13 +247,14 @@ static void append_total(const struct dry_run *dry_run, const struct total *tota
 void dry_run_format(const struct dry_run *dry_run, struct buf *out)
 {
     const struct run_setup *setup = dry_run->setup;
+    int width = precision_width(setup);
     append_rule(setup, out);
-    buf_appendf(out, "%5s  %-16s  %-15s  %-6s  %-9s  %7s  %7s  %10s  %-11s  %s\n", "cell", "id",
-                "engine", "mode", "precision", "seq", "batch", "memory", "fits", "time");
+    buf_appendf(out, "%5s  %-16s  %-15s  %-6s  %-*s  %7s  %7s  %10s  %-11s  %s\n", "cell", "id",
+                "engine", "mode", width, "precision", "seq", "batch", "memory", "fits", "time");
     struct total total = {.is_time_known = true};
     for (size_t i = 0; i < setup->plan.cells_count; i++) {
         struct outlook outlook;
-        append_cell(dry_run, i, &outlook, out);
+        append_cell(dry_run, i, width, &outlook, out);
         total.trials_left += outlook.trials_left;
         total.trials_count += setup->options.trials;
         if (!outlook.is_supported || outlook.trials_left == 0)

@@ -20,26 +20,27 @@
 /* What every item is counted in: elements, and bytes of one element. Borrowed: from the cell. */
 struct sizes {
     const struct model_spec *spec;
-    double rows;       /* tokens in a step; on the host of decode those of its prompt */
-    double width;      /* rows x dim */
-    double heads;      /* rows x dim of the heads that the device has */
-    double logits;     /* rows x vocabulary */
-    double head;       /* parameters of the head */
-    double experts;    /* parameters of a layer's experts, or of its feed-forward */
-    double hidden;     /* elements between a feed-forward's matmuls */
-    double slots;      /* rows of all experts x dim; 0 without experts */
-    double scores;     /* attention weights of a layer */
-    double params;     /* all */
-    double param;      /* bytes: parameters, gradients, moments */
-    double compute;    /* operands of matmuls */
-    double residual;   /* the stream between layers */
+    double rows;     /* tokens in a step; on the host of decode those of its prompt */
+    double width;    /* rows x dim */
+    double heads;    /* rows x dim of the heads that the device has */
+    double logits;   /* rows x vocabulary */
+    double head;     /* parameters of the head */
+    double experts;  /* parameters of a layer's experts, or of its feed-forward */
+    double hidden;   /* elements between a feed-forward's matmuls */
+    double slots;    /* rows of all experts x dim; 0 without experts */
+    double scores;   /* attention weights of a layer */
+    double params;   /* all */
+    double param;    /* bytes: parameters, gradients, moments */
+    double compute;  /* operands of matmuls */
+    double residual; /* the stream between layers */
+    struct parallel layout;
     double share;      /* of parameters, gradients and moments that one device has */
     double early;      /* of its parameters those whose gradients lie beside what is kept */
     double moment;     /* bytes of a moment */
     double layer;      /* parameters of a layer */
     double root;       /* parameters beside the layers */
     double divided;    /* parameters of a layer that tp or ep divides */
-    bool is_sharded;   /* share is that of fsdp */
+    bool is_sharded;   /* by fsdp */
     bool is_again;     /* layers are computed again in the backward pass */
     bool is_published; /* every expert for every token */
     bool is_cast;      /* parameters are cast for matmuls */
@@ -63,30 +64,29 @@ static bool item_sizes(enum cell_precision precision, struct sizes *sizes)
 }
 
 /* Heads and columns of a feed-forward, or experts. */
-static double divided_params(const struct cell *cell)
+static double divided_params(const struct model_spec *spec, const struct parallel *layout)
 {
-    const struct model_spec *spec = &cell->model;
     bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
     double dim = spec->dim, hidden = spec->ffn_hidden;
     double columns = is_moe ? spec->experts_count * (3 * dim + 2) * hidden : (2 * dim + 1) * hidden;
-    if (cell->parallel == CELL_PARALLEL_TP)
+    if (layout->tp > 1)
         return (4 * dim + 3) * dim + columns;
-    return cell->parallel == CELL_PARALLEL_EP && is_moe ? columns + spec->experts_count * dim : 0;
+    return layout->ep > 1 && is_moe ? columns + spec->experts_count * dim : 0;
 }
 
-/* What each of `devices` has of the layers' parameters, heads and columns; see divided_params(). */
-static void divide(const struct cell *cell, double devices, struct sizes *s)
+/* What each device has of the layers' parameters, heads and columns; see divided_params(). */
+static void divide(struct sizes *s)
 {
-    bool is_tp = cell->parallel == CELL_PARALLEL_TP;
-    s->heads = is_tp ? s->width / devices : s->width;
-    s->hidden /= is_tp ? devices : 1;
-    s->scores /= is_tp ? devices : 1;
-    s->divided = divided_params(cell);
-    s->experts /= s->divided > 0 ? devices : 1;
-    double elsewhere = s->divided * (1 - 1 / devices);
+    double columns = s->layout.tp, parts = s->layout.tp * s->layout.ep;
+    s->heads = s->width / columns;
+    s->hidden /= columns;
+    s->scores /= columns;
+    s->divided = divided_params(s->spec, &s->layout);
+    s->experts /= s->divided > 0 ? parts : 1;
+    double elsewhere = s->divided * (1 - 1 / parts);
     s->layer -= elsewhere;
-    s->is_sharded = cell->parallel == CELL_PARALLEL_FSDP;
-    s->share = s->is_sharded ? 1 / devices : 1 - s->spec->layers_count * elsewhere / s->params;
+    s->is_sharded = s->layout.fsdp > 1;
+    s->share = (1 - s->spec->layers_count * elsewhere / s->params) / s->layout.fsdp;
 }
 
 static bool sizes_of(const struct cell *cell, struct sizes *ret)
@@ -96,13 +96,13 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
     if (cell->model_ref[0] != '\0' || !item_sizes(cell->precision, &s))
         return false;
     bool is_moe = spec->ffn == MODEL_FFN_MOE_SWIGLU;
-    double dim = spec->dim, hidden = spec->ffn_hidden, devices = device_count(cell->device);
+    double dim = spec->dim, hidden = spec->ffn_hidden;
+    s.layout = cell_layout(cell);
     s.is_host = device_is_host(cell->device);
     s.is_train = cell->mode == CELL_MODE_TRAIN;
     s.is_decode = cell->mode == CELL_MODE_DECODE;
     /* A process's peak has seen the prompt; an allocator's begins after it. */
-    double row_shares = cell->parallel == CELL_PARALLEL_TP ? 1 : devices;
-    double rows = cell->batch_size / row_shares / cell_accumulate(cell);
+    double rows = (double)cell->batch_size / parallel_row_shares(&s.layout) / cell_accumulate(cell);
     s.rows = rows * (s.is_decode && !s.is_host ? 1 : cell->seq_len);
     s.width = s.rows * dim;
     s.logits = s.rows * spec->vocab_size;
@@ -116,7 +116,7 @@ static bool sizes_of(const struct cell *cell, struct sizes *ret)
     s.params = (double)model_params_total(spec);
     s.root = (spec->is_head_tied ? 1 : 2) * s.head + (double)spec->max_seq_len * dim;
     s.layer = (s.params - s.root) / spec->layers_count;
-    divide(cell, devices, &s);
+    divide(&s);
     s.moment = strcmp(cell_optimizer_dtype_name(cell), "bf16") == 0 ? 2 : 4;
     s.is_again = cell->options.recompute != CELL_RECOMPUTE_OFF;
     /* On a host what a backward pass gives back lies between other blocks, and gradients go on top
@@ -206,7 +206,7 @@ static double torch_kept(const struct cell *cell, const struct sizes *s)
     double layers = s->spec->layers_count;
     double layer = torch_kept_attention(s) + torch_kept_hidden(cell, s);
     double cast = s->is_cast && !s->is_sharded ? s->compute : 0;
-    double ends = 4 * s->width * 4 + s->head * s->param * (s->is_sharded ? s->share : 1);
+    double ends = 4 * s->width * 4 + s->head * s->param / s->layout.fsdp;
     double loss = torch_loss(s);
     if (!s->is_again)
         return layers * layer + s->params * s->share * cast + loss + ends;
@@ -246,10 +246,8 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
     struct sizes s;
     if (!sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
-    /* DistributedDataParallel keeps its buckets, of what is no expert on one device alone. */
-    if (cell->parallel == CELL_PARALLEL_DDP)
-        s.early = s.params;
-    else if (cell->parallel == CELL_PARALLEL_EP)
+    /* DistributedDataParallel keeps its buckets, of what is on more than one device. */
+    if (!s.is_sharded && s.layout.ddp * s.layout.ep > 1)
         s.early = larger(s.early, s.params - s.spec->layers_count * s.divided);
     double process = s.is_host && s.compute < 4 ? TORCH_HOST_BF16_BYTES : TORCH_BYTES;
     double kept = s.is_train ? torch_kept(cell, &s) : torch_passing(&s);
@@ -260,11 +258,10 @@ struct proto_memory_parts predict_torch(const struct cell *cell)
 
 /* Rows that all experts of a device work on (jax_moe.py): padded tiles on a CPU, ranks elsewhere.
  * With ep all devices' tokens come to its experts, and it has room for as many as can be theirs. */
-static double jax_expert_rows(const struct cell *cell, const struct sizes *s)
+static double jax_expert_rows(const struct sizes *s)
 {
     const struct model_spec *spec = s->spec;
-    double devices = cell->parallel == CELL_PARALLEL_EP ? device_count(cell->device) : 1;
-    double experts = spec->experts_count / devices, tokens = s->rows * devices;
+    double experts = (double)spec->experts_count / s->layout.ep, tokens = s->rows * s->layout.ep;
     double count = tokens * spec->experts_active;
     if (spec->ffn != MODEL_FFN_MOE_SWIGLU)
         return s->rows;
@@ -300,10 +297,8 @@ struct proto_memory_parts predict_jax(const struct cell *cell)
     if (!is_plain || !sizes_of(cell, &s))
         return (struct proto_memory_parts){0};
     bool is_gelu = s.spec->ffn == MODEL_FFN_GELU;
-    bool is_tp = cell->parallel == CELL_PARALLEL_TP;
-    double rows = jax_expert_rows(cell, &s);
-    double hidden =
-        rows * s.spec->ffn_hidden * s.compute / (is_tp ? device_count(cell->device) : 1);
+    double rows = jax_expert_rows(&s);
+    double hidden = rows * s.spec->ffn_hidden * s.compute / s.layout.tp;
     double slots = is_gelu ? 0 : rows * s.spec->dim * s.compute;
     double cast = s.is_cast ? s.compute : 0;
     double layers = s.spec->layers_count;
@@ -318,6 +313,6 @@ struct proto_memory_parts predict_jax(const struct cell *cell)
     double layer = 10 * s.width * s.compute + (is_gelu ? 2 : 3) * hidden + 2 * slots;
     double kept = layers * layer + (is_made_again ? 1 : layers) * scores;
     /* XLA keeps the gathered casts of fsdp, too. */
-    double casts = s.params * cast * (s.is_sharded ? 1 : s.share);
+    double casts = s.params * cast * s.share * s.layout.fsdp;
     return parts_of(cell, &s, kept + 8 * s.logits + casts, jax_process(&s));
 }

@@ -323,7 +323,7 @@ class JaxEngine:
             words.append("attention cudnn")
         if model is not None and model.spec.ffn == "moe_swiglu":
             way = model.experts_way
-            spread = ", spread" if model.spread.kind == "ep" else ""
+            spread = ", spread" if model.spread.has("ep") else ""
             words.append("every expert" if way == "published" else f"experts {way}{spread}")
         return words
 

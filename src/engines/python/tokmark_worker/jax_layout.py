@@ -6,15 +6,18 @@ fsdp  as ddp, and weights, gradients and optimizer state are sharded; XLA gather
 tp    every device has all rows, and its own heads and columns of every layer's matrices; XLA sums what they give
 ep    as ddp, but for the experts: each device has its own, and all rows come to them
 
+A product of these, "fsdp:2,tp:2", is a mesh with an axis for each; one of them alone has one axis.
+
 The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide, but for tp.
 """
 import math
 
 import jax
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from .devices import require_rows
-from .jax_spread import AXIS, Spread, at_side, divided_side, kept_shape
+from .devices import factors_of, require_rows, row_shares_of
+from .jax_spread import Spread, spec_of
 
 # Smaller ones are on every device: to gather them would cost more than they take.
 _SHARDED_LEAST = 4096
@@ -25,24 +28,22 @@ class Layout:
         self.devices = devices
         self.device = devices[0]
         self.count = len(devices)
+        self.factors = factors_of(cell, self.count)
         if self.count == 1:
             self.spread = Spread()
             self.whole = self.rows = self.cache = SingleDeviceSharding(self.device)
             return
-        self.spread = Spread(cell.parallel, Mesh(devices, (AXIS,)))
-        self.whole = self.rows = self._at(None)
-        if cell.parallel == "tp":
-            self.cache = self._at(2)  # heads
-        else:
-            require_rows(cell, self.count)
-            self.rows = self.cache = self._at(0)
+        mesh = Mesh(np.array(devices).reshape(tuple(self.factors.values())), tuple(self.factors))
+        self.spread = Spread(mesh)
+        require_rows(cell, row_shares_of(self.factors))
+        self.whole = NamedSharding(mesh, PartitionSpec())
+        self.rows = NamedSharding(mesh, self.spread.rows())
+        self.cache = NamedSharding(mesh, self.spread.rows(2)) if "tp" in self.factors else self.rows  # of heads
 
-    def _at(self, side):
-        return NamedSharding(self.spread.mesh, at_side(side))
-
-    def _longest_side(self, shape):
-        """The longest that divides, the first of several; None where none does, and of what is small."""
-        sides = [side if side % self.count == 0 else 0 for side in shape]
+    def _longest_side(self, shape, taken):
+        """The longest that fsdp can divide, the first of several; None where there is none, and of what is small."""
+        count = self.factors["fsdp"]
+        sides = [size if size % count == 0 and side != taken else 0 for side, size in enumerate(shape)]
         if math.prod(shape) < _SHARDED_LEAST or not max(sides):
             return None
         return sides.index(max(sides))
@@ -52,15 +53,21 @@ class Layout:
         tokmark's own, as published but for the experts (jax_model)."""
         if self.count == 1:
             return self.whole
-        kind = self.spread.kind
-        return self._at(self._longest_side(shape) if kind == "fsdp" else divided_side(kind, name))
+        axes = [None] * len(shape)
+        own, axis = self.spread.divided(name)
+        if own is not None:
+            axes[own] = axis
+        longest = self._longest_side(shape, own) if "fsdp" in self.factors else None
+        if longest is not None:
+            axes[longest] = "fsdp"
+        return NamedSharding(self.spread.mesh, spec_of(axes))
 
     def weights(self, tree):
         """Shardings for a tree of weights."""
         return jax.tree_util.tree_map_with_path(lambda path, leaf: self.weight(leaf.shape, _name(path)), tree)
 
     def kept_shape(self, name, shape):
-        return kept_shape(self.spread.kind, name, shape)
+        return self.spread.kept_shape(name, shape)
 
     def put_weight(self, array, name=""):
         array = array.reshape(self.kept_shape(name, array.shape))

@@ -84,7 +84,7 @@ def path_name(path):
 
 def _builtin(cell, layout, precision, key):
     spec = builtin_spec(cell)
-    require_own_model(cell, layout.count, spec)
+    require_own_model(cell, layout.factors, spec)
     way = "published"
     if cell.options.moe == "routed":
         way = "tiles" if layout.device.platform == "cpu" else "ranks"
@@ -299,6 +299,6 @@ def make(cell, layout, precision, key):
             "pytorch does, and jax takes pkg.module:factory"
         )
     if cell.model_ref:
-        require_any_model(cell)
+        require_any_model(cell, layout.factors)
         return _factory(cell, layout, precision, key)
     return _builtin(cell, layout, precision, key)

@@ -10,7 +10,7 @@ CELL = (
     ("model_ref", "text", 1024, False),
     ("options", "options", None, False),
     ("device", "text", 32, True),
-    ("parallel", "word", ("none", "ddp", "fsdp", "tp", "ep",), False),
+    ("parallel", "text", 32, False),
     ("precision", "word", ("fp32", "tf32", "bf16", "bf16-pure", "fp16", "int8",), True),
     ("mode", "word", ("train", "infer", "decode",), True),
     ("seq_len", "count", 1, True),

@@ -128,11 +128,12 @@ class Check:
             loss, _ = self._steps.gradients(tokens, targets, lambda output: outputs.append(output.detach()))
             return torch.cat(outputs), loss.detach()
         self._model.zero_grad(set_to_none=True)
-        with self._precision.autocast():
-            logits = self._caller.full_logits(tokens, targets)
-            self._caller.require_shape(logits, tokens, may_be_last=False)
-            loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
-        loss.backward()
+        with self._layout.exchange(is_last=True):
+            with self._precision.autocast():
+                logits = self._caller.full_logits(tokens, targets)
+                self._caller.require_shape(logits, tokens, may_be_last=False)
+                loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+            loss.backward()
         return logits.detach(), loss.detach()
 
     def _outputs(self, logits, loss):

@@ -6,18 +6,27 @@ fsdp  as ddp, and parameters, gradients and optimizer state are sharded, layer b
 tp    every rank has all rows, and its own heads and columns of every layer's matrices (tensor parallel)
 ep    as ddp, but for the experts: each rank has its own, and rows go to them and come back (expert parallel)
 
+A product of these, "fsdp:2,tp:2", is a mesh with a side for each; one of them alone has one side. Every kind works within
+the ranks of its side. Who averages which gradient over whom:
+
+with ddp or ep    DistributedDataParallel what no kind divides, over all ranks that have rows of their own
+with fsdp         fully_shard everything, over its side and that of ddp
+what is left      _averaged(): parts of tp and ep over ddp; with fsdp and ep what is no expert over ep
+
 The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide, but for tp.
 """
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
 
 import torch
 from torch import distributed
 
+from .devices import factors_of, row_shares_of
 from .errors import describe_error, unsupported
-from .torch_spread import Shares, is_part
+from .torch_spread import Shares, is_divided, is_part, local
 
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 
@@ -27,16 +36,19 @@ class Layout:
 
     def __init__(self, cell=None, devices=(), rank=0, store=None, neighbours_count=1):
         self._cell = cell
-        self._kind = cell.parallel if cell else "none"
         self._devices = list(devices)
         self._store = store
         self._neighbours_count = neighbours_count  # ranks of this host
         self.rank = rank
         self.count = max(1, len(self._devices))
-        # how many ranks share the rows, and which of their parts this one has
-        self.row_shares, self.row_rank = (1, 0) if self._kind == "tp" else (self.count, rank)
+        self.factors = factors_of(cell, self.count) if cell else {}
+        # how many ranks have rows of their own, and which of the parts this one has; neighbours have the same
+        self.row_shares = row_shares_of(self.factors)
+        self._same_rows_count = self.count // self.row_shares
+        self.row_rank = rank // self._same_rows_count
         self._mesh = None
         self._ddp = None
+        self._late = []  # (parameters, group): gradients to be averaged after a backward pass
 
     def device(self, name):
         """This rank's, for the cell's."""
@@ -56,7 +68,9 @@ class Layout:
             world_size=self.count,
             timeout=_GROUP_TIMEOUT,
         )
-        self._mesh = distributed.device_mesh.init_device_mesh(device.type, (self.count,))
+        self._mesh = distributed.device_mesh.init_device_mesh(
+            device.type, tuple(self.factors.values()), mesh_dim_names=tuple(self.factors)
+        )
 
     def own_rows(self, rows):
         """This rank's of (..., rows, tokens)."""
@@ -70,30 +84,31 @@ class Layout:
         return dataclasses.replace(cell, batch_size=cell.batch_size // self.row_shares)
 
     def counted(self, rows_count):
-        """Of rows that all ranks have, those of rank 0 alone: the ranks' counts are summed."""
-        return rows_count if self.row_shares > 1 or self.rank == 0 else 0
+        """Of rows that several ranks have, those of the first alone: the ranks' counts are summed."""
+        return rows_count if self.rank % self._same_rows_count == 0 else 0
 
     # --- the model ---
 
     def place(self, precision):
         """None, or what lays out a block that has just been made (`is_last`: of them all), and at the end the model."""
-        if self._kind == "fsdp":
-            return self._place_sharded(precision)
-        if self._kind not in ("tp", "ep"):
-            return None
-        shares = Shares(self._mesh)
+        ways = []
+        if "ep" in self.factors:
+            experts = Shares(self._mesh["ep"])
+            ways.append(lambda module, **_: hasattr(module, "moe") and module.moe.spread_experts(experts))
+        if "tp" in self.factors:
+            ways.append(functools.partial(_spread_matrices, Shares(self._mesh["tp"])))
+        if "fsdp" in self.factors:
+            ways.append(self._place_sharded(precision))
 
-        def place(module, **_):
-            if self._kind == "ep" and hasattr(module, "moe"):
-                module.moe.spread_experts(shares)
-            if self._kind == "tp" and hasattr(module, "attn"):
-                module.attn.spread_heads(shares)
-                (module.moe if hasattr(module, "moe") else module.mlp).spread_matrices(shares)
+        def place(module, **where):
+            for way in ways:
+                way(module, **where)
 
-        return place
+        return place if ways else None
 
     def _place_sharded(self, precision):
         fully_shard, policy_class = _fsdp()
+        mesh = self._mesh["ddp", "fsdp"] if "ddp" in self.factors else self._mesh["fsdp"]
         policy = policy_class()
         if precision.param_dtype is not precision.compute_dtype:
             policy = policy_class(
@@ -103,27 +118,34 @@ class Layout:
         def shard(module, is_last=False):
             # what the backward pass begins with is not given back before it
             keeps = {"reshard_after_forward": False} if is_last and self._cell.mode == "train" else {}
-            fully_shard(module, mesh=self._mesh, mp_policy=policy, shard_placement_fn=self._divided, **keeps)
+            fully_shard(module, mesh=mesh, mp_policy=policy, shard_placement_fn=self._divided, **keeps)
 
         return shard
 
     def _divided(self, param):
-        """Along which dimension, where not the first (None): few experts may not divide over the devices."""
-        if param.dim() < 3 or param.shape[0] % self.count == 0:
-            return None
+        """Along which dimension, where not the first (None): few experts may not divide over the devices, and what tp
+        or ep has divided is better left."""
         from torch.distributed.tensor import Shard
 
-        return next((Shard(dim) for dim, size in enumerate(param.shape) if size % self.count == 0), None)
+        count = self.factors["fsdp"]
+        taken = {place.dim for place in getattr(param, "placements", ()) if place.is_shard()}
+        if 0 not in taken and (param.dim() < 3 or param.shape[0] % count == 0):
+            return None
+        sizes = enumerate(param.shape)
+        return next((Shard(dim) for dim, size in sizes if dim not in taken and size % count == 0), None)
 
     def gather_ahead(self, blocks):
         """Sharded blocks are gathered while the one before them computes, however late the host is."""
-        if self._kind == "fsdp":
+        if "fsdp" in self.factors:
             for block, following in zip(blocks, blocks[1:]):
                 block.set_modules_to_forward_prefetch([following])
 
     def wrap(self, model, device, finds_unused):
         """What is called in place of the model; without gradients there is nothing to exchange."""
-        if self._kind not in ("ddp", "ep") or self._cell.mode != "train":
+        if self._cell is None or self._cell.mode != "train":
+            return model
+        self._late = self._averaged(model)
+        if "fsdp" in self.factors or not {"ddp", "ep"} & self.factors.keys():
             return model
         ddp = torch.nn.parallel.DistributedDataParallel
         own = [name for name, param in model.named_parameters() if is_part(param)]
@@ -133,13 +155,37 @@ class Layout:
             device_ids=None if device.type == "cpu" else [device],
             gradient_as_bucket_view=True,
             find_unused_parameters=finds_unused,
+            process_group=self._mesh["ddp"].get_group() if "tp" in self.factors else None,
         )
         return self._ddp
 
+    def _averaged(self, model):
+        """[(parameters, group)]: what neither DistributedDataParallel nor fully_shard averages over the group."""
+        params = list(model.parameters())
+        if "fsdp" not in self.factors and "ddp" in self.factors:
+            found, side = [param for param in params if is_part(param)], "ddp"
+        elif {"fsdp", "ep"} <= self.factors.keys():
+            found, side = [param for param in params if not is_divided(param, "ep")], "ep"
+        else:
+            found, side = [], None
+        return [(found, self._mesh[side].get_group())] if found else []
+
+    @contextlib.contextmanager
     def exchange(self, is_last):
         """Around one part of a step's rows. ddp exchanges gradients in the last alone; fsdp in each, so that no
         device ever holds the gradient of the whole model."""
-        return contextlib.nullcontext() if is_last or self._ddp is None else self._ddp.no_sync()
+        with contextlib.nullcontext() if is_last or self._ddp is None else self._ddp.no_sync():
+            yield
+        if is_last:
+            self._average()
+
+    @torch.no_grad()
+    def _average(self):
+        for params, group in self._late:
+            grads = [local(param.grad) for param in params if param.grad is not None]
+            for work in [distributed.all_reduce(grad, group=group, async_op=True) for grad in grads]:
+                work.wait()
+            torch._foreach_div_(grads, group.size())
 
     def wait_for_all(self):
         if self.count > 1:
@@ -151,7 +197,7 @@ class Layout:
             return tensor
         parts = [torch.empty_like(tensor) for _ in range(self.count)]
         distributed.all_gather(parts, tensor.contiguous())
-        return torch.cat(parts)
+        return torch.cat(parts[:: self._same_rows_count])
 
     def mean(self, number):
         if self.count == 1:
@@ -164,6 +210,12 @@ class Layout:
         if self.count > 1 and distributed.is_initialized():
             with contextlib.suppress(Exception):
                 distributed.destroy_process_group()
+
+
+def _spread_matrices(shares, module, **_):
+    if hasattr(module, "attn"):
+        module.attn.spread_heads(shares)
+        (module.moe if hasattr(module, "moe") else module.mlp).spread_matrices(shares)
 
 
 def shard_blocks(model, shard):

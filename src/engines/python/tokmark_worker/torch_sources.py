@@ -99,7 +99,7 @@ def _active_of_package(cell, config, names, model):
 
 def _builtin(cell, device, precision, layout):
     spec = builtin_spec(cell)
-    require_own_model(cell, layout.count, spec)
+    require_own_model(cell, layout.factors, spec)
     model = torch_model.build(
         spec, cell.options.moe, device, precision.param_dtype, precision.compute_dtype, layout.place(precision)
     )
@@ -182,7 +182,7 @@ def make(cell, device, precision, layout):
     seed_random(cell)
     if name == "builtin":
         return _builtin(cell, device, precision, layout)
-    require_any_model(cell)
+    require_any_model(cell, layout.factors, name == "package")
     place = layout.place(precision)
     deferred = None if place is None else Deferred(device)
     if name == "package":

@@ -19,6 +19,11 @@ def is_part(param):
     return hasattr(param, "device_mesh")
 
 
+def is_divided(param, kind):
+    """Does a layout's kind, tp or ep, divide it?"""
+    return is_part(param) and kind in param.device_mesh.mesh_dim_names
+
+
 def local(param):
     """This rank's part, to compute with."""
     return param.to_local() if is_part(param) else param

@@ -8,7 +8,6 @@ import torch
 from .cell import learning_rate
 from .errors import model_error, unsupported
 from .torch_adamw import AdamW
-from .torch_spread import is_part
 
 _MOMENTS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -33,10 +32,10 @@ def parts_of(tokens, targets, count):
 
 def groups_of(params):
     """Parameter groups: no kernel takes parameters that are a rank's part together with others."""
-    kinds = {True: [], False: []}
+    kinds = {}
     for param in params:
-        kinds[is_part(param)].append(param)
-    return [{"params": kind} for kind in kinds.values() if kind]
+        kinds.setdefault(getattr(param, "device_mesh", None), []).append(param)
+    return [{"params": kind} for kind in kinds.values()]
 
 
 def make_optimizer(params, rate, device, dtype="auto"):

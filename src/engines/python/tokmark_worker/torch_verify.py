@@ -66,11 +66,12 @@ class Verification:
         devices = [self._device] if self._device.type == "cuda" else []
         self._clear(params)
         with torch.random.fork_rng(devices=devices):
-            loss = 0.0
-            for part in parts_of(inputs, targets, self._cell.options.accumulate):
-                with self._precision.autocast():
-                    one = self._loss(*part) / self._cell.options.accumulate
-                one.backward()
+            loss, parts = 0.0, parts_of(inputs, targets, self._cell.options.accumulate)
+            for at, part in enumerate(parts):
+                with self._layout.exchange(at == len(parts) - 1):
+                    with self._precision.autocast():
+                        one = self._loss(*part) / len(parts)
+                    one.backward()
                 loss += float(one.detach())
         grads = [param.grad for param in params if param.grad is not None]
         norm = global_norm(grads) if grads else None
