@@ -20,6 +20,7 @@ from waiting import TIMEOUT_S
 QUIET = [*CALM, "--pace", "off", "--history", "off"]
 FEW = ["--steps", "3", "--warmup", "1"]
 SMALL = ["--seq", "8", "--batch", "1", "--mode", "infer"]
+THIN = ["--set", "layers_count=1", "dim=64", "heads_count=2", "ffn_hidden=64", "vocab_size=512", "rotary_dim=16"]
 START = re.compile(r"(build/|tokmark\b|bench_\w+\b|make\b|python3? |pip )")
 
 
@@ -79,7 +80,7 @@ COMMANDS = {
     "build/tokmark run --engine 'exec:python3 examples/exec_worker.py'": Run(*FEW, *QUIET, has_records=True),
     "build/tokmark setup pytorch": Run(),
     "build/bench_pytorch --device cpu --model superintelligence-tiny --seq 128 --batch 4 --steps 200 --precision fp32 bf16":
-        Run(*FEW, *SMALL, *QUIET, "--precision", "bf16", has_records=True),
+        Run(*FEW, *SMALL, *QUIET, *THIN, "--precision", "bf16", has_records=True),
     "build/tokmark stability --engines native pytorch": Parsed(),
     "build/tokmark run --engine pytorch --model superintelligence --mode train --precision bf16 --devices cuda:0-1 --parallel ddp fsdp tp ep": Dry(),
     "build/tokmark run --engine pytorch --devices cpu:2 --parallel fsdp --mode train --steps 10": Dry(),
@@ -94,7 +95,7 @@ COMMANDS = {
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),
     "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer"),
-    "build/tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], "--set", "layers_count=1"),
+    "build/tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], *THIN),
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
     "build/tokmark compare base _bench --gate 3": Compares("--include", "sandbox", code=3),
@@ -115,9 +116,9 @@ COMMANDS = {
     "tokmark ab --engine pytorch --a '--rev main' --gate --threshold 2": Dry(),
     "tokmark ab --a '--binary ../before/tokmark' --b '--binary ./tokmark'": Dry(),
     "tokmark ab --engine pytorch --a '--python env1' --b '--python env2'": Dry(),
-    "tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], "--set", "layers_count=1"),
+    "tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], *THIN),
     "tokmark profile --engine pytorch --device cuda --precision bf16 --mode train": Parsed(),
-    "tokmark profile --mode decode --seq 512 --batch 1 --format json": Run("--steps", "1", *SMALL[:4], "--set", "layers_count=1"),
+    "tokmark profile --mode decode --seq 512 --batch 1 --format json": Run("--steps", "1", *SMALL[:4], *THIN),
     "tokmark check --engines native,pytorch": Parsed(),
     "tokmark check --engines native,pytorch --precision fp32 bf16 --train-steps 3": Parsed(),
     "bench_jax --platform gpu --seq 128 512 --batch 8 --precision bf16 --steps 50": Dry(is_gpu=True),
@@ -150,7 +151,7 @@ COMMANDS = {
     "tokmark run --seq max --batch 1": Dry(),
     "tokmark run --batch best": Dry(),
     # docs/stability.md, and --help
-    "tokmark stability": Run("--steps", "2"),
+    "tokmark stability": Run("--steps", "2", *THIN),
     "tokmark stability --engines native pytorch jax": Parsed(),
     "tokmark stability --engines pytorch --device cuda --precision fp32 bf16": Parsed(),
     "tokmark stability --engines pytorch --model ./model.py:MyModel --lr 1e-3": Parsed(),
