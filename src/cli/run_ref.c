@@ -189,6 +189,13 @@ static enum status find_folder(const char *text, char ret_ref[CELL_PATH_BYTES],
     if (!is_folder(path) && is_hub_id(text))
         return find_in_cache(text, ret_ref, ret_name, err);
     status = put_absolute(RUN_REF_HF, path, "", ret_ref, err);
+    char adapter[FILE_PATH_BYTES];
+    if (status == STATUS_OK && !has_config(path) &&
+        file_join(path, "adapter_config.json", adapter, NULL) == STATUS_OK && is_file(adapter))
+        return ERR(err, STATUS_INVALID,
+                   "--model: '%.200s' holds an adapter without its base model: merge the two, and "
+                   "measure that folder",
+                   ret_ref + strlen(RUN_REF_HF));
     if (status == STATUS_OK && !has_config(path))
         return ERR(err, STATUS_INVALID,
                    "--model: '%.200s' has no config.json of a transformers model",
@@ -239,6 +246,12 @@ static enum status find_code(const char *text, char ret_ref[CELL_PATH_BYTES], st
         (!is_path && !is_dotted_name(path, strlen(path))))
         return ERR(err, STATUS_INVALID, "--model: '%.80s' names no class or function; %s", text,
                    NAME_EXAMPLES);
+    if (has_ending(path, strlen(path), ".ipynb"))
+        return ERR(
+            err, STATUS_INVALID,
+            "--model: '%.200s' is a notebook: `jupyter nbconvert --to script` makes a file of "
+            "it that can be imported",
+            path);
     if (is_py)
         return find_file(path, colon, ret_ref, err);
     if (is_path)

@@ -399,6 +399,8 @@ def test_files_folders_and_modules_as_a_model(call):
     ("my-net:Net", "try 'mymodel.model:MyModel', './file.py:MyModel'"),
     ("./taken.py:2x", "names no class or function"),
     ("./", "no config.json"),
+    ("hf:lora", "an adapter without its base model: merge the two"),
+    ("./notes.ipynb:Net", "is a notebook: `jupyter nbconvert --to script`"),
     ("a/b/c", "cannot read 'a/b/c'"),
     ("meta-llama/Llama-3-8B", "nothing is downloaded"),
     ("hf:gpt2", "`hf download gpt2`"),
@@ -406,6 +408,8 @@ def test_files_folders_and_modules_as_a_model(call):
 ])
 def test_models_that_are_not_there_are_told_in_a_sentence(call, text, wanted):
     (call.folder / "taken.py").write_text("")
+    (call.folder / "lora").mkdir()
+    (call.folder / "lora" / "adapter_config.json").write_text("{}")
     refs = call.folder / "cache" / "models--org--half" / "refs"
     refs.mkdir(parents=True)
     (refs / "main").write_text("0123456789abcdef")  # downloaded in part: its snapshot is not there

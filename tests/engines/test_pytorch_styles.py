@@ -313,6 +313,12 @@ def test_a_frozen_base_is_no_work_of_the_backward_pass(styles):
     engine.close()
 
 
+def test_a_process_in_inference_mode_is_said_to_be(styles):
+    with torch.inference_mode(), pytest.raises(WorkerError) as found:
+        opened("LitGPT", "train")
+    assert "the whole process is in inference mode" in found.value.text
+
+
 def test_a_vocabulary_that_only_the_model_names(styles):
     engine, ready = opened("Bytes", "infer")
     assert engine._source.vocab_size == 256

@@ -62,7 +62,9 @@ MINE = """
     def imports():
         importlib.import_module("broken_import")
 """
-BROKEN = {"broken_syntax": "import os\n\ndef f(:\n", "broken_import": "import os\nimport no_such.thing\n"}
+BROKEN = {"broken_syntax": "import os\n\ndef f(:\n", "broken_import": "import os\nimport no_such.thing\n",
+          "broken_words": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\n"
+                          "p.parse_args([])\n"}
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,9 @@ def test_files_that_cannot_be_imported_are_named_with_the_line(mine):
     text = thrown(mine.imports)
     assert text.startswith("ModuleNotFoundError: No module named 'no_such' (")
     assert text.endswith("broken_import.py:2)")
+    text = thrown(importlib.import_module, "broken_words")
+    assert text.startswith("SystemExit: 2, the following arguments are required: --data: a model's file gets no arguments")
+    assert text.endswith("broken_words.py:4)")
 
 
 class Unsayable(Exception):

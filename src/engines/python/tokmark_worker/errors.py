@@ -100,10 +100,20 @@ def _is_trace_only(error):
 
 def _message(error):
     try:
-        text = str(error)[:_MESSAGE_CHARS_MAX]
+        text = f"{error}{_of_argparse(error)}"[:_MESSAGE_CHARS_MAX]
         return text.encode("utf-8", "replace").decode("utf-8")
     except Exception as second:  # a user's __str__ may raise as well
         return f"(its message cannot be made: {type(second).__name__})"
+
+
+def _of_argparse(error):
+    """What a parser of the command line said before it left: its SystemExit has a number only."""
+    if not isinstance(error, SystemExit):
+        return ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "error" and frame.f_globals.get("__name__") == "argparse":
+            return f", {frame.f_locals.get('message')}: a model's file gets no arguments; defaults would do"
+    return ""
 
 
 def _sentence(error, bytes_max):

@@ -313,6 +313,11 @@ class Caller:
 def _require_gradient(loss, logits):
     if loss.requires_grad:
         return
+    if torch.is_inference_mode_enabled():
+        raise model_error(
+            "the whole process is in inference mode: the model's code entered torch.inference_mode and "
+            "did not leave it; train needs gradients"
+        )
     if not torch.is_grad_enabled():
         raise model_error(
             "gradients are off for the whole process: the model's code called "
