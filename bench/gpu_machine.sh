@@ -2,6 +2,7 @@
 # What is measured on a machine with an NVIDIA GPU and PyTorch, from the archive of `make dist`; results go to $OUT.
 #   bench/gpu_machine.sh sweep    the published sweep with the 10,333 M model: ok where it fits, oom where not
 #   bench/gpu_machine.sh bare     the worker beside a bare loop; routed beside published experts
+#   bench/gpu_machine.sh published  the published command, whole, beside a script in the published form
 #   bench/gpu_machine.sh compiled a model whose layers their author compiled, the worker beside a bare loop
 #   bench/gpu_machine.sh peak     training's peak of memory beside a bare loop's
 #   bench/gpu_machine.sh jax jaxbare   the same for JAX: a sweep of the 971 M model; the worker beside a bare loop
@@ -32,6 +33,9 @@ for part in "$@"; do
     bare)
         "$python" bench/pytorch_bare.py --no-moe --steps "${STEPS:-40}" --rounds "${ROUNDS:-6}" --json "$OUT/bare.json"
         "$python" bench/pytorch_bare.py --no-moe --steps "${STEPS:-40}" --rounds 3 --bare-gc off --json "$OUT/bare_gc_off.json"
+        ;;
+    published)
+        "$python" bench/published_wall.py --program "$program" --rounds "${ROUNDS:-2}"
         ;;
     compiled)
         "$python" bench/pytorch_bare.py --cells compiled-layers:8x512 --precision bf16 --steps "${STEPS:-60}" --rounds "${ROUNDS:-8}" --json "$OUT/compiled.json"
@@ -113,7 +117,7 @@ for line in map(json.loads, open(sys.argv[1])):
         "$program/tokmark" check --engines native,pytorch,jax --device pytorch=cuda:0 jax=cuda:0 --precision fp32 bf16 --out "$OUT/check"
         ;;
     *)
-        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, compiled, experts, peak, jax, jaxbare, table, answer, ab_compile, check" >&2
+        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, published, compiled, experts, peak, jax, jaxbare, table, answer, ab_compile, check" >&2
         exit 2
         ;;
     esac

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Whole wall time of the published command, beside a script in the published form, on the same package.
+
+    python3 bench/published_wall.py --program DIR/bin                        GPU: 971 M parameters, seq 128 512, batch 8, 60 steps
+    python3 bench/published_wall.py --program DIR/bin --device cpu --size small
+
+The package (config.py and model.py, as the published one: LayerNorm, attention, all experts weighted by a router) is written into a
+folder of its own. `script`: one process that imports torch, builds the model on the host for each cell, moves it to the device, warms
+up forward only, then times STEPS steps with loss.item() inside and prints their mean. `tokmark`: bench_pytorch with the same cells.
+They take turns, script first and last in turn. Prints each side's whole time and mean step by cell, and the ratio of the wholes.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+SIZES = {"971m": (1024, 8, 16, 4096, 64000), "small": (256, 4, 8, 1024, 8192)}  # dim, layers, heads, hidden, vocabulary
+CONFIG = """
+    from dataclasses import dataclass
+
+
+    @dataclass
+    class ModelConfig:
+        vocab_size: int = {4}
+        max_position_embeddings: int = 4096
+        dim: int = {0}
+        n_layers: int = {1}
+        n_heads: int = {2}
+        expert_hidden: int = {3}
+        n_experts: int = 8
+        top_k: int = 2
+        dropout: float = 0.1
+"""
+MODEL = """
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+
+    class Layer(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.top_k = c.top_k
+            self.norms = nn.ModuleList(nn.LayerNorm(c.dim) for _ in range(2))
+            self.attention = nn.MultiheadAttention(c.dim, c.n_heads, dropout=c.dropout, batch_first=True)
+            self.router = nn.Linear(c.dim, c.n_experts)
+            self.experts = nn.ModuleList(nn.Sequential(nn.Linear(c.dim, c.expert_hidden), nn.GELU(), nn.Linear(c.expert_hidden, c.dim))
+                                         for _ in range(c.n_experts))
+            self.dropout = nn.Dropout(c.dropout)
+
+        def forward(self, x):
+            y = self.norms[0](x)
+            x = x + self.dropout(self.attention(y, y, y, need_weights=False)[0])
+            y = self.norms[1](x)
+            values, chosen = self.router(y).topk(self.top_k, dim=-1)
+            weights = torch.zeros(*y.shape[:2], len(self.experts), device=y.device).scatter(-1, chosen, values.float().softmax(-1))
+            return x + self.dropout(sum(weights[..., i:i + 1] * expert(y) for i, expert in enumerate(self.experts)))
+
+
+    class SuperIntelligenceModel(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.config = config
+            self.tokens = nn.Embedding(config.vocab_size, config.dim)
+            self.places = nn.Embedding(config.max_position_embeddings, config.dim)
+            self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
+            self.norm = nn.LayerNorm(config.dim)
+            self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+
+        def forward(self, ids):
+            x = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+            for layer in self.layers:
+                x = layer(x)
+            return self.head(self.norm(x))
+"""
+SCRIPT = """
+    import json, sys, time
+    import torch
+    from torch.nn import functional as F
+    from superintelligence.config import ModelConfig
+    from superintelligence.model import SuperIntelligenceModel
+
+    device, batch, steps, seqs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), [int(s) for s in sys.argv[4:]]
+    kind = torch.device(device).type
+    synchronize = torch.cuda.synchronize if kind == "cuda" else lambda: None
+    for seq in seqs:
+        for mode in ("train", "infer"):
+            model = SuperIntelligenceModel(ModelConfig()).to(device)
+            ids = torch.randint(0, model.config.vocab_size, (batch, seq), device=device)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+            model.train(mode == "train")
+
+            def step():
+                with torch.autocast(kind, torch.bfloat16), torch.set_grad_enabled(mode == "train"):
+                    logits = model(ids)
+                    loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), ids.view(-1))
+                if mode == "train":
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                return loss.item()
+
+            with torch.no_grad():
+                for _ in range(5):
+                    model(ids)
+            synchronize()
+            times = []
+            for _ in range(steps):
+                begin = time.perf_counter()
+                step()
+                synchronize()
+                times.append(time.perf_counter() - begin)
+            print(json.dumps([f"{mode} {batch}x{seq}", 1e3 * sum(times) / len(times)]), flush=True)
+            del model, optimizer
+"""
+
+
+def write(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+
+
+def run_script(options, folder):
+    done = subprocess.run([sys.executable, "script.py", options.device, str(options.batch), str(options.steps), *map(str, options.seq)],
+                          cwd=folder, check=True, capture_output=True, text=True)
+    return dict(map(json.loads, done.stdout.splitlines()))
+
+
+def run_tokmark(options, folder):
+    with tempfile.TemporaryDirectory() as out:
+        done = subprocess.run([str(Path(options.program).absolute() / "bench_pytorch"), "--python", sys.executable, "--device", options.device, "--precision", "bf16",
+                               "--batch", str(options.batch), "--seq", *map(str, options.seq), "--steps", str(options.steps), "--quiet", "--out", out],
+                              cwd=folder, check=False, capture_output=True, text=True)
+        records = [json.loads(line) for line in Path(out, "bench_results.jsonl").read_text().splitlines()]
+    if done.returncode not in (0, 3):
+        sys.exit(f"bench_pytorch: exit code {done.returncode}\n{done.stderr}")
+    for record in records:
+        print("   ", *[record[key] for key in "mode seq_len verdict model_source params_millions ms_p50 load_ms first_step_ms warmup_ms start start_ms".split() if key in record])
+    return {f"{record['mode']} {record['batch_size']}x{record['seq_len']}": record["ms_per_step"] for record in records}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", required=True, help="folder with bench_pytorch")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--size", default="971m", choices=SIZES)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seq", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    sides = {"script": run_script, "tokmark": run_tokmark}
+    walls, means = {name: [] for name in sides}, {name: [] for name in sides}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "superintelligence" / "__init__.py", "")
+        write(folder / "superintelligence" / "config.py", CONFIG.format(*SIZES[options.size]))
+        write(folder / "superintelligence" / "model.py", MODEL)
+        write(folder / "script.py", SCRIPT)
+        for i in range(options.rounds):
+            for side in list(sides)[:: 1 if i % 2 == 0 else -1]:
+                begin = time.monotonic()
+                means[side].append(sides[side](options, folder))
+                walls[side].append(time.monotonic() - begin)
+                print(f"round {i}: {side} {walls[side][-1]:.1f} s", flush=True)
+    print("| cell | script, mean ms | tokmark, mean ms |\n| --- | --- | --- |")
+    for cell in means["script"][0]:
+        print(f"| {cell} | " + " | ".join(f"{statistics.median(m[cell] for m in means[side]):.1f}" for side in sides) + " |")
+    print("| whole, s | " + " | ".join(f"{statistics.median(walls[side]):.1f}" for side in sides) + " |")
+    print(f"tokmark / script: {statistics.median(walls['tokmark']) / statistics.median(walls['script']):.3f}")
+
+
+if __name__ == "__main__":
+    main()
