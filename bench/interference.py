@@ -47,7 +47,7 @@ def measure(options, *more):
     """The record of one run, and its raw measured blocks."""
     with tempfile.TemporaryDirectory() as folder:
         command = [options.binary, "run", "--engine", options.engine, "--model", options.model, "--seq", str(options.seq),
-                   "--batch", str(options.batch), *CELL, *more, "--out", folder]
+                   "--batch", str(options.batch), *CELL, *(["--set", *options.set] if options.set else []), *more, "--out", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         path = os.path.join(folder, "bench_results.jsonl")
         if not os.path.exists(path):
@@ -113,6 +113,7 @@ def main():
     parser.add_argument("--binary", default="build/tokmark")
     parser.add_argument("--engine", default="native")
     parser.add_argument("--model", default="superintelligence-tiny")
+    parser.add_argument("--set", nargs="+", metavar="KEY=VALUE", help="of the model: one that fits into a cache is held up less by neighbours of the machine")
     parser.add_argument("--seq", type=int, default=32)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=4000)
