@@ -16,6 +16,24 @@
 #define KIND_SETTINGS(bytes) printf("\"settings\", %d", bytes);
 #define KIND_OPTIONS(none)   printf("\"options\", None");
 
+enum {
+    RANGE_U32 = true,
+    RANGE_DOUBLE = true,
+    RANGE_BOOL = false,
+    RANGE_NORM = false,
+    RANGE_FFN = false
+};
+
+static void print_model(void)
+{
+    printf("\n# Of a model's settings that are numbers: from, to.\nMODEL_RANGES = {\n");
+#define MODEL(key, type, least, most) \
+    if (RANGE_##type)                 \
+        printf("    \"%s\": (%.17g, %.17g),\n", #key, (double)(least), (double)(most));
+#include "spec/model.def"
+    printf("}\n");
+}
+
 static bool is_required(enum cell_need need)
 {
     return need == CELL_NEED_ALWAYS || need == CELL_NEED_PATH;
@@ -69,10 +87,10 @@ static void print_replies(void)
 
 int main(void)
 {
-    printf(
-        "\"\"\"Made by the build (tools/worker_tables.c) from src/spec/cell.def and facts.def: not "
-        "to be edited.\"\"\"\n");
+    printf("\"\"\"Made by the build (tools/worker_tables.c) from src/spec/cell.def, model.def and "
+           "facts.def: not to be edited.\"\"\"\n");
     print_cell();
+    print_model();
     print_replies();
     return 0;
 }

@@ -8,10 +8,9 @@
 #include "base/nearest.h"
 #include "base/num.h"
 
-/* One row a field: drives reading, writing, --set and the range check. */
 enum field_type { FIELD_U32, FIELD_DOUBLE, FIELD_BOOL, FIELD_NORM, FIELD_FFN };
 
-/* Borrowed: static. */
+/* A row of spec/model.def. Borrowed: static. */
 struct field {
     const char *key;
     enum field_type type;
@@ -21,22 +20,9 @@ struct field {
 };
 
 static const struct field fields[] = {
-    {"vocab_size", FIELD_U32, offsetof(struct model_spec, vocab_size), 2, 1 << 24},
-    {"max_seq_len", FIELD_U32, offsetof(struct model_spec, max_seq_len), 1, 1 << 24},
-    {"dim", FIELD_U32, offsetof(struct model_spec, dim), 1, 1 << 20},
-    {"layers_count", FIELD_U32, offsetof(struct model_spec, layers_count), 1, 4096},
-    {"heads_count", FIELD_U32, offsetof(struct model_spec, heads_count), 1, 4096},
-    {"ffn", FIELD_FFN, offsetof(struct model_spec, ffn), 0, 0},
-    {"ffn_hidden", FIELD_U32, offsetof(struct model_spec, ffn_hidden), 1, 1 << 22},
-    {"experts_count", FIELD_U32, offsetof(struct model_spec, experts_count), 1, 64},
-    {"experts_active", FIELD_U32, offsetof(struct model_spec, experts_active), 1, 64},
-    {"rotary_dim", FIELD_U32, offsetof(struct model_spec, rotary_dim), 0, 1 << 16},
-    {"rotary_base", FIELD_DOUBLE, offsetof(struct model_spec, rotary_base), 1, 1e9},
-    {"dropout", FIELD_DOUBLE, offsetof(struct model_spec, dropout), 0, 0.99},
-    {"norm", FIELD_NORM, offsetof(struct model_spec, norm), 0, 0},
-    {"norm_eps", FIELD_DOUBLE, offsetof(struct model_spec, norm_eps), 0, 1},
-    {"is_causal", FIELD_BOOL, offsetof(struct model_spec, is_causal), 0, 0},
-    {"is_head_tied", FIELD_BOOL, offsetof(struct model_spec, is_head_tied), 0, 0},
+#define MODEL(key, type, least, most) \
+    {#key, FIELD_##type, offsetof(struct model_spec, key), least, most},
+#include "spec/model.def"
 };
 
 static const char *const norm_names[] = {[MODEL_NORM_RMS] = "rms", [MODEL_NORM_LAYER] = "layer"};

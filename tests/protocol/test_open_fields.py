@@ -49,10 +49,8 @@ def test_python_has_the_same_rows():
 
 
 def test_a_models_fields_are_the_same():
-    source = read("src", "spec", "model.c")
-    table = re.search(r"struct field fields\[\] = \{\n(.*?)\n\};", source, re.S).group(1)
     types = {"U32": int, "DOUBLE": float, "BOOL": bool, "NORM": str, "FFN": str}
-    c_fields = {key: types[kind] for key, kind in re.findall(r'\{"(\w+)", FIELD_(\w+),', table)}
+    c_fields = {key: types[kind] for key, kind in re.findall(r"^MODEL\((\w+), (\w+),", read("src", "spec", "model.def"), re.M)}
     ours = {item.name: type(item.default) for item in fields(python_cell.ModelSpec)}
     assert ours.pop("name") is str
     assert ours == c_fields

@@ -214,14 +214,6 @@ def _read_field(key, value, kind):
     return _fail(f"model: {key} must be a {wanted}")
 
 
-# As src/spec/model.c has them.
-_MODEL_RANGES = {
-    "vocab_size": (2, 1 << 24), "max_seq_len": (1, 1 << 24), "dim": (1, 1 << 20), "layers_count": (1, 4096),
-    "heads_count": (1, 4096), "ffn_hidden": (1, 1 << 22), "experts_count": (1, 64), "experts_active": (1, 64),
-    "rotary_dim": (0, 1 << 16), "rotary_base": (1, 1e9), "dropout": (0, 0.99), "norm_eps": (0, 1),
-}
-
-
 def _read_model(_key, value, _limit):
     if not isinstance(value, dict):
         _fail("a model must be a JSON object")
@@ -230,7 +222,7 @@ def _read_model(_key, value, _limit):
         if key not in kinds:
             _fail(f"a model has no '{key[:60]}'; {hint(key, kinds)}")
     spec = ModelSpec(**{key: _read_field(key, inner, kinds[key]) for key, inner in value.items()})
-    for key, (least, most) in _MODEL_RANGES.items():
+    for key, (least, most) in tables.MODEL_RANGES.items():
         if key in value and not least <= getattr(spec, key) <= most:
             _fail(f"model: {key} cannot be {getattr(spec, key)}; it is from {least} to {most}")
     if not {"experts_count", "experts_active", "rotary_base"} <= value.keys():

@@ -1,4 +1,4 @@
-"""Made by the build (tools/worker_tables.c) from src/spec/cell.def and facts.def: not to be edited."""
+"""Made by the build (tools/worker_tables.c) from src/spec/cell.def, model.def and facts.def: not to be edited."""
 
 # Of `open`: key, kind, limit (bytes of a text with its NUL, words, the least count), is it
 # required. Absent means zero: the first word, an empty text.
@@ -37,6 +37,22 @@ OPTIONS = (
     ("optimizer_dtype", "word", ("auto", "fp32", "bf16",), False),
     ("set", "settings", 1024, False),
 )
+
+# Of a model's settings that are numbers: from, to.
+MODEL_RANGES = {
+    "vocab_size": (2, 16777216),
+    "max_seq_len": (1, 16777216),
+    "dim": (1, 1048576),
+    "layers_count": (1, 4096),
+    "heads_count": (1, 4096),
+    "ffn_hidden": (1, 4194304),
+    "experts_count": (1, 64),
+    "experts_active": (1, 64),
+    "rotary_dim": (0, 65536),
+    "rotary_base": (1, 1000000000),
+    "dropout": (0, 0.98999999999999999),
+    "norm_eps": (0, 1),
+}
 
 # What records take from replies: key and kind (docs/protocol.md).
 REPLIES = {
