@@ -13,6 +13,7 @@ import pytest
 from pytorch_worker import SERVER
 from test_pytorch_parallel import FAULTY
 from test_pytorch_run import read, start
+from waiting import wait_until
 
 LAUNCHER = Path(__file__).with_name("launcher_of_hosts.py")
 HOSTS_COUNT = 3
@@ -77,12 +78,12 @@ def processes_of(hosts):
 
 
 def sweep(folder, faults, launch, *words, code=3):
-    """faults: what is done on the last rank in a step of so many tokens, once."""
+    """faults: what is done on the last rank in a step of so many tokens, once. What a launcher sends its ranks, they get."""
     fault = f'exec({faults}.get(tokens.shape[1], "pass"))'
     (folder / "model.py").write_text(FAULTY.format(fault=fault))
     start(
         folder, "run", "--engine", "pytorch", "--mode", "train", "--batch", "12", "--steps", "4", "--warmup", "1", "--model",
-        f"{folder}/model.py:Model", "--launch", launch, *words, code=code,
+        f"{folder}/model.py:Model", "--launch", launch, *words, code=code, python=sys.executable,
     )
     return read(folder)
 
@@ -91,7 +92,7 @@ def sweep_hosts(folder, hosts, faults, how, *words, devices="cpu:3", environ="",
     instead = SERVER.command("pytorch", folder)
     launch = shlex.join([*environ.split(), sys.executable, str(LAUNCHER), how, *hosts, "--", *instead, "--"])
     records = sweep(folder, faults, launch, "--devices", devices, "--parallel", "ddp", *words, **more)
-    assert processes_of(hosts) == []
+    wait_until(lambda: processes_of(hosts) == [])
     return records
 
 

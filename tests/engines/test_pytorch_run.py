@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytorch_worker import SERVER
 from test_pytorch_sources import CONFIG, write, write_package
 from worker_client import release_binary
 
@@ -21,10 +22,11 @@ TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", 
 SHORT = ["--device", "cpu", "--seq", "16", "--batch", "2", "--steps", "3", "--warmup", "1"]
 
 
-def start(folder, *args, name="tokmark", code=0):
-    """code: what it ends with; several, where that is the machine's affair."""
+def start(folder, *args, name="tokmark", code=0, python=None):
+    """code: what it ends with; several, where that is the machine's affair. python: sys.executable where it is to start, and
+    to import torch, by itself."""
     binary = Path(release_binary()).resolve()
-    env = {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
+    env = {**os.environ, "TOKMARK_PYTHON": python or SERVER.python("pytorch"), "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run([str(binary.parent / name), *calm(args, name)], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode in (code if isinstance(code, tuple) else (code,)), (done.returncode, done.stdout, done.stderr)
@@ -51,7 +53,7 @@ def test_the_published_command_measures_the_package_of_the_folder(tmp_path):
     write_package(tmp_path, config=SMALL_CONFIG)
     before = sorted(str(p) for p in tmp_path.rglob("*.py"))
     start(tmp_path, "--device", "cpu", "--seq", "64", "--batch", "2", "--steps", "5", "--precision",
-          "fp32", name="bench_pytorch")
+          "fp32", name="bench_pytorch", python=sys.executable)
     assert sorted(str(p) for p in tmp_path.rglob("*.py")) == before
     train, infer = read(tmp_path)
     # counted by the package's own class, in an interpreter of its own
@@ -110,20 +112,19 @@ def test_precisions_are_real_and_the_record_says_them(tmp_path):
 
 
 def test_options_reach_the_worker(tmp_path):
-    (record,) = run(tmp_path, "--moe", "published", "--mode", "infer", *TINY)
-    assert record["model_source"] == "tokmark pytorch (published)"
-    assert record["backend"].endswith("every expert")
-    (_, record) = run(tmp_path, "--mode", "infer", *TINY)
+    (record,) = run(tmp_path, "--mode", "infer", *TINY)
     assert record["model_source"] == "tokmark pytorch (routed)"
     assert record["params_total"] == sum(
         p for p in (97 * 24 * 2, 16 * 24, 24 * 3, 3 * 24 * 25, 24 * 25, 2 * 24,
                     2 * (2 * 16 * 25 + 24 * 17)))
-
-
-def test_the_package_is_left_alone_when_ours_is_asked_for(tmp_path):
+    # the interpreter is part of what --resume compares
+    done = start(tmp_path, "run", "--engine", "pytorch", *SHORT, "--mode", "infer", *TINY, "--resume")
+    assert "Skipped 1 of 1" in done.stdout
+    # the package is left alone when ours is asked for
     write_package(tmp_path)
-    (record,) = run(tmp_path, "--model-source", "builtin", "--mode", "infer", *TINY)
-    assert record["model_source"] == "tokmark pytorch (routed)"
+    (_, record) = run(tmp_path, "--moe", "published", "--model-source", "builtin", "--mode", "infer", *TINY)
+    assert record["model_source"] == "tokmark pytorch (published)"
+    assert record["backend"].endswith("every expert")
 
 
 FACTORY = """
@@ -221,16 +222,6 @@ def test_a_cell_that_cannot_fit_is_oom_and_larger_ones_are_not_run(tmp_path):
     assert first["verdict"] == second["verdict"] == "oom"
     assert first["mem_needed_bytes"] > 4 * 4 * 10.3e9 > first["mem_available_bytes"]
     assert second["reasons"][0]["code"] == "dominated"
-
-
-def test_the_interpreter_is_part_of_what_resume_compares(tmp_path):
-    arguments = ["--mode", "infer", *TINY]
-    run(tmp_path, *arguments)
-    done = start(tmp_path, "run", "--engine", "pytorch", *SHORT, *arguments, "--resume")
-    assert "Skipped 1 of 1" in done.stdout
-    assert len(read(tmp_path)) == 1
-
-
 
 
 def test_the_memory_that_dry_run_predicts_is_in_the_record(tmp_path):
