@@ -295,7 +295,7 @@ def test_memory_figures_hold_what_they_must():
         inferred = worker.memory()
     assert inferred["parts"]["total_bytes"] == inferred["parts"]["weights_bytes"] == weights
     assert inferred["rss_peak_bytes"] - inferred["rss_baseline_bytes"] < grown - 2 * weights
-    with TorchWorker(is_started=True) as worker:
+    with TorchWorker() as worker:
         worker.open(spec, "decode")
         cache = worker.memory()["parts"]["kv_cache_bytes"]
     assert cache == 2 * 2 * 2 * 40 * 192 * 4  # k and v, layers, rows, positions, dim, fp32

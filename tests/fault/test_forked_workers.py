@@ -232,16 +232,20 @@ class Net(torch.nn.Module):
 """
 EXPECTED = {8: "ok", 16: "crashed", 32: "crashed", 40: "oom", 48: "invalid", 56: "crashed", 64: "protocol_error",
             72: "ok", 88: "ok"}
+EXITS = {16: "signal 11 (SEGV)", 32: "signal 9 (KILL)", 56: "exit 3"}
+# Each fresh one imports torch: those that differ in whose child and which memory it is, and what it has open. How
+# processes of their own end is what the workers of test_faults.py are for.
+OF_WAY = {"forked": list(EXPECTED), "fresh": [16, 40, 64, 72, 88]}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_goes_wrong_in_one_cell_reaches_no_other(way, tmp_path):
-    found, said = sweep(tmp_path, FAULTS, "--seq", *map(str, EXPECTED), "--try-all", "--memory-limit", "1G",
+    lengths = OF_WAY[way]
+    found, said = sweep(tmp_path, FAULTS, "--seq", *map(str, lengths), "--try-all", "--memory-limit", "1G",
                         *WAYS[way], code=3, PWD=str(tmp_path))
-    assert {line["seq_len"]: line["verdict"] for line in found} == EXPECTED, said
-    assert [line["start"] for line in found] == [way] * len(EXPECTED)
-    exits = {line["seq_len"]: line["worker_exit"] for line in found}
-    assert (exits[16], exits[32], exits[56]) == ("signal 11 (SEGV)", "signal 9 (KILL)", "exit 3")
+    assert {line["seq_len"]: line["verdict"] for line in found} == {length: EXPECTED[length] for length in lengths}, said
+    assert [line["start"] for line in found] == [way] * len(lengths)
+    assert all(line["worker_exit"] == EXITS[line["seq_len"]] for line in found if line["seq_len"] in EXITS)
     left = subprocess.run(["pgrep", "-f", "sleep 600.25"], capture_output=True, text=True, check=False).stdout
     assert left == ""
     assert "one by one" not in said
