@@ -9,6 +9,7 @@ fp16       as bf16 with fp16, and a gradient scaler when training (CUDA)
 import re
 
 import jax
+from jax.interpreters import partial_eval
 import jax.numpy as jnp
 
 from .errors import unsupported
@@ -110,6 +111,14 @@ def matmuls(jaxpr, times=1):
                 yield from matmuls(inner, times * length)
 
 
+def live(jaxpr):
+    """The program without what none of its results needs, which the compiler leaves out, too."""
+    try:
+        return partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0]
+    except AttributeError:  # of a release that has it elsewhere
+        return jaxpr
+
+
 def _is_highest(precision):
     """Whether fp32 operands are multiplied as fp32, on a device that could do less."""
     parts = precision if isinstance(precision, tuple) else (precision,)
@@ -122,7 +131,7 @@ class Provenance:
     def __init__(self, jaxpr, platform):
         self._work = {}
         self.tf32 = False
-        for types, precision, work in matmuls(jaxpr):
+        for types, precision, work in matmuls(live(jaxpr)):
             if types == "fp32" and platform == "cuda" and not _is_highest(precision):
                 types = "tf32"
                 self.tf32 = True

@@ -14,7 +14,7 @@ from .cell import learning_rate
 from .errors import model_error, unsupported
 from .jax_layout import described
 from .jax_memory import Plan
-from .jax_precision import Executable, Provenance, matmuls, uses
+from .jax_precision import Executable, Provenance, live, matmuls, uses
 from .jax_call import is_array, is_floating, logits_of, loss_of
 from .user_code import require_logits
 
@@ -123,7 +123,7 @@ class Steps:
 
         key = jax.random.key(0)
         jaxpr = jax.make_jaxpr(forward)(source.params, source.state, tokens, key).jaxpr
-        self.forward_multiplications = sum(work for _, _, work in matmuls(jaxpr))
+        self.forward_multiplications = sum(work for _, _, work in matmuls(live(jaxpr)))
         params_count = len(jax.tree_util.tree_leaves(source.params))
         state_count = len(jax.tree_util.tree_leaves(source.state))
         what = "loss does" if has_loss else "logits do"
