@@ -286,6 +286,7 @@ def test_what_is_not_trained_is_said(styles):
     engine, ready = opened("Heads", "train")
     assert "not in the loss, beside the logits: 'balance'" in ready["notes"]
     assert "no gradient in the first step: 'heads.1.weight', 'heads.1.bias'" in ready["notes"]
+    assert ready["counted_flops"] == 2 * (2 * T) * 16 * VOCAB * 4  # two heads forward, one of them backward
     engine.close()
 
 

@@ -286,7 +286,8 @@ class TorchEngine:
         return time.perf_counter_ns() - begin
 
     def _has_frozen(self):
-        return not all(param.requires_grad for param in self._source.model.parameters())
+        """Or parameters that the first step did not reach."""
+        return bool(getattr(self._steps, "without_gradient", None)) or not all(param.requires_grad for param in self._source.model.parameters())
 
     def _rng_devices(self):
         return [self._device] if self._device.type == "cuda" else []
