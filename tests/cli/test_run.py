@@ -226,6 +226,12 @@ def test_a_dry_run_knows_the_memory_of_every_preset(call, engine):
         assert all(re.search(r"\d [KMG]iB +(yes|no) ", row) for row in rows), done.stdout
 
 
+@pytest.mark.parametrize("limit, fits", [("10M", "no"), ("1000G", "yes")])
+def test_a_dry_run_goes_by_the_memory_limit(call, limit, fits):
+    done = call("run", "--engine", "native", "--model", "superintelligence-tiny", "--mode", "infer", "--seq", "16", "--memory-limit", limit, "--dry-run", code=0)
+    assert re.search(rf"^ +1  h.* MiB +{fits} ", done.stdout, re.M), done.stdout
+
+
 @pytest.mark.parametrize("args", [["env"], ["env", "--json"], ["models"], ["engines"]])
 def test_listings(call, args):
     done = call(*args, code=0)

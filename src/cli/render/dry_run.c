@@ -87,7 +87,8 @@ static void look_ahead(const struct run_setup *setup, const struct cell *cell,
 
 static const char *fits_text(const struct dry_run *dry_run, const struct outlook *outlook)
 {
-    uint64_t available_bytes = dry_run->available_bytes;
+    uint64_t limit_bytes = dry_run->setup->options.memory_limit_bytes;
+    uint64_t available_bytes = limit_bytes > 0 ? limit_bytes : dry_run->available_bytes;
     if (!outlook->is_supported)
         return "unsupported";
     if (!outlook->device.is_host)
