@@ -127,6 +127,7 @@ static enum status take_own(const struct run_options *options, const struct engi
 enum status run_model_take(const struct run_options *options, const struct engine_ops *ops,
                            struct cell *cell, struct err *err)
 {
+    TRY(run_ref_require_code(options->model, err));
     return run_ref_is_own(options->model) ? take_own(options, ops, cell, err)
                                           : take_preset(options, ops, cell, err);
 }

@@ -260,6 +260,21 @@ static enum status find_code(const char *text, char ret_ref[CELL_PATH_BYTES], st
     return STATUS_OK;
 }
 
+/* A file that holds tensors or a saved program, and no code that makes a model. */
+enum status run_ref_require_code(const char *text, struct err *err)
+{
+    static const char *const endings[] = {".safetensors", ".pt",   ".pt2",  ".pth", ".bin",
+                                          ".ckpt",        ".gguf", ".onnx", ".npz"};
+    for (size_t i = 0; i < ARRAY_COUNT(endings); i++)
+        if (has_ending(text, strlen(text), endings[i]))
+            return ERR(
+                err, STATUS_INVALID,
+                "--model: '%.200s' is a file of weights or of a saved program: give what makes "
+                "the model (a preset, file.py:MyModel or hf:DIR), and safetensors as --weights",
+                text);
+    return STATUS_OK;
+}
+
 enum status run_ref_find(const char *text, char ret_ref[CELL_PATH_BYTES],
                          char ret_name[MODEL_NAME_BYTES], struct err *err)
 {

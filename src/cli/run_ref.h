@@ -12,6 +12,9 @@
 
 /* Is it written like one of these? Presets have neither ':' nor '/', but for files in .json. */
 bool run_ref_is_own(const char *text);
+/* Is it more than a file of tensors, as "model.pt" and "model.gguf" are? STATUS_INVALID says what
+ * to give instead. */
+MUST_CHECK enum status run_ref_require_code(const char *text, struct err *err);
 /* Is it the reference of a folder of transformers? */
 bool run_ref_is_hf(const char *ref);
 

@@ -401,6 +401,8 @@ def test_files_folders_and_modules_as_a_model(call):
     ("./", "no config.json"),
     ("hf:lora", "an adapter without its base model: merge the two"),
     ("./notes.ipynb:Net", "is a notebook: `jupyter nbconvert --to script`"),
+    ("net.pt", "give what makes the model (a preset, file.py:MyModel or hf:DIR), and safetensors as --weights"),
+    ("./q4.gguf", "is a file of weights or of a saved program"),
     ("a/b/c", "cannot read 'a/b/c'"),
     ("meta-llama/Llama-3-8B", "nothing is downloaded"),
     ("hf:gpt2", "`hf download gpt2`"),
