@@ -75,7 +75,9 @@ bool term_use_locale(void)
         locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     if (locale == (locale_t)0)
         return false;
-    (void)uselocale(locale);
+    locale_t before = uselocale(locale);
+    if (before != LC_GLOBAL_LOCALE) /* of an earlier call */
+        freelocale(before);
     return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 

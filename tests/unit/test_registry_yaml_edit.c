@@ -24,7 +24,15 @@ static char *edited(const char *before, const struct entry *entry, struct err *e
         buf_release(&text);
         return NULL;
     }
-    return text.data; /* the test's process ends soon */
+    return text.data;
+}
+
+static void check_edited(const char *before, const struct entry *entry, const char *expected)
+{
+    struct err err = {0};
+    char *text = edited(before, entry, &err);
+    cr_assert_str_eq(text, expected);
+    free(text);
 }
 
 Test(registry_yaml_edit, every_text_is_read_back_as_it_is)
@@ -52,21 +60,20 @@ Test(registry_yaml_edit, every_text_is_read_back_as_it_is)
 
 Test(registry_yaml_edit, line_ends_of_other_kinds)
 {
-    struct err err = {0};
     struct entry entry = {.texts = {copy("new"), copy("x")}};
-    cr_assert_str_eq(edited("- id: a\r- id: b # c\r", &entry, &err),
-                     "- id: a\r- id: b # c\r- id: new\r  name: x\r");
-    cr_assert_str_eq(edited("- id: a # c\xE2\x80\xA8- id: b\n", &entry, &err),
-                     "- id: a # c\xE2\x80\xA8- id: b\n- id: new\n  name: x\n");
+    check_edited("- id: a\r- id: b # c\r", &entry, "- id: a\r- id: b # c\r- id: new\r  name: x\r");
+    check_edited("- id: a # c\xE2\x80\xA8- id: b\n", &entry,
+                 "- id: a # c\xE2\x80\xA8- id: b\n- id: new\n  name: x\n");
+    entry_release(&entry);
 }
 
 Test(registry_yaml_edit, a_comment_of_the_last_item_stays_with_it)
 {
-    struct err err = {0};
     struct entry entry = {.texts = {copy("new")}};
-    cr_assert_str_eq(edited("- id: a\n\n  # of a\n\n# of the file\n", &entry, &err),
-                     "- id: a\n\n  # of a\n- id: new\n\n# of the file\n");
-    cr_assert_str_eq(edited("- id: a\n  # of a", &entry, &err), "- id: a\n  # of a\n- id: new\n");
+    check_edited("- id: a\n\n  # of a\n\n# of the file\n", &entry,
+                 "- id: a\n\n  # of a\n- id: new\n\n# of the file\n");
+    check_edited("- id: a\n  # of a", &entry, "- id: a\n  # of a\n- id: new\n");
+    entry_release(&entry);
 }
 
 static void check_diff(const char *before, const char *after, const char *expected)
