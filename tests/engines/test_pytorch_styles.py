@@ -126,14 +126,24 @@ STYLES = """
             return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=loss_reduction)
 
 
-    # keeps the last eight tokens of a row, as a loop that generates does
+    # keeps the last eight tokens of a row, as a loop that generates does, or the first, as a tokenizer does
     class Window(NanoGPT):
+        kept = slice(-8, None)
+
         def forward(self, idx, targets=None):
-            return super().forward(idx[:, -8:], None if targets is None else targets[:, -8:].contiguous())
+            return super().forward(idx[:, self.kept], None if targets is None else targets[:, self.kept].contiguous())
+
+
+    class Truncated(Window):
+        kept = slice(0, 8)
 
 
     def window():
         return Window(GPTConfig())
+
+
+    def truncated():
+        return Truncated(GPTConfig())
 
 
     # PyTorch's own examples: time before rows
@@ -270,6 +280,7 @@ def test_a_style_gives_the_bare_model_s_logits_and_loss(name, styles):
 @pytest.mark.parametrize("mode", ["train", "infer"])
 @pytest.mark.parametrize("name, words", [
     ("window", "cuts rows of 12 tokens to 8"),
+    ("truncated", "cuts rows of 12 tokens to 8"),
     ("Words", "takes tokens (T, B): its LSTM 'rnn' has batch_first=False"),
 ])
 def test_a_model_that_does_not_work_on_every_row_s_tokens_is_refused(name, words, mode, styles):
