@@ -29,11 +29,6 @@ enum status run_check_layouts(const char *text, struct err *err)
     return STATUS_OK;
 }
 
-enum status run_check_one_layout(const char *text, struct err *err)
-{
-    return parallel_check(text, err);
-}
-
 static enum status add(const char *layout, const char *devices, struct plan_axes *axes,
                        struct err *err)
 {

@@ -12,8 +12,6 @@ extern const struct option_choice run_layout_choices[];
 /* One word of --parallel: a layout; a product, "fsdp:2,tp:2"; or without numbers several layouts,
  * "ddp,fsdp". */
 MUST_CHECK enum status run_check_layouts(const char *text, struct err *err);
-/* The same, where there can be one layout only. */
-MUST_CHECK enum status run_check_one_layout(const char *text, struct err *err);
 /* All words, over the devices as given (NULL = one), into axes->parallels: each once. Several
  * devices need a layout, and a layout needs several. */
 MUST_CHECK enum status run_layouts_take(const struct option_texts *words, const char *devices,

@@ -85,10 +85,20 @@ const char *cell_parallel_name(const struct cell *cell)
     return cell->parallel[0] != '\0' ? cell->parallel : "none";
 }
 
+static void put_layout(const struct cell *cell, const char *before, char text[2 * CELL_WORD_BYTES])
+{
+    (void)snprintf(text, 2 * CELL_WORD_BYTES, "%s%s%s", before,
+                   cell->parallel[0] != '\0' ? " " : "", cell->parallel);
+}
+
+void cell_precision_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES])
+{
+    put_layout(cell, cell_precision_name(cell->precision), text);
+}
+
 void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES])
 {
-    (void)snprintf(text, 2 * CELL_WORD_BYTES, "%s%s%s", cell->device,
-                   cell->parallel[0] != '\0' ? " " : "", cell->parallel);
+    put_layout(cell, cell->device, text);
 }
 
 static enum cell_optimizer_dtype param_dtype(const struct cell *cell)

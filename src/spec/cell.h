@@ -70,6 +70,8 @@ const char *cell_precision_name(enum cell_precision precision);
 struct parallel cell_layout(const struct cell *cell);
 /* "fsdp:2,tp:2"; "none" on one device. */
 const char *cell_parallel_name(const struct cell *cell);
+/* "bf16 fsdp:2,tp:2", as the progress line and a dry run name how a cell is computed. */
+void cell_precision_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES]);
 /* "cpu:2 fsdp", as records and checks name where a cell ran. */
 void cell_device_text(const struct cell *cell, char text[2 * CELL_WORD_BYTES]);
 const char *cell_data_name(enum cell_data data);

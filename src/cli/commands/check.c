@@ -108,7 +108,7 @@ static const struct option check_rows[] = {
      .max = PARALLEL_TEXT_BYTES - 1,
      .choices = run_layout_choices,
      .group = GROUP_BATCH,
-     .check = run_check_one_layout,
+     .check = parallel_check,
      .help = "pytorch, jax: how a --device of several shares the work, to be compared with an "
              "engine on one device; a product too: fsdp:2,tp:2"},
     {.name = "out",

@@ -114,13 +114,13 @@ static void format_time(const struct outlook *outlook, char text[NUM_TEXT_BYTES]
 static int precision_of(const struct run_setup *setup, const struct cell *cell,
                         char text[PRECISION_BYTES])
 {
-    char device[2 * CELL_WORD_BYTES];
-    cell_device_text(cell, device);
-    if (run_layouts_are_found(setup->options.devices))
-        return snprintf(text, PRECISION_BYTES, "%s %s", cell_precision_name(cell->precision),
-                        device);
-    return snprintf(text, PRECISION_BYTES, "%s%s%s", cell_precision_name(cell->precision),
-                    cell->parallel[0] != '\0' ? " " : "", cell->parallel);
+    char part[2 * CELL_WORD_BYTES];
+    if (run_layouts_are_found(setup->options.devices)) {
+        cell_device_text(cell, part);
+        return snprintf(text, PRECISION_BYTES, "%s %s", cell_precision_name(cell->precision), part);
+    }
+    cell_precision_text(cell, part);
+    return snprintf(text, PRECISION_BYTES, "%s", part);
 }
 
 static int precision_width(const struct run_setup *setup)

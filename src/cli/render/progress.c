@@ -60,9 +60,10 @@ static void append_cell(const struct progress *progress, struct buf *out)
 {
     const struct cell *cell = progress->cell;
     append_number(progress, out);
-    buf_appendf(out, " %s %s%s%s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode),
-                cell_precision_name(cell->precision), cell->parallel[0] != '\0' ? " " : "",
-                cell->parallel, cell->seq_len, cell->batch_size);
+    char precision[2 * CELL_WORD_BYTES];
+    cell_precision_text(cell, precision);
+    buf_appendf(out, " %s %s seq %" PRIu32 " batch %" PRIu32, cell_mode_name(cell->mode), precision,
+                cell->seq_len, cell->batch_size);
     if (progress->trials_total > 1 && !progress->is_canary)
         buf_appendf(out, " trial %" PRIu32 " of %" PRIu64, progress->trial + 1,
                     progress->trials_total);

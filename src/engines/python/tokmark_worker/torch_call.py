@@ -13,7 +13,7 @@ from .torch_output import (
     shifts_by_gradient,
 )
 from .torch_signature import TARGET_NAMES, TOKEN_NAMES, find_parameters, is_no_tensor, target_name
-from .torch_steps import whole
+from .torch_steps import same_random_numbers, whole
 from .user_code import require_logits
 
 # first parameters that take something else than tokens
@@ -258,7 +258,7 @@ class Caller:
     def _gradients_seen(self, tokens, targets, autocast):
         """Norms of the rows and columns of every parameter's gradient, with the same random numbers each time."""
         params = [param for param in self.model.parameters() if param.requires_grad]
-        with _same_random_numbers(tokens.device):
+        with same_random_numbers(tokens.device):
             with autocast():
                 loss = self._own_loss(self._call_for_loss(tokens, targets))
             loss.backward()
@@ -283,7 +283,7 @@ class Caller:
     def _numbers(self, tokens, targets):
         """The numbers in the output of one more call, with the same random numbers each time and
         nothing kept."""
-        with _same_random_numbers(tokens.device):
+        with same_random_numbers(tokens.device):
             out = self._call_for_loss(tokens, targets)
         return [value.detach().clone() for _, value in numbers_of(out)]
 
@@ -335,10 +335,6 @@ def _require_gradient(loss, logits):
 
 def _are_equal(some, others):
     return all(map(torch.equal, some, others))
-
-
-def _same_random_numbers(device):
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _is_of_transformers(model):

@@ -14,6 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .torch_steps import same_random_numbers
+
 _aten = torch.ops.aten
 # What these leave in their first argument depends on nothing that was in it.
 _FILLS = {
@@ -229,8 +231,7 @@ def _watched_random(device):
             found.append(torch.cuda.get_rng_state(device))
         return found
 
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with same_random_numbers(device):
         before = states()
         yield
         if not all(map(torch.equal, before, states())):

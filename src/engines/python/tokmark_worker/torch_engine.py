@@ -32,7 +32,7 @@ from .torch_recompute import recompute_blocks
 from .torch_rows import require_all_tokens, require_rows_first
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
-from .torch_steps import InferSteps, TrainSteps, parts_of
+from .torch_steps import InferSteps, TrainSteps, parts_of, same_random_numbers
 from .torch_verify import Verification, logits_seen
 from .torch_weights import load_weights
 from .user_code import guarded
@@ -230,7 +230,7 @@ class TorchEngine:
     @contextlib.contextmanager
     def _without_trace(self):
         """For calls that only look: no gradients, and the random numbers stay as they are."""
-        with torch.random.fork_rng(devices=self._rng_devices()), torch.no_grad(), self._precision.autocast():
+        with same_random_numbers(self._device), torch.no_grad(), self._precision.autocast():
             yield
 
     def _make_steps(self):
@@ -260,13 +260,13 @@ class TorchEngine:
         what = f"{self._forward_text()} of token ids {tuple(inputs[0].shape)}"
         self._synchronize()
         begin = time.perf_counter_ns()
-        with torch.random.fork_rng(devices=self._rng_devices()):
+        with same_random_numbers(self._device):
             for call in range(_FIRST_CALLS_MAX):
                 before = frames_compiled()
                 observer = Observer()
                 watch = observer if call > 0 else contextlib.nullcontext()
-                backward = Observer() if call > 0 and self._has_frozen() else contextlib.nullcontext()
-                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch, backward)
+                backward = Observer() if call > 0 and self._has_frozen() else None
+                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch, backward or contextlib.nullcontext())
                 self._require_output(logits, inputs[0])
                 if call > 0 and self._observer is None and frames_compiled() == before:
                     self._observer, self._backward = observer, backward
@@ -286,11 +286,10 @@ class TorchEngine:
         return time.perf_counter_ns() - begin
 
     def _has_frozen(self):
-        """Or parameters that the first step did not reach."""
-        return bool(getattr(self._steps, "without_gradient", None)) or not all(param.requires_grad for param in self._source.model.parameters())
-
-    def _rng_devices(self):
-        return [self._device] if self._device.type == "cuda" else []
+        """In training; or parameters that the first step did not reach."""
+        if self._cell.mode != "train":
+            return False
+        return bool(self._steps.without_gradient) or not all(param.requires_grad for param in self._source.model.parameters())
 
     def _require_output(self, logits, tokens):
         """Of infer and decode; a training step has looked at its own."""
@@ -353,7 +352,7 @@ class TorchEngine:
         forward = float(self._observer.flops())
         if self._cell.mode == "train":
             backward = 2 * forward
-            if isinstance(self._backward, Observer) and self._backward.flops():
+            if self._backward is not None and self._backward.flops():
                 backward = min(backward, float(self._backward.flops()))
             forward += backward
         return forward * self._layout.count * self._cell.options.accumulate * is_divided or None

@@ -30,6 +30,11 @@ def parts_of(tokens, targets, count):
     return list(zip(tokens.chunk(count), targets.chunk(count)))
 
 
+def same_random_numbers(device):
+    """A context after which random numbers go on as if nothing had been drawn in it."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 def groups_of(params):
     """Parameter groups: no kernel takes parameters that are a rank's part together with others."""
     kinds = {}

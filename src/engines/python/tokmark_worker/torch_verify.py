@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from .errors import unsupported
 from .logit_sample import sample
 from .tokens import Tokens, TorchArrays
-from .torch_steps import global_norm, parts_of
+from .torch_steps import global_norm, parts_of, same_random_numbers
 
 
 _NOISE = 1e-4
@@ -63,9 +63,8 @@ class Verification:
         stays compiled here."""
         inputs, targets = self._batch(step)
         params = [param for param in self._source.model.parameters() if param.requires_grad]
-        devices = [self._device] if self._device.type == "cuda" else []
         self._clear(params)
-        with torch.random.fork_rng(devices=devices):
+        with same_random_numbers(self._device):
             loss, parts = 0.0, parts_of(inputs, targets, self._cell.options.accumulate)
             for at, part in enumerate(parts):
                 with self._layout.exchange(at == len(parts) - 1):
