@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # promtool and the like, which tools/setup.sh fetched.
-os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build", "readers", "usr", "bin")
+os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build", "readers")
 
 
 # `python3`, by which the tests start some two thousand workers, is the tests' own: a version manager's is a script that
