@@ -5,6 +5,7 @@ usage: hostile_worker.py FAULT PHASE [ARGUMENT] [MARKER]
 
 PHASE is the request at which the fault happens: hello, open, run, memory or close; `run` means the
 first block, `run3` the third. MARKER is ignored: tests look for it in the process list.
+Before a FAULT that is spelled `alarm-FAULT` the one that started the worker gets SIGALRM.
 """
 import json
 import os
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import time
 
-FAULT, PHASE = sys.argv[1], sys.argv[2]
+IS_ALARMING = sys.argv[1].startswith("alarm-")
+FAULT, PHASE = sys.argv[1].removeprefix("alarm-"), sys.argv[2]
 ARGUMENT = sys.argv[3] if len(sys.argv) > 3 else ""
 MARKER = sys.argv[4] if len(sys.argv) > 4 else ""
 
@@ -72,6 +74,8 @@ def eat_memory():
 def misbehave(reply):
     """Does the fault. Returns the reply to send, if any."""
     global step_ns
+    if IS_ALARMING:
+        os.kill(os.getppid(), signal.SIGALRM)
     if FAULT == "creep":  # from the next block on
         step_ns = int(ARGUMENT)
     elif FAULT == "hang":

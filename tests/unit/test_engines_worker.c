@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "engines/worker.h"
+#include "patience.h"
 #include "proto/line.h"
 
 /* worker_main() in a child of this test, around engines made for it, spoken to over pipes. */
@@ -248,7 +249,7 @@ static void ask(struct peer *peer, const struct proto_host_message *message,
     struct err err = {0};
     proto_worker_message_release(&peer->reply);
     cr_assert_eq(
-        line_reader_next(&peer->reader, clock_now_ns() + 30 * NS_PER_S, -1, &line, &bytes, &err),
+        line_reader_next(&peer->reader, clock_now_ns() + PATIENCE_NS, -1, &line, &bytes, &err),
         STATUS_OK, "%s", err.text);
     cr_assert_eq(proto_decode_worker(line, bytes, &peer->reply, &err), STATUS_OK, "%s", err.text);
     cr_assert_eq(peer->reply.type, expected, "%s", line);
@@ -536,7 +537,7 @@ Test(engines_worker, a_worker_dies_with_its_parent)
     cr_assert_eq(waitpid(parent, NULL, 0), parent);
     int status = 0;
     pid_t got = 0;
-    for (int i = 0; i < 1000 && got == 0; i++) {
+    for (unsigned i = 0; i < PATIENCE_MS / 10 && got == 0; i++) {
         got = waitpid(worker, &status, WNOHANG);
         usleep(10000);
     }

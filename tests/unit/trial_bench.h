@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "drive/trial.h"
 #include "parse_line.h"
+#include "patience.h"
 #include "small_model.h"
 
 struct bench {
@@ -52,7 +53,7 @@ static inline void set_up(struct bench *bench)
                                 .data = CELL_DATA_SYNTHETIC};
     bench->options = (struct trial_options){.policy = measure_policy_default(),
                                             .client = {.self_path = TOKMARK_BINARY,
-                                                       .phase_timeout_ns = 20 * NS_PER_S,
+                                                       .phase_timeout_ns = PATIENCE_NS,
                                                        .kill_grace_ns = 300 * NS_PER_MS,
                                                        .wake_fd = -1},
                                             .origin = {.run_id = "run",
@@ -114,7 +115,7 @@ static inline void run_engine(struct bench *bench, const char *engine)
     cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1, "a child is left");
     cr_assert_eq(errno, ECHILD);
     for (int i = 0; is_left(bench->dir); i++) { /* the dying need a moment to be gone */
-        cr_assert_lt(i, 15000, "a process is left");
+        cr_assert_lt(i, (int)(PATIENCE_MS / 20), "a process is left");
         usleep(20000);
     }
 }
