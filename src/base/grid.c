@@ -62,18 +62,6 @@ static const char *text_at(const struct grid *grid, size_t row, size_t column)
     return grid->text.data + grid->cells[row * grid->columns_count + column].offset;
 }
 
-/* Columns on the screen: characters, not bytes. */
-static size_t text_width(const char *text)
-{
-    size_t width = 0;
-    while (*text != '\0') {
-        size_t bytes = utf8_sequence_bytes((const unsigned char *)text);
-        text += bytes > 0 ? bytes : 1;
-        width++;
-    }
-    return width;
-}
-
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -93,10 +81,10 @@ bool grid_lay_out(const struct grid *grid, size_t width, struct grid_layout *ret
     *ret_layout = (struct grid_layout){{0}};
     for (size_t i = 0; i < grid->columns_count; i++)
         ret_layout->widths[i] =
-            larger(text_width(grid->columns[i].name), text_width(grid->columns[i].unit));
+            larger(utf8_columns(grid->columns[i].name), utf8_columns(grid->columns[i].unit));
     for (size_t i = 0; i < grid->cells_count; i++) {
         size_t *column = &ret_layout->widths[i % grid->columns_count];
-        *column = larger(*column, text_width(grid->text.data + grid->cells[i].offset));
+        *column = larger(*column, utf8_columns(grid->text.data + grid->cells[i].offset));
     }
     bool is_whole = true;
     for (; width > 0 && line_width(grid, ret_layout) > width; is_whole = false) {
@@ -129,7 +117,7 @@ static const char *color_code(enum grid_color color)
 static void append_entry(const struct grid_column *column, const char *text, size_t width,
                          enum grid_color color, size_t *pending, struct buf *out)
 {
-    size_t pad = width - text_width(text);
+    size_t pad = width - utf8_columns(text);
     size_t before = *pending + (column->is_right ? pad : 0);
     if (text[0] != '\0')
         buf_appendf(out, "%*s%s%s%s", (int)before, "", color_code(color), text,

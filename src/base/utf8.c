@@ -65,6 +65,17 @@ static void append_replaced(struct buf *out, const char *text, size_t text_bytes
     }
 }
 
+size_t utf8_columns(const char *text)
+{
+    size_t columns = 0;
+    while (*text != '\0') {
+        size_t bytes = utf8_sequence_bytes((const unsigned char *)text);
+        text += bytes > 0 ? bytes : 1;
+        columns++;
+    }
+    return columns;
+}
+
 void utf8_append_escaped(struct buf *out, const char *text)
 {
     append_replaced(out, text, strlen(text), true);

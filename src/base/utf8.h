@@ -13,6 +13,9 @@ size_t utf8_sequence_bytes(const unsigned char *s);
 
 bool utf8_is_valid(const char *text);
 
+/* Columns on the screen: characters, a byte that is part of none as one. */
+size_t utf8_columns(const char *text);
+
 /* Appends `text` with every byte that is not part of a valid sequence written as "%FF". */
 void utf8_append_escaped(struct buf *out, const char *text);
 

@@ -6,6 +6,15 @@ const struct course_format course_formats[] = {
     {NULL, NULL, NULL},
 };
 
+enum status course_flush(const struct course_output *output, struct buf *out, struct err *err)
+{
+    if (out->failed)
+        return ERR(err, STATUS_NOMEM, "no memory for the text");
+    enum status status = output->sink(output->sink_context, out->data, out->length_bytes, err);
+    buf_reset(out);
+    return status;
+}
+
 const char *course_step_word(const struct course *course, const struct course_step *step)
 {
     switch (fact_of(course->metric->fact)->better) {

@@ -29,6 +29,10 @@ extern const struct course_format course_formats[];
 enum status course_write_text(const struct course_output *output, struct err *err);
 enum status course_write_json(const struct course_output *output, struct err *err);
 
+/* Hands the text over and empties it. */
+MUST_CHECK enum status course_flush(const struct course_output *output, struct buf *out,
+                                    struct err *err);
+
 /* "better", "worse" or "changed", by the metric's direction. */
 const char *course_step_word(const struct course *course, const struct course_step *step);
 

@@ -71,15 +71,6 @@ static void put_course(const struct course_output *output, const struct course_n
     json_end_object(writer);
 }
 
-static enum status flush(const struct course_output *output, struct buf *out, struct err *err)
-{
-    if (out->failed)
-        return ERR(err, STATUS_NOMEM, "no memory for the text");
-    enum status status = output->sink(output->sink_context, out->data, out->length_bytes, err);
-    buf_reset(out);
-    return status;
-}
-
 enum status course_write_json(const struct course_output *output, struct err *err)
 {
     const struct courses_summary *summary = courses_summary(output->courses);
@@ -99,9 +90,9 @@ enum status course_write_json(const struct course_output *output, struct err *er
             is_first = false;
             json_writer_init(&writer, &out);
             put_course(output, &name, &course, &writer);
-            TRY(flush(output, &out, err));
+            TRY(course_flush(output, &out, err));
         }
     }
     buf_append_text(&out, "\n]}\n");
-    return flush(output, &out, err);
+    return course_flush(output, &out, err);
 }

@@ -134,15 +134,6 @@ static void append_course(const struct course_output *output, const struct cours
 
 /* --- the whole --- */
 
-static enum status flush(const struct course_output *output, struct buf *out, struct err *err)
-{
-    if (out->failed)
-        return ERR(err, STATUS_NOMEM, "no memory for the text");
-    enum status status = output->sink(output->sink_context, out->data, out->length_bytes, err);
-    buf_reset(out);
-    return status;
-}
-
 static enum status write_cell(const struct course_output *output, size_t cell, struct buf *out,
                               size_t *shown_count, struct err *err)
 {
@@ -159,7 +150,7 @@ static enum status write_cell(const struct course_output *output, size_t cell, s
         append_course(output, &course, out);
     }
     *shown_count += has_name;
-    return has_name ? flush(output, out, err) : STATUS_OK;
+    return has_name ? course_flush(output, out, err) : STATUS_OK;
 }
 
 enum status course_write_text(const struct course_output *output, struct err *err)
@@ -173,5 +164,5 @@ enum status course_write_text(const struct course_output *output, struct err *er
     if (shown_count == 0 && output->shows_steps_only)
         buf_appendf(&out, "no step in %zu cell%s\n", summary->cells_count,
                     num_plural(summary->cells_count));
-    return flush(output, &out, err);
+    return course_flush(output, &out, err);
 }

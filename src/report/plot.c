@@ -19,17 +19,6 @@ struct plot {
     bool is_ascii;
 };
 
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-    while (*text != '\0') {
-        size_t bytes = utf8_sequence_bytes((const unsigned char *)text);
-        text += bytes > 0 ? bytes : 1;
-        width++;
-    }
-    return width;
-}
-
 static void append_label(const struct chart_point *point, struct buf *out)
 {
     if (point->label[0] != '\0')
@@ -55,7 +44,7 @@ static void append_point(const struct plot *plot, const struct chart_point *poin
     struct buf label CLEANUP(buf_release) = {0};
     buf_init(&label, TEXTS_BYTES_MAX);
     append_label(point, &label);
-    size_t width = width_of(label.data);
+    size_t width = utf8_columns(label.data);
     size_t pad = width < plot->label_width ? plot->label_width - width : 0;
     bool is_named = point->label[0] != '\0'; /* words to the left, numbers to the right */
     buf_appendf(out, "    %*s%s%*s  ", is_named ? 0 : (int)pad, "", label.data,
@@ -92,7 +81,7 @@ static void measure(const struct document *document, const struct chart *chart, 
             struct buf label CLEANUP(buf_release) = {0};
             buf_init(&label, TEXTS_BYTES_MAX);
             append_label(point, &label);
-            size_t width = width_of(label.data);
+            size_t width = utf8_columns(label.data);
             width = width < LABEL_MAX ? width : LABEL_MAX;
             plot->label_width = width > plot->label_width ? width : plot->label_width;
             if (point->y.value > plot->most)

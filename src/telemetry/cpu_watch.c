@@ -19,21 +19,6 @@
 
 /* --- which processors --- */
 
-static bool read_list(const char *root, const char *dir, const char *name, const char *key,
-                      struct cpu_list *ret_cpus)
-{
-    char text[PROCFS_TEXT_BYTES];
-    if (!procfs_read(root, dir, name, text, sizeof(text)))
-        return false;
-    char *found = strstr(text, key);
-    if (found == NULL)
-        return false;
-    found += strlen(key);
-    found += strspn(found, " \t");
-    found[strcspn(found, "\n")] = '\0';
-    return cpu_list_parse(found, ret_cpus);
-}
-
 static void add_all(struct cpu_list *list, const struct cpu_list *more)
 {
     for (size_t i = 0; i < ARRAY_COUNT(list->bits); i++)
@@ -44,13 +29,13 @@ static void add_all(struct cpu_list *list, const struct cpu_list *more)
 static void add_siblings(const char *root, struct cpu_list *cpus)
 {
     struct cpu_list own = *cpus;
-    for (unsigned cpu = 0; cpu < CPUINFO_CPUS_MAX; cpu++) {
+    for (unsigned cpu = 0; cpu < CPU_LIST_CPUS_MAX; cpu++) {
         char dir[80];
         struct cpu_list siblings;
         if (!cpu_list_has(&own, cpu))
             continue;
         (void)snprintf(dir, sizeof(dir), "/sys/devices/system/cpu/cpu%u/topology", cpu);
-        if (read_list(root, dir, "thread_siblings_list", "", &siblings))
+        if (cpu_list_read(root, dir, "thread_siblings_list", &siblings))
             add_all(cpus, &siblings);
     }
 }
@@ -58,15 +43,13 @@ static void add_siblings(const char *root, struct cpu_list *cpus)
 static bool find_cpus(struct cpu_watch *watch, const pid_t *workers, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        char dir[32];
         struct cpu_list allowed;
-        (void)snprintf(dir, sizeof(dir), "/proc/%ld", (long)workers[i]);
-        if (!read_list(watch->root, dir, "status", "Cpus_allowed_list:", &allowed))
+        if (!cpu_list_read_allowed(watch->root, workers[i], &allowed))
             return false;
         add_all(&watch->cpus, &allowed);
     }
     add_siblings(watch->root, &watch->cpus);
-    for (unsigned cpu = 0; cpu < CPUINFO_CPUS_MAX; cpu++)
+    for (unsigned cpu = 0; cpu < CPU_LIST_CPUS_MAX; cpu++)
         if (cpu_list_has(&watch->cpus, cpu))
             watch->cpu_last = cpu;
     return true;

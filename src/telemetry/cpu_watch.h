@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #include "base/file.h"
-#include "telemetry/cpuinfo.h"
+#include "telemetry/cpu_list.h"
 
 #define CPU_WATCH_GROUPS_MAX 2
 /* Of a thread's wait, so much for each time that it came to run is its waking up, and nobody

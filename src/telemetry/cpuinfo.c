@@ -14,57 +14,6 @@
 /* More than any machine has; ends the search for cache directories. */
 #define CACHES_MAX 16
 
-/* Digits at `*text`, which is moved behind them. */
-static bool take_number(const char **text, unsigned *ret)
-{
-    unsigned value = 0;
-    const char *next = *text;
-    while (*next >= '0' && *next <= '9' && value < CPUINFO_CPUS_MAX)
-        value = value * 10 + (unsigned)(*next++ - '0');
-    if (next == *text || value >= CPUINFO_CPUS_MAX)
-        return false;
-    *text = next;
-    *ret = value;
-    return true;
-}
-
-bool cpu_list_parse(const char *text, struct cpu_list *ret_list)
-{
-    struct cpu_list list = {0};
-    for (;;) {
-        unsigned first;
-        if (!take_number(&text, &first))
-            return false;
-        unsigned last = first;
-        if (*text == '-') {
-            text++;
-            if (!take_number(&text, &last) || last < first)
-                return false;
-        }
-        for (unsigned cpu = first; cpu <= last; cpu++)
-            list.bits[cpu / 64] |= 1ULL << (cpu % 64);
-        if (*text == '\0')
-            break;
-        if (*text++ != ',')
-            return false;
-    }
-    *ret_list = list;
-    return true;
-}
-
-bool cpu_list_has(const struct cpu_list *list, unsigned cpu)
-{
-    return cpu < CPUINFO_CPUS_MAX && (list->bits[cpu / 64] >> (cpu % 64) & 1) != 0;
-}
-
-unsigned cpu_list_count(const struct cpu_list *list)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(list->bits); i++)
-        count += (unsigned)__builtin_popcountll(list->bits[i]);
-    return count;
-}
-
 /* The text behind "key<tabs>: " on the first line that begins with the key. */
 static void find_text(const char *text, const char *key, char *value, size_t value_bytes)
 {
@@ -116,12 +65,6 @@ static void read_model(const char *root, struct cpuinfo *info)
     info->flags[length + 1] = '\0';
 }
 
-static bool read_list(const char *root, const char *dir, const char *name, struct cpu_list *ret)
-{
-    char text[PROCFS_TEXT_BYTES];
-    return procfs_read(root, dir, name, text, sizeof(text)) && cpu_list_parse(text, ret);
-}
-
 /* A processor is counted as a core (or socket) when it is the first online one of its group. */
 static bool is_first_of_group(const char *root, unsigned cpu, const struct cpu_list *online,
                               const char *name, bool *is_known)
@@ -129,7 +72,7 @@ static bool is_first_of_group(const char *root, unsigned cpu, const struct cpu_l
     char dir[64];
     (void)snprintf(dir, sizeof(dir), CPU_DIR "/cpu%u/topology", cpu);
     struct cpu_list group;
-    if (!read_list(root, dir, name, &group)) {
+    if (!cpu_list_read(root, dir, name, &group)) {
         *is_known = false;
         return false;
     }
@@ -144,7 +87,7 @@ static void read_topology(const char *root, const struct cpu_list *online, struc
     bool is_known = true;
     unsigned cores = 0;
     unsigned sockets = 0;
-    for (unsigned cpu = 0; cpu < CPUINFO_CPUS_MAX && is_known; cpu++) {
+    for (unsigned cpu = 0; cpu < CPU_LIST_CPUS_MAX && is_known; cpu++) {
         if (!cpu_list_has(online, cpu))
             continue;
         cores += is_first_of_group(root, cpu, online, "thread_siblings_list", &is_known);
@@ -156,7 +99,7 @@ static void read_topology(const char *root, const struct cpu_list *online, struc
 
 static void read_governor(const char *root, const struct cpu_list *usable, struct cpuinfo *info)
 {
-    for (unsigned cpu = 0; cpu < CPUINFO_CPUS_MAX; cpu++) {
+    for (unsigned cpu = 0; cpu < CPU_LIST_CPUS_MAX; cpu++) {
         char dir[64];
         char text[CPUINFO_TEXT_BYTES];
         (void)snprintf(dir, sizeof(dir), CPU_DIR "/cpu%u/cpufreq", cpu);
@@ -190,7 +133,7 @@ void cpuinfo_read(const char *root, struct cpuinfo *ret_info)
     *ret_info = (struct cpuinfo){0};
     read_model(root, ret_info);
     struct cpu_list list;
-    if (read_list(root, CPU_DIR, "online", &list)) {
+    if (cpu_list_read(root, CPU_DIR, "online", &list)) {
         ret_info->cpus_online_count = cpu_list_count(&list);
         read_topology(root, &list, ret_info);
     }
@@ -252,7 +195,7 @@ static void write_node(const char *root, unsigned node, struct json_writer *writ
 void cpuinfo_write_nodes(const char *root, struct json_writer *writer)
 {
     struct cpu_list online;
-    if (!read_list(root, NODE_DIR, "online", &online)) {
+    if (!cpu_list_read(root, NODE_DIR, "online", &online)) {
         json_put_null(writer);
         return;
     }
@@ -275,7 +218,7 @@ void cpuinfo_write_caches(const char *root, struct json_writer *writer)
 {
     struct cpu_list online;
     unsigned cpu = 0;
-    if (read_list(root, CPU_DIR, "online", &online))
+    if (cpu_list_read(root, CPU_DIR, "online", &online))
         while (!cpu_list_has(&online, cpu))
             cpu++;
     bool is_open = false;
@@ -296,7 +239,7 @@ void cpuinfo_write_caches(const char *root, struct json_writer *writer)
         json_field_string(writer, "type", type);
         json_field_u64(writer, "bytes", bytes);
         struct cpu_list sharing;
-        if (read_list(root, dir, "shared_cpu_list", &sharing))
+        if (cpu_list_read(root, dir, "shared_cpu_list", &sharing))
             json_field_u64(writer, "cpus_sharing", cpu_list_count(&sharing));
         else
             json_field_null(writer, "cpus_sharing");

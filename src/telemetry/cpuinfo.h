@@ -7,22 +7,12 @@
 #include <stdint.h>
 
 #include "base/json_write.h"
+#include "telemetry/cpu_list.h"
 
-#define CPUINFO_CPUS_MAX    8192
 #define CPUINFO_TEXT_BYTES  128
 #define CPUINFO_FLAGS_BYTES 4096
 #define CPUINFO_LIST_BYTES  512
 #define CPUINFO_NODES_MAX   256
-
-/* A set of processor numbers. */
-struct cpu_list {
-    uint64_t bits[CPUINFO_CPUS_MAX / 64];
-};
-
-/* "0-3,8,10-11" as the kernel writes it; false when it is anything else, or empty. */
-bool cpu_list_parse(const char *text, struct cpu_list *ret_list);
-bool cpu_list_has(const struct cpu_list *list, unsigned cpu);
-unsigned cpu_list_count(const struct cpu_list *list);
 
 /* What was not found is an empty text, or 0 with its has_ flag false. */
 struct cpuinfo {
