@@ -90,7 +90,9 @@ TOKENS = torch.randint(0, VOCAB, (2, T), generator=torch.Generator().manual_seed
 
 
 def cache_of(out):
-    return {name: out[name] for name in ("cache", "past_key_values", "cache_params") if name in out}
+    """Under the one name that forward takes it by: a second is an old one's, and gives a warning."""
+    name = next(name for name in ("cache", "past_key_values", "cache_params") if name in out)
+    return {name: out[name]}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -268,6 +270,25 @@ OWN_CODE = """
         def forward(self, input_ids=None, labels=None, **more):
             return CausalLMOutput(logits=self.head(self.table(input_ids)))
 """
+
+
+DECODER = {"vocab_size": VOCAB, "d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 24,
+           "max_position_embeddings": 48, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("family, name", [("bart", "BartForCausalLM"), ("mbart", "MBartForCausalLM"), ("llama", "LlamaForCausalLM")])
+def test_labels_are_tokens_only_where_the_model_shifts_them(family, name, tmp_path):
+    put(tmp_path, family, SMALL if family == "llama" else DECODER, architectures=[name],
+        is_encoder_decoder=False, is_decoder=True)
+    engine, ready = opened(tmp_path, "train")
+    inputs, targets = (part[0] for part in engine._tokens.batches(0, 1))
+    model = bare(tmp_path)
+    logits = model(inputs, use_cache=False).logits.float()
+    given, own = ("input_ids", logits[:, :-1]) if family == "llama" else ("targets", logits)
+    wanted = torch.nn.functional.cross_entropy(own.flatten(0, 1), targets[:, : own.shape[1]].flatten())
+    assert f"labels={given}" in ready["forward_call"] and ready["loss_source"] == "model"
+    assert engine.run_block(1, "step")["loss"] == pytest.approx(wanted.item(), rel=1e-5)
+    engine.close()
 
 
 def test_code_of_a_folder_runs_only_where_that_is_allowed(tmp_path, monkeypatch):

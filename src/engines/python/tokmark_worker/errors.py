@@ -34,6 +34,7 @@ def model_error(text):
 # A record's reason has 511 bytes, of which some say what was being done. The place comes last, so
 # that the sentence is what gives way.
 DESCRIBED_BYTES_MAX = 460
+HINTED_BYTES_MAX = 280  # where a sentence of ours follows
 _PLACE_BYTES_MAX = 160
 _MESSAGE_CHARS_MAX = 1 << 20  # of which anything is looked at
 # Packages whose frames are no user's: an error is raised there, seldom made there.
@@ -41,19 +42,20 @@ _FRAMEWORKS = (
     "torch jax jaxlib numpy flax equinox optax haiku triton jaxtyping functorch torchgen "
     "transformers huggingface_hub safetensors"
 ).split()
+_TORCHSCRIPT = "Traceback of TorchScript"
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME_LINE = re.compile(r'^\s*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 _ENDS = ("Exception raised from ", "frame #0", "For debugging consider", "See https://", "See http://")
 
 
-def describe_error(error):
+def describe_error(error, bytes_max=DESCRIBED_BYTES_MAX):
     """One line for a record: "TypeName: the sentence that names the fault (model.py:31 in forward)".
 
     The sentence is the message's first paragraph in one line, since frameworks put the fault first and
     advice, stack traces and links after it; long lines of it are shortened one by one, so that a long
     list does not hide what follows. The place is the deepest frame in the user's own files, also of a
     frame that a tracing compiler only quotes; none where there is none. A cause (`raise A from B`) is
-    said after it. For every framework and every kind of exception, at most DESCRIBED_BYTES_MAX bytes.
+    said after it. For every framework and every kind of exception, at most `bytes_max` bytes.
     """
     error, group = _of_group(error)
     if isinstance(error, SyntaxError):
@@ -62,7 +64,7 @@ def describe_error(error):
     frame = next((found for one in reversed(chain) if (found := _user_frame(one))), None)
     said = [one for one in chain if not _is_trace_only(one)] or [error]
     place = f" ({_place(*frame)})" if frame else ""
-    room = DESCRIBED_BYTES_MAX - len((group + place).encode())
+    room = bytes_max - len((group + place).encode())
     text = _named(said[0], frame, room)
     if len(said) > 1 and _sentence(said[-1], room) not in text:
         half = (room - len(", caused by ")) // 2
@@ -120,6 +122,8 @@ def _sentence(error, bytes_max):
     """The part of a message that names the fault, in one line; empty where there is no message."""
     before, embedded, after = _message(error).strip().partition(_TRACEBACK)
     text = before
+    if _TORCHSCRIPT in text:  # its own traceback comes first
+        text = text.strip().splitlines()[-1]
     if embedded:  # another process's or thread's error, with its traceback as text
         rest = [line for line in after.splitlines() if line and not line[0].isspace()]
         text = f"{before.rstrip().removesuffix('Original').rstrip()} {' '.join(rest[:1])}"

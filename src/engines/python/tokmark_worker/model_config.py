@@ -62,13 +62,18 @@ def _config_class(function, slot):
     found = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and name.endswith(ending)
+        if isinstance(value, type) and name.endswith(ending) and not _is_model(value)
     }
     own = found.get(f"{getattr(function, '__name__', '')}{ending}")
     if own is not None or len(found) == 1:
         return own or next(iter(found.values()))
     found = [value for value in found.values() if dataclasses.is_dataclass(value)]
     return found[0] if len(found) == 1 else None
+
+def _is_model(kind):
+    """Whether a class is one of models, whatever its name ends with."""
+    return hasattr(kind, "forward") or any("__call__" in vars(one) for one in kind.__mro__)
+
 
 def _default_config(function):
     """What a class gives as its own configuration (minGPT's get_default_config); None without one."""

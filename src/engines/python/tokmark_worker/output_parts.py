@@ -42,6 +42,10 @@ def named(out, name):
     return out.get(name) if isinstance(out, Mapping) else getattr(out, name, None)
 
 
+def is_loss_name(name):
+    return name is not None and _LOSS_WORDS.search(str(name)) is not None
+
+
 def loss_by_name(numbers):
     """Of numbers with names, none of them `loss`: the total, or the only loss; None where there is
     none."""

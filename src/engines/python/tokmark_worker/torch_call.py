@@ -8,9 +8,10 @@ import inspect
 import torch
 
 from .errors import model_error, unsupported
+from .output_parts import is_loss_name
 from .torch_output import (
     cross_entropy, find_logits, find_loss, given_logits, is_choice_open, is_number, numbers_of,
-    shifts_by_gradient,
+    require_no_probabilities, row_losses, shifts_by_gradient,
 )
 from .torch_signature import TARGET_NAMES, TOKEN_NAMES, find_parameters, is_no_tensor, target_name
 from .torch_steps import same_random_numbers, whole
@@ -133,20 +134,25 @@ class Caller:
         self.model = self.plain = model  # `model` is replaced by its compiled form
         self._vocab_size = vocab_size
         self._mode = mode
+        _require_forward(model)
         self._binding = Binding(*find_parameters(model))
         self._fixed = {"use_cache": False} if self._binding.has_use_cache else {}
         self._extras = {}  # shape of the tokens -> arguments that forward requires
-        # its labels are the tokens themselves: it shifts them by one
-        self.is_shifting = self._binding.targets == "labels" and _is_of_transformers(model)
+        self.is_shifting = False  # its labels are the tokens themselves: it shifts them by one
         self.loss_source = None  # "model" or "tokmark", once a loss was seen
         self._number = 0  # which of several numbers in a tuple is the loss
         self._is_chosen = False
-        self._is_settled = self.is_shifting
+        self._is_settled = False
         self.left_out = []  # names of numbers beside the logits that are not in the loss
 
     def wrap(self, wrapped):
         """What is called in place of the model: itself, or what shares its work with other ranks."""
         self.model = self.plain = wrapped
+
+    @property
+    def tokens_name(self):
+        """Of the parameter that gets the tokens; None where the signature says nothing."""
+        return self._binding.tokens
 
     # --- calling ---
 
@@ -232,13 +238,16 @@ class Caller:
         self.loss_source = "tokmark" if own is None else "model"
         if own is None:
             self.left_out = [name or "a number" for name, value in numbers_of(out) if value.requires_grad]
-            self._require_no_row_losses(logits, tokens)
+            self._require_no_row_losses(out, logits, tokens, targets)
             self.require_shape(logits, tokens, may_be_last=False)
+            require_no_probabilities(logits)
         loss = cross_entropy(logits, targets) if own is None else own
         _require_gradient(loss, logits)
         if own is not None and self._binding.targets is not None and not self._is_settled:
             given = given_logits(out, tokens.shape, self._vocab_size)
             shifts = shifts_by_gradient(own, given, targets, self._vocab_size)
+            if shifts is None and self._binding.targets == "labels" and _is_of_transformers(self.plain):
+                shifts = True
             self.is_shifting, self._is_settled = bool(shifts), shifts is not None
         else:
             self._is_settled = True
@@ -287,14 +296,30 @@ class Caller:
             out = self._call_for_loss(tokens, targets)
         return [value.detach().clone() for _, value in numbers_of(out)]
 
-    def _require_no_row_losses(self, logits, tokens):
-        """A loss of every token, where targets were given, is neither loss nor logits."""
-        shape = tuple(logits.shape) if torch.is_tensor(logits) else ()
-        if self._binding.targets is not None and shape in (tuple(tokens.shape), (tokens.numel(),)):
+    def _require_no_row_losses(self, out, logits, tokens, targets):
+        """A loss of every token or row, where targets were given, is neither loss nor logits, and a loss
+        of tokmark's in its place would be another."""
+        if self._binding.targets is None:
+            return
+        found = row_losses(out, tuple(tokens.shape))
+        is_loss = any(value is logits or is_loss_name(name) for name, value in found)
+        if found and not is_loss:
+            is_loss = self._follow_targets(tokens, targets)
+        if is_loss:
+            shape, dtype = tuple(found[0][1].shape), found[0][1].dtype
             raise model_error(
-                f"forward gives, with targets, {shape} of {logits.dtype}: a loss is one number, such "
-                f"as its mean"
+                f"forward gives, with targets, {shape} of {dtype}: a loss is one number, such as its mean"
             )
+
+    def _follow_targets(self, tokens, targets):
+        """Whether what an output has for every token or row is another with other targets."""
+        with same_random_numbers(tokens.device):
+            before = row_losses(self._call_for_loss(tokens, targets), tuple(tokens.shape))
+        with same_random_numbers(tokens.device):
+            others = (targets + 1) % self._vocab_size
+            after = row_losses(self._call_for_loss(tokens, others), tuple(tokens.shape))
+        pairs = zip(before, after)
+        return len(before) != len(after) or any(not a.equal(b) for (_, a), (_, b) in pairs)
 
     def require_shape(self, logits, tokens, may_be_last):
         require_logits(
@@ -308,6 +333,16 @@ class Caller:
 
 
 # --- what is looked at once -----------------------------------------------------------------------
+
+
+def _require_forward(model):
+    function = getattr(model.forward, "__func__", model.forward)
+    name = getattr(function, "__qualname__", "")
+    if name in ("_forward_unimplemented", "LightningModule.forward"):
+        beside = ", and training_step is never called" if hasattr(model, "training_step") else ""
+        raise unsupported(
+            f"{type(model).__name__} has no forward of its own: tokmark calls forward(tokens){beside}"
+        )
 
 
 def _require_gradient(loss, logits):
@@ -338,8 +373,8 @@ def _are_equal(some, others):
 
 
 def _is_of_transformers(model):
-    """Whether it is one of transformers' own causal language models: people's own, and code in a
-    folder, may set their labels otherwise, and are tried."""
+    """Whether it is one of transformers' own causal language models. Most shift their labels, a few (bart's)
+    do not: it decides where the loss's gradient does not tell."""
     kind = type(model)
     is_causal = kind.__name__.endswith(("ForCausalLM", "LMHeadModel", "CausalLM"))
     return is_causal and kind.__module__.split(".")[0] == "transformers"

@@ -15,7 +15,7 @@ from . import __version__, nvml
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, bytes_to_come, describe_cell, require_host
 from .devices import require_rows
-from .errors import WorkerError, describe_error, model_error, unsupported
+from .errors import HINTED_BYTES_MAX, WorkerError, describe_error, is_memory_error, model_error, unsupported
 from .model_config import builtin_spec
 from .safetensors import listed
 from .tokens import Tokens, TorchArrays
@@ -29,7 +29,8 @@ from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scri
 from .torch_precision import NAMES, Precision
 from .torch_profile import profile_steps
 from .torch_recompute import recompute_blocks
-from .torch_rows import require_all_tokens, require_rows_first
+from .torch_hints import why_not_called
+from .torch_rows import require_all_tokens, require_rows_first, require_same_work
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps, parts_of, same_random_numbers
@@ -226,6 +227,7 @@ class TorchEngine:
                 return self._caller.logits(tokens)
 
         require_all_tokens(self._observer.looked_up, call, tokens, self._source.vocab_size)
+        require_same_work(Observer, call, tokens, self._observer.flops())
 
     @contextlib.contextmanager
     def _without_trace(self):
@@ -266,7 +268,7 @@ class TorchEngine:
                 observer = Observer()
                 watch = observer if call > 0 else contextlib.nullcontext()
                 backward = Observer() if call > 0 and self._has_frozen() else None
-                logits = self._guard(what, self._steps.first_call, inputs[0], targets[0], watch, backward or contextlib.nullcontext())
+                logits = self._guard(what, self._first_call, inputs[0], targets[0], watch, backward or contextlib.nullcontext())
                 self._require_output(logits, inputs[0])
                 if call > 0 and self._observer is None and frames_compiled() == before:
                     self._observer, self._backward = observer, backward
@@ -284,6 +286,18 @@ class TorchEngine:
         if self._cell.mode == "train":
             self._steps.copies_loss = is_compiled and self._device.type == "cuda"
         return time.perf_counter_ns() - begin
+
+    def _first_call(self, tokens, *more):
+        """Of the steps; an error says what of it the cell may be to blame for."""
+        try:
+            return self._steps.first_call(tokens, *more)
+        except WorkerError:
+            raise
+        except Exception as error:
+            hint = None if is_memory_error(error) else why_not_called(error, self._source, self._caller, tokens)
+            if hint is None:
+                raise
+            raise model_error(f"{self._forward_text()}: {describe_error(error, HINTED_BYTES_MAX)}; {hint}") from error
 
     def _has_frozen(self):
         """In training; or parameters that the first step did not reach."""
@@ -330,7 +344,7 @@ class TorchEngine:
             "compiled": compiled,
             "loss_source": self._caller.loss_source,
             "forward_call": self._forward_text(),
-            "framework_settings": settings_text(precision.matmul, self._cell.options.attention),
+            "framework_settings": settings_text(precision.matmul, self._cell.options.attention, self._cell.threads),
             "tf32": precision.tf32,
             "threads": torch.get_num_threads(),
             "load_ns": load_ns,
@@ -398,6 +412,8 @@ class TorchEngine:
         if self._source.is_builtin:
             return []
         said = []
+        if self._caller.loss_source == "tokmark" and callable(getattr(self._source.model, "training_step", None)):
+            said.append("training_step is not called: the loss is tokmark's")
         if self._caller.left_out:
             said.append(f"not in the loss, beside the logits: {listed(self._caller.left_out)}")
         if self._steps.without_gradient:

@@ -24,6 +24,7 @@ class Source:
     text: str  # for the record's model_source
     vocab_size: int
     params_active: int = None  # None = not known
+    is_vocabulary_chosen: bool = False  # by tokmark, since nothing says it
     is_builtin: bool = False
     is_hf: bool = False
     notes: list = dataclasses.field(default_factory=list)
@@ -83,8 +84,17 @@ def make_module(what, function, device, dtype, args=(), kwargs=None, deferred=No
             notes.append(f"built on the host: {describe_error(error)[:80]}")
             model = call_user(what, function, *args, **kwargs)
     if not isinstance(model, torch.nn.Module):
-        raise model_error(f"{what} gave a {type(model).__name__}, not a torch.nn.Module")
+        raise model_error(f"{what} gave a {type(model).__name__}{_beside_text(model)}")
     return call_user(what, place, model, device, dtype, default, kept), notes
+
+
+def _beside_text(given):
+    """Of what a factory gave in place of a model: what is in it, and what to do where a model is."""
+    parts = list(given.values()) if isinstance(given, dict) else given
+    if not isinstance(parts, (tuple, list)) or not any(isinstance(part, torch.nn.Module) for part in parts):
+        return ", not a torch.nn.Module"
+    kinds = ", ".join(type(part).__name__ for part in parts[:6])
+    return f" of {kinds}, not a torch.nn.Module: a function that returns the model alone would do"
 
 
 def _first_that_fits(first, second):

@@ -8,6 +8,9 @@ from .errors import model_error
 from .output_parts import loss_by_name, named, parts_of
 from .user_code import pick_logits
 
+_SUM_NOISE = 0.02  # of probabilities in bf16
+
+
 def cross_entropy(logits, targets):
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
 
@@ -65,6 +68,29 @@ def _in_rows(logits, tokens_shape, vocab_size):
 def numbers_of(out):
     """[(name, tensor)] of the numbers in an output."""
     return [(name, value) for name, value in parts_of(out, torch.is_tensor) if is_number(value)]
+
+
+def row_losses(out, tokens_shape):
+    """[(name, tensor)] of what in an output may be a loss of every token, or of every row, as far as
+    gradients go through it. A model that shifts its labels has one token less."""
+    B, T = tokens_shape
+    shapes = [(B, T), (B * T,), (B, T - 1), (B * (T - 1),), (B,)]
+    parts = [(None, out)] if torch.is_tensor(out) else parts_of(out, torch.is_tensor)
+    return [
+        (name, value) for name, value in parts
+        if torch.is_tensor(value) and value.requires_grad and not is_number(value)
+        and tuple(value.shape) in shapes
+    ]
+
+
+def require_no_probabilities(logits):
+    """Cross-entropy takes logits, or their log-softmax: of probabilities it is another number."""
+    row = logits.detach()[0].float()
+    if bool((row >= 0).all()) and bool(((row.sum(-1) - 1).abs() < _SUM_NOISE).all()):
+        raise model_error(
+            "forward gives probabilities (each position's sum is 1), of which cross-entropy is no loss: "
+            "it must give logits, or with targets its own loss"
+        )
 
 
 def is_choice_open(out):

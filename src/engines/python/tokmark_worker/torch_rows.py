@@ -63,3 +63,20 @@ def require_all_tokens(looked_up, call, tokens, vocab_size):
                 f"the model cuts rows of {T} tokens to {kept} and never sees the rest: seq_len may be at "
                 f"most {kept}"
             )
+
+
+def require_same_work(observer, call, tokens, flops):
+    """flops: of the last call that was seen. A model that keeps what it was given does more at every call, by
+    the same amount: then a step is none, and its time says nothing. Chance (layers that are dropped) does not
+    grow like that."""
+    counts = [flops]
+    while len(counts) < 4 and (len(counts) < 2 or counts[-1] > counts[-2] > 0):
+        with observer() as seen:
+            call(tokens)
+        counts.append(seen.flops())
+    growth = {after - before for before, after in zip(counts[1:], counts[2:])}
+    if len(counts) == 4 and len(growth) == 1 and counts[1] < counts[2]:
+        raise model_error(
+            f"every call does more work than the one before (by {growth.pop():.3g} FLOPs): the model keeps what it was "
+            f"given, as a cache does; it must start anew, or have an argument use_cache that is off when False"
+        )

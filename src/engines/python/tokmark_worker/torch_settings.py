@@ -50,9 +50,9 @@ def require_attention(kernel, seen, is_compiled):
         raise unsupported(f"attention {kernel}: the model was called and ran with '{seen}'; the nearest is auto")
 
 
-def settings_text(applied_matmul, attention):
+def settings_text(applied_matmul, attention, threads):
     """Those that are not as PyTorch or the command line sets them; None when all are. applied_matmul:
-    the matmul precision that --precision asked for; attention: the kernel that --attention did."""
+    the matmul precision that --precision asked for; attention: the kernel that --attention did; threads: those of --threads, 0 where it did not ask."""
     said = []
     dtype = torch.get_default_dtype()
     if dtype is not torch.float32:
@@ -67,6 +67,8 @@ def settings_text(applied_matmul, attention):
         said.append(f"matmul precision {matmul_precision() or torch.backends.cuda.matmul.fp32_precision}")
     if torch.is_anomaly_enabled():
         said.append("anomaly detection")
+    if threads not in (0, torch.get_num_threads()):
+        said.append(f"threads {torch.get_num_threads()}, not {threads}")
     said += _backend_switches(attention)
     return ", ".join(said) or None
 

@@ -140,13 +140,15 @@ def _factory(cell, device, precision, deferred):
     report, chosen = call.report(model)
     if vocab_size is None:  # no table and no configuration: the model itself may say it
         vocab_size = call_user(ref, vocabulary_of_config, model)
-    if vocab_size is None:
+    is_vocabulary_chosen = vocab_size is None
+    if is_vocabulary_chosen:
         vocab_size = cell.model.vocab_size
         chosen = ", ".join(filter(None, (chosen, f"tokens of a vocabulary of {vocab_size}")))
     return Source(
         model=model,
         text=shorten("factory ", ref, ""),
         vocab_size=vocab_size,
+        is_vocabulary_chosen=is_vocabulary_chosen,
         is_hf=hasattr(model, "_prepare_cache_for_generation"),
         notes=notes,
         config=report,

@@ -126,6 +126,11 @@ class TrainSteps:
             name for name, param in self._caller.plain.named_parameters()
             if param.requires_grad and param.grad is None
         ]
+        if all(param.grad is None for param in self.params):
+            raise model_error(
+                "no parameter got a gradient: the loss depends on none that is trained, so that a step would "
+                "change nothing"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         del loss, _output
         self._caller.settle(tokens, targets, self._precision.autocast)

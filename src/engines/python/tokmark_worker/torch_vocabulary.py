@@ -19,6 +19,13 @@ def _rows(module):
     return weight.shape[0] if is_table else None
 
 
+def _is_a(kind, module):
+    """Of PyTorch's class of that name, also where TorchScript has made another object of it."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return module.original_name == kind and _rows(module) is not None
+    return isinstance(module, getattr(torch.nn, kind)) and _rows(module) is not None
+
+
 def _own_answer(model):
     """Of models that say it themselves, as transformers' do."""
     method = getattr(model, "get_input_embeddings", None)
@@ -33,16 +40,12 @@ def _own_answer(model):
 def _tables(model):
     """(name, rows) of what may be looked up by token, likeliest first."""
     found = [
-        (name, module.num_embeddings)
+        (name, module.weight.shape[0])
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Embedding) and not _OTHER_TABLES.search(name)
+        if _is_a("Embedding", module) and not _OTHER_TABLES.search(name)
     ]
     if found:
-        heads = {
-            module.out_features
-            for module in model.modules()
-            if isinstance(module, torch.nn.Linear)
-        }
+        heads = {module.weight.shape[0] for module in model.modules() if _is_a("Linear", module)}
         return sorted(found, key=lambda table: table[1] not in heads)
     return [
         (name, param.shape[0])
