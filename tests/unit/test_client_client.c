@@ -63,6 +63,11 @@ Test(client_client, clocks_may_differ_by_a_little)
     cr_expect_eq(session_window_max_ns(2000000000), 2000000000 + 1000000 + 20000000);
 }
 
+static void count_look(void *context, const struct watch_look *look)
+{
+    *(unsigned *)context += look->rss_bytes > 0;
+}
+
 /* Behind a launcher the worker is the launcher's child: that is what memory is watched of. */
 Test(client_client, who_says_hello_is_watched)
 {
@@ -70,8 +75,12 @@ Test(client_client, who_says_hello_is_watched)
     char dir[FILE_PATH_BYTES];
     char log_path[FILE_PATH_BYTES];
     struct cell cell = {.model_source = "factory"};
-    const struct client_options patient = {
-        .phase_timeout_ns = 600 * NS_PER_S, .kill_grace_ns = 600 * NS_PER_S, .wake_fd = -1};
+    unsigned looks_count = 0;
+    const struct event_listener listener = {.context = &looks_count, .memory_seen = count_look};
+    const struct client_options patient = {.phase_timeout_ns = 600 * NS_PER_S,
+                                           .kill_grace_ns = 600 * NS_PER_S,
+                                           .wake_fd = -1,
+                                           .events = &listener};
     struct err err = {0};
     scratch_new(dir);
     scratch_write_text(dir, "worker.sh",
@@ -79,6 +88,7 @@ Test(client_client, who_says_hello_is_watched)
                        "echo '{\"type\":\"hello\",\"version\":1,\"engine\":\"sh\","
                        "\"engine_version\":\"1\",\"pid\":'$$',\"synthetic\":false}'\n"
                        "read -r line\n"
+                       "sleep 1.2\n" /* longer than it goes unwatched */
                        "echo '{\"type\":\"bye\"}'\n");
     (void)snprintf(cell.engine, sizeof(cell.engine), "exec:sh -c 'sh %.400s/worker.sh; exit 0'",
                    dir);
@@ -95,6 +105,7 @@ Test(client_client, who_says_hello_is_watched)
     cr_expect_gt(client.hello_rss_bytes, 0);
     client_close(&client);
     cr_expect_not(client.session.has_ended, "%s", reasons_deciding(&client.session.reasons));
+    cr_expect_gt(looks_count, 0, "nobody is told what it holds");
     client_release(&client);
     scratch_free(dir);
 }

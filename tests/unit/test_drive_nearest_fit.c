@@ -91,6 +91,47 @@ Test(drive_nearest_fit, the_same_training_comes_before_fewer_rows)
     }
 }
 
+/* In a record: what does not apply is not there. */
+Test(drive_nearest_fit, as_a_field)
+{
+    const struct nearest_fit fit = {.precision = CELL_PRECISION_BF16,
+                                    .seq_len = 5,
+                                    .batch_size = 64,
+                                    .recompute = CELL_RECOMPUTE_FULL,
+                                    .fsdp_devices = 2,
+                                    .needed_bytes = 3 << 20,
+                                    .available_bytes = 4 << 20};
+    struct nearest_fit unsharded = fit;
+    struct cell cell = cell_of(CELL_PRECISION_BF16, 5, 64);
+    const struct {
+        const struct nearest_fit *fit;
+        enum cell_mode mode;
+        const char *json;
+    } rows[] = {
+        {&fit, CELL_MODE_TRAIN,
+         "{\"precision\":\"bf16\",\"seq_len\":5,\"batch_size\":64,\"recompute\":\"full\","
+         "\"accumulate\":1,\"fsdp_devices\":2,\"mem_predicted_mb\":3.0,\"available_mb\":4.0}"},
+        {&unsharded, CELL_MODE_TRAIN,
+         "{\"precision\":\"bf16\",\"seq_len\":5,\"batch_size\":64,\"recompute\":\"full\","
+         "\"accumulate\":4,\"mem_predicted_mb\":3.0,\"available_mb\":4.0}"},
+        {&unsharded, CELL_MODE_INFER,
+         "{\"precision\":\"bf16\",\"seq_len\":5,\"batch_size\":64,\"mem_predicted_mb\":3.0,"
+         "\"available_mb\":4.0}"},
+    };
+    unsharded.fsdp_devices = 0;
+    unsharded.accumulate_count = 4;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct buf text;
+        struct json_writer writer;
+        buf_init(&text, 1000);
+        json_writer_init(&writer, &text);
+        cell.mode = rows[i].mode;
+        nearest_fit_write(rows[i].fit, &cell, &writer);
+        cr_expect_str_eq(text.data, rows[i].json);
+        buf_release(&text);
+    }
+}
+
 /* What is named divides over the cell's devices, as the cell must. */
 Test(drive_nearest_fit, fewer_rows_divide_over_the_devices)
 {

@@ -135,6 +135,33 @@ Test(observe_history, runs_that_are_all_of_this_call_are_its_trials)
     }
 }
 
+/* Others' runs lie close together but where somebody disturbed them, which widens the high end
+ * only. */
+Test(observe_history, a_first_run_goes_by_what_other_cells_have_shown)
+{
+    static const char *const others[] = {"h0123456789abcde0", "h0123456789abcde1"};
+    static const double ms[] = {5, 5.02, 5.04, 9};
+    struct fixture fixture;
+    set_up(&fixture);
+    look(&fixture);
+    cr_expect_str_eq(record_string(fixture.record, FACT_NEXT_RUN_BASIS), "this_run");
+    for (size_t i = 0; i < ARRAY_COUNT(others) * ARRAY_COUNT(ms); i++) {
+        struct machine_run *run = add_run(&fixture, ms[i % ARRAY_COUNT(ms)], "another");
+        (void)snprintf(run->id, sizeof(run->id), "%s", others[i / ARRAY_COUNT(ms)]);
+        run->device = machine_device_hash("hm", "cpu", "");
+        run->kind = machine_kind_hash(run->device, fixture.cell.framework,
+                                      cell_mode_name(fixture.cell.mode));
+        run->is_disturbed = run->median.ms > 6;
+    }
+    look(&fixture);
+    cr_expect_str_eq(record_string(fixture.record, FACT_NEXT_RUN_BASIS), "kind");
+    double low = record_double(fixture.record, FACT_NEXT_RUN_MS_LOW);
+    double high = record_double(fixture.record, FACT_NEXT_RUN_MS_HIGH);
+    cr_expect(low > 4.5 && low < 5, "%g", low);
+    cr_expect_gt(high, 7, "%g", high);
+    tear_down(&fixture);
+}
+
 /* What others made slow says nothing of how fast another run may be. */
 Test(observe_history, disturbed_runs_leave_the_low_end)
 {
