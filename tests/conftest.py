@@ -20,6 +20,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # promtool and the like, which tools/setup.sh fetched.
 os.environ["PATH"] += ":" + os.path.join(os.path.dirname(__file__), "..", "build", "readers")
 
+# The threads of torch's operators wait for one another asleep: where there is more to do than there are processors, each
+# would turn round on the one that the other needs.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 # `python3`, by which the tests start some two thousand workers, is the tests' own: a version manager's is a script that
 # starts several shells to find the interpreter.

@@ -57,7 +57,6 @@ def command(folder=None, python=sys.executable):
         "-C",
         str(folder or Path.cwd()),
         f"PYTHONPATH={PYTHON_SOURCES}",
-        "OMP_WAIT_POLICY=passive",
         python,
         "-m",
         "tokmark_worker",
@@ -66,7 +65,7 @@ def command(folder=None, python=sys.executable):
 
 
 # The worker's own modules are imported with torch, as its own server does it.
-SERVER = ForkServer("torch", "torch._dynamo", "tokmark_worker.torch_ranks", PYTHONPATH=str(PYTHON_SOURCES), OMP_WAIT_POLICY="passive")
+SERVER = ForkServer("torch", "torch._dynamo", "tokmark_worker.torch_ranks", PYTHONPATH=str(PYTHON_SOURCES))
 
 
 class TorchWorker(Worker):

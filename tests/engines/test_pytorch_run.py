@@ -26,7 +26,7 @@ def start(folder, *args, name="tokmark", code=0, python=None):
     """code: what it ends with; several, where that is the machine's affair. python: sys.executable where it is to start, and
     to import torch, by itself."""
     binary = Path(release_binary()).resolve()
-    env = {**os.environ, "TOKMARK_PYTHON": python or SERVER.python("pytorch"), "OMP_WAIT_POLICY": "passive"}
+    env = {**os.environ, "TOKMARK_PYTHON": python or SERVER.python("pytorch")}
     done = subprocess.run([str(binary.parent / name), *calm(args, name)], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode in (code if isinstance(code, tuple) else (code,)), (done.returncode, done.stdout, done.stderr)

@@ -76,7 +76,7 @@ class Net(torch.nn.Module):
 
 
 def environ(**more):
-    return {**os.environ, "TOKMARK_PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive", **more}
+    return {**os.environ, "TOKMARK_PYTHON": sys.executable, **more}
 
 
 BEGUN = []
