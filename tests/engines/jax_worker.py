@@ -51,7 +51,7 @@ def command(folder=None, python=sys.executable):
 
 # with the libraries of users' models: importing them takes longer than any of those models
 SERVER = ForkServer(
-    *"jax optax flax.linen flax.nnx flax.training.train_state equinox haiku tokmark_worker.jax_engine".split(),
+    *"jax optax flax.linen flax.nnx flax.training.train_state equinox haiku tokmark_worker.jax_ranks".split(),
     PYTHONPATH=str(PYTHON_SOURCES),
 )
 

@@ -8,7 +8,7 @@ import pytest
 from pytorch_worker import MOE, SERVER, TorchWorker
 from test_pytorch_parallel import FAULTY, TWO, run_three, wait_until_gone
 from worker_client import Worker, WorkerError, keys_of, open_message, tokmark_binary
-from tokmark_worker.launcher import find_place, first_host
+from tokmark_worker.launcher import find_place, first_host, with_known_host
 from waiting import TIMEOUT_S, wait_until
 
 HERE = socket.gethostname()
@@ -79,6 +79,26 @@ def test_the_first_of_slurms_hosts(hosts, first):
     assert first_host(hosts) == first
 
 
+SCONTROL = """#!/bin/sh
+test "$4" = no-such-host.invalid && echo "NodeName=$4 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=vm Version=22.05"
+"""
+
+
+def test_a_node_whose_name_the_network_does_not_know(tmp_path, monkeypatch):
+    """Slurm has its address."""
+    (tmp_path / "scontrol").write_text(SCONTROL)
+    (tmp_path / "scontrol").chmod(0o755)
+
+    def address(node):
+        return with_known_host(find_place({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": node})).address
+
+    assert address("no-such-host.invalid") == "no-such-host.invalid"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert address("no-such-host.invalid") == "10.0.0.7"
+    assert address("other-host.invalid") == "other-host.invalid"
+    assert address("127.0.0.[1-2]") == "127.0.0.1"
+
+
 # --- ranks as processes ---------------------------------------------------------------------------
 
 
@@ -92,18 +112,20 @@ class Launched:
     """`with Launched(...) as ranks:` rank 0 is `ranks.worker`. `places`: what each is told, rank 0 first. `is_held`: the
     others are started later."""
 
+    engine, server, layout = "pytorch", SERVER, "ddp"
+
     def __init__(self, tmp_path, places, is_held=False, **environ):
         port = str(free_port())
         self.logs = [open(tmp_path / f"rank{number}.log", "w+", encoding="utf-8") for number in range(len(places))]
         commands = []
         for place in places:
             words = {"MASTER_PORT": port, **place, **environ}
-            commands.append(["env", *(f"{key}={value}" for key, value in words.items()), *SERVER.command("pytorch", tmp_path)])
+            commands.append(["env", *(f"{key}={value}" for key, value in words.items()), *self.server.command(self.engine, tmp_path)])
         self.commands = commands
         self.others = []
         if not is_held:
             self.start_others()
-        self.worker = Worker("pytorch", command=commands[0])
+        self.worker = Worker(self.engine, command=commands[0])
 
     def start_others(self):
         self.others = [
@@ -112,7 +134,7 @@ class Launched:
         ]
 
     def open(self, **changes):
-        return self.worker.open(MOE, "train", 40, changes.pop("batch_size", 4), parallel="ddp", **{**TWO, **changes})
+        return self.worker.open(MOE, "train", 40, changes.pop("batch_size", 4), parallel=self.layout, **{**TWO, **changes})
 
     def __enter__(self):
         return self
@@ -255,11 +277,8 @@ def speak_at(port, words):
     wait_until(is_heard)
 
 
-@pytest.mark.parametrize("engine", ["jax", "native"])
-def test_an_engine_that_is_one_process_says_so(engine, tmp_path):
-    words = [tokmark_binary(), "worker", "native"]
-    if engine == "jax":
-        words = pytest.importorskip("jax_worker").SERVER.command("jax", tmp_path)
+def test_an_engine_that_is_one_process_says_so():
+    engine, words = "native", [tokmark_binary(), "worker", "native"]
     environ = [f"{key}={value}" for key, value in said("torchrun", 0, 2).items()]
     worker = Worker(engine, command=["env", *environ, *words])
     with worker, pytest.raises(WorkerError) as found:

@@ -77,19 +77,19 @@ def processes_of(hosts):
     return [pid for name in hosts for pid in in_root("ip", "netns", "pids", name).stdout.split()]
 
 
-def sweep(folder, faults, launch, *words, code=3):
+def sweep(folder, faults, launch, *words, engine="pytorch", model=FAULTY, code=3, python=sys.executable):
     """faults: what is done on the last rank in a step of so many tokens, once. What a launcher sends its ranks, they get."""
     fault = f'exec({faults}.get(tokens.shape[1], "pass"))'
-    (folder / "model.py").write_text(FAULTY.format(fault=fault))
+    (folder / "model.py").write_text(model.format(fault=fault))
     start(
-        folder, "run", "--engine", "pytorch", "--mode", "train", "--batch", "12", "--steps", "4", "--warmup", "1", "--model",
-        f"{folder}/model.py:Model", "--launch", launch, *words, code=code, python=sys.executable,
+        folder, "run", "--engine", engine, "--mode", "train", "--batch", "12", "--steps", "4", "--warmup", "1", "--model",
+        f"{folder}/model.py:Model", "--launch", launch, *words, code=code, python=python,
     )
     return read(folder)
 
 
-def sweep_hosts(folder, hosts, faults, how, *words, devices="cpu:3", environ="", **more):
-    instead = SERVER.command("pytorch", folder)
+def sweep_hosts(folder, hosts, faults, how, *words, devices="cpu:3", environ="", server=SERVER, **more):
+    instead = server.command(more.get("engine", "pytorch"), folder)
     launch = shlex.join([*environ.split(), sys.executable, str(LAUNCHER), how, *hosts, "--", *instead, "--"])
     records = sweep(folder, faults, launch, "--devices", devices, "--parallel", "ddp", *words, **more)
     wait_until(lambda: processes_of(hosts) == [])

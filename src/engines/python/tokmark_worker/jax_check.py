@@ -46,27 +46,30 @@ def _as_whole(array):
 class Check:
     """One request against an open cell, whose weights it leaves as they are."""
 
-    def __init__(self, cell, source, steps, state):
+    def __init__(self, cell, source, steps, state, layout):
         self._cell = cell
         self._source = source
         self._steps = steps
+        self._layout = layout
         self._params = steps.params
         self._state = state
 
     def run(self, inputs_path, output_path, train_steps, with_weights):
+        layout = self._layout
         spec = None if self._source.model is None else self._source.model.spec
         longest = None if spec is None else spec.max_seq_len
         file = jax_tensors.SafetensorsFile(inputs_path)
         both = read_inputs(file, _as_whole, self._source.vocab_size, longest)
-        tokens, targets = (jnp.asarray(array.astype(np.int32)) for array in both)
+        tokens, targets = (layout.given(array.astype(np.int32)) for array in both)
         if self._cell.mode == "train":
             tensors, loss = self._train(tokens, targets, train_steps)
         else:
             tensors, loss = self._forward_only(tokens, targets)
         if with_weights:
             named = self._source.named(self._params)
-            tensors += [(f"weight.{name}", _fp32(param)) for name, param in named]
-        jax_tensors.write(output_path, tensors)
+            tensors += [(f"weight.{name}", self._fp32(param)) for name, param in named]
+        if layout.rank == 0:
+            jax_tensors.write(output_path, tensors)
         return {"loss": loss, "tensors": len(tensors)}
 
     def _logits(self, params, tokens):
@@ -82,15 +85,18 @@ class Check:
             logits = self._decode_logits(tokens)
         else:
             logits = self._infer_logits(tokens)
-        return _outputs(logits, loss_of(logits, targets))
+        return self._outputs(logits, loss_of(logits, targets))
 
     def _is_timed_shape(self, tokens):
         return tokens.shape == (self._cell.batch_size, self._cell.seq_len)
 
+    def _placed(self, tokens):
+        return self._layout.put(tokens, self._layout.rows)
+
     def _infer_logits(self, tokens):
         """Of the program that is timed, where it takes such a batch."""
         if self._is_timed_shape(tokens):
-            logits = self._steps.step(tokens, None)
+            logits = self._steps.step(self._placed(tokens), None)
             if logits.shape[1] == tokens.shape[1]:
                 return logits
         return jax.jit(self._logits)(self._params, tokens)
@@ -99,14 +105,14 @@ class Check:
         """T single-token steps from an empty cache."""
         model = self._source.model
         step = jax.jit(model.decode, donate_argnums=(2,))
-        cache = model.new_cache(*tokens.shape)
+        cache = self._layout.given_all(model.new_cache(*tokens.shape))
         parts = []
         for at in range(tokens.shape[1]):
             logits, cache = step(self._params, tokens[:, at : at + 1], cache, jnp.int32(at))
             parts.append(logits)
         if self._is_timed_shape(tokens):  # the last one by the program that is timed
             held, self._steps.cache = self._steps.cache, self._steps.placed(cache)
-            parts[-1] = self._steps.step(tokens[:, -1:], None)
+            parts[-1] = self._steps.step(self._placed(tokens[:, -1:]), None)
             self._steps.cache = held
         return jnp.concatenate(parts, axis=1)
 
@@ -131,17 +137,15 @@ class Check:
                 _, grads = both(params)
                 params, moments = update(grads, moments, params)
         (loss, logits), grads = both(params)
-        tensors, loss = _outputs(logits, loss)
+        tensors, loss = self._outputs(logits, loss)
         named = self._source.named
-        tensors += [(f"grad.{name}", _fp32(grad)) for name, grad in named(grads)]
+        tensors += [(f"grad.{name}", self._fp32(grad)) for name, grad in named(grads)]
         if train_steps > 0:
-            tensors += [(f"param.{name}", _fp32(param)) for name, param in named(params)]
+            tensors += [(f"param.{name}", self._fp32(param)) for name, param in named(params)]
         return tensors, loss
 
+    def _fp32(self, array):
+        return self._layout.fetch(array.astype(jnp.float32))
 
-def _fp32(array):
-    return np.asarray(array.astype(jnp.float32))
-
-
-def _outputs(logits, loss):
-    return [("logits", _fp32(logits)), ("loss", _fp32(loss).reshape(1))], float(loss)
+    def _outputs(self, logits, loss):
+        return [("logits", self._fp32(logits)), ("loss", self._fp32(loss).reshape(1))], float(loss)

@@ -53,8 +53,11 @@ class _Compilations:
             self.count += 1
 
 
-def use_threads(count):
-    """Threads of XLA on a CPU: taken from here when its client starts, and never changed after."""
+def use_threads(count, neighbours_count=1):
+    """Threads of XLA on a CPU: taken from here when its client starts, and never changed after. Ranks of one host share
+    its processors."""
+    if count == 0 and neighbours_count > 1:
+        count = max(1, len(os.sched_getaffinity(0)) // neighbours_count)
     if count > 0:
         os.environ["NPROC"] = str(count)
     return count or len(os.sched_getaffinity(0))
@@ -76,7 +79,7 @@ def resolve_device(name):
         )
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")
-        devices = jax.devices("cpu")
+        devices = jax.local_devices(backend="cpu")
     else:
         devices = _accelerators(name, kind)
     number = int(index) if index else 0
@@ -88,8 +91,10 @@ def resolve_device(name):
     return devices[number]
 
 
-def resolve_devices(cell):
-    """The cell's, in their order; arrays that nobody places lie on the first."""
+def resolve_devices(cell, processes=None):
+    """The cell's, in their order; arrays that nobody places lie on the first of this process."""
+    if processes is not None:
+        return _devices_of_all(processes)
     names = devices_of(cell)
     if len(names) > 1 and names[0] == "cpu":
         found = _cpus(len(names))
@@ -97,6 +102,22 @@ def resolve_devices(cell):
         found = [resolve_device(name) for name in names]
     jax.config.update("jax_default_device", found[0])
     return found
+
+
+def _devices_of_all(processes):
+    """One of each process."""
+    name = processes.begin()
+    if name == "cpu":
+        own = _cpus(1)[0]
+    else:
+        own = resolve_device(name)
+    jax.config.update("jax_default_device", own)
+    firsts = {}
+    for device in sorted(jax.devices(own.platform), key=lambda device: device.id):
+        firsts.setdefault(device.process_index, device)
+    if len(firsts) < processes.count:
+        raise WorkerError("internal", f"JAX sees devices of {len(firsts)} of {processes.count} processes")
+    return [own if rank == processes.rank else firsts[rank] for rank in range(processes.count)]
 
 
 def _cpus(count):
@@ -107,13 +128,13 @@ def _cpus(count):
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
     jax.config.update("jax_platforms", "cpu")
-    return jax.devices("cpu")[:count]
+    return jax.local_devices(backend="cpu")[:count]
 
 
 def _accelerators(name, kind):
     for backend in _KINDS[kind]:
         try:
-            return jax.devices(backend)
+            return jax.local_devices(backend=backend)
         except RuntimeError:
             continue
     try:
@@ -147,13 +168,14 @@ def _platform(device):
 
 
 class JaxEngine:
-    """One cell at a time, on one device or on several."""
+    """One cell at a time, on one device or on several, of this process or of several (processes: of jax_ranks)."""
 
     name = "jax"
     writes_weights = True
     version = f"jax {jax.__version__}, optax {optax.__version__}, worker {__version__}"
 
-    def __init__(self):
+    def __init__(self, processes=None):
+        self._processes = processes
         self._compilations = _Compilations()
         self._cell = None
         self._layout = None
@@ -179,9 +201,9 @@ class JaxEngine:
         self._cell = cell
         if cell.options.compile == "max-autotune":
             raise unsupported("compile max-autotune is PyTorch's; jax always compiles")
-        threads = use_threads(cell.threads)
+        threads = use_threads(cell.threads, self._processes.neighbours_count if self._processes else 1)
         run_in_order(cell)
-        self._layout = Layout(cell, resolve_devices(cell))
+        self._layout = Layout(cell, resolve_devices(cell, self._processes), self._processes)
         self._device = self._layout.device
         self._precision = Precision(cell.precision, cell.mode, _platform(self._device))
         self._precision.apply()
@@ -200,13 +222,15 @@ class JaxEngine:
         counted = self._params_count()
         is_made = self._source.make is None
         held = tree_bytes((self._source.params, self._source.state)) if is_made else 0
-        require_plan(cell, counted, program.plan, held, self._layout.devices)
+        require_plan(cell, counted, program.plan, held, self._layout)
+        self._layout.meet()
         load_ns = make_ns + self._load(model_key, step_key)
         ready = self._describe(program, threads, load_ns)
         self._source.params = self._source.state = None  # the steps have them
         gc.collect()
         gc.freeze()  # what is there now is never looked through again
-        self._memories = [DeviceMemory(device, program.plan) for device in self._layout.devices]
+        self._memories = [DeviceMemory(device, program.plan) for device in self._layout.own_devices]
+        self._layout.wait_for_all()  # compiled now, and not in a block
         return ready
 
     def _key(self):
@@ -244,7 +268,7 @@ class JaxEngine:
         if cell.mode == "decode":
             inputs, _ = self._tokens.batches(0, 1)
             prompt = np.ascontiguousarray(inputs[0, :, :-1], np.int32)
-            self._steps.fill(jax.device_put(prompt, self._layout.rows))
+            self._steps.fill(self._layout.put(prompt, self._layout.rows))
         jax.block_until_ready(jax.tree_util.tree_leaves(self._steps.parts()))
         return time.perf_counter_ns() - begin
 
@@ -375,6 +399,7 @@ class JaxEngine:
                     steps_count - block.steps_done, part_steps(self._cell, weights, _TOKEN_BYTES)
                 )
                 batches = block.prepare(self._device_batches, self._steps_done, part)
+                self._layout.wait_for_all()
                 before = self._compilations.count
                 block.run(self._steps.step, *batches)
                 recompiles += self._compilations.count - before
@@ -392,7 +417,7 @@ class JaxEngine:
         columns = slice(-1, None) if self._cell.mode == "decode" else slice(None)
         made = tuple(
             [
-                jax.device_put(np.ascontiguousarray(step[:, columns], np.int32), self._layout.rows)
+                self._layout.put(np.ascontiguousarray(step[:, columns], np.int32), self._layout.rows)
                 for step in part
             ]
             for part in both
@@ -415,7 +440,7 @@ class JaxEngine:
         require_logits(
             last, is_array, is_floating, block.last_tokens.shape, self._source.vocab_size, True
         )
-        seen = {"nonfinite": 0 if bool(jnp.isfinite(last).all()) else 1, **logits_seen(last)}
+        seen = {"nonfinite": 0 if bool(jnp.isfinite(last).all()) else 1, **logits_seen(last, self._layout)}
         if self._cell.mode == "decode":
             seen["cache_tokens"] = self._steps.cache_tokens()
         return seen
@@ -428,11 +453,11 @@ class JaxEngine:
 
     def check(self, inputs_path, output_path, train_steps, with_weights=False):
         state = self._steps.state["model"] if self._cell.mode == "train" else self._state
-        check = Check(self._cell, self._source, self._steps, state)
+        check = Check(self._cell, self._source, self._steps, state, self._layout)
         return self._guard("check", check.run, inputs_path, output_path, train_steps, with_weights)
 
     def verify(self, step):
-        verification = Verification(self._cell, self._source, self._steps, self._state)
+        verification = Verification(self._cell, self._source, self._steps, self._state, self._layout)
         return self._guard("verify", verification.expected, step)
 
     def profile(self, steps_count, trace_path):
@@ -442,12 +467,16 @@ class JaxEngine:
         tokens, targets = self._device_batches(self._steps_done, steps_count + 1)
         self._steps.program.show_instructions()
         self._wait(self._steps.step(tokens[0], targets[0]))  # the first of a program takes longer
-        seen = profile_steps(self._steps, (tokens[1:], targets[1:]), self._wait, self._device, trace_path)
+        own_path = trace_path if self._layout.rank == 0 else None
+        self._layout.wait_for_all()
+        seen = profile_steps(self._steps, (tokens[1:], targets[1:]), self._wait, self._device, own_path)
         self._steps_done += steps_count + 1
         return seen
 
     def close(self):
         self._drop()
+        if self._processes is not None:
+            self._processes.leave()
 
     def _drop(self):
         self._source = self._steps = self._tokens = self._state = None

@@ -78,13 +78,13 @@ def require_device(cell, what, needed_bytes, device):
         )
 
 
-def require_plan(cell, params_count, plan, held_bytes, devices):
+def require_plan(cell, params_count, plan, held_bytes, layout):
     """plan and held_bytes are one device's; several CPU devices take theirs from one host."""
     if plan.is_known:
         needed = max(0, plan.arguments_bytes - held_bytes) + plan.step_bytes
-        if devices[0].platform == "cpu":
-            needed *= len(devices)
-        require_device(cell, describe_cell(cell, params_count), needed, devices[0])
+        if layout.device.platform == "cpu":
+            needed *= layout.neighbours_count
+        require_device(cell, describe_cell(cell, params_count), needed, layout.device)
 
 
 def oom_error(error, device):

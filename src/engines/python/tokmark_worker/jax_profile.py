@@ -27,7 +27,7 @@ _CALLED = re.compile(r"calls=%?([\w.\-]+)")
 
 
 def profile_steps(steps, batches, wait, device, trace_path):
-    """Fields of `profile`."""
+    """Fields of `profile`. trace_path: None where another process writes it."""
     with tempfile.TemporaryDirectory() as folder:
         wait(None)
         jax.profiler.start_trace(folder)
@@ -40,8 +40,9 @@ def profile_steps(steps, batches, wait, device, trace_path):
         finally:
             jax.profiler.stop_trace()
         events = _events(folder)
-    with open(trace_path, "w", encoding="utf-8") as file:
-        json.dump({"traceEvents": events}, file)
+    if trace_path is not None:
+        with open(trace_path, "w", encoding="utf-8") as file:
+            json.dump({"traceEvents": events}, file)
     program = Program(steps.program.run)
     operators = Operators()
     for name, (calls, self_us) in _times(events).items():

@@ -229,7 +229,7 @@ def _factory(cell, layout, precision, key):
         for leaf, dtype in zip(leaves.params, types.kept_in)
     ]
     own = jax.tree_util.tree_map(jnp.array, parts.state)
-    state = jax.device_put({"own": own, "fixed": leaves.fixed, "key": key}, layout.whole)
+    state = layout.put({"own": own, "fixed": leaves.fixed, "key": key}, layout.whole)
     sample = jnp.zeros((cell.batch_size, cell.seq_len), jnp.int32)
     chosen = choose_loss(found, model, params, state, sample, key, cell.mode)
     notes = [f"{parts.kind} model", *parts.notes, *chosen.notes]

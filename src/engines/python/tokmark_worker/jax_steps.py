@@ -197,7 +197,7 @@ class TrainSteps(Steps):
         """Takes the weights; the optimizer's moments are made."""
         places = self._state_places
         make = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places["optimizer"])
-        self.state = jax.device_put(self._new_state(params, state, key, make(params)), places)
+        self.state = self._layout.put(self._new_state(params, state, key, make(params)), places)
 
     def _step(self, state, tokens, targets):
         """(next state, loss, norm of the gradients)"""
@@ -331,11 +331,11 @@ class DecodeSteps(Steps):
     def begin(self, params, _state, _key):
         self.params = params
         self.cache = self.placed(self._empty_cache())
-        self._place = jax.device_put(jnp.int32(self._position), self._layout.whole)
+        self._place = self._layout.put(jnp.int32(self._position), self._layout.whole)
 
     def placed(self, cache):
         """Where the program that is timed has it."""
-        return jax.device_put(cache, self._layout.cache)
+        return self._layout.put(cache, self._layout.cache)
 
     def fill(self, prompt):
         """prompt (B, seq_len - 1)"""

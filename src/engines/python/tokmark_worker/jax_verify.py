@@ -9,24 +9,21 @@ from .logit_sample import sample
 from .tokens import NumpyArrays, Tokens
 
 
-def logits_seen(logits):
+def logits_seen(logits, layout):
     """What of a step's output the host compares."""
     return {
-        "logits": sample(logits, _floats),
+        "logits": sample(logits, lambda picked: layout.fetch(picked.astype(jnp.float32)).tolist()),
         "head_tokens": logits.shape[0] * logits.shape[1],
     }
 
 
-def _floats(picked):
-    return np.asarray(picked.astype(jnp.float32)).tolist()
-
-
 class Verification:
-    def __init__(self, cell, source, steps, state):
+    def __init__(self, cell, source, steps, state, layout):
         self._cell = cell
         self._source = source
         self._steps = steps
         self._state = state
+        self._layout = layout
 
     def expected(self, step):
         """Fields of `verify`."""
@@ -34,7 +31,7 @@ class Verification:
 
     def _batch(self, step):
         tokens = Tokens(self._cell, self._source.vocab_size, NumpyArrays(np))
-        return [jnp.asarray(part[0].astype(np.int32)) for part in tokens.batches(step, 1)]
+        return [self._layout.given(part[0].astype(np.int32)) for part in tokens.batches(step, 1)]
 
     def _train(self, step):
         """The loss alone, with the key that the step is about to take."""
@@ -53,15 +50,15 @@ class Verification:
         def logits(params, state, tokens):
             return logits_of(self._source.apply(params, state, tokens, None, False)[0])
 
-        return logits_seen(jax.jit(logits)(self._steps.params, self._state, self._batch(step)[0]))
+        return logits_seen(jax.jit(logits)(self._steps.params, self._state, self._batch(step)[0]), self._layout)
 
     def _decode(self, step):
         model, last = self._source.model, self._cell.seq_len - 1
         prompt, token = self._batch(0)[0][:, :-1], self._batch(step)[0][:, -1:]
         decode = jax.jit(model.decode, donate_argnums=(2,))
         self._steps.cache = None  # there may be no room for two
-        cache = model.new_cache(self._cell.batch_size, self._cell.seq_len)
+        cache = self._layout.given_all(model.new_cache(self._cell.batch_size, self._cell.seq_len))
         if last > 0:
             _, cache = decode(self._steps.params, prompt, cache, jnp.int32(0))
         logits, self._steps.cache = decode(self._steps.params, token, cache, jnp.int32(last))
-        return logits_seen(logits)
+        return logits_seen(logits, self._layout)

@@ -6,6 +6,8 @@ round, so that what is nearest to this process comes first. `tokmark run` takes 
 import dataclasses
 import os
 import re
+import socket
+import subprocess
 
 from .errors import WorkerError
 
@@ -19,6 +21,7 @@ _FAMILIES = (
 _PORT = 29500  # as PyTorch's own
 _SLURM_PORTS = range(20000, 30000)  # one for each step of each job
 _JOIN_S = 120.0
+_ASK_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,27 @@ def _address(environ, is_step):
     """Slurm starts rank 0 on the first host of the step; what was started within a job's script is at its first."""
     hosts = environ.get("MASTER_ADDR") or (environ.get("SLURM_STEP_NODELIST") if is_step else None)
     return first_host(hosts or environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_LAUNCH_NODE_IPADDR") or "") or None
+
+
+def with_known_host(place):
+    """Slurm's name of a node need not be one that the network knows; Slurm itself knows what is."""
+    if place.address is None or _is_known(place.address):
+        return place
+    try:
+        asked = ["scontrol", "show", "node", "--oneliner", place.address]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=_ASK_S, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return place
+    found = re.search(r"\bNodeAddr=(\S+)", said)
+    return dataclasses.replace(place, address=found[1]) if found else place
+
+
+def _is_known(host):
+    try:
+        socket.getaddrinfo(host, None)
+        return True
+    except OSError:
+        return False
 
 
 def first_host(hosts):

@@ -61,6 +61,18 @@ def cuda_bus_id(ordinal):
         return None
 
 
+def cuda_devices_count():
+    """As this process may see them, before a framework has; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_int()
+        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+            return 0
+        return count.value
+    except (OSError, AttributeError):
+        return 0
+
+
 def cuda_driver_version():
     """"12.8": the newest CUDA that the driver runs; None without a driver. By the driver's own
     library: what frameworks have for it is private, and goes away."""

@@ -28,6 +28,7 @@ _RETRY_S = 0.1
 _SILENT_S = 4
 _PROBE_S = 2
 _PROBES = 3
+_LEAVE_S = 2.0  # for ranks that are let go
 _SIOCGIFADDR = 0x8915
 
 
@@ -41,6 +42,8 @@ def host_name():
 
 class Joined:
     """The other ranks, as rank 0 sees them: a connection each."""
+
+    address = "127.0.0.1"  # of rank 0, to this one
 
     def __init__(self, place):
         self.place = place
@@ -70,7 +73,7 @@ class Joined:
 
     def _listen(self, port):
         try:
-            return _listener(port)
+            return open_listener(port)
         except OSError as error:
             raise _failed(
                 f"rank 0 on {self.hosts[0]} cannot listen at port {port}, where the others look for it "
@@ -152,20 +155,29 @@ class Joined:
                     on_end(key.data, how)
 
     def end(self):
-        """Lets the others go."""
+        """Lets the others go, and waits until they are gone: frameworks take fright when rank 0 is gone first."""
         self._is_ending = True
         for end in self._ends.values():
             with contextlib.suppress(OSError):
                 end.sendall(b"bye\n")
+        until = time.monotonic() + _LEAVE_S
+        for end in self._ends.values():
+            with contextlib.suppress(OSError):
+                end.settimeout(max(0.001, until - time.monotonic()))
+                end.recv(1)
 
 
 class Seat:
     """What another rank knows of all: by its connection to rank 0."""
 
-    def __init__(self, end, words):
+    def __init__(self, address, end, words):
+        self.address = address  # of rank 0
         self.end = end
         self.words = words
         self.hosts, self.local_ranks = words["hosts"], words["local_ranks"]
+
+    def any_end(self):
+        return self.end
 
 
 def join(place, port, failure=None):
@@ -173,7 +185,7 @@ def join(place, port, failure=None):
     until = time.monotonic() + place.join_s
     while True:
         try:
-            end = _connected(place.address, port)
+            end = connect_to(place.address, port)
             break
         except OSError as error:
             if time.monotonic() > until:
@@ -190,7 +202,7 @@ def join(place, port, failure=None):
         raise _failed("rank 0 is gone") from None
     if "refused" in words:
         raise _failed(words["refused"])
-    return Seat(end, words)
+    return Seat(place.address, end, words)
 
 
 def complain(place, failure):
@@ -250,7 +262,7 @@ def on_terminate(call):
 # --- connections ----------------------------------------------------------------------------------
 
 
-def _listener(port):
+def open_listener(port):
     """By both versions of the protocol, where there are both."""
     if socket.has_dualstack_ipv6():
         try:
@@ -261,7 +273,7 @@ def _listener(port):
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
-def _connected(address, port):
+def connect_to(address, port):
     end = socket.create_connection((address, port), timeout=_HELLO_S)
     if end.getsockname() == end.getpeername():  # where nobody listens TCP may connect an end to itself
         end.close()

@@ -50,6 +50,10 @@ class Followers:
     def name(self, rank):
         return f"rank {rank}"
 
+    def any_end(self):
+        """Of a connection: these have none."""
+        return None
+
     def watch(self, on_end):
         """Calls on_end(rank, how it ended) in a thread of its own when one ends before end() is called."""
         for rank, fd in self._pipes.items():

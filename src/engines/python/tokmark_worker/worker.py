@@ -60,16 +60,16 @@ def _import(name):
         _require(name, "PyTorch", "torch", (2, 2))
         from . import torch_ranks
 
-        return torch_ranks.RankedEngine
+        return torch_ranks.RankedTorchEngine
     if name == "jax":
         # memory taken all at once says nothing about a cell; read when the first device is used
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
         _require(name, "JAX", "jax", (0, 4, 30))
         _require(name, "optax", "optax", (0, 1))
-        from . import jax_engine
+        from . import jax_ranks
 
-        return jax_engine.JaxEngine
+        return jax_ranks.RankedJaxEngine
     raise WorkerError("unsupported", f"this worker has no engine '{name}'")
 
 
