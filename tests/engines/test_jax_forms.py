@@ -84,17 +84,17 @@ def test_a_vocabulary_that_had_to_be_chosen_is_said(folder):
     assert ready["model_config"]["vocab_size"] == {"value": 211, "from": "tokmark"}
 
 
-@pytest.mark.parametrize(
-    "name, chosen", [("needs_labels", None), ("only_loss", "vocab_size 211 (of the tokens)")]
-)
+@pytest.mark.parametrize("name, chosen", [
+    ("needs_labels", None), ("only_loss", None), ("loss_of_hashed", "vocab_size 211 (of the tokens)"),
+])
 def test_a_vocabulary_that_nobody_states(folder, name, chosen):
-    """It is the logits' width; where a model gives nothing but a loss, it had to be chosen."""
+    """It is the logits' width; of a model that gives nothing but a loss, the rows of the table that tokens are looked
+    up in; else it had to be chosen."""
     with JaxHere(folder) as here:
         ready = here.open(SPEC, "train", 8, model_ref=f"unsaid:{name}")
         nonfinite = here.run(1)["nonfinite"]
-    assert ready["loss_source"] == "model" and ready.get("model_chosen") == chosen
+    assert ready["loss_source"] == "model" and ready.get("model_chosen") == chosen and nonfinite == 0
     assert ("vocabulary 30 from the model" in ready["notes"]) is (chosen is None)
-    assert (nonfinite > 0) is (chosen is not None)  # 211 tokens in a table of 30
 
 
 # --- libraries ---------------------------------------------------------------------------------------

@@ -268,8 +268,26 @@ def loss_of(logits, targets):
     ).mean()
 
 
-def loss_in(out):
-    """The loss in what a call with targets gave; None where there is none."""
+def numbers_without_names(out):
+    """Of an output in several parts: which of them is the loss, no name says."""
+    if is_array(out) or named(out, "loss") is not None:
+        return []
+    return [value for name, value in parts_of(out, is_array)
+            if name is None and is_array(value) and _is_loss(value)]
+
+
+def row_losses(out, tokens_shape):
+    """What in an output may be a loss of every token, or of every row. A model that shifts its labels has one token
+    less."""
+    B, T = tokens_shape
+    shapes = [(B, T), (B * T,), (B, T - 1), (B * (T - 1),), (B,)]
+    parts = [(None, out)] if is_array(out) else parts_of(out, is_array)
+    return [value for _, value in parts if is_array(value) and is_floating(value) and tuple(value.shape) in shapes]
+
+
+def loss_in(out, number=0):
+    """The loss in what a call with targets gave, of several numbers without names the one at `number`; None where
+    there is none."""
     if _is_loss(out):
         return out
     if is_array(out):
@@ -279,5 +297,7 @@ def loss_in(out):
         return found if is_array(found) and _is_loss(found) else None
     numbers = [(name, value) for name, value in parts_of(out, is_array)
                if is_array(value) and _is_loss(value)]
-    unnamed = [value for name, value in numbers if name is None]
-    return unnamed[0] if unnamed else loss_by_name(numbers)
+    unnamed = numbers_without_names(out)
+    if unnamed:
+        return None if number is None else unnamed[number]
+    return loss_by_name(numbers)

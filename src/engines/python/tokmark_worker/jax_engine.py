@@ -212,9 +212,9 @@ class JaxEngine:
         begin = time.perf_counter_ns()
         self._source = make(cell, self._layout, self._precision, model_key)
         make_ns = time.perf_counter_ns() - begin
-        self._tokens = Tokens(cell, self._source.vocab_size, NumpyArrays(np))
         self._steps = make_steps(cell, self._source, self._precision, self._layout)
         positions = self._steps.require_output(cell.mode == "train")
+        self._tokens = Tokens(cell, self._source.vocab_size, NumpyArrays(np))
         if positions != cell.seq_len:
             self._source.notes.append("logits of the last position only")
         self._steps.compile(step_key)
@@ -306,7 +306,7 @@ class JaxEngine:
             **source.fields,
             "notes": "; ".join(self._notes(program)),
             "model_config": source.config,
-            "model_chosen": source.chosen,
+            "model_chosen": source.all_chosen,
             "device_name": self._device_name(),
             "device_bus": bus_id(self._device),
         }

@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from .errors import WorkerError, describe_error, model_error
-from .jax_call import ROLES, Call, logits_of, loss_in, loss_of, parameters_of, role_of
+from .jax_call import (
+    ROLES, Call, logits_of, loss_in, loss_of, numbers_without_names, parameters_of, role_of, row_losses,
+)
+from .jax_precision import needs
 
 
 @dataclasses.dataclass
@@ -40,14 +43,17 @@ def choose_loss(found, model, params, state, tokens, key, mode):
 def _choose(found, model, params, state, tokens, key):
     call = found.parts.call
     if call.takes("targets"):
+        number = _number_of_targets(model, params, state, tokens, key)
+
         def told(params, state, tokens, targets, key, is_train):
             given = model.given(state, tokens, key, is_train, targets)
             out, state = model.run(params, state, given)
-            loss = loss_in(out)
+            loss = loss_in(out, number)
             return loss_of(logits_of(out, model.width), targets) if loss is None else loss, state
 
-        if _gives_loss(model, params, state, tokens, key):
+        if _gives_loss(model, params, state, tokens, key, number):
             return Chosen(told, "model", [f"loss of {call.what}"], True)
+        _require_no_row_losses(model, params, state, tokens, key)
         if call.requires("targets"):
             return Chosen(told, "tokmark", [], True)
     if found.loss is None:
@@ -55,17 +61,50 @@ def _choose(found, model, params, state, tokens, key):
     return _beside(found, model, (params, state, tokens, tokens, key, True))
 
 
-def _gives_loss(model, params, state, tokens, key):
+def _gives_loss(model, params, state, tokens, key, number):
     found = []
 
     def run(params, state, tokens, key):
         out, _ = model.run(params, state, model.given(state, tokens, key, True, tokens))
-        loss = loss_in(out)
+        loss = loss_in(out, number)
         found.append(loss is not None)
         return () if loss is None else loss
 
     jax.eval_shape(run, params, state, tokens, key)
     return found[0]
+
+
+def _follow_targets(pick, model, params, state, tokens, key):
+    """Whether each of the values that pick(output) gives needs the targets."""
+
+    def run(targets, params, state, tokens, key):
+        out, _ = model.run(params, state, model.given(state, tokens, key, True, targets))
+        return pick(out)
+
+    traced = jax.make_jaxpr(run)(tokens, params, state, tokens, key).jaxpr
+    count = len(traced.outvars)
+    return [needs(traced, [one == at for one in range(count)])[0] for at in range(count)]
+
+
+def _number_of_targets(model, params, state, tokens, key):
+    """Which of several numbers without names is the loss: the first that follows the targets; None when none does."""
+    follows = _follow_targets(numbers_without_names, model, params, state, tokens, key)
+    return next((at for at, does in enumerate(follows) if does), None)
+
+
+def _require_no_row_losses(model, params, state, tokens, key):
+    """A loss of tokmark's in place of one of every token or row would be another."""
+    shapes = []
+
+    def pick(out):
+        found = row_losses(out, tokens.shape)
+        shapes.extend(tuple(value.shape) for value in found)
+        return found
+
+    follows = _follow_targets(pick, model, params, state, tokens, key)
+    for shape, does in zip(shapes, follows):
+        if does:
+            raise model_error(f"the model gives, with targets, {shape}: a loss is one number, such as its mean")
 
 
 # --- labels that are shifted inside ---

@@ -119,6 +119,11 @@ def live(jaxpr):
         return jaxpr
 
 
+def needs(jaxpr, wanted):
+    """Which inputs the wanted outputs (a truth value each) need, also inside inner programs."""
+    return partial_eval.dce_jaxpr(jaxpr, wanted)[1]
+
+
 def _is_highest(precision):
     """Whether fp32 operands are multiplied as fp32, on a device that could do less."""
     parts = precision if isinstance(precision, tuple) else (precision,)

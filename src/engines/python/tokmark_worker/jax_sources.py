@@ -22,6 +22,7 @@ from .jax_types import Types
 from .made_config import PRESET, SET, report_values
 from .model_config import builtin_spec
 from .output_parts import named
+from .setting_names import spec_key
 from .user_code import call_user, shorten
 
 
@@ -47,11 +48,27 @@ class Source:
     notes: list = dataclasses.field(default_factory=list)
     config: dict = None  # every value it was made with, and where it is from (made_config.py)
     chosen: str = None  # what nobody gave and tokmark had to choose
+    vocabulary_chosen: str = None  # the same of the tokens' vocabulary
     loss: object = None
     names: list = None  # of a user's params
     state_names: list = dataclasses.field(default_factory=list)  # of a user's state
     settings: Settings = None
     fields: dict = dataclasses.field(default_factory=dict)  # of `ready`, beside the engine's
+
+    def limit_vocabulary(self, rows, settings):
+        """To the rows of the table that tokens are looked up in (None: not known): a model whose head is wider knows
+        no more."""
+        if rows is None or rows >= self.vocab_size:
+            return
+        if any(spec_key(name) == "vocab_size" for name in settings):
+            raise model_error(
+                f"--set vocab_size={self.vocab_size} does not reach the model: tokens are looked up in a table of {rows} rows"
+            )
+        self.vocab_size, self.vocabulary_chosen = rows, None
+
+    @property
+    def all_chosen(self):
+        return ", ".join(filter(None, (self.chosen, self.vocabulary_chosen))) or None
 
     def weight_names(self):
         if self.model is None:
@@ -235,13 +252,13 @@ def _factory(cell, layout, precision, key):
     notes = [f"{parts.kind} model", *parts.notes, *chosen.notes]
     is_train = cell.mode == "train"
     given = model.given(state, sample, key if is_train else None, is_train, chosen.targets(sample))
-    vocab_size, choices = found.vocab_size, found.chosen
+    vocab_size, vocabulary_chosen = found.vocab_size, None
     if vocab_size is None:
         vocab_size = call_user(cell.model_ref, _width_of, model, leaves, params, state, given)
     model.width = vocab_size
     if vocab_size is None:  # a loss alone says nothing of it
         vocab_size = cell.model.vocab_size
-        choices = ", ".join(filter(None, (choices, f"vocab_size {vocab_size} (of the tokens)")))
+        vocabulary_chosen = f"vocab_size {vocab_size} (of the tokens)"
     return Source(
         apply=model.apply,
         params=params,
@@ -250,7 +267,8 @@ def _factory(cell, layout, precision, key):
         vocab_size=vocab_size,
         notes=notes,
         config=found.config,
-        chosen=choices,
+        chosen=found.chosen,
+        vocabulary_chosen=vocabulary_chosen,
         loss=chosen.function,
         names=leaves.names,
         state_names=[*leaves.fixed_names, *map(path_name, _paths(parts.state))],

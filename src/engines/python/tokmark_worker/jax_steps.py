@@ -13,6 +13,7 @@ import optax
 from .cell import learning_rate
 from .errors import model_error, unsupported
 from .jax_layout import described
+from .jax_lookups import Lookups, is_softmax
 from .jax_memory import Plan
 from .jax_precision import Executable, Provenance, live, matmuls, uses
 from .jax_call import is_array, is_floating, logits_of, loss_of
@@ -110,12 +111,17 @@ class Steps:
         on the tokens and the parameters. Gives how many positions it gives logits of."""
         source, tokens = self._source, self._tokens()
         has_loss = is_train and source.loss is not None
+        states = []
 
         def forward(params, state, tokens, key):
             if has_loss:
-                return source.loss(params, state, tokens, tokens, key, True)[0]
+                loss, own = source.loss(params, state, tokens, tokens, key, True)
+                states.append(_form_of(own))
+                return loss
             key = key if is_train else None  # as a step has it
-            logits = logits_of(source.apply(params, state, tokens, key, is_train)[0])
+            out, own = source.apply(params, state, tokens, key, is_train)
+            states.append(_form_of(own))
+            logits = logits_of(out)
             require_logits(
                 logits, is_array, is_floating, tokens.shape, source.vocab_size, not is_train
             )
@@ -127,11 +133,28 @@ class Steps:
         params_count = len(jax.tree_util.tree_leaves(source.params))
         state_count = len(jax.tree_util.tree_leaves(source.state))
         what = "loss does" if has_loss else "logits do"
-        if not uses(jaxpr, jaxpr.invars[params_count + state_count]):
+        tokens_given = jaxpr.invars[params_count + state_count]
+        if source.model is None:
+            if is_train:
+                _require_same_state(source.state, states[-1])
+            self._require_usual(jaxpr, tokens_given, is_train and not has_loss)
+        if not uses(jaxpr, tokens_given):
             raise model_error(f"the {what} not depend on the tokens: there is nothing to time")
         if params_count and not any(uses(jaxpr, var) for var in jaxpr.invars[:params_count]):
             raise model_error(f"the {what} not depend on the parameters")
         return tokens.shape[1] if has_loss else jaxpr.outvars[0].aval.shape[1]
+
+    def _require_usual(self, jaxpr, tokens, gets_loss):
+        """Of a user's model: what JAX takes without a word, and would be something else."""
+        lookups = Lookups(jaxpr, tokens, self._source.vocab_size)
+        lookups.require_positions()
+        lookups.require_rows_first()
+        self._source.limit_vocabulary(lookups.rows_of_tokens, self._cell.options.set)
+        if gets_loss and is_softmax(jaxpr, jaxpr.outvars[0]):
+            raise model_error(
+                "the model gives probabilities, of which cross-entropy is no loss: it must give logits, or with targets "
+                "its own loss"
+            )
 
     def _compile(self, function, arguments, donated, results):
         """arguments: described; results: shardings, which one device needs none of."""
@@ -145,6 +168,22 @@ class Steps:
     def _weights(self, tree):
         """Described, where they are to lie."""
         return described(tree, self._layout.weights(tree))
+
+
+def _form_of(tree):
+    return jax.tree_util.tree_map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), tree)
+
+
+def _require_same_state(before, after):
+    """A state goes from step to step, and so must have one form."""
+    found, others = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (before, after))
+    for (path, value), (_, other) in zip(found, others):
+        if (value.shape, value.dtype) != (other.shape, other.dtype):
+            name = ".".join(str(getattr(item, "key", getattr(item, "name", item))) for item in path[1:])
+            raise model_error(
+                f"the model's state '{name}' goes into a step as {value.dtype}{list(value.shape)}, and comes out as "
+                f"{other.dtype}{list(other.shape)}: it must keep its form from step to step"
+            )
 
 
 def _product_platform(device):
