@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "cli/run_folder.h"
 
 #define PY_ENDING      ".py"
 #define REVISION_SHOWN 7
@@ -189,17 +190,11 @@ static enum status find_folder(const char *text, char ret_ref[CELL_PATH_BYTES],
     if (!is_folder(path) && is_hub_id(text))
         return find_in_cache(text, ret_ref, ret_name, err);
     status = put_absolute(RUN_REF_HF, path, "", ret_ref, err);
-    char adapter[FILE_PATH_BYTES];
-    if (status == STATUS_OK && !has_config(path) &&
-        file_join(path, "adapter_config.json", adapter, NULL) == STATUS_OK && is_file(adapter))
-        return ERR(err, STATUS_INVALID,
-                   "--model: '%.200s' holds an adapter without its base model: merge the two, and "
-                   "measure that folder",
-                   ret_ref + strlen(RUN_REF_HF));
-    if (status == STATUS_OK && !has_config(path))
-        return ERR(err, STATUS_INVALID,
-                   "--model: '%.200s' has no config.json of a transformers model",
-                   ret_ref + strlen(RUN_REF_HF));
+    if (status == STATUS_OK && !has_config(path)) {
+        char what[RUN_FOLDER_BYTES];
+        run_folder_describe(path, what);
+        return ERR(err, STATUS_INVALID, "--model: '%.200s' %s", ret_ref + strlen(RUN_REF_HF), what);
+    }
     return status;
 }
 

@@ -419,6 +419,25 @@ def test_models_that_are_not_there_are_told_in_a_sentence(call, text, wanted):
     assert wanted in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("names, wanted", [
+    (["model-q4.gguf"], "holds GGUF"),
+    (["consolidated.00.pth", "params.json"], "convert_llama_weights_to_hf.py"),
+    (["consolidated.safetensors", "params.json"], "convert_llama_weights_to_hf.py"),
+    (["model_index.json", "unet/config.json"], "a pipeline of diffusers"),
+    (["model-00001-of-00002.safetensors", "model.safetensors.index.json"], "holds weights and no config.json: put the model's"),
+    (["ckpt.pt"], "save them as safetensors, and give what makes the model"),
+    (["__0_0.distcp", ".metadata"], "a distributed checkpoint"),
+    (["last/x", "checkpoint-200/config.json", "checkpoint-100/config.json"], "but its folder 'checkpoint-100' has: give that"),
+    (["tokenizer.json"], "has no config.json of a transformers model"),
+])
+def test_a_folder_without_a_config_is_told_what_it_is(call, names, wanted):
+    for name in names:
+        (call.folder / "odd" / name).parent.mkdir(parents=True, exist_ok=True)
+        (call.folder / "odd" / name).write_text("{}")
+    done = call(*PYTORCH, "hf:odd", code=2)
+    assert wanted in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("variable, below", [("HF_HUB_CACHE", ""), ("HF_HOME", "hub"), ("XDG_CACHE_HOME", "huggingface/hub"),
                                              ("HOME", ".cache/huggingface/hub")])
 def test_the_hub_s_cache_is_searched(call, variable, below):
