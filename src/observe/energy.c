@@ -2,6 +2,7 @@
  * counters, and its price? Beside it, of a card: clocks, heat, memory (gpu_clocks.h).
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,9 +19,11 @@
 struct energy {
     const char *missing; /* why the card is not watched; NULL: it is, or was. Borrowed: static */
     struct nvml *nvml;   /* owned: from before_first() to after_measured() */
-    unsigned index;
-    struct nvml_reading idle;
-    struct gpu_watch *watch; /* owned: while it is measured */
+    size_t cards_count;
+    unsigned indices[NVML_DEVICES_MAX];
+    struct nvml_value idle_mw; /* of all cards */
+    bool is_watching;
+    struct gpu_watch *watches[NVML_DEVICES_MAX]; /* owned: while it is measured */
     bool has_totals;
     struct gpu_totals totals;
     struct rapl before, after; /* of a cell on the CPU */
@@ -28,13 +31,50 @@ struct energy {
     uint64_t begin_ns, end_ns; /* of the span */
 };
 
-static bool find_card(struct energy *energy, const struct client *client)
+/* By the worker's list of bus ids, "0000:1b:00.0,0000:3b:00.0". */
+static size_t find_named(struct energy *energy, const char *list)
 {
-    const char *bus_id = client->ready.device_bus;
-    if (bus_id[0] != '\0')
-        return nvml_find(energy->nvml, bus_id, &energy->index);
-    energy->index = 0;
-    return nvml_count(energy->nvml) == 1;
+    size_t found = 0;
+    while (*list != '\0' && found < NVML_DEVICES_MAX) {
+        char bus_id[NVML_TEXT_BYTES];
+        size_t length = strcspn(list, ",");
+        (void)snprintf(bus_id, sizeof(bus_id), "%.*s", (int)length, list);
+        if (!nvml_find(energy->nvml, bus_id, &energy->indices[found]))
+            return 0;
+        found++;
+        list += length + (list[length] == ',');
+    }
+    return found;
+}
+
+/* Without their names: all that there are. */
+static size_t find_all(struct energy *energy)
+{
+    unsigned count = nvml_count(energy->nvml);
+    for (unsigned i = 0; i < count && i < NVML_DEVICES_MAX; i++)
+        energy->indices[i] = i;
+    return count;
+}
+
+static bool find_cards(struct energy *energy, const struct client *client)
+{
+    const char *list = client->ready.device_bus;
+    energy->cards_count = list[0] != '\0' ? find_named(energy, list) : find_all(energy);
+    return energy->cards_count == device_count(client->cell->device) &&
+           energy->cards_count <= NVML_DEVICES_MAX;
+}
+
+static struct nvml_value idle_power(const struct energy *energy)
+{
+    struct nvml_value all = {0};
+    for (size_t i = 0; i < energy->cards_count; i++) {
+        struct nvml_reading idle;
+        nvml_read(energy->nvml, energy->indices[i], &idle);
+        if (all.missing == NULL)
+            all.missing = idle.power_mw.missing;
+        all.value += idle.power_mw.value;
+    }
+    return all;
 }
 
 static void before_first(void *state, const struct observed *seen)
@@ -45,15 +85,15 @@ static void before_first(void *state, const struct observed *seen)
                       : !client_is_here(client)                       ? "worker_not_seen"
                       : device_is_host(client->cell->device)          ? "on_cpu"
                       : strncmp(client->cell->device, "cuda", 4) != 0 ? "not_nvidia"
-                      : device_count(client->cell->device) > 1        ? "several_devices"
+                      : client->ready.hosts_count > 1                 ? "other_hosts"
                                                                       : NULL;
     if (energy->missing != NULL)
         return;
     energy->nvml = nvml_open(&energy->missing);
     if (energy->nvml == NULL)
         return;
-    if (find_card(energy, client)) {
-        nvml_read(energy->nvml, energy->index, &energy->idle);
+    if (find_cards(energy, client)) {
+        energy->idle_mw = idle_power(energy);
         return;
     }
     energy->missing = "device_not_known";
@@ -70,19 +110,38 @@ static void before_measured(void *state, const struct observed *seen)
 {
     struct energy *energy = state;
     if (energy->nvml != NULL)
-        energy->watch =
-            gpu_watch_start(energy->nvml, energy->index, seen->client->session.watch.pid);
+        energy->is_watching = gpu_watch_start(energy->nvml, energy->indices, energy->cards_count,
+                                              seen->client->session.watch.pid, energy->watches);
     else if (is_on_cpu(energy))
         rapl_read("", &energy->before);
     energy->looked = energy->before;
     energy->begin_ns = clock_now_ns();
 }
 
-static void look_at_card(const struct energy *energy, struct gauges *gauges)
+static void keep(struct nvml_value *all, const struct nvml_value *one, bool is_better)
+{
+    if (all->missing == NULL && (one->missing != NULL || is_better))
+        *all = *one;
+}
+
+/* Of several the slowest, the hottest and the fullest; power is that of all. */
+static void look_at_cards(const struct energy *energy, struct gauges *gauges)
 {
     struct nvml_reading now;
     struct nvml_value used_bytes;
-    gpu_watch_latest(energy->watch, &now, &used_bytes);
+    gpu_watch_latest(energy->watches[0], &now, &used_bytes);
+    for (size_t i = 1; i < energy->cards_count; i++) {
+        struct nvml_reading one;
+        struct nvml_value used;
+        gpu_watch_latest(energy->watches[i], &one, &used);
+        uint64_t power_mw = now.power_mw.value + one.power_mw.value;
+        keep(&now.sm_mhz, &one.sm_mhz, one.sm_mhz.value < now.sm_mhz.value);
+        keep(&now.temperature_c, &one.temperature_c,
+             one.temperature_c.value > now.temperature_c.value);
+        keep(&used_bytes, &used, used.value > used_bytes.value);
+        keep(&now.power_mw, &one.power_mw, true);
+        now.power_mw.value = power_mw;
+    }
     gauges_add(gauges, GAUGE_GPU_SM_MHZ, (double)now.sm_mhz.value, now.sm_mhz.missing);
     gauges_add(gauges, GAUGE_GPU_TEMPERATURE, (double)now.temperature_c.value,
                now.temperature_c.missing);
@@ -112,8 +171,8 @@ static void look(void *state, const struct observed *seen, struct gauges *gauges
 {
     struct energy *energy = state;
     (void)seen;
-    if (energy->watch != NULL) {
-        look_at_card(energy, gauges);
+    if (energy->is_watching) {
+        look_at_cards(energy, gauges);
     } else if (is_on_cpu(energy)) {
         look_at_processors(energy, gauges);
     } else if (energy->missing != NULL) {
@@ -128,13 +187,13 @@ static void after_measured(void *state, const struct observed *seen, bool is_com
     (void)is_complete;
     struct energy *energy = state;
     energy->end_ns = clock_now_ns();
-    if (energy->watch != NULL) {
-        gpu_watch_stop(energy->watch, &energy->totals);
+    if (energy->is_watching) {
+        gpu_watch_stop(energy->watches, energy->cards_count, &energy->totals);
         energy->has_totals = true;
     } else if (is_on_cpu(energy)) {
         rapl_read("", &energy->after);
     }
-    energy->watch = NULL;
+    energy->is_watching = false;
     nvml_close(energy->nvml);
     energy->nvml = NULL;
 }
@@ -200,8 +259,8 @@ static void put_card(const struct energy *energy, const char *missing, double jo
     const struct gpu_totals *totals = &energy->totals;
     const char *counter = missing != NULL ? missing : totals->counter_missing;
     const char *integrated = missing != NULL ? missing : totals->integrated_missing;
-    const char *idle = missing != NULL ? missing : energy->idle.power_mw.missing;
-    double idle_w = (double)energy->idle.power_mw.value / 1000;
+    const char *idle = missing != NULL ? missing : energy->idle_mw.missing;
+    double idle_w = (double)energy->idle_mw.value / 1000;
     record_put_double(record, FACT_ENERGY_COUNTER_J, totals->counter_j, counter);
     record_put_double(record, FACT_ENERGY_INTEGRATED_J, totals->integrated_j, integrated);
     record_put_double(record, FACT_POWER_IDLE_W, idle_w, idle);

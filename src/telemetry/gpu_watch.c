@@ -166,21 +166,31 @@ static struct counter read_counter(const struct gpu_watch *watch)
     return (struct counter){reading.energy_mj.missing, clock_now_ns(), reading.energy_mj.value};
 }
 
-/* The counter moves in steps: right after one it is known to be fresh. */
-static struct counter await_edge(const struct gpu_watch *watch)
+static bool stands_still(const struct counter *start, const struct counter *now)
 {
-    struct counter start = read_counter(watch);
-    struct counter now = start;
-    while (start.missing == NULL && now.missing == NULL && now.mj == start.mj &&
-           now.at_ns - start.at_ns < EDGE_WAIT_NS) {
-        struct timespec pause = at(EDGE_LOOK_NS);
-        (void)nanosleep(&pause, NULL);
-        now = read_counter(watch);
-    }
-    return now;
+    return start->missing == NULL && now->missing == NULL && now->mj == start->mj &&
+           now->at_ns - start->at_ns < EDGE_WAIT_NS;
 }
 
-struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t pid)
+/* A counter moves in steps: right after one it is known to be fresh. */
+static void await_edges(struct gpu_watch *const *watches, size_t count, struct counter *ret_now)
+{
+    struct counter starts[NVML_DEVICES_MAX];
+    for (size_t i = 0; i < count; i++)
+        starts[i] = ret_now[i] = read_counter(watches[i]);
+    for (bool waits = true; waits;) {
+        waits = false;
+        struct timespec pause = at(EDGE_LOOK_NS);
+        (void)nanosleep(&pause, NULL);
+        for (size_t i = 0; i < count; i++) {
+            if (stands_still(&starts[i], &ret_now[i]))
+                ret_now[i] = read_counter(watches[i]);
+            waits = waits || stands_still(&starts[i], &ret_now[i]);
+        }
+    }
+}
+
+static struct gpu_watch *new_watch(const struct nvml *nvml, unsigned index, pid_t pid)
 {
     struct gpu_watch *watch = calloc(1, sizeof(*watch));
     pthread_condattr_t attributes;
@@ -198,13 +208,58 @@ struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t
     bool is_ready = pthread_mutex_init(&watch->lock, NULL) == 0 &&
                     pthread_cond_init(&watch->wake, &attributes) == 0;
     (void)pthread_condattr_destroy(&attributes);
-    watch->first = await_edge(watch);
-    watch->begin_ns = watch->last_ns = clock_now_ns();
-    if (!is_ready || pthread_create(&watch->thread, NULL, run, watch) != 0) {
+    if (!is_ready) {
         free(watch);
         return NULL;
     }
     return watch;
+}
+
+static void free_watch(struct gpu_watch *watch)
+{
+    (void)pthread_cond_destroy(&watch->wake);
+    (void)pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}
+
+/* After it the thread's part of the watch is ours. */
+static void end_thread(struct gpu_watch *watch)
+{
+    (void)pthread_mutex_lock(&watch->lock);
+    watch->is_over = true;
+    (void)pthread_cond_signal(&watch->wake);
+    (void)pthread_mutex_unlock(&watch->lock);
+    (void)pthread_join(watch->thread, NULL);
+}
+
+static bool start_threads(struct gpu_watch *const *watches, size_t count)
+{
+    struct counter firsts[NVML_DEVICES_MAX];
+    await_edges(watches, count, firsts);
+    for (size_t i = 0; i < count; i++) {
+        watches[i]->first = firsts[i];
+        watches[i]->begin_ns = watches[i]->last_ns = clock_now_ns();
+        if (pthread_create(&watches[i]->thread, NULL, run, watches[i]) == 0)
+            continue;
+        while (i > 0)
+            end_thread(watches[--i]);
+        return false;
+    }
+    return true;
+}
+
+bool gpu_watch_start(const struct nvml *nvml, const unsigned *indices, size_t count, pid_t pid,
+                     struct gpu_watch **ret_watches)
+{
+    ASSERT(count <= NVML_DEVICES_MAX);
+    size_t made = 0;
+    while (made < count && (ret_watches[made] = new_watch(nvml, indices[made], pid)) != NULL)
+        made++;
+    if (made == count && start_threads(ret_watches, count))
+        return true;
+    while (made > 0)
+        free_watch(ret_watches[--made]);
+    return false;
 }
 
 /* Mean power of a part of the span, over the whole of it. */
@@ -235,6 +290,59 @@ static void sum_up(const struct gpu_watch *watch, const struct counter *last,
         totals->integrated_j = over_all(watch->power_ws, part_ns, totals->wall_ns);
 }
 
+static void lose(struct gpu_series *series, const char *missing)
+{
+    *series = (struct gpu_series){.missing = missing != NULL ? missing : "too_short"};
+}
+
+static void add_series(struct gpu_series *all, const struct gpu_series *one)
+{
+    if (all->count == 0 || one->count == 0) {
+        lose(all, all->count == 0 ? all->missing : one->missing);
+        return;
+    }
+    all->min = one->min < all->min ? one->min : all->min;
+    all->max = one->max > all->max ? one->max : all->max;
+    all->sum += one->sum;
+    all->count += one->count;
+}
+
+static void add_throttles(struct gpu_totals *all, const struct gpu_totals *one)
+{
+    if (all->throttles_counted > 0 && one->throttles_counted == 0)
+        all->throttle_missing = one->throttle_missing;
+    bool is_known = all->throttles_counted > 0 && one->throttles_counted > 0;
+    all->throttles_counted = is_known ? all->throttles_counted + one->throttles_counted : 0;
+    for (unsigned bit = 0; bit < GPU_THROTTLES_COUNT; bit++)
+        all->throttles[bit] = is_known ? all->throttles[bit] + one->throttles[bit] : 0;
+}
+
+/* Ranks are processes that nobody here knows, and the most that each card took need not have been
+ * at one time. */
+static void add(struct gpu_totals *all, const struct gpu_totals *one)
+{
+    if (one->samples_count < all->samples_count)
+        all->samples_count = one->samples_count;
+    if (one->wall_ns > all->wall_ns)
+        all->wall_ns = one->wall_ns;
+    if (one->gap_max_ns > all->gap_max_ns)
+        all->gap_max_ns = one->gap_max_ns;
+    add_series(&all->sm_mhz, &one->sm_mhz);
+    add_series(&all->memory_mhz, &one->memory_mhz);
+    add_series(&all->temperature_c, &one->temperature_c);
+    add_series(&all->used_bytes, &one->used_bytes);
+    lose(&all->power_w, "several_devices");
+    lose(&all->process_bytes, "several_devices");
+    lose(&all->others, "several_devices");
+    add_throttles(all, one);
+    if (all->counter_missing == NULL)
+        all->counter_missing = one->counter_missing;
+    if (all->integrated_missing == NULL)
+        all->integrated_missing = one->integrated_missing;
+    all->counter_j += one->counter_j;
+    all->integrated_j += one->integrated_j;
+}
+
 void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
                       struct nvml_value *ret_used_bytes)
 {
@@ -244,17 +352,21 @@ void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
     (void)pthread_mutex_unlock(&watch->lock);
 }
 
-void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals)
+void gpu_watch_stop(struct gpu_watch *const *watches, size_t count, struct gpu_totals *ret_totals)
 {
-    (void)pthread_mutex_lock(&watch->lock);
-    watch->is_over = true;
-    (void)pthread_cond_signal(&watch->wake);
-    (void)pthread_mutex_unlock(&watch->lock);
-    (void)pthread_join(watch->thread, NULL);
-    take_gap(watch, clock_now_ns());
-    struct counter last = await_edge(watch);
-    sum_up(watch, &last, ret_totals);
-    (void)pthread_cond_destroy(&watch->wake);
-    (void)pthread_mutex_destroy(&watch->lock);
-    free(watch);
+    struct counter lasts[NVML_DEVICES_MAX];
+    for (size_t i = 0; i < count; i++) {
+        end_thread(watches[i]);
+        take_gap(watches[i], clock_now_ns());
+    }
+    await_edges(watches, count, lasts);
+    for (size_t i = 0; i < count; i++) {
+        struct gpu_totals own;
+        sum_up(watches[i], &lasts[i], &own);
+        if (i == 0)
+            *ret_totals = own;
+        else
+            add(ret_totals, &own);
+        free_watch(watches[i]);
+    }
 }

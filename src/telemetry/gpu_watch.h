@@ -1,9 +1,11 @@
-/* telemetry/gpu_watch.h - one NVIDIA card, looked at beside the work: ten times a second, by a
- * thread of its own. Nothing is set on the card.
+/* telemetry/gpu_watch.h - NVIDIA cards, looked at beside the work: each ten times a second, by a
+ * thread of its own. Nothing is set on a card.
  */
 #ifndef TELEMETRY_GPU_WATCH_H
 #define TELEMETRY_GPU_WATCH_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -22,11 +24,12 @@ struct gpu_series {
 
 #define GPU_THROTTLES_COUNT 9
 
-/* Words are borrowed: static. */
+/* Of one card or of several. What one of several does not know is known of none; what cannot be put
+ * together is `several_devices`. Words are borrowed: static. */
 struct gpu_totals {
-    uint64_t samples_count;
-    uint64_t wall_ns;    /* watched */
-    uint64_t gap_max_ns; /* between two samples, or the ends */
+    uint64_t samples_count; /* of the card with the fewest */
+    uint64_t wall_ns;       /* watched */
+    uint64_t gap_max_ns;    /* between two samples, or the ends */
     struct gpu_series sm_mhz, memory_mhz, temperature_c, power_w, used_bytes, process_bytes, others;
     const char *throttle_missing;
     uint64_t throttles[GPU_THROTTLES_COUNT]; /* samples with bit i (nvml.h) */
@@ -41,13 +44,16 @@ const char *gpu_throttle_name(unsigned bit);
 
 struct gpu_watch;
 
-/* `pid`: whose memory is told apart. NVML is borrowed until gpu_watch_stop(). Waits, at most 0.12
- * s, for the energy counter to move. NULL: no thread could be started. */
-struct gpu_watch *gpu_watch_start(const struct nvml *nvml, unsigned index, pid_t pid);
+/* Of `count` cards, at most NVML_DEVICES_MAX. `pid`: whose memory is told apart. NVML is borrowed
+ * until gpu_watch_stop(). Waits, at most 0.12 s, for the energy counters to move. False: no thread
+ * could be started, and nothing is watched. */
+bool gpu_watch_start(const struct nvml *nvml, const unsigned *indices, size_t count, pid_t pid,
+                     struct gpu_watch **ret_watches);
 /* The card's last sample; all values missing, `not_measured`, before the first. */
 void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
                       struct nvml_value *ret_used_bytes);
-/* Waits as long, too; frees it. */
-void gpu_watch_stop(struct gpu_watch *watch, struct gpu_totals *ret_totals);
+/* Waits as long, too; frees them. The totals are those of all cards together: energy is their sum,
+ * clocks are over the samples of all, heat and memory are those of the card with most. */
+void gpu_watch_stop(struct gpu_watch *const *watches, size_t count, struct gpu_totals *ret_totals);
 
 #endif

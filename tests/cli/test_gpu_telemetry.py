@@ -168,3 +168,63 @@ def test_an_hour_s_price_needs_no_energy(tmp_path):
     record = record_of(tmp_path, CARD, "--mode", "infer", "--price-per-hour", "3.6", run=["run", "--engine", worker("--step-ms 2"), "--steps", "20",
                                                                                           "--warmup", "2"])
     assert record["price_per_million_tokens"] == pytest.approx(1e6 * 0.001 / record["tokens_per_sec"])
+
+
+# --- several cards --------------------------------------------------------------------------------
+
+SECOND = CARD.split("count 1\n")[1].replace("0.", "1.", 1).replace("\n0.", "\n1.")
+TWO = CARD.replace("count 1", "count 2") + (
+    SECOND.replace(":1B:", ":3B:").replace("1.power_mw 400000", "1.power_mw 150000").replace("1755", "1200").replace("1.temperature_c 61", "1.temperature_c 77")
+    .replace("2147483648", "4294967296").replace("1.throttle 0x4", "1.throttle 0x0")
+)
+ON_TWO = ["--devices", "cuda:0-1", "--parallel", "ddp"]
+
+
+def run_two(folder, text, ready, run=None):
+    """ready: what the worker says of its devices."""
+    (folder / "ready.json").write_text(json.dumps({"all": ready}), encoding="utf-8")
+    words = [word if not word.startswith("exec:") else worker(f"--step-ms {STEP_MS} --ready ready.json") for word in run or RUN]
+    at = words.index("--device")
+    return record_of(folder, text, run=words[:at] + ON_TWO + words[at + 2 :])
+
+
+BUSES = {"device_bus": "0000:3b:00.0,0000:1b:00.0"}
+
+
+def test_energy_of_two_cards_is_that_of_both(tmp_path):
+    record = run_two(tmp_path, TWO, BUSES)
+    assert record["devices_count"] == 2 and record["device_bus"] == BUSES["device_bus"]
+    assert record["power_idle_w"] == 550
+    assert record["power_w"] == pytest.approx(550, rel=0.05)
+    assert record["energy_counter_j"] == pytest.approx(record["energy_integrated_j"], rel=0.05)
+    assert record["energy_source"] == "nvml_counter"
+    assert abs(record["energy_above_idle_j"]) < 0.05 * record["energy_j"]
+    assert record["joules_per_token"] * record["tokens_per_joule"] == pytest.approx(1)
+    assert record["gpu_sm_mhz"] == pytest.approx((1755 + 1200) / 2, rel=0.05)
+    assert (record["gpu_sm_mhz_min"], record["gpu_temperature_c"], record["gpu_used_mb"]) == (1200, 77, 4096)
+    assert record["gpu_throttle"] == {"sw_power_cap": pytest.approx(50, abs=5)}
+    for field in ("gpu_process_mb", "gpu_other_processes", "power_max_w"):
+        assert (record[field], record["null_reasons"][field]) == (None, "several_devices")
+    told = [event for event in events_of(tmp_path, "telemetry") if event.get("power_w")]
+    assert {key: told[-1][key] for key in ("gpu_sm_mhz", "gpu_temperature_c", "gpu_used_mb", "power_w")} == {
+        "gpu_sm_mhz": 1200, "gpu_temperature_c": 77, "gpu_used_mb": 4096, "power_w": 550}
+
+
+@pytest.mark.parametrize("mute", ["0", "1"])
+def test_what_one_of_two_cards_does_not_tell_is_told_of_none(mute, tmp_path):
+    text = "".join(line for line in TWO.splitlines(True) if not line.startswith((f"{mute}.power", f"{mute}.throttle"))) + f"{mute}.sm_mhz !4\n"
+    record = run_two(tmp_path, text, BUSES, SHORT)
+    for field in ("energy_j", "energy_counter_j", "power_idle_w", "energy_above_idle_j", "gpu_throttle", "power_w"):
+        assert (field, record[field]) == (field, None)
+    assert record["null_reasons"]["power_idle_w"] == record["null_reasons"]["gpu_throttle"] == "not_supported"
+    assert record["null_reasons"]["gpu_sm_mhz"] == record["null_reasons"]["gpu_sm_mhz_min"] == "no_permission"
+    assert record["gpu_memory_mhz"] == 2619
+
+
+@pytest.mark.parametrize("ready, reason", [
+    ({"device_bus": "0000:3b:00.0"}, "device_not_known"), ({"device_bus": "0000:3b:00.0,0000:99:00.0"}, "device_not_known"),
+    ({**BUSES, "hosts_count": 2}, "other_hosts"),
+])
+def test_cards_that_are_not_all_known_say_nothing(ready, reason, tmp_path):
+    record = run_two(tmp_path, TWO, ready, SHORT)
+    assert {record["null_reasons"][field] for field in CLOCKS + ENERGY} == {reason}

@@ -119,10 +119,12 @@ Test(telemetry_nvml, memory_that_a_driver_does_not_tell_apart_is_no_number)
 static void watch_for(struct nvml *nvml, long ms, struct gpu_totals *totals)
 {
     struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-    struct gpu_watch *watch = gpu_watch_start(nvml, 0, getpid());
+    const unsigned index = 0;
+    struct gpu_watch *watch = NULL;
+    cr_assert(gpu_watch_start(nvml, &index, 1, getpid(), &watch));
     cr_assert_not_null(watch);
     (void)nanosleep(&pause, NULL);
-    gpu_watch_stop(watch, totals);
+    gpu_watch_stop(&watch, 1, totals);
 }
 
 Test(telemetry_nvml, a_watch_sums_up_what_it_saw)

@@ -19,6 +19,11 @@ def devices_of(cell):
     return ["cpu"] * int(several[1]) if several else [name]
 
 
+def listed(bus_ids):
+    """Of all devices, with commas; None where one is not known."""
+    return None if None in bus_ids else ",".join(bus_ids)
+
+
 # What a layout may divide, from the outside in: devices that exchange most are next to each other.
 KINDS = ("ddp", "fsdp", "ep", "tp")
 

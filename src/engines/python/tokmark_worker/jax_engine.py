@@ -20,7 +20,7 @@ import optax
 from . import __version__
 from .blocks import Block, part_steps
 from .cell_memory import bytes_least, describe_cell, require_host
-from .devices import devices_of
+from .devices import devices_of, listed
 from .errors import WorkerError, describe_error, model_error, unsupported
 from .jax_check import Check, load_weights
 from .jax_layout import Layout
@@ -308,7 +308,7 @@ class JaxEngine:
             "model_config": source.config,
             "model_chosen": source.all_chosen,
             "device_name": self._device_name(),
-            "device_bus": bus_id(self._device),
+            "device_bus": listed([bus_id(device) for device in self._layout.own_devices]),
         }
 
     def _counted_flops(self, program):

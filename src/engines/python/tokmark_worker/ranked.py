@@ -13,7 +13,7 @@ import threading
 import time
 
 from . import launcher, rank_meeting
-from .devices import device_of_rank, devices_of
+from .devices import device_of_rank, devices_of, listed
 from .errors import WorkerError, describe_error, unsupported
 
 # A rank that failed takes others down with it, which then fail for another reason. So long for them to do that by
@@ -338,6 +338,7 @@ def _merge_ready(answers):
     ready = dict(answers[0])
     for key in ("load_ns", "compile_ns"):
         ready[key] = _most(answers, key)
+    ready["device_bus"] = listed([answer.get("device_bus") for answer in answers])
     return ready
 
 

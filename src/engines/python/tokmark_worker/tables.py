@@ -82,7 +82,7 @@ REPLIES = {
         "dtype_kept": "text 512, cut",
         "framework_settings": "text 512, cut",
         "device_name": "text 512, cut",
-        "device_bus": "text 64",
+        "device_bus": "text 512, cut",
         "counted_flops": "number",
         "hosts_count": "count",
     },
