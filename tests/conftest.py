@@ -11,7 +11,7 @@ import pytest
 
 # They take the longest: begun last, one of them would run alone at the end of a call with several processes.
 LONGEST = ["test_documented_commands", "test_jax_launched", "test_jax_parallel", "test_pytorch_compiled", "test_jax_worker", "test_forked_workers",
-           "test_check_pytorch", "test_timed_step", "test_jax_forms", "test_pytorch_hosts", "test_pytorch_run", "test_ab", "test_check"]
+           "test_timed_step", "test_jax_forms", "test_pytorch_hosts", "test_peak", "test_check_pytorch", "test_pytorch_run", "test_ab", "test_check"]
 
 # Started in the background by a shell or by nohup we ignore them, and so would every program that is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,10 +7,11 @@ set -eu
 cd "$(dirname "$0")/.."
 part=${1:-all}
 if [ "$part" != tidy ]; then
-    echo "== format"
-    git ls-files -- '*.c' '*.h' | xargs clang-format --dry-run -Werror
-    echo "== style"
-    python3 tests/style/check_style.py
+    echo "== format, style"
+    python3 tests/style/check_style.py &
+    style=$!
+    git ls-files -- '*.c' '*.h' | xargs -P "$(nproc)" -n 64 clang-format --dry-run -Werror
+    wait "$style"
     echo "== fuzz targets"
     tools/build.sh clang
 fi
