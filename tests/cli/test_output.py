@@ -10,7 +10,7 @@ from waiting import TIMEOUT_S
 
 # Every command that prints to standard output, with words that make it do so; a worker speaks its protocol there.
 PRINTING = {
-    "run": NULL, "explain": ["explain", "--engine", "native"], "ab": ["ab", "--b", "--threads 1", "--dry-run"],
+    "run": NULL, "explain": ["explain", "--engine", "native", "--set", "layers_count=1", "vocab_size=128"], "ab": ["ab", "--b", "--threads 1", "--dry-run"],
     "noise": ["noise", "--list"], "check": ["check", "--help"], "models": ["models"], "engines": ["engines"],
     "env": ["env"], "setup": ["setup", "--help"], "help": ["help"], "version": ["version"],
     "completion": ["completion", "bash"], "man": ["man"], "fields": ["fields"], "cat": ["cat", "_bench"],
