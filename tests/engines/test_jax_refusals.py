@@ -38,6 +38,27 @@ MODELS = """
     loss_last_jitted = jax.jit(loss_last)
 
 
+    def accuracy_first(params, tokens, targets=None):
+        logits = out(params, tokens)
+        if targets is None:
+            return logits
+        is_right = logits.argmax(-1) == targets
+        return logits, is_right.mean(dtype=jnp.float32), of_tokens(logits, targets).mean() + 100
+
+
+    def perplexity_first(params, tokens, targets=None):
+        logits = out(params, tokens)
+        if targets is None:
+            return logits
+        loss = of_tokens(logits, targets).mean()
+        return jax.lax.stop_gradient(jnp.exp(loss)), loss + 100, logits
+
+
+    def accuracy_alone(params, tokens, targets=None):
+        logits = out(params, tokens)
+        return logits if targets is None else (logits, (logits.argmax(-1) == targets).mean(dtype=jnp.float32))
+
+
     def tokens_beside(params, tokens, targets=None):
         logits = out(params, tokens)
         return logits if targets is None else (logits, of_tokens(logits, targets))
@@ -158,14 +179,14 @@ def test_what_would_be_measured_as_something_else_is_refused(folder, name, mode,
 
 @pytest.mark.parametrize("name, mode", [
     ("values_beside", "train"), ("probabilities", "infer"), ("log_probabilities", "train"), ("turned", "infer"),
-    ("row_by_row", "infer"), ("halves", "infer"), ("Clipped", "infer"), ("rows_alone", "infer"),
+    ("accuracy_alone", "train"), ("row_by_row", "infer"), ("halves", "infer"), ("Clipped", "infer"), ("rows_alone", "infer"),
 ])
 def test_what_only_looks_like_it_is_measured(folder, name, mode):
     _, block = opened(folder, name, mode)
     assert block["nonfinite"] == 0 and (mode == "infer" or block["loss"] == pytest.approx(math.log(V), abs=1))
 
 
-@pytest.mark.parametrize("name", ["loss_last", "loss_last_jitted"])
+@pytest.mark.parametrize("name", ["loss_last", "loss_last_jitted", "accuracy_first", "perplexity_first"])
 def test_of_several_numbers_the_one_that_follows_the_targets_is_the_loss(folder, name):
     ready, block = opened(folder, name)
     assert ready["loss_source"] == "model" and block["loss"] == pytest.approx(100 + math.log(V), abs=1)

@@ -102,6 +102,51 @@ MODELS = """
             return self.head(h if torch.rand(()) < 0.5 else h @ h.transpose(1, 2) @ h)
 
 
+    class Loops(Base):
+        "(T, B), by a loop of its own"
+
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.GRUCell(8, 8)
+
+        def forward(self, x):
+            h, outs = torch.zeros(x.shape[1], 8), []
+            for step in self.table(x):
+                h = self.cell(step, h)
+                outs.append(h)
+            return self.head(torch.stack(outs))
+
+
+    class LoopsTurned(Loops):
+        def forward(self, x):
+            return super().forward(x.t()).transpose(0, 1)
+
+
+    class Sums(Base):
+        def forward(self, x, targets=None):
+            return {"logits": self.head(F.dropout(self.table(x).cumsum(0), 0.5, self.training))}
+
+
+    class Statistics(Base):
+        "of the rows, at each position"
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(8)
+
+        def forward(self, x):
+            return self.head(self.norm(self.table(x)))
+
+
+    class AccuracyFirst(Base):
+        def forward(self, x, targets=None):
+            logits = self.out(x)
+            if targets is None:
+                return logits
+            loss = of_tokens(logits, targets).mean()
+            return logits, loss.detach().exp(), loss + 100
+
+
     class Untrained(Base):
         "all work is on a tensor that is no parameter"
 
@@ -138,6 +183,15 @@ MODELS = """
 
         def forward(self, x):
             return self.head(self.first(F.one_hot(x, 50).float()))
+
+
+    class Images(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv1d(1, 4, 3)
+
+        def forward(self, pixels):
+            return self.first(pixels[:, None])
 
 
     class Batch(Base):
@@ -233,6 +287,9 @@ def refused(folder, name, mode="train"):
     ("Grows", "train", "every call does more work than the one before"),
     ("Grows", "infer", "every call does more work than the one before"),
     ("Untrained", "train", "no parameter got a gradient"),
+    ("Loops", "train", "the model takes tokens (T, B)"),
+    ("Sums", "infer", "the model takes tokens (T, B)"),
+    ("Sums", "train", "the model takes tokens (T, B)"),
 ])
 def test_what_would_be_measured_as_something_else_is_refused(folder, name, mode, words):
     assert words in refused(folder, name, mode)
@@ -240,7 +297,7 @@ def test_what_would_be_measured_as_something_else_is_refused(folder, name, mode,
 
 @pytest.mark.parametrize("name, mode", [
     ("TokensBeside", "infer"), ("ValuesBeside", "train"), ("Probabilities", "infer"), ("LogProbabilities", "train"),
-    ("GrowsUnlessTold", "train"), ("Drops", "infer"),
+    ("GrowsUnlessTold", "train"), ("Drops", "infer"), ("LoopsTurned", "infer"), ("Statistics", "train"),
 ])
 def test_what_only_looks_like_it_is_measured(folder, name, mode):
     with opened(folder, name, mode) as (engine, _):
@@ -252,6 +309,7 @@ def test_what_only_looks_like_it_is_measured(folder, name, mode):
     ("FewPlacesInOne", "'position' has 5 positions: seq_len may be at most 5"),
     ("NoVocabulary", "nothing says the model's vocabulary"),
     ("Batch", "tokmark gives 'batch' token ids"),
+    ("Images", "tokmark gives token ids (int64): a model of images or of other numbers"),
     ("NoForward", "NoForward has no forward of its own: tokmark calls forward(tokens), and training_step is never called"),
     ("with_tokenizer", "gave a tuple of Base, builtin_function_or_method, not a torch.nn.Module: a function that returns"),
     ("in_dict", "gave a dict of Base, NoneType, not"),
@@ -260,6 +318,11 @@ def test_what_only_looks_like_it_is_measured(folder, name, mode):
 def test_a_sentence_says_what_to_do(folder, name, words):
     text = refused(folder, name)
     assert words in text and "Traceback" not in text and len(text) < 512, text
+
+
+def test_of_several_numbers_one_with_a_gradient_is_the_loss(folder):
+    with opened(folder, "AccuracyFirst") as (engine, ready):
+        assert ready["loss_source"] == "model" and engine.run_block(1, "step")["loss"] > 100
 
 
 def test_a_script_s_table_says_the_vocabulary(folder):

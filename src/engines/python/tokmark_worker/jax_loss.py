@@ -87,9 +87,21 @@ def _follow_targets(pick, model, params, state, tokens, key):
 
 
 def _number_of_targets(model, params, state, tokens, key):
-    """Which of several numbers without names is the loss: the first that follows the targets; None when none does."""
+    """Which of several numbers without names is the loss: the first that follows the targets and has a gradient, as an
+    accuracy or a perplexity beside it has none; None when none does."""
     follows = _follow_targets(numbers_without_names, model, params, state, tokens, key)
-    return next((at for at, does in enumerate(follows) if does), None)
+    return next(
+        (at for at, does in enumerate(follows) if does and _has_gradient(at, model, params, state, tokens, key)), None
+    )
+
+
+def _has_gradient(number, model, params, state, tokens, key):
+    def run(params, state, tokens, key):
+        out, _ = model.run(params, state, model.given(state, tokens, key, True, tokens))
+        return numbers_without_names(out)[number].astype(jnp.float32)
+
+    traced = jax.make_jaxpr(jax.grad(run))(params, state, tokens, key).jaxpr
+    return any(needs(traced, [True] * len(traced.outvars)))
 
 
 def _require_no_row_losses(model, params, state, tokens, key):

@@ -281,20 +281,21 @@ class Caller:
         return seen
 
     def _number_of_targets(self, tokens, targets):
-        """Which of several numbers in a tuple is the loss: the first that follows the targets; None
-        when none does, but for types too coarse to show it."""
-        before = self._numbers(tokens, targets)
-        after = self._numbers(tokens, (targets + 1) % self._vocab_size)
+        """Which of several numbers in a tuple is the loss: the first that follows the targets, of those with
+        a gradient if any has one; None when none does, but for types too coarse to show it."""
+        before, has_gradient = self._numbers(tokens, targets)
+        after, _ = self._numbers(tokens, (targets + 1) % self._vocab_size)
         changed = [at for at, pair in enumerate(zip(before, after)) if not pair[0].equal(pair[1])]
+        changed.sort(key=lambda at: not has_gradient[at])  # an accuracy or a perplexity beside it has none
         is_fine = all(number.dtype in (torch.float32, torch.float64) for number in before)
         return next(iter(changed), None if is_fine else 0)
 
     def _numbers(self, tokens, targets):
-        """The numbers in the output of one more call, with the same random numbers each time and
-        nothing kept."""
+        """The numbers in the output of one more call, and whether each has a gradient, with the same random
+        numbers each time and nothing kept."""
         with same_random_numbers(tokens.device):
-            out = self._call_for_loss(tokens, targets)
-        return [value.detach().clone() for _, value in numbers_of(out)]
+            numbers = numbers_of(self._call_for_loss(tokens, targets))
+        return [value.detach().clone() for _, value in numbers], [value.requires_grad for _, value in numbers]
 
     def _require_no_row_losses(self, out, logits, tokens, targets):
         """A loss of every token or row, where targets were given, is neither loss nor logits, and a loss

@@ -30,7 +30,7 @@ from .torch_precision import NAMES, Precision
 from .torch_profile import profile_steps
 from .torch_recompute import recompute_blocks
 from .torch_hints import why_not_called
-from .torch_rows import require_all_tokens, require_rows_first, require_same_work
+from .torch_rows import require_all_tokens, require_no_time_first, require_rows_first, require_same_work
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps, parts_of, same_random_numbers
@@ -226,8 +226,16 @@ class TorchEngine:
                     return self._caller.loss(tokens, targets)[0]
                 return self._caller.logits(tokens)
 
+        def logits_of(tokens):
+            try:
+                with self._without_trace():
+                    return self._caller.full_logits(tokens, targets)
+            except Exception:
+                return None  # a look only: a step has no need of what cannot be had
+
         require_all_tokens(self._observer.looked_up, call, tokens, self._source.vocab_size)
         require_same_work(Observer, call, tokens, self._observer.flops())
+        require_no_time_first(self._source.model, logits_of, tokens, self._source.vocab_size)
 
     @contextlib.contextmanager
     def _without_trace(self):

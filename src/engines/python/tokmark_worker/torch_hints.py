@@ -6,6 +6,8 @@ import torch
 from .torch_signature import TOKEN_NAMES
 
 _POSITIONS = re.compile(r"(^|[._])(pos|wpe)|pos(ition)?s?_?emb", re.IGNORECASE)
+_TYPES = re.compile(r"\blong( int)?\b", re.IGNORECASE)
+_INDICES = re.compile(r"index|out of (range|bounds)|class", re.IGNORECASE)
 _NO_TENSOR = re.compile(r"batch|data|sample|example|features?|item", re.IGNORECASE)
 
 
@@ -20,7 +22,9 @@ def why_not_called(error, source, caller, tokens):
     name = caller.tokens_name
     if name is not None and name not in TOKEN_NAMES and _NO_TENSOR.fullmatch(name):
         return f"tokmark gives '{name}' token ids, a tensor (B, T): a wrapper whose forward takes them would do"
-    if source.is_vocabulary_chosen:
+    if _TYPES.search(str(error)):
+        return "tokmark gives token ids (int64): a model of images or of other numbers is none that it measures"
+    if source.is_vocabulary_chosen and _INDICES.search(str(error)):
         return (
             f"tokens are below {source.vocab_size}, since nothing says the model's vocabulary: an argument, a config or "
             f"an attribute called vocab_size would"

@@ -4,6 +4,8 @@ import torch
 
 from .errors import model_error
 
+_CORNER = 64
+_MIXED, _UNMIXED = 1e-3, 1e-6  # of the largest logit: changed by what was put in, or by the order of sums at most
 _TIME_FIRST = (torch.nn.RNNBase, torch.nn.MultiheadAttention)
 
 
@@ -80,3 +82,38 @@ def require_same_work(observer, call, tokens, flops):
             f"every call does more work than the one before (by {growth.pop():.3g} FLOPs): the model keeps what it was "
             f"given, as a cache does; it must start anew, or have an argument use_cache that is off when False"
         )
+
+
+def require_no_time_first(model, logits_of, tokens, vocab_size):
+    """A model of its own loop over time, given (B, T), may take rows for time steps: then a row changes others, and a
+    column none. Statistics of a batch may do the same. logits_of(tokens): of one call, (B, T, V)."""
+    has_statistics = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if min(tokens.shape) < 2 or has_statistics:
+        return
+    before = _corner(logits_of(tokens))
+    if before is None:
+        return
+
+    def changes(part, seen):
+        others = tokens.clone()
+        others[part] = (others[part] + 1) % vocab_size
+        after = _corner(logits_of(others))
+        if after is None:
+            return 0.0
+        return float((after[seen] - before[seen]).abs().max() / before.abs().max().clamp_min(1e-30))
+
+    everything = slice(None)
+    is_row_seen = changes((0,), (slice(1, None),)) > _MIXED
+    if is_row_seen and changes((everything, 0), (everything, slice(1, None))) < _UNMIXED:
+        B, T = tokens.shape
+        raise model_error(
+            f"the model takes tokens (T, B): given (B {B}, T {T}), a row changes others, and a token none of its own "
+            f"row; a wrapper whose forward turns both would do"
+        )
+
+
+def _corner(logits):
+    """Of two rows and some tokens, which is enough to tell; None of what are no logits of every token."""
+    if not torch.is_tensor(logits) or logits.dim() != 3 or logits.shape[1] < 2:
+        return None
+    return logits[:2, :_CORNER, :_CORNER].float().clone()
