@@ -195,8 +195,16 @@ static bool visit_numbers(struct cpu_watch *watch, const char *dir_path, number_
     return true;
 }
 
-/* Keeps a process of the groups in mind. */
-static bool take_member(struct cpu_watch *watch, pid_t pid, void *context)
+/* Puts it behind the members that are known. */
+static void make_member(struct cpu_watch *watch, size_t at)
+{
+    struct cpu_watch_process other = watch->processes[watch->members_count];
+    watch->processes[watch->members_count++] = watch->processes[at];
+    watch->processes[at] = other;
+}
+
+/* Keeps a process in mind, and whether it is of the groups. */
+static bool take_process(struct cpu_watch *watch, pid_t pid, void *context)
 {
     (void)context;
     char dir[32];
@@ -209,24 +217,33 @@ static bool take_member(struct cpu_watch *watch, pid_t pid, void *context)
     if (behind_name == NULL || strlen(behind_name) < 4 ||
         !take_numbers(behind_name + 3, numbers, ARRAY_COUNT(numbers)))
         return true;
+    if (watch->processes_count == watch->processes_capacity) {
+        size_t capacity = watch->processes_capacity == 0 ? 256 : 2 * watch->processes_capacity;
+        struct cpu_watch_process *processes =
+            reallocarray(watch->processes, capacity, sizeof(*watch->processes));
+        if (processes == NULL)
+            return false;
+        watch->processes = processes;
+        watch->processes_capacity = capacity;
+    }
+    size_t at = watch->processes_count++;
+    watch->processes[at] = (struct cpu_watch_process){pid, (pid_t)numbers[0]};
     bool is_member = false;
     for (size_t i = 0; i < watch->groups_count; i++)
         is_member = is_member || numbers[1] == (uint64_t)watch->groups[i];
-    if (!is_member)
-        return true;
-    pid_t *members =
-        reallocarray(watch->members, watch->members_count + 1, sizeof(*watch->members));
-    if (members == NULL)
-        return false;
-    members[watch->members_count++] = pid;
-    watch->members = members;
+    if (is_member)
+        make_member(watch, at);
     return true;
 }
 
 static void find_members(struct cpu_watch *watch)
 {
-    watch->members_count = 0;
-    (void)visit_numbers(watch, "/proc", take_member, NULL);
+    watch->members_count = watch->processes_count = 0;
+    (void)visit_numbers(watch, "/proc", take_process, NULL);
+    for (size_t member = 0; member < watch->members_count; member++)
+        for (size_t i = watch->members_count; i < watch->processes_count; i++)
+            if (watch->processes[i].parent == watch->processes[member].pid)
+                make_member(watch, i);
 }
 
 /* Of a lap's threads. */
@@ -296,7 +313,7 @@ static struct own read_members(struct cpu_watch *watch)
         watch->threads[i].is_here = false;
     for (size_t i = 0; i < watch->members_count; i++) {
         char dir[32];
-        own.pid = watch->members[i];
+        own.pid = watch->processes[i].pid;
         (void)snprintf(dir, sizeof(dir), "/proc/%ld/task", (long)own.pid);
         (void)visit_numbers(watch, dir, take_thread, &own);
     }
@@ -326,7 +343,7 @@ bool cpu_watch_open(struct cpu_watch *watch, const char *root, const pid_t *work
 
 void cpu_watch_close(struct cpu_watch *watch)
 {
-    free(watch->members);
+    free(watch->processes);
     free(watch->threads);
     free(watch->limits);
     free(watch->text);

@@ -31,6 +31,10 @@ struct cpu_watch_thread {
     bool is_here; /* seen at the present look */
 };
 
+struct cpu_watch_process {
+    pid_t pid, parent;
+};
+
 /* A control group, ours or one above it, with a limit of processor time. */
 struct cpu_watch_group {
     char dir[FILE_PATH_BYTES];
@@ -44,8 +48,8 @@ struct cpu_watch {
     struct cpu_list cpus; /* those that the workers may use, and those that share a core with one */
     unsigned cpus_count;
     unsigned cpu_last;
-    pid_t *members; /* owned: processes of the groups */
-    size_t members_count;
+    struct cpu_watch_process *processes; /* owned: of the whole machine, the workers' first */
+    size_t members_count, processes_count, processes_capacity;
     struct cpu_watch_thread *threads; /* owned */
     size_t threads_count, threads_capacity;
     struct cpu_watch_group *limits; /* owned */
@@ -72,8 +76,9 @@ struct cpu_lap {
 };
 
 /* `workers`: of whom the allowed processors count; `groups`: whose time is not foreign, one for
- * each worker. False where /proc does not say which processors those are. cpu_watch_close() in any
- * case. */
+ * each worker; nor is that of processes which these have started, whatever group they are in:
+ * mpirun and torchrun give each rank one of its own. False where /proc does not say which
+ * processors those are. cpu_watch_close() in any case. */
 bool cpu_watch_open(struct cpu_watch *watch, const char *root, const pid_t *workers,
                     const pid_t *groups, size_t count);
 void cpu_watch_close(struct cpu_watch *watch);
