@@ -124,7 +124,7 @@ def test_logits_of_all_rows_come_out_in_order(mode, tmp_path):
     assert distance(written["logits"], reference_run(case.spec, case.reference, case.tokens)) < TOLERANCE
 
 
-@pytest.mark.parametrize("kind", ["function", "flax", "nnx", "equinox"])
+@pytest.mark.parametrize("kind", ["function", "flax", "equinox"])
 def test_a_users_model_runs_unchanged(kind, tmp_path):
     """Dropout draws the same numbers on one device and on two."""
     (tmp_path / "users.py").write_text(USERS)
