@@ -122,6 +122,17 @@ def server_of(pid):
     return next((child for child, line in children_of(pid) if " serve pytorch" in line), None)
 
 
+# In a sitecustomize: servers that are started in its folder.
+COUNTS = """
+if b"serve" in open("/proc/self/cmdline", "rb").read().split(b"\\0"):
+    open(__file__.replace("sitecustomize.py", "servers"), "a").write(".")
+"""
+
+
+def servers_count(folder):
+    return (folder / "servers").stat().st_size if (folder / "servers").exists() else 0
+
+
 @pytest.fixture(scope="module", name="seen")
 def make_seen(tmp_path_factory):
     """Of each way: records, and what two workers saw."""
@@ -129,11 +140,11 @@ def make_seen(tmp_path_factory):
     for way, flags in WAYS.items():
         folder = tmp_path_factory.mktemp(way)
         # what is said while Python starts belongs into every log
-        (folder / "sitecustomize.py").write_text("import sys\nprint('sitecustomize is here', file=sys.stderr)\n")
+        (folder / "sitecustomize.py").write_text("import sys\nprint('sitecustomize is here', file=sys.stderr)\n" + COUNTS)
         lines, said = sweep(folder, FACTS, "--seq", "8", "16", *flags, PYTHONPATH=str(folder), MINE="kept")
         logs = [path.read_text() for path in sorted((folder / "_bench" / "logs").iterdir())]
         facts = [json.loads(path.read_text()) for path in sorted(folder.glob("facts.*"))]
-        found[way] = {"records": lines, "said": said, "logs": logs, "facts": facts, "folder": str(folder)}
+        found[way] = {"servers": servers_count(folder), "records": lines, "said": said, "logs": logs, "facts": facts, "folder": str(folder)}
     return found
 
 
@@ -145,6 +156,17 @@ def test_a_record_says_how_its_worker_was_started(seen, tmp_path):
     assert all(line["cpu_user_s"] > 0 for line in seen["forked"]["records"])
     alone, _ = sweep(tmp_path, FACTS, "--seq", "8")
     assert alone[0]["start"] == "fresh", "there is nobody to share an import with"
+
+
+def test_the_framework_is_imported_once_for_all_cells(seen):
+    assert [seen[way]["servers"] for way in WAYS] == [1, 0]
+
+
+def test_each_trial_has_a_server_of_its_own(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(COUNTS)
+    found, _ = sweep(tmp_path, FACTS, "--seq", "8", "16", "--trials", "2", PYTHONPATH=str(tmp_path))
+    assert [line["start"] for line in found] == ["forked"] * 4
+    assert servers_count(tmp_path) == 2
 
 
 def test_a_forked_worker_finds_what_a_fresh_one_finds(seen):

@@ -1,0 +1,43 @@
+"""The least that a server of forked workers does (docs/protocol.md, "Forked workers"), for the tests of who asks it.
+
+usage: fork_server.py FILE ...: each start of it adds a line to FILE. Its workers do nothing.
+"""
+import json
+import os
+import socket
+import sys
+
+
+def say(kind, **fields):
+    os.write(1, json.dumps({"type": kind, **fields}).encode() + b"\n")
+
+
+def fork_worker():
+    """Forked twice, so that it becomes the host's; its process id."""
+    pid_read, pid_write = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        worker = os.fork()
+        if worker != 0:
+            os.setpgid(worker, worker)
+            os.write(pid_write, str(worker).encode())
+            os._exit(0)
+        os.execlp("sleep", "sleep", "1000")
+    os.waitpid(middle, 0)
+    pid = int(os.read(pid_read, 20))
+    os.close(pid_read)
+    os.close(pid_write)
+    return pid
+
+
+with open(sys.argv[1], "a", encoding="ascii") as starts:
+    starts.write(".")
+requests = socket.socket(fileno=0)
+say("serving")
+while True:
+    byte, fds, _, _ = socket.recv_fds(requests, 1, 3)
+    if not byte:
+        break
+    say("forked", pid=fork_worker())
+    for fd in fds:
+        os.close(fd)
