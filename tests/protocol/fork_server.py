@@ -17,16 +17,15 @@ def fork_worker():
     pid_read, pid_write = os.pipe()
     middle = os.fork()
     if middle == 0:
-        worker = os.fork()
-        if worker != 0:
-            os.setpgid(worker, worker)
-            os.write(pid_write, str(worker).encode())
+        if os.fork() != 0:
             os._exit(0)
+        os.setpgid(0, 0)
+        os.write(pid_write, str(os.getpid()).encode())  # it leads its group by now
         os.execlp("sleep", "sleep", "1000")
+    os.close(pid_write)
     os.waitpid(middle, 0)
     pid = int(os.read(pid_read, 20))
     os.close(pid_read)
-    os.close(pid_write)
     return pid
 
 

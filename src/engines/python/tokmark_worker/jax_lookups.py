@@ -2,7 +2,6 @@
 table's end: it takes the last row, or NaN."""
 import dataclasses
 
-
 from .errors import model_error
 from .jax_precision import needs
 

@@ -70,6 +70,7 @@ def _config_class(function, slot):
     found = [value for value in found.values() if dataclasses.is_dataclass(value)]
     return found[0] if len(found) == 1 else None
 
+
 def _is_model(kind):
     """Whether a class is one of models, whatever its name ends with."""
     return hasattr(kind, "forward") or any("__call__" in vars(one) for one in kind.__mro__)
