@@ -109,6 +109,16 @@ MODELS = """
             return self.head(self.body(self.table(x)))
 
 
+    class LazyBare(Lazy):
+        # its table is no module
+        def __init__(self, vocab_size):
+            super().__init__(vocab_size)
+            self.table = nn.Parameter(torch.randn(vocab_size, 8))
+
+        def forward(self, x):
+            return self.head(self.body(self.table[x]))
+
+
     class Frozen(Base):
         # half of the machine's memory, never touched
         def more(self):
@@ -194,9 +204,9 @@ def test_parameters_follow_the_precision_unless_their_type_was_chosen(folder, na
     assert ready["dtype_param"] == types and ready.get("dtype_kept") == kept
 
 
-@pytest.mark.parametrize("mode", ["train", "infer"])
-def test_lazy_modules_have_their_shapes_before_anything_is_counted(folder, mode):
-    ready = opened(folder, "kinds:Lazy", mode)
+@pytest.mark.parametrize("name, mode", [("Lazy", "train"), ("Lazy", "infer"), ("LazyBare", "infer")])
+def test_lazy_modules_have_their_shapes_before_anything_is_counted(folder, name, mode):
+    ready = opened(folder, f"kinds:{name}", mode)
     count = 50 * 8 + 8 * 12 + 12 + 12 * 8 + 8 + 8 * 50 + 50
     assert ready["params_total"] == ready["params_trainable"] == count
 

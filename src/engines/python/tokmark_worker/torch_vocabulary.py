@@ -13,17 +13,22 @@ _OTHER_TABLES = re.compile(
 _TOKEN_TABLES = re.compile(r"tok|wte|word|vocab|emb|lookup", re.IGNORECASE)
 
 
+def _is_table(tensor):
+    """Of a shape that is known: a lazy module's is not yet."""
+    is_lazy = isinstance(tensor, torch.nn.parameter.UninitializedParameter)
+    return isinstance(tensor, torch.Tensor) and not is_lazy and tensor.dim() == 2
+
+
 def _rows(module):
     weight = getattr(module, "weight", None)
-    is_table = isinstance(weight, torch.Tensor) and weight.dim() == 2
-    return weight.shape[0] if is_table else None
+    return weight.shape[0] if _is_table(weight) else None
 
 
 def _is_a(kind, module):
     """Of PyTorch's class of that name, also where TorchScript has made another object of it."""
     if isinstance(module, torch.jit.ScriptModule):
-        return module.original_name == kind and _rows(module) is not None
-    return isinstance(module, getattr(torch.nn, kind)) and _rows(module) is not None
+        return module.original_name == kind
+    return isinstance(module, getattr(torch.nn, kind))
 
 
 def _own_answer(model):
@@ -40,18 +45,17 @@ def _own_answer(model):
 def _tables(model):
     """(name, rows) of what may be looked up by token, likeliest first."""
     found = [
-        (name, module.weight.shape[0])
+        (name, _rows(module))
         for name, module in model.named_modules()
-        if _is_a("Embedding", module) and not _OTHER_TABLES.search(name)
+        if _is_a("Embedding", module) and _rows(module) is not None and not _OTHER_TABLES.search(name)
     ]
     if found:
-        heads = {module.weight.shape[0] for module in model.modules() if _is_a("Linear", module)}
+        heads = {_rows(module) or getattr(module, "out_features", None) for module in model.modules() if _is_a("Linear", module)}
         return sorted(found, key=lambda table: table[1] not in heads)
     return [
         (name, param.shape[0])
         for name, param in model.named_parameters()
-        if param.dim() == 2
-        and not isinstance(param, torch.nn.parameter.UninitializedParameter)
+        if _is_table(param)
         and _TOKEN_TABLES.search(name)
         and not _OTHER_TABLES.search(name)
     ]
