@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A worker for the tests of `tokmark ab`: steps of a known length, and ways to go wrong in a block.
 
-usage: ab_worker.py [--step-ms MS] [--made-up] [--exit-at N] [--hang-at N] [--nonfinite-at N]
+usage: ab_worker.py [--step-ms MS] [--made-up | --said] [--exit-at N] [--hang-at N] [--nonfinite-at N]
                     [--recompile-at N] [--log FILE] [--growing] [--uneven] [--each FILE] [--dtype NAME]
                     [--open-ms MS] [--pause-ms MS] [--name WORD]
 
-N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may;
+N counts `run` requests from 0. --made-up reports lengths without spending them, as a synthetic worker may; --said
+spends them, and reports what it was told and not what a sleep took on this machine;
 --growing makes each of the first 300 steps 2 % longer than the one before; --uneven makes all of a process's steps
 longer by a share of its own, up to 4 %; --each has a factor a line, and the n-th process takes the n-th. --log appends a line for every
 request: pid, kind, steps. --open-ms and --pause-ms spend time in `open` and in every `run` beside what the steps report.
@@ -20,6 +21,7 @@ import time
 parser = argparse.ArgumentParser()
 parser.add_argument("--step-ms", type=float, default=1.0)
 parser.add_argument("--made-up", action="store_true")
+parser.add_argument("--said", action="store_true")
 for name in ("exit", "hang", "nonfinite", "recompile"):
     parser.add_argument(f"--{name}-at", type=int, default=-1)
 parser.add_argument("--growing", action="store_true")
@@ -58,9 +60,10 @@ def send(message_type, **fields):
 
 def steps(count):
     global done
-    if options.made_up:
+    if options.made_up or options.said:
         done += count
         growth = 1.02 if options.growing else 1
+        time.sleep(options.said * count * step_ns / 1e9)
         return [round(step_ns * growth ** min(done - count + i, 300)) for i in range(count)]
     seen = []
     for _ in range(count):

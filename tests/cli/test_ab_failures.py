@@ -55,7 +55,7 @@ def test_the_precision_that_was_asked_for_is_no_fault(call, precision):
 
 def test_nothing_is_decided_while_others_take_the_processors(call, busy_cpu):
     """B's steps take a third of A's; that much is certain, and not whose doing it is."""
-    sides = ["--a", side("--step-ms 6"), "--b", side("--step-ms 2"), *ONE_START, "--rounds", "20"]
+    sides = ["--a", side("--said --step-ms 6"), "--b", side("--said --step-ms 2"), *ONE_START, "--rounds", "20"]
     for limit, outcome, codes in (("10", "undecided", ["foreign_load"]), ("off", "faster", [])):
         process = call.start("ab", *sides, "--foreign-load", limit, "--out", limit,
                              launch=["taskset", "-c", str(busy_cpu)])
