@@ -313,6 +313,15 @@ def test_torn_foreign_and_hostile_lines_are_told_and_nothing_else_changes(parsed
     assert by_seq[2**32 - 1]["metrics"][0]["verdict"] == "undecided"
 
 
+def test_each_change_in_the_text_has_its_evidence(compare):
+    """Runs where there are several on a side, else samples; nothing where any change is one."""
+    several = compare(runs([2.50, 2.51, 2.49]), runs([2.60, 2.61, 2.59]), "--metric", "ms_p50")
+    assert "p 0.000, 3+3 runs" in several  # 2.6e-4 by scipy.stats.ttest_ind
+    assert "n 40+60" in compare(timed(2.5, samples=40), timed(2.6, samples=60), "--metric", "ms_p50")
+    (counted,) = [row for row in compare(line(), line(mem_predicted_mb=91), "--metric", "mem_predicted_mb").splitlines() if "91" in row]
+    assert "0.55" in counted and counted.rstrip().endswith("WORSE")
+
+
 STRANGE = {"framework": "x\x00\x1b[31m\u202e", "model": "`|<script>@someone\n--> ]]>", "mode": "\ufffe&\"'<"}
 
 
