@@ -168,6 +168,8 @@ def test_gradients_that_are_no_number_end_it(call):
     _, (line,) = train_scripted(call, FALLING, 1, norms=[1.0] * 9 + [None] + [1.0] * 90)
     assert line["nonfinite_step"] == 10 == line["steps_done"] and line["nonfinite_norms"] == 1
     assert "the norm of the gradients is not a finite number at step 10" in line["reasons"][0]["text"]
+    # what there was is summed up
+    assert line["loss_first"] == FALLING[0] and line["loss_slope"] < 0 and line["grad_norm_p50"] == line["grad_norm_max"] == 1
 
 
 def test_losses_that_rise_are_no_training(call):
