@@ -169,7 +169,7 @@ def opened(folder, name, mode="train", **changes):
     ("over_time", "train", "the model takes tokens (T, B)"),
     ("over_time", "infer", "the model takes tokens (T, B)"),
     ("sums_over_time", "infer", "the model takes tokens (T, B)"),
-    ("FewPlaces", "infer", "row 7 of a table of 5 rows, where JAX takes another or NaN without a word: seq_len may be at most 5"),
+    ("FewPlaces", "infer", "row 7 of a table of 5 rows, where JAX silently takes another row, or NaN: seq_len may be at most 5"),
     ("FewPlacesInTable", "train", "row 7 of a table of 5 rows"),
     ("Keeps", "train", "the model's state 'cache.kept' goes into a step as float32[1, 8, 6], and comes out as float32[2, 8, 6]"),
 ])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .errors import model_error
-from .output_parts import TARGET_WORDS, loss_by_name, named, parts_of
+from .output_parts import TARGET_WORDS, loss_by_name, named, parts_of, row_shapes
 from .user_code import call_parameters, pick_logits
 
 # the first of a function's parameters with one of these names gets what stands before them
@@ -277,10 +277,8 @@ def numbers_without_names(out):
 
 
 def row_losses(out, tokens_shape):
-    """What in an output may be a loss of every token, or of every row. A model that shifts its labels has one token
-    less."""
-    B, T = tokens_shape
-    shapes = [(B, T), (B * T,), (B, T - 1), (B * (T - 1),), (B,)]
+    """What in an output may be a loss of every token, or of every row."""
+    shapes = row_shapes(tokens_shape)
     parts = [(None, out)] if is_array(out) else parts_of(out, is_array)
     return [value for _, value in parts if is_array(value) and is_floating(value) and tuple(value.shape) in shapes]
 

@@ -40,10 +40,9 @@ class Lookups:
     def require_positions(self):
         if self._short is not None:
             last, rows = self._short
-            cure = f": seq_len may be at most {rows}" if last == self._shape[1] - 1 else ""
+            hint = f": seq_len may be at most {rows}" if last == self._shape[1] - 1 else ""
             raise model_error(
-                f"the model looks up row {last} of a table of {rows} rows, where JAX takes another or NaN without a "
-                f"word{cure}"
+                f"the model looks up row {last} of a table of {rows} rows, where JAX silently takes another row, or NaN{hint}"
             )
 
     def require_rows_first(self):

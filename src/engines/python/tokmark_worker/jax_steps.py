@@ -145,7 +145,7 @@ class Steps:
         return tokens.shape[1] if has_loss else jaxpr.outvars[0].aval.shape[1]
 
     def _require_usual(self, jaxpr, tokens, gets_loss):
-        """Of a user's model: what JAX takes without a word, and would be something else."""
+        """Of a user's model: what JAX silently takes, and would be something else."""
         lookups = Lookups(jaxpr, tokens, self._source.vocab_size)
         lookups.require_positions()
         lookups.require_rows_first()

@@ -42,6 +42,12 @@ def named(out, name):
     return out.get(name) if isinstance(out, Mapping) else getattr(out, name, None)
 
 
+def row_shapes(tokens_shape):
+    """Shapes of a loss of every token, or of every row. A model that shifts its labels has one token less."""
+    B, T = tokens_shape
+    return (B, T), (B * T,), (B, T - 1), (B * (T - 1),), (B,)
+
+
 def is_loss_name(name):
     return name is not None and _LOSS_WORDS.search(str(name)) is not None
 

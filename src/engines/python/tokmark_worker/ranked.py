@@ -168,7 +168,7 @@ class Ranks:
         self._calls = 0
         self._turn = threading.Lock()  # who answers the host
         self._is_waiting = False
-        self._lost = {}  # rank -> failure of one that is gone without a word, the first of them first
+        self._lost = {}  # rank -> failure of one that is gone and said nothing, the first of them first
         if rank == 0:
             others.watch(self._on_end)
 

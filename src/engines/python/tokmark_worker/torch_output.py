@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import model_error
-from .output_parts import loss_by_name, named, parts_of
+from .output_parts import loss_by_name, named, parts_of, row_shapes
 from .user_code import pick_logits
 
 _SUM_NOISE = 0.02  # of probabilities in bf16
@@ -72,9 +72,8 @@ def numbers_of(out):
 
 def row_losses(out, tokens_shape):
     """[(name, tensor)] of what in an output may be a loss of every token, or of every row, as far as
-    gradients go through it. A model that shifts its labels has one token less."""
-    B, T = tokens_shape
-    shapes = [(B, T), (B * T,), (B, T - 1), (B * (T - 1),), (B,)]
+    gradients go through it."""
+    shapes = row_shapes(tokens_shape)
     parts = [(None, out)] if torch.is_tensor(out) else parts_of(out, torch.is_tensor)
     return [
         (name, value) for name, value in parts

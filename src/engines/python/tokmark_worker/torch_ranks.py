@@ -96,4 +96,3 @@ def _require_cards(devices):
         raise unsupported(
             f"devices {devices[0]} to {devices[-1]}: PyTorch {torch.__version__} sees {count} CUDA devices; the nearest is {nearest}"
         )
-
