@@ -318,8 +318,8 @@ def test_each_change_in_the_text_has_its_evidence(compare):
     several = compare(runs([2.50, 2.51, 2.49]), runs([2.60, 2.61, 2.59]), "--metric", "ms_p50")
     assert "p 0.000, 3+3 runs" in several  # 2.6e-4 by scipy.stats.ttest_ind
     assert "n 40+60" in compare(timed(2.5, samples=40), timed(2.6, samples=60), "--metric", "ms_p50")
-    (counted,) = [row for row in compare(line(), line(mem_predicted_mb=91), "--metric", "mem_predicted_mb").splitlines() if "91" in row]
-    assert "0.55" in counted and counted.rstrip().endswith("WORSE")
+    (row,) = [row.split() for row in compare(line(), line(mem_predicted_mb=91), "--metric", "mem_predicted_mb").splitlines() if row.split()[-1:] == ["WORSE"]]
+    assert row[-4:] == ["91", "+0.55", "%", "WORSE"]
 
 
 STRANGE = {"framework": "x\x00\x1b[31m\u202e", "model": "`|<script>@someone\n--> ]]>", "mode": "\ufffe&\"'<"}
