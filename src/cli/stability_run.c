@@ -147,16 +147,28 @@ static void find_difference(const struct stability *stability, enum cell_precisi
     row->rounding = step > 0 && step <= allowance.growth_count ? allowance.growth[step - 1] : NAN;
 }
 
-static void judge_difference(struct stability_row *row)
+/* `twin` as in find_difference(); one that has failed or was stopped explains nothing. */
+static void judge_difference(const struct stability_twin *twin, struct stability_row *row)
 {
     const struct curve_difference *difference = &row->difference;
     if (!is_over(difference))
         return;
+    if (twin != NULL && twin->verdict == VERDICT_INTERRUPTED) {
+        row->verdict = VERDICT_INTERRUPTED;
+        reasons_add(&row->reasons, "interrupted",
+                    "stopped while it was measured whether rounding explains the difference");
+        return;
+    }
     row->verdict = VERDICT_INVALID;
     reasons_add(&row->reasons, "over_tolerance",
                 "the loss of step %zu is %.2g apart from that of %.200s, the tolerance is %.3g%s",
                 difference->over_step, difference->over, row->reference, difference->over_allowed,
-                isnan(row->rounding) ? "" : " there: rounding explains less");
+                twin == NULL                  ? ""
+                : twin->verdict == VERDICT_OK ? " there: rounding explains less"
+                                              : "; what rounding makes of it is not known");
+    if (twin != NULL && twin->verdict != VERDICT_OK)
+        reasons_add(&row->reasons, "rounding_not_known",
+                    "the reference, trained again, ended as %s", verdict_name(twin->verdict));
 }
 
 static enum status compare_with_base(const struct stability *stability, struct stability_row *row,
@@ -175,7 +187,7 @@ static enum status compare_with_base(const struct stability *stability, struct s
         (void)snprintf(row->reference, sizeof(row->reference), "%.200s %s of run %s",
                        row->side->engine, cell_precision_name(row->cell.precision), base.run_id);
         find_difference(stability, row->cell.precision, &reference, NULL, row);
-        judge_difference(row);
+        judge_difference(NULL, row);
     }
     stability_base_release(&base);
     return STATUS_OK;
@@ -234,12 +246,15 @@ static enum status compare(struct stability *stability, struct stability_row *ro
     const struct curve reference = training_curve(&first->training);
     (void)snprintf(row->reference, sizeof(row->reference), "%.200s %s", first->side->engine,
                    cell_precision_name(first->cell.precision));
-    find_difference(stability, first->cell.precision, &reference, NULL, row);
+    const struct stability_twin *twin = NULL;
+    find_difference(stability, first->cell.precision, &reference, twin, row);
     if (is_twin_wanted(stability, first, row)) {
         TRY(train_twin(stability, first, err));
-        find_difference(stability, first->cell.precision, &reference, &stability->twin, row);
+        twin = &stability->twin;
+        if (twin->verdict == VERDICT_OK)
+            find_difference(stability, first->cell.precision, &reference, twin, row);
     }
-    judge_difference(row);
+    judge_difference(twin, row);
     return STATUS_OK;
 }
 

@@ -52,8 +52,11 @@ static enum status train_one(struct stability_twin *twin, const struct sides *si
     TRY(make_cell(sides, job->cell, index, &cell, path, err));
     again.cell = &cell;
     enum status status = training_run(&again, client, &training, err);
-    if (status == STATUS_OK && training.steps_done > 0)
-        take_growth(twin, &training, scratch);
+    if (status == STATUS_OK) {
+        twin->verdict = training.run.verdict;
+        if (twin->verdict == VERDICT_OK)
+            take_growth(twin, &training, scratch);
+    }
     training_release(&training);
     (void)unlink(path);
     return status;
@@ -70,7 +73,7 @@ enum status stability_twin_train(struct stability_twin *twin, const struct sides
     enum status status = twin->growth != NULL && scratch != NULL
                              ? STATUS_OK
                              : ERR(err, STATUS_NOMEM, "out of memory");
-    for (unsigned i = 0; status == STATUS_OK && i < TWINS_COUNT; i++)
+    for (unsigned i = 0; status == STATUS_OK && twin->verdict == VERDICT_OK && i < TWINS_COUNT; i++)
         status = train_one(twin, sides, job, client, i, scratch, err);
     free(scratch);
     return status;

@@ -3,10 +3,12 @@
 
 SCRIPT: JSON {ready, memory: fields of the reply; blocks: fields of each block in turn, the last for all that follow; twin (optional): those of
 a training from nudged weights; step_ns: the range that steps are drawn from}. It sleeps as long as it says that opening and its steps took.
+Instead of fields a block may be "dies", or the number of a signal that whoever started the worker gets, and no answer.
 """
 import json
 import os
 import random
+import signal
 import sys
 import time
 
@@ -38,10 +40,15 @@ for line in sys.stdin:
     elif kind == "run":
         step_ns = [random.randint(*script["step_ns"]) for _ in range(message["steps"])]
         window_ns = sum(step_ns)
+        block = blocks.pop(0) if len(blocks) > 1 else blocks[0]
+        if block == "dies":
+            sys.exit(1)
+        if isinstance(block, int):
+            os.kill(os.getppid(), block)
+            signal.pause()
         time.sleep(window_ns / 1e9)
         each = {"step_ns": step_ns} if message["sync"] == "step" else {}
-        send("block", steps=message["steps"], sync=message["sync"], window_ns=window_ns, **each,
-             **(blocks.pop(0) if len(blocks) > 1 else blocks[0]))
+        send("block", steps=message["steps"], sync=message["sync"], window_ns=window_ns, **each, **block)
     elif kind == "memory":
         send("memory", **script["memory"])
     elif kind == "close":

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 
 import pytest
 
@@ -28,8 +29,8 @@ def train(call, *args, code):
     return done, lines(call)
 
 
-def scripted(call, name, losses, norms=None, experts=None, twin=None):
-    """--engines for a worker that says these losses; None is one that is no number. twin: those from nudged weights."""
+def scripted(call, name, losses, norms=None, experts=None, twin=None, twin_end=None):
+    """--engines for a worker that says these losses; None is one that is no number. twin: those from nudged weights, before `twin_end`."""
     blocks = []
     for i, loss in enumerate(losses):
         norm = norms[i] if norms else 1.0
@@ -39,7 +40,7 @@ def scripted(call, name, losses, norms=None, experts=None, twin=None):
         blocks.append({key: value for key, value in block.items() if value is not None})
     script = {"ready": {}, "memory": {}, "blocks": blocks, "step_ns": [1000, 2000]}
     if twin:
-        script["twin"] = [{"nonfinite": 0, "loss": loss, "grad_norm": 1.0} for loss in twin]
+        script["twin"] = [{"nonfinite": 0, "loss": loss, "grad_norm": 1.0} for loss in twin] + [twin_end] * (twin_end is not None)
     (call.folder / f"{name}.json").write_text(json.dumps(script), encoding="utf-8")
     return f"exec:python3 '{SCRIPTED}' {call.folder}/{name}.json {call.folder}/{name}.said"
 
@@ -156,6 +157,28 @@ def test_what_rounding_makes_of_the_reference_is_allowed_from_then_on(call):
     assert not [name for name in call.files() if "twin" in name or name.startswith("_bench/stability.") and name.count("/") > 1]
     # whoever gives a tolerance means it
     train(call, *engines[:3], "--steps", "100", "--tolerance", "0.3", code=1)
+
+
+def apart_with_a_twin_that_ends(call, end, code):
+    """The record of losses that are apart at step 50, where rounding was measured until step 30."""
+    apart = list(FALLING)
+    apart[49] += 0.004 * FALLING[0]
+    first = scripted(call, "a", FALLING, twin=FALLING[:30], twin_end=end)
+    done, (_, line) = train(call, "--engines", first, scripted(call, "b", apart), "--steps", "100", code=code)
+    assert line["loss_difference_step"] == 50 and line["rounding_difference"] is None and line["tolerance"] == 0.002
+    return done, line
+
+
+def test_who_is_stopped_while_rounding_is_measured_is_no_worse_for_it(call):
+    _, line = apart_with_a_twin_that_ends(call, signal.SIGINT.value, 130)
+    assert line["verdict"] == "interrupted" and [reason["code"] for reason in line["reasons"]] == ["interrupted"]
+
+
+def test_a_reference_that_fails_when_it_is_trained_again_is_said(call):
+    done, line = apart_with_a_twin_that_ends(call, "dies", 1)
+    assert line["verdict"] == "invalid" and [reason["code"] for reason in line["reasons"]] == ["over_tolerance", "rounding_not_known"]
+    assert "what rounding makes of it is not known" in done.stdout and "the reference, trained again, ended as crashed" in done.stdout
+    assert done.stderr.count("how far does rounding grow?") == 1
 
 
 def test_a_loss_that_is_no_number_ends_it(call):
