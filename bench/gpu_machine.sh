@@ -13,6 +13,9 @@
 #                                 utilization and memory by source; under 10 minutes
 #   bench/gpu_machine.sh fit      the largest batch of the 971 M model at 2048 tokens, train, bf16: found in under 3 minutes, and the next one fails
 #   bench/gpu_machine.sh stability   200 steps of the 190 M model in fp32 and bf16, PyTorch and JAX, the same weights and text
+#   bench/gpu_machine.sh profile  where a training step's time goes, PyTorch and JAX
+#   bench/gpu_machine.sh repeats  twelve repeats of three cells: does the interval that a run prints hold the next run's median? About 12 minutes;
+#                                 REPEATS names the folder where they are gathered: the same call goes on where one was cut off
 #   bench/gpu_machine.sh check    engines against each other on the same weights and tokens
 set -u
 cd "$(dirname "$0")/.."
@@ -113,11 +116,27 @@ for line in map(json.loads, open(sys.argv[1])):
     experts)
         "$python" bench/pytorch_bare.py --cells superintelligence-1b:8x512 --steps 20 --rounds 3 --json "$OUT/experts.json"
         ;;
+    profile)
+        "$program/tokmark" peak --engine pytorch --device cuda:0
+        "$program/tokmark" peak --engine jax --device cuda:0
+        for engine in pytorch jax; do
+            "$program/tokmark" profile --engine $engine --device cuda:0 --model superintelligence-1b --mode train --precision bf16 --seq 512 --batch 8 --out "$OUT/_profile"
+            echo "exit code $?"
+        done
+        rm -rf "$OUT/_profile"
+        ;;
+    repeats)
+        gathered=${REPEATS:-$OUT/repeats}
+        mkdir -p "$gathered"
+        "$python" bench/repeats.py collect --program "$program/tokmark" --python "$python" --cells pytorch:infer pytorch:train jax:infer --device cuda:0 \
+            --model superintelligence-1b --precision bf16 --seq 512 --batch 8 --max-time 4s --slots 12 --every 0 --out "$gathered/repeats.jsonl" --data "$gathered/data"
+        cp "$gathered/repeats.jsonl" "$OUT"
+        ;;
     check)
         "$program/tokmark" check --engines native,pytorch,jax --device pytorch=cuda:0 jax=cuda:0 --precision fp32 bf16 --out "$OUT/check"
         ;;
     *)
-        echo "gpu_machine.sh: no part '$part'; there are sweep, bare, published, compiled, experts, peak, jax, jaxbare, table, answer, ab_compile, check" >&2
+        echo "gpu_machine.sh: no part '$part'; the head of this file lists them" >&2
         exit 2
         ;;
     esac

@@ -4,8 +4,8 @@
     python3 bench/published_wall.py --program DIR/bin                        GPU: 971 M parameters, seq 128 512, batch 8, 60 steps
     python3 bench/published_wall.py --program DIR/bin --device cpu --size small
 
-The package (config.py and model.py, as the published one: LayerNorm, attention, all experts weighted by a router) is written into a
-folder of its own. `script`: one process that imports torch, builds the model on the host for each cell, moves it to the device, warms
+The package (config.py and model.py) has the published one's parts and sizes: RMSNorm, attention with rotary positions, and every expert,
+a SwiGLU, computed for every token. It is written into a folder of its own. `script`: one process that imports torch, builds the model on the host for each cell, moves it to the device, warms
 up forward only, then times STEPS steps with loss.item() inside and prints their mean. `tokmark`: bench_pytorch with the same cells.
 They take turns, script first and last in turn. Prints each side's whole time and mean step by cell, and the ratio of the wholes.
 """
@@ -34,6 +34,7 @@ CONFIG = """
         expert_hidden: int = {3}
         n_experts: int = 8
         top_k: int = 2
+        rotary_dim: int = 32
         dropout: float = 0.1
 """
 MODEL = """
@@ -42,41 +43,89 @@ MODEL = """
     from torch.nn import functional as F
 
 
+    class Norm(nn.Module):
+        def __init__(self, dim):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(dim))
+
+        def forward(self, x):
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
+
+
+    def rotate(x, cos, sin):
+        n = 2 * cos.shape[-1]
+        a, b, rest = x[..., : n // 2], x[..., n // 2 : n], x[..., n:]
+        return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
+
+
+    class Attention(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.heads, self.rotary = c.n_heads, c.rotary_dim
+            self.qkv_proj = nn.Linear(c.dim, 3 * c.dim)
+            self.out_proj = nn.Linear(c.dim, c.dim)
+            self.dropout = nn.Dropout(c.dropout)
+
+        def forward(self, x):
+            rows, length, dim = x.shape
+            q, k, v = self.qkv_proj(x).view(rows, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+            rates = 10000 ** (-torch.arange(0, self.rotary, 2, device=x.device) / self.rotary)
+            angles = torch.arange(length, device=x.device)[:, None] * rates
+            q, k = (rotate(part, angles.cos(), angles.sin()) for part in (q, k))
+            weights = self.dropout((q @ k.transpose(-2, -1) * (dim // self.heads) ** -0.5).softmax(-1))
+            return self.dropout(self.out_proj((weights @ v.to(weights.dtype)).transpose(1, 2).reshape(rows, length, dim)))
+
+
+    class Expert(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.w1, self.w2 = nn.Linear(c.dim, c.expert_hidden), nn.Linear(c.dim, c.expert_hidden)
+            self.w3 = nn.Linear(c.expert_hidden, c.dim)
+            self.dropout = nn.Dropout(c.dropout)
+
+        def forward(self, x):
+            return self.w3(self.dropout(F.silu(self.w1(x)) * self.w2(x)))
+
+
     class Layer(nn.Module):
         def __init__(self, c):
             super().__init__()
             self.top_k = c.top_k
-            self.norms = nn.ModuleList(nn.LayerNorm(c.dim) for _ in range(2))
-            self.attention = nn.MultiheadAttention(c.dim, c.n_heads, dropout=c.dropout, batch_first=True)
-            self.router = nn.Linear(c.dim, c.n_experts)
-            self.experts = nn.ModuleList(nn.Sequential(nn.Linear(c.dim, c.expert_hidden), nn.GELU(), nn.Linear(c.expert_hidden, c.dim))
-                                         for _ in range(c.n_experts))
-            self.dropout = nn.Dropout(c.dropout)
+            self.norm1, self.norm2 = Norm(c.dim), Norm(c.dim)
+            self.attn = Attention(c)
+            self.gate = nn.Linear(c.dim, c.n_experts, bias=False)
+            self.experts = nn.ModuleList(Expert(c) for _ in range(c.n_experts))
 
         def forward(self, x):
-            y = self.norms[0](x)
-            x = x + self.dropout(self.attention(y, y, y, need_weights=False)[0])
-            y = self.norms[1](x)
-            values, chosen = self.router(y).topk(self.top_k, dim=-1)
+            x = x + self.attn(self.norm1(x))
+            y = self.norm2(x)
+            values, chosen = self.gate(y).topk(self.top_k, dim=-1)
             weights = torch.zeros(*y.shape[:2], len(self.experts), device=y.device).scatter(-1, chosen, values.float().softmax(-1))
-            return x + self.dropout(sum(weights[..., i:i + 1] * expert(y) for i, expert in enumerate(self.experts)))
+            return x + sum(weights[..., i:i + 1] * expert(y) for i, expert in enumerate(self.experts))
 
 
     class SuperIntelligenceModel(nn.Module):
         def __init__(self, config):
             super().__init__()
             self.config = config
-            self.tokens = nn.Embedding(config.vocab_size, config.dim)
-            self.places = nn.Embedding(config.max_position_embeddings, config.dim)
+            self.token_embedding = nn.Embedding(config.vocab_size, config.dim)
+            self.position_embedding = nn.Parameter(torch.zeros(1, config.max_position_embeddings, config.dim))
+            self.dropout = nn.Dropout(config.dropout)
             self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
-            self.norm = nn.LayerNorm(config.dim)
-            self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+            self.norm = Norm(config.dim)
+            self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.xavier_uniform_(module.weight)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+            nn.init.normal_(self.token_embedding.weight, std=0.02)
 
         def forward(self, ids):
-            x = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+            x = self.dropout(self.token_embedding(ids) + self.position_embedding[:, : ids.shape[1]])
             for layer in self.layers:
                 x = layer(x)
-            return self.head(self.norm(x))
+            return self.lm_head(self.norm(x))
 """
 SCRIPT = """
     import json, sys, time
@@ -90,7 +139,7 @@ SCRIPT = """
     synchronize = torch.cuda.synchronize if kind == "cuda" else lambda: None
     for seq in seqs:
         for mode in ("train", "infer"):
-            model = SuperIntelligenceModel(ModelConfig()).to(device)
+            model = SuperIntelligenceModel(ModelConfig(max_position_embeddings=seq)).to(device)
             ids = torch.randint(0, model.config.vocab_size, (batch, seq), device=device)
             optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
             model.train(mode == "train")
