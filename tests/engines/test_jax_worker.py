@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -426,6 +427,17 @@ def test_provenance_is_of_the_program_not_of_the_request():
 }"""
     assert Executable(text).types == {"fp32": 2, "bf16": 1}
     assert Executable(text).text() == "fp32+bf16"
+
+
+@pytest.mark.parametrize("traced, made, said", [
+    ("bf16", {"fp32": 2}, "bf16, run as fp32"), ("bf16", {"bf16": 1, "fp32": 2}, "bf16"), ("fp16", {}, "fp16"), ("fp32", {"bf16": 1}, "fp32"),
+])
+def test_what_the_compiler_made_of_a_precision_is_said(traced, made, said):
+    from tokmark_worker.jax_engine import JaxEngine
+
+    executable = SimpleNamespace(types=made, text=lambda: "+".join(made))
+    program = SimpleNamespace(provenance=SimpleNamespace(compute_name=lambda: traced), executable=executable)
+    assert JaxEngine._compute_name(None, program) == said
 
 
 def test_memory_that_ran_out_is_told_from_other_errors():

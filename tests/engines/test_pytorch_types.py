@@ -231,6 +231,7 @@ def test_a_prediction_of_memory_can_be_overridden(folder):
     ("set_float32_matmul_precision('high')", "matmul precision high"),
     ("set_grad_enabled(False)", "gradients off"),
     ("backends.cudnn.benchmark = True", "cudnn.benchmark"),
+    ("autograd.set_detect_anomaly(True)", "anomaly detection"),
     ("backends.cuda.enable_flash_sdp(False)", "sdp flash off"),
     ("get_default_dtype()", None),
 ])
@@ -239,7 +240,7 @@ def test_switches_that_a_model_s_code_sets_stay_and_are_said(tmp_path, switch, s
     ready = opened(tmp_path, "switched:Plain", "infer")
     assert ready.get("framework_settings") == said
     assert ready["dtype_param"] == ready["dtype_compute"] == "fp32"
-    if "grad" in switch:
+    if "grad_enabled" in switch:
         with pytest.raises(WorkerError, match="gradients are off for the whole process"):
             opened(tmp_path, "switched:Plain", "train")
     else:
