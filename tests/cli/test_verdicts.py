@@ -13,6 +13,7 @@ import pytest
 
 from caller import worker
 from test_check import SMALL, proxy
+from waiting import wait_until
 
 ZERO = proxy("zero", "loss")
 STEPS = ["--mode", "infer", "--steps", "200", "--warmup", "1", "--drift", "off"]
@@ -198,14 +199,15 @@ def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdi
     call(*run, env=env, code=0)
     (line,) = known_lines(tmp_path / "data", "run")
     factors = [1 + apart * 10 * (i % 2) for i in range(10)]
-    ms = line["ms"]
-    for _ in range(10):  # until the machine lets a run be like the one before it
+
+    def judged(ms):
         machine_file(tmp_path / "data").write_text("".join(known_run(line, ms * factor) for factor in factors))
         call(*run, env=env, code=0)
-        record = call.records()[-1]
-        if record["verdict"] == verdict:
-            break
-        ms = record["ms_p50"]
+        return call.records()[-1]
+
+    record = judged(line["ms"])
+    # until the machine lets a run be like the one before it
+    wait_until(lambda: record["verdict"] == verdict or record.update(judged(record["ms_p50"])))
     assert record["next_run_basis"] == "cell" and (record["verdict"], reasons(record)) == (verdict, ["target_ci_not_met"] if apart else [])
     if apart:
         assert f"to +{100 * (record['next_run_ms_high'] / record['ms_p50'] - 1):.3g} % from" in record["reasons"][0]["text"]
