@@ -61,6 +61,17 @@ def launched(tmp_path, count=2, family="Slurm", **environ):
     return LaunchedJax(tmp_path, [said(family, rank, count) for rank in range(count)], **environ)
 
 
+def launched_and_looked_at(tmp_path):
+    """XLA says of rank 1 what it compiles."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_dump_to={tmp_path}/compiled --xla_dump_hlo_as_text"
+    return LaunchedJax(tmp_path, [said("Slurm", 0, 2), {**said("Slurm", 1, 2), "XLA_FLAGS": flags}])
+
+
+def compiled(tmp_path, name):
+    """How many programs of this function rank 1 has compiled."""
+    return len(list((tmp_path / "compiled").glob(f"module_*.jit_{name}.*before_optimizations.txt")))
+
+
 @pytest.fixture(scope="module")
 def on_one():
     return run_three({}, EVEN)
@@ -90,7 +101,7 @@ def test_steps_are_those_of_one_device(layout, on_one, tmp_path):
 def test_gradients_and_parameters_equal_the_reference(tmp_path):
     """After two steps."""
     case = Case({**SMALL, "dropout": 0.0}, tmp_path, rows=4)
-    with launched(tmp_path) as ranks:
+    with launched_and_looked_at(tmp_path) as ranks:
         ranks.worker.open(case.spec, "train", 40, parallel="fsdp", weights_path=str(case.weights), **TWO)
         ranks.worker.check(case.inputs, case.output, 2)
     written = load_file(case.output)
@@ -100,16 +111,22 @@ def test_gradients_and_parameters_equal_the_reference(tmp_path):
     for name, param in case.reference.named_parameters():
         assert distance(written[f"grad.{name}"], param.grad) < TOLERANCE, name
     case.require_parameters(written)
+    # every step is one program, and so is what gathers the parts of tensors of one form
+    forms = {value.shape for value in written.values()}
+    assert compiled(tmp_path, "loss_and_logits") == compiled(tmp_path, "update") == 1
+    assert 0 < compiled(tmp_path, "gathered_whole") <= len(forms)
 
 
 @pytest.mark.parametrize("mode", ["infer", "decode"])
 def test_logits_of_all_rows_come_out_in_order(mode, tmp_path):
     case = Case({**EVEN, "is_causal": True}, tmp_path, rows=4)
-    with launched(tmp_path) as ranks:
+    with launched_and_looked_at(tmp_path) as ranks:
         ranks.worker.open(case.spec, mode, 40, parallel="fsdp", weights_path=str(case.weights), **TWO)
         seen = ranks.worker.run(2)
         expected = ranks.worker.ask({"type": "verify", "step": 1})
         ranks.worker.check(case.inputs, case.output)
+    # the prompt's, the timed step's, both again to verify it; and all steps of a check are one
+    assert compiled(tmp_path, "decode") == (5 if mode == "decode" else 0)
     assert seen["nonfinite"] == 0 and seen["recompiles"] == 0
     assert seen["logits"] == pytest.approx(expected["logits"], rel=1e-4, abs=1e-5)
     assert seen["head_tokens"] == expected["head_tokens"] == (160 if mode == "infer" else 4)
@@ -123,6 +140,8 @@ def test_a_users_model_runs_unchanged(kind, tmp_path):
     (tmp_path / "users.py").write_text(USERS)
     ref = f"{tmp_path}/users.py:Model" if kind == "function" else f"{REPOSITORY}/examples/jax_{kind}.py:Gpt"
     own = {"model_ref": ref, "model_source": "factory"}
+    if kind != "function":
+        own["options"] = {"set": {"layers": "1"}}
     spec = {**SMALL, "vocab_size": 128}
     with JaxWorker() as worker:
         worker.open(spec, "train", 40, 4, **own)

@@ -91,6 +91,42 @@ def test_check_of_training_equals_the_reference_and_pytorch(tmp_path):
             assert distance(trained[name], tensor.double()) < TOLERANCE, name
 
 
+COUNTED = """
+import jax
+import jax.numpy as jnp
+
+traced = 0
+
+class Model:
+    def __init__(self, vocab_size):
+        self.vocab_size = vocab_size
+
+    def init(self, key):
+        return {"table": jax.random.normal(key, (self.vocab_size, 8))}
+
+    def apply(self, params, tokens):
+        global traced
+        traced += 1
+        return params["table"][tokens] @ params["table"].T
+"""
+
+
+def test_a_check_of_training_has_the_model_once_in_its_program(tmp_path):
+    """Its logits and its loss are of the same forward."""
+    (tmp_path / "counted.py").write_text(COUNTED)
+    tokens = torch.arange(16, dtype=torch.int32).reshape(2, 8)
+    save_file({"tokens": tokens, "targets": tokens.clone()}, tmp_path / "inputs")
+    with JaxHere(tmp_path) as here:
+        here.open(TINY, "train", 8, model_ref="counted:Model", model_source="factory")
+        counted = sys.modules["counted"]
+        before = counted.traced
+        reply = here.check(tmp_path / "inputs", tmp_path / "output", 2)
+        assert counted.traced - before == 1
+    written = load_file(tmp_path / "output")
+    wanted = loss_of(written["logits"].double(), tokens.long()).item()
+    assert written["loss"].item() == pytest.approx(wanted, rel=TOLERANCE) == reply["loss"]
+
+
 def test_adamw_on_equal_gradients_equals_torch_s(tmp_path):
     """Ten steps of the worker's own loop, on the tokens of a cell, against torch.optim.AdamW."""
     spec = {**PLAIN, "dropout": 0.0}

@@ -104,14 +104,20 @@ class Check:
     def _decode_logits(self, tokens):
         """T single-token steps from an empty cache."""
         model = self._source.model
-        step = jax.jit(model.decode, donate_argnums=(2,))
-        cache = self._layout.given_all(model.new_cache(*tokens.shape))
+        cache = model.new_cache(*tokens.shape)
+        places = None
+        if tokens.shape[0] == self._cell.batch_size:  # they divide; where each step leaves it, so that all are one program
+            places = self._layout.rows, self._layout.cache
+            cache = self._steps.placed(cache)
+        else:
+            cache = self._layout.given_all(cache)
+        step = jax.jit(model.decode, donate_argnums=(2,), out_shardings=places)
         parts = []
         for at in range(tokens.shape[1]):
             logits, cache = step(self._params, tokens[:, at : at + 1], cache, jnp.int32(at))
             parts.append(logits)
         if self._is_timed_shape(tokens):  # the last one by the program that is timed
-            held, self._steps.cache = self._steps.cache, self._steps.placed(cache)
+            held, self._steps.cache = self._steps.cache, cache
             parts[-1] = self._steps.step(self._placed(tokens[:, -1:]), None)
             self._steps.cache = held
         return jnp.concatenate(parts, axis=1)
@@ -119,6 +125,8 @@ class Check:
     def _train(self, tokens, targets, train_steps):
         def loss_and_logits(params):
             logits = self._logits(params, tokens)
+            if self._source.loss is None:
+                return loss_of(logits, targets), logits
             loss, _ = self._steps.loss(params, self._state, tokens, targets, None, False)
             return loss, logits
 
@@ -126,13 +134,15 @@ class Check:
         optimizer = make_optimizer(learning_rate(self._cell))
         params = self._params
         if train_steps > 0:
+            # each lies where the timed step has it: what one step gives is what the next was compiled for
+            places = self._steps.places["params"], self._steps.places["optimizer"]
 
-            @jax.jit
             def update(grads, moments, params):
                 updates, moments = optimizer.update(grads, moments, params)
                 return optax.apply_updates(params, updates), moments
 
-            moments = jax.jit(optimizer.init)(params)
+            update = jax.jit(update, out_shardings=places)
+            moments = jax.jit(optimizer.init, out_shardings=places[1])(params)
             for _ in range(train_steps):
                 _, grads = both(params)
                 params, moments = update(grads, moments, params)

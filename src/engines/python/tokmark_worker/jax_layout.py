@@ -36,7 +36,7 @@ class Layout:
         self.neighbours_count = len(devices) if processes is None else processes.neighbours_count
         self.count = len(devices)
         self.factors = factors_of(cell, self.count)
-        self._sum = None
+        self._sum = self._gather = None
         if self.count == 1:
             self.spread = Spread()
             self.whole = self.rows = self.cache = SingleDeviceSharding(self.device)
@@ -103,7 +103,13 @@ class Layout:
     def fetch(self, array):
         """The whole of it, on the host."""
         if self._processes is not None and not array.is_fully_replicated:
-            array = jax.jit(lambda parts: parts, out_shardings=self.whole)(array)
+            if self._gather is None:  # one function: arrays of one form are one program
+
+                def gathered_whole(parts):
+                    return parts
+
+                self._gather = jax.jit(gathered_whole, out_shardings=self.whole)
+            array = self._gather(array)
         return np.asarray(array)
 
     def meet(self):

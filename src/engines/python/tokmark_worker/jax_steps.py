@@ -205,7 +205,7 @@ class TrainSteps(Steps):
             raise model_error("the model has no parameters to train")
         self._optimizer = make_optimizer(learning_rate(self._cell))
         self._jitted_update = jax.jit(self._update)
-        self._state_places = None  # shardings, a tree like the state
+        self.places = None  # shardings, a tree like the state
         self.state = None
 
     def _new_state(self, params, state, key, moments):
@@ -218,10 +218,10 @@ class TrainSteps(Steps):
         source = self._source
         moments = jax.eval_shape(self._optimizer.init, source.params)
         state = jax.eval_shape(self._new_state, source.params, source.state, key, moments)
-        self._state_places = self._places(state)
-        arguments = described(state, self._state_places), self._tokens(), self._tokens()
+        self.places = self._places(state)
+        arguments = described(state, self.places), self._tokens(), self._tokens()
         whole = self._layout.whole
-        self._compile(self._step, arguments, (0,), (self._state_places, whole, whole))
+        self._compile(self._step, arguments, (0,), (self.places, whole, whole))
 
     def _places(self, state):
         """Shardings: what the optimizer keeps for a weight lies where the weight lies."""
@@ -234,7 +234,7 @@ class TrainSteps(Steps):
 
     def begin(self, params, state, key):
         """Takes the weights; the optimizer's moments are made."""
-        places = self._state_places
+        places = self.places
         make = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places["optimizer"])
         self.state = self._layout.put(self._new_state(params, state, key, make(params)), places)
 
