@@ -64,6 +64,8 @@ def start(name, folder, engine, streams=None):
         # the worker's alone now: whoever holds the other end must see it end
         for fd in ends:
             os.close(fd)
+        # a launcher's ranks are told so that they are to end, and may have something to say first
+        signal.signal(signal.SIGTERM, lambda number, _: server.send(struct.pack("i", number)))
         code = exit_code(server.recv(4))
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
@@ -155,11 +157,15 @@ class Server:
                 pass  # it is gone
             connection.close()
 
-    def end_child(self, connection):
-        """Whoever asked is gone, so the worker goes too; collect() does the rest."""
+    def signal_child(self, connection):
+        """A signal that is handed on. Or whoever asked is gone, so the worker goes too; collect() does the rest."""
+        try:
+            said = connection.recv(4)
+        except OSError:
+            said = b""
         for pid, other in self.children.items():
             if other is connection:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, struct.unpack("i", said)[0] if said else signal.SIGKILL)
 
     def hear(self, keeper):
         """A request, which is then what the connection is for, or its end. The request in the child."""
@@ -198,7 +204,7 @@ class Server:
                     if asked is not None:
                         return become(*asked)
                 elif key.fileobj in self.children.values():
-                    self.end_child(key.fileobj)
+                    self.signal_child(key.fileobj)
 
 
 def put_fault_in(engine, fault):

@@ -24,6 +24,8 @@ QUICK = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_pas
 # Takes more than half of the time that compiling a step takes.
 if knows("xla_cpu_use_fusion_emitters"):
     QUICK.append("--xla_cpu_use_fusion_emitters=false")
+if knows("xla_cpu_parallel_codegen_split_count"):
+    QUICK.append("--xla_cpu_parallel_codegen_split_count=1")  # what is shared out is begun and ended once for each part
 # Of the tests' own process and of the workers: no accelerator is looked for, code is made quickly
 # rather than well, and what two tests compile alike is compiled once.
 FAST_COMPILING = {

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from pytorch_worker import MOE, SERVER, TorchWorker
-from worker_client import Worker
+from worker_client import Worker, open_message
 from waiting import TIMEOUT_S, is_alive, wait_until
 
 MODEL = """
@@ -56,6 +56,28 @@ def test_the_worker_ends_with_it(way):
     worker.process.kill()
     worker.process.wait(TIMEOUT_S)
     wait_until(lambda: not is_alive(pid))
+    worker.process.stdin.close()
+    worker.process.stdout.close()
+
+
+WAITING = """
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+open("waits", "w").close()
+signal.pause()
+"""
+
+
+def test_the_worker_is_told_that_it_is_to_end(tmp_path):
+    """It may have something to say first."""
+    (tmp_path / "mine.py").write_text(WAITING)
+    worker = by_a_program(tmp_path)
+    message = open_message("pytorch", {**MOE, "max_seq_len": 8}, "infer", 8, 2, model_source="factory", model_ref="mine:make")
+    worker.process.stdin.write(json.dumps(message) + "\n")
+    worker.process.stdin.flush()
+    wait_until((tmp_path / "waits").exists, worker.process)
+    worker.process.terminate()
+    assert worker.process.wait(TIMEOUT_S) == 7
     worker.process.stdin.close()
     worker.process.stdout.close()
 

@@ -210,11 +210,9 @@ CUT = 'import subprocess; subprocess.run(["ip", "link", "set", "eth0", "down"], 
 
 
 def test_what_is_lost_on_hosts_is_a_record_and_the_sweep_goes_on(hosts, tmp_path):  # noqa: F811
-    faults = {16: CUT, 17: KILLED}
-    cut, killed, good = sweep_hosts(
-        tmp_path, hosts, faults, "leave", "--seq", "16", "17", "19", engine="jax", model=FAULTY, server=SERVER
+    cut, good = sweep_hosts(
+        tmp_path, hosts, {16: CUT}, "leave", "--seq", "16", "19", engine="jax", model=FAULTY, server=SERVER
     )
     assert "rank 2 on host2: its host does not answer" in text_of(cut)
-    assert "rank 2 on host2: its process has ended" in text_of(killed)
     require_good(good)
     assert good["step_check"] == "same" and good["peak_mem_mb"] > 0
