@@ -418,3 +418,32 @@ def test_a_device_s_streams_move_what_they_say(name):
     streams = {"torch": peak.Torch, "jax": peak.Jax}[name]("cpu").streams(8)
     assert {name: moved for name, (_, moved) in streams.items() if name != "write_bytes"} == {"read_bytes": 4 * 8, "triad_bytes": 12 * 8}
     assert streams.get("write_bytes", (None, 4 * 8))[1] == 4 * 8
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_first_calls_take_no_random_numbers_and_all_but_one_are_not_looked_at(mode):
+    """The first timed step has those of a bare script."""
+    torch = pytest.importorskip("torch")
+    _, engine, parts = bare("torch")
+    looked_at = []
+
+    def call(_tokens, _targets, watch, _backward):
+        looked_at.append(not isinstance(watch, contextlib.nullcontext))
+        with watch:
+            torch.rand(3)
+
+    tokens = torch.zeros(1, 4, dtype=torch.int64)
+    options = types.SimpleNamespace(compile="off", attention="auto")
+    engine._cell, engine._device = types.SimpleNamespace(mode=mode, options=options), torch.device("cpu")
+    engine._source = types.SimpleNamespace(model=torch.nn.Linear(1, 1))
+    engine._observer = engine._backward = None
+    parts.without_gradient = []
+    stubs = {"_first_call": call, "_device_batches": lambda *_: ([tokens], [tokens]), "_forward_text": lambda: "forward",
+             "_guard": lambda _what, function, *words: function(*words), "_require_output": lambda *_: None,
+             "_require_all_tokens": lambda *_: None}
+    for name, stub in stubs.items():
+        setattr(engine, name, stub)
+    before = torch.get_rng_state()
+    assert engine._call_first(0) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+    assert looked_at == [False, True]

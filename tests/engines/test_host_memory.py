@@ -91,19 +91,50 @@ def test_a_cell_s_memory_is_what_came_since_it_was_opened(monkeypatch):
     seen = iter([(100, 300), (150, 400)])
     monkeypatch.setattr(host_memory, "reset_peak", lambda: calls.append("reset"))
     monkeypatch.setattr(host_memory, "process_rss", lambda: calls.append("rss") or next(seen))
-    monkeypatch.setattr(worker, "import_engine", lambda _name: Engine)
-    with open(os.path.join(ROOT, "tests", "protocol", "open.json"), encoding="utf-8") as file:
-        opened = json.load(file)
     run = {"type": "run", "steps": 1, "sync": "step"}
-    stream = Stream([{"type": "hello", "versions": [1], "host": "test"}, opened, {"type": "memory"}, run, run, {"type": "close"}])
-    worker.Worker("pytorch", stream).serve()
-    types = [message_type for message_type, _ in stream.replies]
-    assert types == ["hello", "ready", "memory", "error", "error", "bye"], stream.replies
+    replies = replies_of(monkeypatch, Engine, opened(), {"type": "memory"}, run, run)
+    assert [message_type for message_type, _ in replies] == ["ready", "memory", "error", "error"], replies
     assert calls == ["reset", "rss", "rss"]
-    assert stream.replies[2][1] == {"allocated_bytes": 7, "rss_bytes": 150, "rss_peak_bytes": 400, "rss_baseline_bytes": 100}
+    assert replies[1][1] == {"allocated_bytes": 7, "rss_bytes": 150, "rss_peak_bytes": 400, "rss_baseline_bytes": 100}
     # a step that broke off leaves a state that nothing may be measured in
-    assert [fields["kind"] for _, fields in stream.replies[3:5]] == ["oom", "internal"]
-    assert stream.replies[3][1]["scope"] == "host"
+    assert [fields["kind"] for _, fields in replies[2:]] == ["oom", "internal"]
+    assert replies[2][1]["scope"] == "host"
+
+
+def replies_of(monkeypatch, engine, *requests):
+    """Of a worker with that engine: (type, fields) of each."""
+    monkeypatch.setattr(worker, "import_engine", lambda _name: engine)
+    stream = Stream([{"type": "hello", "versions": [1], "host": "test"}, *requests, {"type": "close"}])
+    worker.Worker("pytorch", stream).serve()
+    return stream.replies[1:-1]
+
+
+def opened():
+    with open(os.path.join(ROOT, "tests", "protocol", "open.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_a_worker_that_refused_a_cell_opens_no_other(monkeypatch):
+    class Refusing(Engine):
+        def open(self, _cell):
+            raise WorkerError("model", "no such model")
+
+    replies = replies_of(monkeypatch, Refusing, opened(), opened(), {"type": "memory"})
+    assert [fields.get("text", "")[:34] for _, fields in replies] == ["no such model", "'open' has no place here: it comes", ""]
+    assert replies[2][0] == "memory"
+
+
+def test_a_step_that_cannot_be_verified_is_no_error(monkeypatch):
+    """What was measured stays: the host says that nothing was checked."""
+    class Unsure(Engine):
+        says = iter(["no way", ""])
+
+        def verify(self, _step):
+            raise WorkerError("unsupported", next(self.says))
+
+    asked = {"type": "verify", "step": 3}
+    replies = replies_of(monkeypatch, Unsure, opened(), asked, asked)
+    assert replies[1:] == [("verify", {"why_not": "no way"}), ("verify", {"why_not": "unsupported"})]
 
 
 @pytest.mark.parametrize("mode, accumulate, optimizer_dtype, param, compute, wanted", [

@@ -3,6 +3,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from pytorch_worker import PYTHON_SOURCES
 
 from waiting import TIMEOUT_S
@@ -51,3 +53,17 @@ def test_a_look_sees_types_below_autocast_and_leaves_nothing_behind():
     assert done.returncode == 0, done.stderr
     # (5 x 8) (8 x 24) and (5 x 24) (24 x 8): half of the work each
     assert done.stdout.splitlines() == ["fp32 | no sdpa call", "bf16 50 %, fp32 50 % | no sdpa call", "fp32 | sdpa flash"]
+
+
+@pytest.mark.parametrize("name, shapes, work", [
+    ("mm", [[5, 8], [8, 24]], 5 * 8 * 24), ("addmm", [[24], [5, 8], [8, 24]], 5 * 8 * 24), ("baddbmm", [[1], [3, 5, 8], [3, 8, 24]], 3 * 5 * 8 * 24),
+    # packed weights lie the other way
+    ("_linear_pointwise", [[2, 5, 8], [24, 8]], 2 * 5 * 8 * 24), ("mkldnn_linear", [[2, 5, 8], [24, 8]], 2 * 5 * 8 * 24),
+    ("_scaled_dot_product_flash_attention", [[2, 3, 6, 16], [2, 3, 7, 16]], 2 * (2 * 3 * 6 * 16) * 7),
+    ("_scaled_dot_product_flash_attention_backward", [[2, 3, 6, 16], [2, 3, 6, 16], [2, 3, 7, 16]], 5 * (2 * 3 * 6 * 16) * 7),
+    ("_scaled_dot_product_attention_math", [[2, 3, 6, 16], [2, 3, 7, 16]], None), ("relu", [[5, 8]], None),
+])
+def test_the_work_of_an_operator_is_by_its_shapes(name, shapes, work):
+    from tokmark_worker.torch_observe import operator_work
+
+    assert operator_work(name, shapes) == work

@@ -7,6 +7,7 @@ import torch
 
 from pytorch_worker import MOE
 from test_pytorch_sources import write
+from tokmark_worker import host_memory
 from tokmark_worker.cell import read_cell
 from tokmark_worker.errors import WorkerError
 from tokmark_worker.torch_engine import TorchEngine
@@ -276,6 +277,24 @@ def refused(folder, name, mode="train"):
         with opened(folder, name, mode):
             pass
     return found.value.text
+
+
+def test_a_model_that_the_host_cannot_hold_is_refused_once_it_is_known(folder, monkeypatch):
+    """Before it is called: the kernel would kill the process instead."""
+    monkeypatch.setattr(host_memory, "usable_bytes", lambda: 1000)
+    with pytest.raises(WorkerError) as found:
+        with opened(folder, "Drops", "infer"):
+            pass
+    error = found.value
+    assert (error.kind, error.scope, error.available_bytes) == ("oom", "host", 1000)
+    assert error.needed_bytes == 2 * T * 50 * 4  # logits; whatever weights it has are made
+
+
+def test_the_matmuls_that_a_precision_means_are_set(folder, monkeypatch):
+    set_to = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", set_to.append)
+    with opened(folder, "Drops", "infer"):
+        assert set_to == ["highest"]
 
 
 @pytest.mark.parametrize("name, mode, words", [

@@ -504,8 +504,9 @@ def folder_fixture(tmp_path):
     ],
 )
 def test_broken_models_are_model_errors_at_open(folder, name, words):
-    reply = refusal(folder, model_ref=f"hostile:{name}")
-    assert reply["kind"] == "model" and words in reply["text"], reply
+    for mode in ("train", "infer") if name.startswith("Wrong") else ("train",):
+        reply = refusal(folder, mode, model_ref=f"hostile:{name}")
+        assert reply["kind"] == "model" and words in reply["text"], reply
     if name.startswith("Raises"):
         assert "hostile.py:" in reply["text"]  # where
 

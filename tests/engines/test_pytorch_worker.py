@@ -263,6 +263,14 @@ def test_options_are_checked_and_reach_the_model():
     assert reply["kind"] == "model" and "dim must be a number" in reply["text"]
 
 
+def test_a_step_of_training_is_verified_by_its_loss_and_its_gradients():
+    with TorchWorker() as worker:
+        worker.open(TINY, "train", 8)
+        wanted, block = worker.ask({"type": "verify", "step": 0}), worker.run(1)
+    assert wanted["loss"] == pytest.approx(block["loss"], rel=1e-4)
+    assert wanted["grad_norm"] == pytest.approx(block["grad_norm"], rel=1e-3)
+
+
 # --- time and memory -----------------------------------------------------------------------------
 
 
