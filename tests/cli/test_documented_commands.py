@@ -94,7 +94,7 @@ COMMANDS = {
     "build/tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=4 --seq 256":
         Run(*FEW, *SMALL, *QUIET, "--model-source", "auto", has_records=True),
     "build/bench_pytorch --sandbox --device cpu --seq 128 --batch 4 --steps 10 --zip": Run(has_records=True),
-    "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer"),
+    "build/tokmark explain --engine pytorch --model ./model.py:MyModel": Run("--mode", "infer", "--seq", "8", "--batch", "1"),
     "build/tokmark profile --mode train --seq 128 --batch 4": Run("--steps", "1", *SMALL[:4], *THIN),
     "build/tokmark check --engines native,pytorch": Parsed(),
     "build/tokmark ab --a '--threads 1' --b '--threads 2' --mode infer": Dry(),
@@ -128,7 +128,7 @@ COMMANDS = {
     "bench_pytorch --device cuda:0 --seq 128 512 --batch 8 --precision bf16 --steps 50": Dry(is_gpu=True),
     "tokmark run --engine pytorch --model mymodel.model:MyModel --set n_layer=12 --seq 1024 --batch 8": Dry(),
     "tokmark run --engine pytorch --model hf:DIR --mode train infer decode": Dry(),
-    "tokmark explain --engine pytorch --model mymodel.model:MyModel --set n_layer=4": Run("--mode", "infer"),
+    "tokmark explain --engine pytorch --model mymodel.model:MyModel --set n_layer=4": Run("--mode", "infer", "--seq", "8", "--batch", "1"),
     "tokmark explain --engine pytorch --model ./model.py:MyModel --format json": Run("--mode", "infer", "--seq", "8"),
     "tokmark explain --model gpt2-124m --mode infer": Run("--model", "superintelligence-tiny"),
     # tokmark help, and --help of each command
