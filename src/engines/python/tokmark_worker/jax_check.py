@@ -74,7 +74,9 @@ class Check:
 
     def _logits(self, params, tokens):
         out, _ = self._source.apply(params, self._state, tokens, None, False)
-        logits = logits_of(out)
+        return self._required(logits_of(out), tokens)
+
+    def _required(self, logits, tokens):
         require_logits(
             logits, is_array, is_floating, tokens.shape, self._source.vocab_size, False
         )
@@ -124,11 +126,10 @@ class Check:
 
     def _train(self, tokens, targets, train_steps):
         def loss_and_logits(params):
-            logits = self._logits(params, tokens)
-            if self._source.loss is None:
-                return loss_of(logits, targets), logits
-            loss, _ = self._steps.loss(params, self._state, tokens, targets, None, False)
-            return loss, logits
+            loss, _, logits = self._steps.loss(params, self._state, tokens, targets, None, False)
+            if logits is None:
+                return loss, self._logits(params, tokens)
+            return loss, self._required(logits, tokens)
 
         both = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
         optimizer = make_optimizer(learning_rate(self._cell))

@@ -244,7 +244,7 @@ class TrainSteps(Steps):
         scale = state["scale"][0] if self._precision.has_scaler else None
 
         def scaled_loss(params):
-            loss, own = self.loss(params, state["model"], tokens, targets, key, True)
+            loss, own, _ = self.loss(params, state["model"], tokens, targets, key, True)
             return loss if scale is None else loss * scale, (loss, own)
 
         grads, (loss, own) = jax.grad(scaled_loss, has_aux=True)(state["params"])
@@ -258,13 +258,14 @@ class TrainSteps(Steps):
         return made, loss, norm
 
     def loss(self, params, model_state, tokens, targets, key, is_train):
-        """(loss, the model's own new state)"""
+        """(loss, the model's own new state, the logits it is of; None where the model gives its loss alone)"""
         if self._source.loss is not None:
             given = params, model_state, tokens, targets, key, is_train
             loss, own = self._source.loss(*given)
-            return loss.astype(jnp.float32), own
+            return loss.astype(jnp.float32), own, None
         out, own = self._source.apply(params, model_state, tokens, key, is_train)
-        return loss_of(logits_of(out), targets), own
+        logits = logits_of(out)
+        return loss_of(logits, targets), own, logits
 
     def _update(self, grads, moments, params):
         updates, moments = self._optimizer.update(grads, moments, params)
