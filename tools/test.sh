@@ -3,8 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=build/venv/bin/python
-# Many tests wait for a worker or a clock: two more at a time than there are processors. Each holds a framework in memory.
-jobs=$(($(nproc) + 2))
+# Many tests wait for a worker or a clock: one more at a time than there are processors. Each holds a framework in memory.
+jobs=$(($(nproc) + 1))
 [ "$jobs" -le 8 ] || jobs=8
 tools/check.sh quick
 echo "== build: release, sanitizers"
