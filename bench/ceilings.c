@@ -18,11 +18,10 @@
 #define PASSES      10
 #define ARRAY_BYTES ((size_t)1 << 30)
 #define LOOPS       20000000
-#define CHAINS      16
+#define CHAINS      12
 #define THREADS_MAX 256
 /* By name, one each: a loop over an array of them is not kept in registers. */
-#define EACH(X) \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #if defined(__x86_64__)
 #define CLONES __attribute__((target_clones("avx512f", "fma", "default")))
 #else
@@ -53,18 +52,48 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static float CLONES multiply_add(void)
-{
-#define BEGIN(i) vector x##i = (vector){0} + (float)(i + 2);
+/* Of vectors as wide as a register: chains of wider ones would not fit into the registers. */
+#define MULTIPLY_ADD(name, width, target)                                       \
+    static float target name(void)                                              \
+    {                                                                           \
+        typedef float wide __attribute__((vector_size(width * sizeof(float)))); \
+        wide half = (wide){0} + 0.5f;                                           \
+        EACH(BEGIN)                                                             \
+        for (long loop = 0; loop < LOOPS; loop++) {                             \
+            EACH(STEP)                                                          \
+        }                                                                       \
+        wide sum = EACH(SUM);                                                   \
+        return sum[0];                                                          \
+    }
+#define BEGIN(i) wide x##i = (wide){0} + (float)(i + 2);
 #define STEP(i)  x##i = x##i * half + half;
 #define SUM(i)   +x##i
-    vector half = (vector){0} + 0.5f;
-    EACH(BEGIN)
-    for (long loop = 0; loop < LOOPS; loop++) {
-        EACH(STEP)
-    }
-    vector sum = EACH(SUM);
-    return sum[0];
+#if defined(__x86_64__)
+MULTIPLY_ADD(multiply_add_16, 16, __attribute__((target("avx512f"))))
+MULTIPLY_ADD(multiply_add_8, 8, __attribute__((target("avx2,fma"))))
+#endif
+MULTIPLY_ADD(multiply_add_4, 4, )
+
+static unsigned fma_width(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return 16;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return 8;
+#endif
+    return 4;
+}
+
+static float multiply_add(void)
+{
+#if defined(__x86_64__)
+    if (fma_width() == 16)
+        return multiply_add_16();
+    if (fma_width() == 8)
+        return multiply_add_8();
+#endif
+    return multiply_add_4();
 }
 
 static float CLONES read_all(const float *from, size_t count)
@@ -147,7 +176,7 @@ int main(int argc, char **argv)
         return 2;
     for (size_t i = 0; i < 3 * ARRAY_BYTES / sizeof(float); i++)
         memory[i] = 1;
-    double flops = 2.0 * WIDTH * CHAINS * LOOPS * threads;
+    double flops = 2.0 * fma_width() * CHAINS * LOOPS * threads;
     double fma = flops / best_seconds(KIND_FMA, threads, memory);
     double read = ARRAY_BYTES / best_seconds(KIND_READ, threads, memory);
     double write = ARRAY_BYTES / best_seconds(KIND_WRITE, threads, memory);
