@@ -3,19 +3,21 @@
  *   ceilings [THREADS]
  *
  * A multiply-add loop by the compiler's own vectors, and STREAM's read, write and triad (John D.
- * McCalpin, 1991) over arrays of 1 GiB, each the best of ten passes; then the ratio of ours to
- * theirs. On a quiet machine all are within 5 % of 1.
+ * McCalpin, 1991) over arrays of 1 GiB, each the best of five times ten passes, in turn with ours;
+ * then the ratio of ours to theirs. On a quiet machine all are within 5 % of 1.
  */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engines/native/ceiling.h"
 
 #define PASSES      10
+#define ROUNDS      5 /* in turn: memory's rate wanders where other machines use it, too */
 #define ARRAY_BYTES ((size_t)1 << 30)
 #define LOOPS       20000000
 #define CHAINS      12
@@ -159,6 +161,11 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory)
     return best;
 }
 
+static void keep_best(double *best, double rate)
+{
+    *best = rate > *best ? rate : *best;
+}
+
 static void show(const char *name, double ours, double theirs, const char *unit)
 {
     (void)printf("%-14s ours %8.2f  here %8.2f %s  ratio %.3f\n", name, ours / 1e9, theirs / 1e9,
@@ -169,28 +176,39 @@ int main(int argc, char **argv)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)cpus;
-    float *memory = aligned_alloc(4096, 3 * ARRAY_BYTES);
+    float *memory = aligned_alloc((size_t)1 << 21, 3 * ARRAY_BYTES);
     struct ceiling ceiling;
     struct err err = {0};
     if (threads == 0 || threads > THREADS_MAX || memory == NULL)
         return 2;
+    (void)madvise(memory, 3 * ARRAY_BYTES,
+                  MADV_HUGEPAGE); /* as ours has it, where the system leaves it to the program */
     for (size_t i = 0; i < 3 * ARRAY_BYTES / sizeof(float); i++)
         memory[i] = 1;
     double flops = 2.0 * fma_width() * CHAINS * LOOPS * threads;
-    double fma = flops / best_seconds(KIND_FMA, threads, memory);
-    double read = ARRAY_BYTES / best_seconds(KIND_READ, threads, memory);
-    double write = ARRAY_BYTES / best_seconds(KIND_WRITE, threads, memory);
-    double triad = 3 * (double)ARRAY_BYTES / best_seconds(KIND_TRIAD, threads, memory);
-    free(memory);
-    if (ceiling_measure(threads, &ceiling, &err) != STATUS_OK) {
-        (void)fprintf(stderr, "ceilings: %s\n", err.text);
-        return 1;
+    double theirs[KINDS_COUNT] = {0};
+    double ours[KINDS_COUNT] = {0};
+    double work[KINDS_COUNT] = {flops, ARRAY_BYTES, ARRAY_BYTES, 3 * (double)ARRAY_BYTES};
+    double matmul = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int kind = 0; kind < KINDS_COUNT; kind++)
+            keep_best(&theirs[kind], work[kind] / best_seconds((enum kind)kind, threads, memory));
+        if (ceiling_measure(threads, &ceiling, &err) != STATUS_OK) {
+            (void)fprintf(stderr, "ceilings: %s\n", err.text);
+            return 1;
+        }
+        keep_best(&ours[KIND_FMA], ceiling.fma_flops);
+        keep_best(&ours[KIND_READ], ceiling.read_bytes);
+        keep_best(&ours[KIND_WRITE], ceiling.write_bytes);
+        keep_best(&ours[KIND_TRIAD], ceiling.triad_bytes);
+        keep_best(&matmul, ceiling.matmul_flops);
     }
-    show("multiply-adds", ceiling.fma_flops, fma, "GFLOP/s");
-    show("read", ceiling.read_bytes, read, "GB/s");
-    show("write", ceiling.write_bytes, write, "GB/s");
-    show("triad", ceiling.triad_bytes, triad, "GB/s");
-    (void)printf("%-14s ours %8.2f GFLOP/s, %.1f %% of multiply-adds\n", "matmul",
-                 ceiling.matmul_flops / 1e9, 100 * ceiling.matmul_flops / ceiling.fma_flops);
+    free(memory);
+    show("multiply-adds", ours[KIND_FMA], theirs[KIND_FMA], "GFLOP/s");
+    show("read", ours[KIND_READ], theirs[KIND_READ], "GB/s");
+    show("write", ours[KIND_WRITE], theirs[KIND_WRITE], "GB/s");
+    show("triad", ours[KIND_TRIAD], theirs[KIND_TRIAD], "GB/s");
+    (void)printf("%-14s ours %8.2f GFLOP/s, %.1f %% of multiply-adds\n", "matmul", matmul / 1e9,
+                 100 * matmul / ours[KIND_FMA]);
     return 0;
 }
