@@ -3,13 +3,10 @@ comparison between engines (struct proto_check). Takes no part in any timing."""
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from . import jax_tensors
-from .cell import learning_rate
 from .check_inputs import read_inputs
 from .jax_call import is_array, is_floating, logits_of, loss_of
-from .jax_steps import make_optimizer
 from .safetensors import listed
 from .user_code import require_logits
 from .weight_names import match_names
@@ -132,18 +129,12 @@ class Check:
             return loss, self._required(logits, tokens)
 
         both = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
-        optimizer = make_optimizer(learning_rate(self._cell))
         params = self._params
         if train_steps > 0:
             # each lies where the timed step has it: what one step gives is what the next was compiled for
             places = self._steps.places["params"], self._steps.places["optimizer"]
-
-            def update(grads, moments, params):
-                updates, moments = optimizer.update(grads, moments, params)
-                return optax.apply_updates(params, updates), moments
-
-            update = jax.jit(update, out_shardings=places)
-            moments = jax.jit(optimizer.init, out_shardings=places[1])(params)
+            update = jax.jit(self._steps.update, out_shardings=places)
+            moments = self._steps.new_moments(params)
             for _ in range(train_steps):
                 _, grads = both(params)
                 params, moments = update(grads, moments, params)

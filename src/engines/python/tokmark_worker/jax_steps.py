@@ -204,7 +204,7 @@ class TrainSteps(Steps):
         if not jax.tree_util.tree_leaves(self._source.params):
             raise model_error("the model has no parameters to train")
         self._optimizer = make_optimizer(learning_rate(self._cell))
-        self._jitted_update = jax.jit(self._update)
+        self._jitted_update = jax.jit(self.update)
         self.places = None  # shardings, a tree like the state
         self.state = None
 
@@ -234,9 +234,13 @@ class TrainSteps(Steps):
 
     def begin(self, params, state, key):
         """Takes the weights; the optimizer's moments are made."""
-        places = self.places
-        make = jax.jit(lambda params: self._optimizer.init(params), out_shardings=places["optimizer"])
-        self.state = self._layout.put(self._new_state(params, state, key, make(params)), places)
+        moments = self.new_moments(params)
+        self.state = self._layout.put(self._new_state(params, state, key, moments), self.places)
+
+    def new_moments(self, params):
+        """What the optimizer begins with, where the weights are."""
+        make = jax.jit(lambda params: self._optimizer.init(params), out_shardings=self.places["optimizer"])
+        return make(params)
 
     def _step(self, state, tokens, targets):
         """(next state, loss, norm of the gradients)"""
@@ -267,7 +271,8 @@ class TrainSteps(Steps):
         logits = logits_of(out)
         return loss_of(logits, targets), own, logits
 
-    def _update(self, grads, moments, params):
+    def update(self, grads, moments, params):
+        """(new parameters, new moments)"""
         updates, moments = self._optimizer.update(grads, moments, params)
         return optax.apply_updates(params, updates), moments
 
@@ -275,7 +280,7 @@ class TrainSteps(Steps):
         """(new parameters, new moments). Compiled by itself where a step is not: run as it is, the
         power of the count of steps would be a new program in every step."""
         if not self._source.settings.is_jit_off:
-            return self._update(grads, moments, params)
+            return self.update(grads, moments, params)
         with jax.disable_jit(False):
             return self._jitted_update(grads, moments, params)
 
