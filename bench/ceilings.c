@@ -181,8 +181,8 @@ int main(int argc, char **argv)
     struct err err = {0};
     if (threads == 0 || threads > THREADS_MAX || memory == NULL)
         return 2;
-    (void)madvise(memory, 3 * ARRAY_BYTES,
-                  MADV_HUGEPAGE); /* as ours has it, where the system leaves it to the program */
+    /* As ours has them, where the system leaves huge pages to the program. */
+    (void)madvise(memory, 3 * ARRAY_BYTES, MADV_HUGEPAGE);
     for (size_t i = 0; i < 3 * ARRAY_BYTES / sizeof(float); i++)
         memory[i] = 1;
     double flops = 2.0 * fma_width() * CHAINS * LOOPS * threads;

@@ -17,8 +17,8 @@ struct stability_twin {
     enum verdict verdict;
 };
 
-/* Trains it again, by `job`, that of the training itself. With a twin that
- * does not come to the end, no more are trained. Other than OK: the harness could not go on. */
+/* Trains it again, by `job`, that of the training itself. With a twin that does not come to the
+ * end, no more are trained. Other than OK: the harness could not go on. */
 MUST_CHECK enum status stability_twin_train(struct stability_twin *twin, const struct sides *sides,
                                             const struct training_job *job,
                                             const struct client_options *client,
