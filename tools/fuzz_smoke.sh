@@ -13,7 +13,7 @@ if [ $# = 2 ]; then
     seeds=tests/fuzz/corpus/$name
     [ -d "$seeds" ] || seeds=
     # shellcheck disable=SC2086
-    if ! "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
+    if ! "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=60 \
         -artifact_prefix="$corpus/" "$corpus" $seeds >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         echo "fuzz: $name failed" >&2

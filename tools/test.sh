@@ -10,11 +10,11 @@ tools/check.sh quick
 echo "== build: release, sanitizers"
 tools/build.sh release
 tools/build.sh asan
-# clang-tidy takes what the waiting tests leave of the processors.
+# clang-tidy and the fuzz targets take what the waiting tests leave of the processors: fuzzing for twice the time that it has alone.
 log=$(mktemp)
-setsid nice -n 19 tools/check.sh tidy >"$log" 2>&1 &
-tidy=$!
-trap 'kill -- "-$tidy" 2>/dev/null || true; rm -f "$log"' EXIT
+setsid nice -n 19 sh -ec 'tools/check.sh tidy; echo "== fuzz smoke"; tools/fuzz_smoke.sh 10' >"$log" 2>&1 &
+background=$!
+trap 'kill -- "-$background" 2>/dev/null || true; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 echo "== unit tests (ASan, UBSan)"
 ctest --test-dir build-asan --output-on-failure -j "$jobs" --no-tests=error
@@ -22,11 +22,9 @@ echo "== command line, protocol, faults, engines"
 TOKMARK_BINARY="$PWD/build-asan/tokmark" TOKMARK_RELEASE_BINARY="$PWD/build/tokmark" \
     "$python" -m pytest tests -q -p no:cacheprovider --durations=25 -n "$jobs" --dist loadfile \
     --no-loadscope-reorder
-# It is waited for now, and beside other work a nice process takes long; only root may undo it.
-renice -n 0 -g "$tidy" >/dev/null 2>&1 || true
-lint=0
-wait "$tidy" || lint=$?
+# They are waited for now, and beside other work a nice process takes long; only root may undo it.
+renice -n 0 -g "$background" >/dev/null 2>&1 || true
+found=0
+wait "$background" || found=$?
 cat "$log"
-[ "$lint" = 0 ] || exit "$lint"
-echo "== fuzz smoke"
-tools/fuzz_smoke.sh
+exit "$found"
