@@ -24,6 +24,8 @@ def records(folder, out):
 
 
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
+# Of the smallest preset: under the sanitizers a step of the preset itself takes seconds.
+THIN = ["--set", "layers_count=2", "vocab_size=512", "dim=64", "heads_count=4", "rotary_dim=8", "ffn_hidden=64"]
 # A sweep of two cells on the engine that does nothing.
 NULL = ["run", "--engine", "null", "--steps", "20", "--warmup", "2"]
 

@@ -17,6 +17,9 @@ import pytest
 from caller import CALM, ROOT, program, records
 from waiting import TIMEOUT_S
 
+sys.path.insert(0, os.path.join(ROOT, "tests", "engines"))
+from pytorch_worker import SERVER
+
 QUIET = [*CALM, "--pace", "off", "--history", "off"]
 FEW = ["--steps", "3", "--warmup", "1"]
 SMALL = ["--seq", "8", "--batch", "1", "--mode", "infer"]
@@ -359,8 +362,8 @@ def words_of(command, how):
 
 
 def environment(how):
-    """`tokmark setup` has been called before; only what Parsed is for finds no Python."""
-    python = "/nowhere" if isinstance(how, Parsed) else sys.executable
+    """`tokmark setup` has been called before; only what Parsed is for finds no Python. PyTorch's workers are forked, as elsewhere."""
+    python = "/nowhere" if isinstance(how, Parsed) else SERVER.python("pytorch")
     return {**os.environ, "XDG_DATA_HOME": "data", "TOKMARK_PYTHON": python, "TOKMARK_CALLER": "", "TOKMARK": "", "COLUMNS": "120"}
 
 

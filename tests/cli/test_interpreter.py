@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from caller import NULL, worker
+from caller import NULL, THIN, worker
 
 # Of the environment that the tests themselves run in, nothing may decide.
 CLEAN = {"TOKMARK_PYTHON": "", "TOKMARK_CALLER": "", "VIRTUAL_ENV": "", "CONDA_PREFIX": "", "CONDA_DEFAULT_ENV": ""}
@@ -285,7 +285,7 @@ def test_what_a_path_file_and_a_wrapper_print_is_not_in_the_answer(call):
 def test_a_run_under_a_site_that_prints(call):
     site(call.folder / "site")
     env = {"PYTHONPATH": "site", "PYTHONIOENCODING": "no-such-encoding", "PYTHONWARNINGS": "always"}
-    call("run", "--engine", "pytorch", "--python", sys.executable, "--model", "superintelligence-tiny", "--seq", "8",
+    call("run", "--engine", "pytorch", "--python", sys.executable, "--model", "superintelligence-tiny", *THIN, "--seq", "8",
          "--batch", "1", "--mode", "infer", "--steps", "3", "--warmup", "1", env={**CLEAN, **env}, code=0)
     record, = call.records()
     assert record["verdict"] == "ok"
@@ -407,6 +407,8 @@ def test_setup_that_fails_leaves_nothing_that_is_taken(call):
     packages.mkdir(parents=True)
     (packages / "__init__.py").touch()
     (packages / "__main__.py").write_text("import sys\nsys.exit(1 if 'install' in sys.argv else 0)\n")
+    # the environment's own pip is not called, and takes seconds to put there
+    (packages.parent / "sitecustomize.py").write_text("import venv\nvenv.EnvBuilder._setup_pip = lambda *_: None\n")
     env = {"XDG_DATA_HOME": str(call.folder / "data"), "PYTHONPATH": str(packages.parent)}
     done = call("setup", "pytorch", "--python", sys.executable, env=env, code=4)
     assert "installing failed" in done.stderr and done.stdout == ""

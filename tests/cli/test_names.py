@@ -9,13 +9,13 @@ import zlib
 
 import pytest
 
-from caller import CALM, NULL, TOKMARK, calm, records
+from caller import CALM, NULL, THIN, TOKMARK, calm, records
 from waiting import TIMEOUT_S
 
 STRANGE = b"caf\xe9 \xff%41?#.txt"  # no UTF-8, and what a URL takes for something else
 # Python then takes names for ASCII.
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-NATIVE = ["run", "--model", "superintelligence-tiny", "--mode", "infer", "--seq", "8", "--batch", "1", "--steps", "3",
+NATIVE = ["run", "--model", "superintelligence-tiny", *THIN, "--mode", "infer", "--seq", "8", "--batch", "1", "--steps", "3",
           "--warmup", "1", "--pace", "off", "--history", "off", *CALM]
 
 
@@ -79,7 +79,7 @@ def test_an_interpreter_in_a_folder_of_any_name(tmp_path):
 @pytest.mark.parametrize("folder", [b"ch\xe9ck\xff", "chéck 文".encode()])
 def test_check_in_a_folder_of_any_name(tmp_path, folder):
     """Its weights, inputs and outputs travel as paths, too."""
-    done = tokmark(tmp_path, "check", "--engines", "native", "null", "--model", "superintelligence-tiny", "--mode", "infer",
+    done = tokmark(tmp_path, "check", "--engines", "native", "null", "--model", "superintelligence-tiny", *THIN, "--mode", "infer",
                    "--seq", "8", "--batch", "1", b"--out", folder)
     rows = [line.split() for line in done.stdout.decode("utf-8", "replace").splitlines()]
     assert ["native", "fp32", "-", "reference"] in rows, done

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from caller import worker
+from caller import THIN, Caller, worker
 from trace_events import trace_of
 
-SMALL = ["--set", "layers_count=2", "--seq", "16", "--batch", "2"]
+SMALL = [*THIN, "--seq", "16", "--batch", "2"]
 STEPS = 3
 # What a step of ours consists of (docs/profile.md).
 FORWARD = {"embedding", "norm", "linear", "rotary", "attention", "residual", "router", "gather", "experts", "swiglu", "combine", "head"}
@@ -23,9 +23,9 @@ def profiled(call, *args, code=0):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(params=sorted(NAMES), name="seen")
-def seen_fixture(call, request):
-    return profiled(call, "--mode", request.param)
+@pytest.fixture(params=sorted(NAMES), name="seen", scope="module")
+def seen_fixture(tmp_path_factory, request):
+    return profiled(Caller(tmp_path_factory.mktemp(request.param)), "--mode", request.param)
 
 
 def test_every_operator_of_the_step_is_named_and_they_fit_into_it(seen):

@@ -8,11 +8,11 @@ import xml.etree.ElementTree as xml
 
 import pytest
 
-from caller import CALM, ROOT, TOKMARK, program
+from caller import CALM, ROOT, THIN, TOKMARK, program
 
 # So wide a gate that a busy machine's noise is within it.
 WIDE = ["--gate", "900"]
-TINY = ["--engine", "native", "--model", "superintelligence-tiny", "--set", "vocab_size=512", "layers_count=1", "--mode", "infer", "--seq", "8",
+TINY = ["--engine", "native", "--model", "superintelligence-tiny", *THIN, "--mode", "infer", "--seq", "8",
         "--batch", "1", "--steps", "60", "--warmup", "5", "--device", "cpu", *CALM]
 
 

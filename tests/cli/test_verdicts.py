@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from caller import worker
+from caller import THIN, worker
 from test_check import SMALL, proxy
 from waiting import wait_until
 
@@ -194,7 +194,7 @@ def test_an_asked_precision_is_one_for_the_next_run(call, tmp_path, apart, verdi
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     run = [*HISTORY_RUN, "--history", "on", "--target-ci", "50"]
     run[run.index("null")] = "native"
-    run += ["--model", "superintelligence-tiny", "--seq", "8", "--batch", "1", "--device", "cpu"]
+    run += ["--model", "superintelligence-tiny", *THIN, "--seq", "8", "--batch", "1", "--device", "cpu"]
     run[run.index("--steps"):run.index("--steps") + 2] = ["--max-time", "1s"]
     call(*run, env=env, code=0)
     (line,) = known_lines(tmp_path / "data", "run")
