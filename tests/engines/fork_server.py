@@ -16,10 +16,11 @@ PROGRAM = forked_worker.__file__
 SHARED = Path(os.environ["TOKMARK_TESTS_SHARED"])
 SERVERS = []
 # PACKAGE IN,OUT and what is wanted. A sweep's own server of workers would be the parent of none.
+NO_SERVER = """serve) echo '{"type":"refused","text":"the tests have one"}' >"/proc/self/fd/${2#*,}" ;;"""
 AS_PYTHON = """#!/bin/sh
 case "$3" in
 {engine}) exec {words} "$PWD" {engine} "$2" ;;
-serve) echo '{{"type":"refused","text":"the tests have one"}}' >"/proc/self/fd/${{2#*,}}" ;;
+{server}
 *) exec '{python}' "$@" ;;
 esac
 """
@@ -121,13 +122,14 @@ class ForkServer:
         """The same, as a value of --engine."""
         return "exec:" + " ".join(f"'{word}'" for word in self.command(engine, folder))
 
-    def python(self, engine):
-        """A program for TOKMARK_PYTHON: where a worker is to be started it is a forked one."""
+    def python(self, engine, has_server=False):
+        """A program for TOKMARK_PYTHON: where a worker is to be started it is a forked one. `has_server`: a sweep's own server
+        of workers is started, by Python itself."""
         words = " ".join(f"'{word}'" for word in self.command(engine)[:-2])
-        path = SHARED / f"python-{engine}"
+        path = SHARED / f"python-{engine}{'-serves' if has_server else ''}"
         if not path.exists():
             own = path.with_name(f"{path.name}-{os.getpid()}")
-            own.write_text(AS_PYTHON.format(words=words, engine=engine, python=sys.executable))
+            own.write_text(AS_PYTHON.format(words=words, engine=engine, python=sys.executable, server="" if has_server else NO_SERVER))
             own.chmod(0o755)
             own.rename(path)
         return str(path)

@@ -16,11 +16,13 @@ pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
 from caller import calm  # pylint: disable=wrong-import-position
+from pytorch_worker import SERVER  # pylint: disable=wrong-import-position
 from worker_client import release_binary  # pylint: disable=wrong-import-position
 from waiting import TIMEOUT_S, is_alive, wait_until
 
 BINARY = str(Path(release_binary()).resolve())
 WAYS = {"forked": [], "fresh": ["--fresh"]}
+TRIALS = {"forked": 2, "fresh": 1}
 SHORT = ["--device", "cpu", "--mode", "infer", "--batch", "1", "--steps", "2", "--warmup", "1", "--threads", "1"]
 
 # What a model's code can see of the process it is in.
@@ -29,6 +31,7 @@ import atexit, ctypes, gc, json, os, random, re, resource, signal, sys, warnings
 import numpy, torch
 
 IMPORTED_BY = os.getpid()
+SERVERS_COUNT = os.path.getsize("servers") if os.path.exists("servers") else 0
 
 def kinds_of_descriptors():
     kinds = []
@@ -60,7 +63,7 @@ def facts():
         "main": sys.modules["__main__"].__name__, "leads_group": os.getpgrp() == os.getpid(),
         "session": os.getsid(0), "parent": os.getppid(), "imported_by_itself": IMPORTED_BY == os.getpid(),
     }, {"modules": sorted(sys.modules), "random": [random.random(), float(numpy.random.random())],
-        "printed": "of sitecustomize"}
+        "printed": "of sitecustomize", "servers": SERVERS_COUNT}
 
 class Net(torch.nn.Module):
     def __init__(self):
@@ -69,6 +72,7 @@ class Net(torch.nn.Module):
         self.table = torch.nn.Embedding(32, 32)
         with open(f"facts.{os.getpid()}", "w") as file:
             file.write(seen)
+        print("the model is made", file=sys.stderr)
 
     def forward(self, tokens):
         return self.table(tokens % 32)
@@ -82,22 +86,26 @@ def environ(**more):
 BEGUN = []
 
 
-@pytest.fixture(autouse=True)
-def end_what_a_failed_test_began():
-    yield
-    for process in BEGUN:
+def end(processes):
+    for process in processes:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def end_what_a_failed_test_began():
+    yield
+    end(BEGUN)
     BEGUN.clear()
 
 
-def begin(folder, model, *args, **more):
+def begin(folder, model, *args, begun=BEGUN, **more):
     (folder / "net.py").write_text(model)
     words = calm(["run", "--engine", "pytorch", "--model", "./net.py:Net", *SHORT, *args])
-    BEGUN.append(subprocess.Popen([BINARY, *words], cwd=folder, env=environ(**more), text=True, stdin=subprocess.DEVNULL,
+    begun.append(subprocess.Popen([BINARY, *words], cwd=folder, env=environ(**more), text=True, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-    return BEGUN[-1]
+    return begun[-1]
 
 
 def sweep(folder, model, *args, code=0, **more):
@@ -135,13 +143,13 @@ def servers_count(folder):
 
 @pytest.fixture(scope="module", name="seen")
 def make_seen(tmp_path_factory):
-    """Of each way: records, and what two workers saw."""
+    """Of each way: records, and what two workers saw; of forked ones in two trials."""
     found = {}
     for way, flags in WAYS.items():
         folder = tmp_path_factory.mktemp(way)
         # what is said while Python starts belongs into every log
         (folder / "sitecustomize.py").write_text("import sys\nprint('sitecustomize is here', file=sys.stderr)\n" + COUNTS)
-        lines, said = sweep(folder, FACTS, "--seq", "8", "16", *flags, PYTHONPATH=str(folder), MINE="kept")
+        lines, said = sweep(folder, FACTS, "--seq", "8", "16", "--trials", str(TRIALS[way]), *flags, PYTHONPATH=str(folder), MINE="kept")
         logs = [path.read_text() for path in sorted((folder / "_bench" / "logs").iterdir())]
         facts = [json.loads(path.read_text()) for path in sorted(folder.glob("facts.*"))]
         found[way] = {"servers": servers_count(folder), "records": lines, "said": said, "logs": logs, "facts": facts, "folder": str(folder)}
@@ -150,23 +158,19 @@ def make_seen(tmp_path_factory):
 
 def test_a_record_says_how_its_worker_was_started(seen, tmp_path):
     for way in WAYS:
-        assert [line["start"] for line in seen[way]["records"]] == [way] * 2
+        assert [line["start"] for line in seen[way]["records"]] == [way] * 2 * TRIALS[way]
         assert all(line["worker_exit"] == "exit 0" for line in seen[way]["records"])
     # the import is in what a fresh one takes, and in what the first forked one waits for
     assert all(line["cpu_user_s"] > 0 for line in seen["forked"]["records"])
-    alone, _ = sweep(tmp_path, FACTS, "--seq", "8")
-    assert alone[0]["start"] == "fresh", "there is nobody to share an import with"
+    # where one is asked for and not to be had, that is said
+    alone, said = sweep(tmp_path, FACTS, "--seq", "8", TOKMARK_PYTHON=SERVER.python("pytorch"))
+    assert alone[0]["start"] == "fresh" and "one by one" not in said, "there is nobody to share an import with"
 
 
-def test_the_framework_is_imported_once_for_all_cells(seen):
-    assert [seen[way]["servers"] for way in WAYS] == [1, 0]
-
-
-def test_each_trial_has_a_server_of_its_own(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(COUNTS)
-    found, _ = sweep(tmp_path, FACTS, "--seq", "8", "16", "--trials", "2", PYTHONPATH=str(tmp_path))
-    assert [line["start"] for line in found] == ["forked"] * 4
-    assert servers_count(tmp_path) == 2
+def test_the_framework_is_imported_once_for_all_cells_of_a_trial(seen):
+    assert [seen[way]["servers"] for way in WAYS] == [2, 0]
+    begun = {way: sorted(rest["servers"] for _, rest in seen[way]["facts"]) for way in WAYS}
+    assert begun == {"forked": [1, 1, 2, 2], "fresh": [0, 0]}
 
 
 def test_a_forked_worker_finds_what_a_fresh_one_finds(seen):
@@ -187,17 +191,96 @@ def test_a_forked_worker_finds_what_a_fresh_one_finds(seen):
 
 def test_random_numbers_are_not_shared(seen):
     drawn = [value for way in WAYS for _, rest in seen[way]["facts"] for value in rest["random"]]
-    assert len(set(drawn)) == len(drawn) == 8
+    assert len(set(drawn)) == len(drawn) == 12
 
 
 def test_both_ways_hold_the_same_memory(seen):
-    for forked, fresh in zip(seen["forked"]["records"], seen["fresh"]["records"]):
-        assert forked["maxrss_mb"] == pytest.approx(fresh["maxrss_mb"], rel=0.01)
+    fresh_mb = {line["seq_len"]: line["maxrss_mb"] for line in seen["fresh"]["records"]}
+    for forked in seen["forked"]["records"]:
+        assert forked["maxrss_mb"] == pytest.approx(fresh_mb[forked["seq_len"]], rel=0.01)
 
 
 def test_what_starting_prints_is_in_every_log(seen):
     for way in WAYS:
-        assert [log.count("sitecustomize is here") for log in seen[way]["logs"]] == [1, 1]
+        for log in seen[way]["logs"]:
+            found = [part.count("sitecustomize is here") for part in log.split("the model is made")]
+            assert found == [1] * TRIALS[way] + [0], log
+
+
+# --- the server ------------------------------------------------------------------------------------
+
+WAITING = """
+import os, time, torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(32, 32)
+        open(f"started.{os.getpid()}", "w").close()
+        while not os.path.exists("go") and os.path.getsize("_bench/bench_results.jsonl") > 0:
+            time.sleep(0.01)
+
+    def forward(self, tokens):
+        return self.table(tokens % 32)
+"""
+
+
+def second_worker(folder):
+    """Of a sweep that waits in its second cell."""
+    wait_until(lambda: len(list(folder.glob("started.*"))) == 2)
+    return int(max(folder.glob("started.*"), key=os.path.getmtime).suffix[1:])
+
+
+def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(tmp_path):
+    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24", TOKMARK_PYTHON=SERVER.python("pytorch", has_server=True))
+    second_worker(tmp_path)
+    os.kill(server_of(process.pid), signal.SIGKILL)
+    (tmp_path / "go").touch()
+    _, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, said
+    assert [line["start"] for line in records(tmp_path)] == ["forked", "forked", "fresh"]
+    assert "workers were started one by one, as with --fresh: the process that had imported the framework ended: signal 9 (KILL)" in said
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_no_process_outlives_the_call(number, code, tmp_path):
+    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24")
+    pids = [second_worker(tmp_path), server_of(process.pid)]
+    assert all(map(is_alive, pids))
+    process.send_signal(number)
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == code
+    wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_interrupted_while_the_framework_is_imported(tmp_path):
+    (tmp_path / "torch.py").write_text("import time\ntime.sleep(600)\n")
+    process = begin(tmp_path, WAITING, "--seq", "8", "16", PYTHONPATH=str(tmp_path))
+    wait_until(lambda: (tmp_path / "_bench").exists() and server_of(process.pid))
+    server = server_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130, said
+    assert not is_alive(server)
+
+
+@pytest.mark.parametrize("site, why", [
+    ("import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n", "1 threads run"),
+    ("import sys\nif 'serve' in sys.argv: raise SystemExit('no servers here')\n", "ended: exit 1: SystemExit: no servers here"),
+])
+def test_where_no_worker_can_be_forked_each_is_fresh(site, why, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(site)
+    found, said = sweep(tmp_path, FACTS, "--seq", "8", "16", PYTHONPATH=str(tmp_path),
+                        TOKMARK_PYTHON=SERVER.python("pytorch", has_server=True))
+    assert [(line["start"], line["verdict"]) for line in found] == [("fresh", "ok")] * 2
+    assert re.search("as with --fresh: .*" + re.escape(why), said), said
+
+
+def test_behind_a_launcher_workers_are_fresh(tmp_path):
+    # where a server is asked for and not to be had, that is said
+    found, said = sweep(tmp_path, FACTS, "--seq", "8", "16", "--launch", "env", TOKMARK_PYTHON=SERVER.python("pytorch"))
+    assert [line["start"] for line in found] == ["fresh"] * 2
+    assert "one by one" not in said
 
 
 # --- faults ----------------------------------------------------------------------------------------
@@ -244,7 +327,7 @@ class Net(torch.nn.Module):
             for fd in range(3, 100):
                 if os.path.exists(f"/proc/self/fd/{fd}") and not os.readlink(f"/proc/self/fd/{fd}").startswith(("pipe", "/memfd")):
                     os.close(fd)
-            subprocess.Popen(["sleep", "600.25"])
+            subprocess.Popen(["sleep", os.environ["SLEEP"]])
         elif what == "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.fork()
@@ -253,110 +336,72 @@ class Net(torch.nn.Module):
         return self.table(tokens % 32)
 """
 EXPECTED = {8: "ok", 16: "crashed", 32: "crashed", 40: "oom", 48: "invalid", 56: "crashed", 64: "protocol_error",
-            72: "ok", 88: "ok"}
-EXITS = {16: "signal 11 (SEGV)", 32: "signal 9 (KILL)", 56: "exit 3"}
+            72: "ok", 80: "timeout", 88: "ok"}
+EXITS = {16: "signal 11 (SEGV)", 32: "signal 9 (KILL)", 56: "exit 3", 80: "signal 9 (KILL)", 88: "exit 0"}
 # Each fresh one imports torch: those that differ in whose child and which memory it is, and what it has open. How
 # processes of their own end is what the workers of test_faults.py are for.
-OF_WAY = {"forked": list(EXPECTED), "fresh": [16, 40, 64, 72, 88]}
+OF_WAY = {"forked": list(EXPECTED), "fresh": [16, 40, 64, 72, 80, 88]}
+# They hold for importing, too, which takes as long as this machine lets it: then there is a longer one.
+LIMITS_S = (30, 240)
+
+
+class FaultSweep:
+    """Of all the lengths of a way, in the background: one of them is waited for as long as the limit."""
+
+    def __init__(self, way, parent):
+        self.way, self.parent = way, parent
+        self.sleep = f"600.{os.getpid()}{list(WAYS).index(way)}"
+        self.begun = []
+        self.result = None
+        self._begin(LIMITS_S[0])
+
+    def _begin(self, limit_s):
+        self.folder = self.parent / f"{self.way}-{limit_s}"
+        self.folder.mkdir()
+        begin(self.folder, FAULTS, "--seq", *map(str, OF_WAY[self.way]), "--try-all", "--memory-limit", "1G", "--timeout", f"{limit_s}s",
+              *WAYS[self.way], begun=self.begun, PWD=str(self.folder), SLEEP=self.sleep)
+
+    def _end(self):
+        _, said = self.begun[-1].communicate(timeout=TIMEOUT_S)
+        return records(self.folder), said, [int(path.suffix[1:]) for path in self.folder.glob("deaf.*")]
+
+    def end(self):
+        """Records, what was said, and who hung."""
+        if self.result is None:
+            self.result = self._end()
+            found, _, hung = self.result
+            if not hung or [line["seq_len"] for line in found if line["verdict"] == "timeout"] != [80]:
+                self._begin(LIMITS_S[1])
+                self.result = self._end()
+        return self.result
+
+
+@pytest.fixture(autouse=True, scope="module", name="of_faults")
+def make_of_faults(tmp_path_factory):
+    """Begun before the file's other tests, and needed after them."""
+    sweeps = {way: FaultSweep(way, tmp_path_factory.mktemp("faults")) for way in WAYS}
+    yield sweeps
+    for sweep_of_way in sweeps.values():
+        end(sweep_of_way.begun)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_goes_wrong_in_one_cell_reaches_no_other(way, tmp_path):
+def test_what_goes_wrong_in_one_cell_reaches_no_other(way, of_faults):
     lengths = OF_WAY[way]
-    found, said = sweep(tmp_path, FAULTS, "--seq", *map(str, lengths), "--try-all", "--memory-limit", "1G",
-                        *WAYS[way], code=3, PWD=str(tmp_path))
+    found, said, _ = of_faults[way].end()
+    assert of_faults[way].begun[-1].returncode == 3, said
     assert {line["seq_len"]: line["verdict"] for line in found} == {length: EXPECTED[length] for length in lengths}, said
     assert [line["start"] for line in found] == [way] * len(lengths)
     assert all(line["worker_exit"] == EXITS[line["seq_len"]] for line in found if line["seq_len"] in EXITS)
-    left = subprocess.run(["pgrep", "-f", "sleep 600.25"], capture_output=True, text=True, check=False).stdout
+    left = subprocess.run(["pgrep", "-f", f"sleep {of_faults[way].sleep}"], capture_output=True, text=True, check=False).stdout
     assert left == ""
     assert "one by one" not in said
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_worker_that_hangs_and_its_children_are_ended(way, tmp_path):
-    # the limit holds for importing, too, which takes as long as this machine lets it: then there is a longer one
-    for limit_s in (10, 40, 160):
-        folder = tmp_path / str(limit_s)
-        found, said = sweep(folder, FAULTS, "--seq", "80", "88", "--try-all", "--timeout", f"{limit_s}s", *WAYS[way],
-                            code=None, PWD=str(folder))
-        left = [int(path.suffix[1:]) for path in folder.glob("deaf.*")]
-        if left and found[1]["verdict"] == "ok":
-            break
-    assert [(line["verdict"], line["worker_exit"]) for line in found] == [("timeout", "signal 9 (KILL)"), ("ok", "exit 0")], said
+def test_a_worker_that_hangs_and_its_children_are_ended(way, of_faults):
+    found, said, left = of_faults[way].end()
+    last = [(line["seq_len"], line["verdict"], line["worker_exit"]) for line in found[-2:]]
+    assert last == [(80, "timeout", "signal 9 (KILL)"), (88, "ok", "exit 0")], said
     assert len(left) == 2
     wait_until(lambda: not any(map(is_alive, left)))
-
-
-# --- the server ------------------------------------------------------------------------------------
-
-WAITING = """
-import os, time, torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table = torch.nn.Embedding(32, 32)
-        open(f"started.{os.getpid()}", "w").close()
-        while not os.path.exists("go") and os.path.getsize("_bench/bench_results.jsonl") > 0:
-            time.sleep(0.01)
-
-    def forward(self, tokens):
-        return self.table(tokens % 32)
-"""
-
-
-def second_worker(folder):
-    """Of a sweep that waits in its second cell."""
-    wait_until(lambda: len(list(folder.glob("started.*"))) == 2)
-    return int(max(folder.glob("started.*"), key=os.path.getmtime).suffix[1:])
-
-
-def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(tmp_path):
-    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24")
-    second_worker(tmp_path)
-    os.kill(server_of(process.pid), signal.SIGKILL)
-    (tmp_path / "go").touch()
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
-    assert [line["start"] for line in records(tmp_path)] == ["forked", "forked", "fresh"]
-    assert "workers were started one by one, as with --fresh: the process that had imported the framework ended: signal 9 (KILL)" in said
-
-
-@pytest.mark.parametrize("number, code", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
-def test_no_process_outlives_the_call(number, code, tmp_path):
-    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24")
-    pids = [second_worker(tmp_path), server_of(process.pid)]
-    assert all(map(is_alive, pids))
-    process.send_signal(number)
-    process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == code
-    wait_until(lambda: not any(map(is_alive, pids)))
-
-
-def test_interrupted_while_the_framework_is_imported(tmp_path):
-    (tmp_path / "torch.py").write_text("import time\ntime.sleep(600)\n")
-    process = begin(tmp_path, WAITING, "--seq", "8", "16", PYTHONPATH=str(tmp_path))
-    wait_until(lambda: (tmp_path / "_bench").exists() and server_of(process.pid))
-    server = server_of(process.pid)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130, said
-    assert not is_alive(server)
-
-
-@pytest.mark.parametrize("site, why", [
-    ("import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n", "1 threads run"),
-    ("import sys\nif 'serve' in sys.argv: raise SystemExit('no servers here')\n", "ended: exit 1: SystemExit: no servers here"),
-])
-def test_where_no_worker_can_be_forked_each_is_fresh(site, why, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(site)
-    found, said = sweep(tmp_path, FACTS, "--seq", "8", "16", PYTHONPATH=str(tmp_path))
-    assert [(line["start"], line["verdict"]) for line in found] == [("fresh", "ok")] * 2
-    assert re.search("as with --fresh: .*" + re.escape(why), said), said
-
-
-def test_behind_a_launcher_workers_are_fresh(tmp_path):
-    found, said = sweep(tmp_path, FACTS, "--seq", "8", "16", "--launch", "env")
-    assert [line["start"] for line in found] == ["fresh"] * 2
-    assert "one by one" not in said
