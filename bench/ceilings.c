@@ -1,10 +1,12 @@
 /* bench/ceilings.c - what `tokmark peak` says of the CPU, beside loops written for this file alone.
  *
- *   ceilings [THREADS]
+ *   ceilings [THREADS [ROUNDS]]
  *
  * A multiply-add loop by the compiler's own vectors, and STREAM's read, write and triad (John D.
- * McCalpin, 1991) over arrays of 1 GiB, each the best of five times ten passes, in turn with ours;
- * then the ratio of ours to theirs. On a quiet machine all are within 5 % of 1.
+ * McCalpin, 1991) over arrays of four times the last cache, as STREAM asks and ours are, each the
+ * best of ROUNDS (5) times 0.6 s of passes, in turn with ours; then the ratio of ours to theirs. On
+ * a quiet machine all are within 5 % of 1. The shorter a pass, the likelier it is that nobody else
+ * used the memory meanwhile: both must be of one length.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -16,9 +18,10 @@
 
 #include "engines/native/ceiling.h"
 
-#define PASSES      10
 #define ROUNDS      5 /* in turn: memory's rate wanders where other machines use it, too */
-#define ARRAY_BYTES ((size_t)1 << 30)
+#define LOOK_S      0.6
+#define ARRAY_MIN   ((size_t)64 << 20)
+#define ARRAY_MAX   ((size_t)1 << 30)
 #define LOOPS       20000000
 #define CHAINS      12
 #define THREADS_MAX 256
@@ -38,7 +41,7 @@
 
 typedef float vector __attribute__((vector_size(WIDTH * sizeof(float))));
 
-enum kind { KIND_FMA, KIND_READ, KIND_WRITE, KIND_TRIAD, KINDS_COUNT };
+enum kind { KIND_FMA, KIND_READ, KIND_WRITE, KIND_TRIAD, KINDS_COUNT, KIND_TOUCH };
 
 struct part {
     enum kind kind;
@@ -125,6 +128,8 @@ static void *work(void *context)
     struct part *part = context;
     if (part->kind == KIND_FMA)
         part->sink = multiply_add();
+    for (size_t i = 0; part->kind == KIND_TOUCH && i < part->count; i++)
+        part->a[i] = part->b[i] = part->c[i] = 1;
     if (part->kind == KIND_READ)
         part->sink = read_all(part->b, part->count);
     for (size_t i = 0; part->kind == KIND_WRITE && i < part->count; i += 4)
@@ -134,15 +139,23 @@ static void *work(void *context)
     return NULL;
 }
 
-static double best_seconds(enum kind kind, unsigned threads, float *memory)
+static size_t array_bytes(void)
+{
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    size_t bytes = 4 * (size_t)(cache > 0 ? cache : 0);
+    return bytes < ARRAY_MIN ? ARRAY_MIN : bytes > ARRAY_MAX ? ARRAY_MAX : bytes;
+}
+
+/* Of the shortest pass; `memory` is three arrays of so many bytes. */
+static double best_seconds(enum kind kind, unsigned threads, float *memory, size_t bytes)
 {
     static struct part parts[THREADS_MAX];
     pthread_t ids[THREADS_MAX];
-    size_t floats = ARRAY_BYTES / sizeof(float);
+    size_t floats = bytes / sizeof(float);
     size_t share = floats / threads / 64 * 64;
     double best = 1e9;
-    for (int pass = 0; pass < PASSES; pass++) {
-        double begin = now();
+    double until = now() + LOOK_S;
+    for (double begin = now(); begin < until; begin = now()) {
         for (unsigned i = 0; i < threads; i++) {
             parts[i] = (struct part){kind,
                                      memory + i * share,
@@ -161,6 +174,19 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory)
     return best;
 }
 
+/* Three arrays, anew in each round as ours are: where a virtual machine's memory lies is a draw by
+ * lot. Huge pages as ours have, where the system leaves them to the program. */
+static float *take_memory(unsigned threads, size_t bytes)
+{
+    float *memory = aligned_alloc((size_t)1 << 21, 3 * bytes);
+    if (memory == NULL)
+        exit(1);
+    (void)madvise(memory, 3 * bytes, MADV_HUGEPAGE);
+    /* First by the threads that use them, as STREAM does. */
+    (void)best_seconds(KIND_TOUCH, threads, memory, bytes);
+    return memory;
+}
+
 static void keep_best(double *best, double rate)
 {
     *best = rate > *best ? rate : *best;
@@ -176,23 +202,23 @@ int main(int argc, char **argv)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)cpus;
-    float *memory = aligned_alloc((size_t)1 << 21, 3 * ARRAY_BYTES);
+    long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : ROUNDS;
+    size_t bytes = array_bytes();
     struct ceiling ceiling;
     struct err err = {0};
-    if (threads == 0 || threads > THREADS_MAX || memory == NULL)
+    if (threads == 0 || threads > THREADS_MAX)
         return 2;
-    /* As ours has them, where the system leaves huge pages to the program. */
-    (void)madvise(memory, 3 * ARRAY_BYTES, MADV_HUGEPAGE);
-    for (size_t i = 0; i < 3 * ARRAY_BYTES / sizeof(float); i++)
-        memory[i] = 1;
     double flops = 2.0 * fma_width() * CHAINS * LOOPS * threads;
     double theirs[KINDS_COUNT] = {0};
     double ours[KINDS_COUNT] = {0};
-    double work[KINDS_COUNT] = {flops, ARRAY_BYTES, ARRAY_BYTES, 3 * (double)ARRAY_BYTES};
+    double work[KINDS_COUNT] = {flops, (double)bytes, (double)bytes, 3 * (double)bytes};
     double matmul = 0;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (long round = 0; round < rounds; round++) {
+        float *memory = take_memory(threads, bytes);
         for (int kind = 0; kind < KINDS_COUNT; kind++)
-            keep_best(&theirs[kind], work[kind] / best_seconds((enum kind)kind, threads, memory));
+            keep_best(&theirs[kind],
+                      work[kind] / best_seconds((enum kind)kind, threads, memory, bytes));
+        free(memory);
         if (ceiling_measure(threads, &ceiling, &err) != STATUS_OK) {
             (void)fprintf(stderr, "ceilings: %s\n", err.text);
             return 1;
@@ -203,7 +229,6 @@ int main(int argc, char **argv)
         keep_best(&ours[KIND_TRIAD], ceiling.triad_bytes);
         keep_best(&matmul, ceiling.matmul_flops);
     }
-    free(memory);
     show("multiply-adds", ours[KIND_FMA], theirs[KIND_FMA], "GFLOP/s");
     show("read", ours[KIND_READ], theirs[KIND_READ], "GB/s");
     show("write", ours[KIND_WRITE], theirs[KIND_WRITE], "GB/s");
