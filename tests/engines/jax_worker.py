@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
 from fork_server import SHARED, ForkServer
-from worker_client import REPOSITORY, Worker, open_message  # noqa: F401
+from worker_client import REPOSITORY, Worker, open_message, with_known_keys  # noqa: F401
 
 
 def knows(flag):
@@ -35,6 +35,11 @@ FAST_COMPILING = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 os.environ.update(FAST_COMPILING)
+# Of the tests' own process alone: for JaxHere's cells on two devices. Settled once, before JAX begins.
+HERE_DEVICES = 2
+import jax  # noqa: E402  (not before its environment is there)
+
+jax.config.update("jax_num_cpu_devices", HERE_DEVICES)
 
 
 def command(folder=None, python=sys.executable):
@@ -72,7 +77,7 @@ class JaxWorker(Worker):
 
 
 class JaxHere:
-    """A cell in the tests' own process, for many small models: what one compiled serves the next.
+    """A cell in the tests' own process, for many small models: what one compiled serves the next. On one device or two.
 
     Folder, module path and jax.config are as before afterwards. A folder's modules stay imported
     until another folder's turn: two tests may call theirs the same.
@@ -84,7 +89,6 @@ class JaxHere:
         self._folder = folder or Path.cwd()
 
     def __enter__(self):
-        import jax
         from tokmark_worker.jax_engine import JaxEngine
 
         self._before = os.getcwd(), sys.path[:], dict(jax.config.values)
@@ -106,8 +110,6 @@ class JaxHere:
         JaxHere._modules_of = self._folder
 
     def __exit__(self, *_):
-        import jax
-
         self._engine.close()
         folder, sys.path[:], settings = self._before
         os.chdir(folder)
@@ -120,13 +122,16 @@ class JaxHere:
 
         message = open_message("jax", model, mode, seq_len, batch_size, **changes)
         ready = self._engine.open(read_cell(message))
-        return {key: value for key, value in ready.items() if value is not None}
+        return with_known_keys("ready", {key: value for key, value in ready.items() if value is not None})
 
     def run(self, steps, sync="step"):
-        return self._engine.run_block(steps, sync)
+        return with_known_keys("block", self._engine.run_block(steps, sync))
+
+    def memory(self):
+        return with_known_keys("memory", self._engine.memory())
 
     def check(self, inputs, output, train_steps=0):
-        return self._engine.check(str(inputs), str(output), train_steps)
+        return with_known_keys("check", self._engine.check(str(inputs), str(output), train_steps))
 
 
 def refusal(model, folder=None, mode="infer", **changes):

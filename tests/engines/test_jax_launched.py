@@ -5,7 +5,7 @@ import signal
 import pytest
 from safetensors.torch import load_file
 
-from jax_worker import MOE, SERVER, JaxWorker
+from jax_worker import MOE, SERVER, JaxHere
 from reference_model import loss_of
 from test_jax_parallel import EVEN, SMALL, TOLERANCE, TWO, USERS, run_three
 from test_launched_ranks import HERE, Launched, block_fails, said
@@ -143,10 +143,10 @@ def test_a_users_model_runs_unchanged(kind, tmp_path):
     if kind != "function":
         own["options"] = {"set": {"layers": "1"}}
     spec = {**SMALL, "vocab_size": 128}
-    with JaxWorker() as worker:
-        worker.open(spec, "train", 40, 4, **own)
-        one = [worker.run(1)["loss"] for _ in range(2)]
-        one_memory = worker.memory()
+    with JaxHere() as here:
+        here.open(spec, "train", 40, 4, **own)
+        one = [here.run(1)["loss"] for _ in range(2)]
+        one_memory = here.memory()
     with launched(tmp_path) as ranks:
         ranks.worker.open(spec, "train", 40, parallel="fsdp", **TWO, **own)
         two = [ranks.worker.run(1)["loss"] for _ in range(2)]

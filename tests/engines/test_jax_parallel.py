@@ -1,8 +1,9 @@
-"""The `jax` engine on several devices: two devices of JAX's on the CPUs, in one process."""
+"""The `jax` engine on several devices: two or four devices of JAX's on the CPUs, in one process. With two it is the tests'
+own but where the whole program is tested, with four a worker's."""
 import pytest
 from safetensors.torch import load_file
 
-from jax_worker import GELU, MOE, SERVER, JaxWorker
+from jax_worker import GELU, MOE, SERVER, JaxHere, JaxWorker, refusal
 from reference_model import loss_of
 from test_check_pytorch import check, verdicts
 from test_pytorch_model import distance, reference_run
@@ -24,6 +25,10 @@ def over(layout):
     return {**(FOUR if "," in layout else TWO), "parallel": layout}
 
 
+def cell_on(device):
+    return JaxWorker() if device == "cpu:4" else JaxHere()
+
+
 # 3 heads and 5 experts do not divide over two: fsdp divides other dimensions
 @pytest.mark.parametrize(
     "spec, layout",
@@ -33,8 +38,9 @@ def over(layout):
 def test_gradients_and_parameters_equal_the_reference(spec, layout, tmp_path):
     """After three steps."""
     case = Case({**spec, "dropout": 0.0}, tmp_path, rows=4)
-    with JaxWorker() as worker:
-        worker.open(case.spec, "train", weights_path=str(case.weights), **over(layout))
+    changes = over(layout)
+    with cell_on(changes["device"]) as worker:
+        worker.open(case.spec, "train", weights_path=str(case.weights), **changes)
         worker.check(case.inputs, case.output, 3)
     written = load_file(case.output)
     case.train_reference(3)
@@ -50,8 +56,9 @@ def test_gradients_and_parameters_equal_the_reference(spec, layout, tmp_path):
 def test_logits_of_all_rows_come_out_in_order(mode, layout, tmp_path):
     rows = 3 if layout == "tp" else 4  # which it does not divide
     case = Case({**EVEN, "is_causal": True}, tmp_path, rows=rows)
-    with JaxWorker() as worker:
-        worker.open(case.spec, mode, weights_path=str(case.weights), **{**over(layout), "batch_size": rows})
+    changes = {**over(layout), "batch_size": rows}
+    with cell_on(changes["device"]) as worker:
+        worker.open(case.spec, mode, weights_path=str(case.weights), **changes)
         seen = worker.run(2)
         assert seen["nonfinite"] == 0 and seen["recompiles"] == 0
         worker.check(case.inputs, case.output)
@@ -63,7 +70,7 @@ def test_logits_of_all_rows_come_out_in_order(mode, layout, tmp_path):
 
 
 def run_three(layout, model=SMALL, **changes):
-    with JaxWorker() as worker:
+    with cell_on(layout.get("device")) as worker:
         ready = worker.open(model, "train", **{"batch_size": 4, **layout, **changes})
         return ready, [worker.run(1) for _ in range(3)], worker.memory()
 
@@ -141,10 +148,15 @@ def test_a_users_model_runs_unchanged(tmp_path):
 
 
 def refused(changes):
-    with JaxWorker() as worker, pytest.raises(WorkerError) as found:
-        worker.open(**{"model": SMALL, "mode": "train", **changes})
-    assert found.value.reply["kind"] == "unsupported"
-    return found.value.reply["text"]
+    changes = {"model": SMALL, "mode": "train", "seq_len": 40, **changes}
+    if changes["device"] == "cpu:4":
+        with JaxWorker() as worker, pytest.raises(WorkerError) as found:
+            worker.open(**changes)
+        reply = found.value.reply
+    else:
+        reply = refusal(**changes)
+    assert reply["kind"] == "unsupported"
+    return reply["text"]
 
 
 @pytest.mark.parametrize("changes, said", [

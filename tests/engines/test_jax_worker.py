@@ -43,15 +43,11 @@ def test_a_refused_cell_leaves_the_worker_up():
 
 
 class JaxCase(Case):
-    worker = JaxWorker
-
-    def check(self, mode, train_steps=0, worker=JaxWorker, **changes):
-        with worker() as open_worker:
-            self.ready = open_worker.open(
-                self.spec, mode, weights_path=str(self.weights), **changes
-            )
-            self.block = open_worker.run(1)
-            self.reply = open_worker.check(self.inputs, self.output, train_steps)
+    def check(self, mode, train_steps=0, **changes):
+        with JaxHere() as here:
+            self.ready = here.open(self.spec, mode, weights_path=str(self.weights), **changes)
+            self.block = here.run(1)
+            self.reply = here.check(self.inputs, self.output, train_steps)
         return load_file(self.output)
 
 
@@ -59,7 +55,7 @@ def test_check_of_training_equals_the_reference_and_pytorch(tmp_path):
     """Every gradient, and parameters after five AdamW steps."""
     spec = {**MOE, "layers_count": 1, "dropout": 0.0}
     case = Case(spec, tmp_path)
-    with JaxWorker() as worker:
+    with JaxHere() as worker:
         worker.open(spec, "train", weights_path=str(case.weights))
         before = worker.check(case.inputs, case.output)
         written = load_file(case.output)
@@ -132,14 +128,14 @@ def test_adamw_on_equal_gradients_equals_torch_s(tmp_path):
     spec = {**PLAIN, "dropout": 0.0}
     case = Case(spec, tmp_path)
     losses = {}
-    for worker_class in (JaxWorker, TorchWorker):
+    for worker_class in (JaxHere, TorchWorker):
         with worker_class() as worker:
             worker.open(spec, "train", 8, weights_path=str(case.weights))
             blocks = [worker.run(steps) for steps in (1, 9)]
             losses[worker_class] = [
                 (block["loss"], block["grad_norm"]) for block in blocks
             ]
-    for ours, theirs in zip(losses[JaxWorker], losses[TorchWorker]):
+    for ours, theirs in zip(losses[JaxHere], losses[TorchWorker]):
         assert ours == pytest.approx(theirs, rel=TOLERANCE)
 
 
@@ -178,7 +174,7 @@ def test_weights_are_read_by_name_and_shape(tmp_path):
     # a longer position table serves, and so do leading ones
     state["position_embedding"] = state["position_embedding"].unsqueeze(0)
     save_file(state, path)
-    with JaxWorker() as worker:
+    with JaxHere() as worker:
         worker.open(PLAIN, "infer", 8, weights_path=str(path))
     state["norm.weight"] = torch.ones(47)
     save_file(state, path)
@@ -219,7 +215,7 @@ def test_weights_of_a_wrapped_model_are_the_same_weights(prefix, tmp_path):
     ],
 )
 def test_precisions_are_what_they_say(precision, mode, param, compute):
-    with JaxWorker() as worker:
+    with JaxHere() as worker:
         ready = worker.open(PLAIN, mode, 8, precision=precision)
         assert ready["dtype_param"] == param
         assert ready["dtype_compute"].split(",")[0].split(" ")[0] == compute
@@ -270,7 +266,7 @@ def test_platforms_that_hide_a_device_are_named():
 def test_ready_says_which_model_tokens_and_costs(tmp_path):
     data = tmp_path / "data.txt"
     data.write_bytes(bytes(range(100)))
-    with JaxWorker() as worker:
+    with JaxHere() as worker:
         ready = worker.open(
             TINY, "train", 8, data="auto", data_path=str(data),
             options={"set": {"ffn_hidden": "96"}, "x_new": 1},
@@ -294,7 +290,7 @@ def test_published_computes_every_expert_and_costs_more():
     counts once, so the comparison is between numbers of experts."""
     flops = []
     for count in (2, 4):
-        with JaxWorker() as worker:
+        with JaxHere() as worker:
             spec = {**TINY, "experts_count": count}
             ready = worker.open(spec, "infer", 8, options={"moe": "published"})
             assert "every expert" in ready["backend"]
@@ -306,7 +302,7 @@ def test_published_computes_every_expert_and_costs_more():
 def test_work_grows_with_the_cell_so_nothing_is_folded_away():
     flops = {}
     for rows in (1, 8):
-        with JaxWorker() as worker:
+        with JaxHere() as worker:
             ready = worker.open(PLAIN, "infer", 8, rows)
             flops[rows] = ready["compiler_flops"]
             tokens, weights = 4 * rows * 8, 4 * ready["params_total"]
@@ -318,7 +314,7 @@ def test_work_grows_with_the_cell_so_nothing_is_folded_away():
 def test_the_same_seed_gives_the_same_losses_however_blocks_are_cut():
     losses = []
     for blocks in ([1] * 6, [2, 4]):
-        with JaxWorker() as worker:
+        with JaxHere() as worker:
             worker.open({**PLAIN, "dropout": 0.3}, "train", 8, threads=1)
             losses.append([worker.run(steps)["loss"] for steps in blocks][-1])
     assert losses[0] == losses[1]

@@ -42,6 +42,12 @@ def keys_of(reply):
     return {"type"} | OWN_KEYS[reply] | (given - {None})
 
 
+def with_known_keys(reply, fields):
+    unknown = set(fields) - keys_of(reply)
+    assert not unknown, f"{unknown} of {reply} are no keys: a row of src/spec/facts.def is missing"
+    return fields
+
+
 class WorkerError(Exception):
     """The worker answered `error`; `reply` is the whole message."""
 
@@ -95,9 +101,7 @@ class Worker:
         reply = json.loads(line)
         if reply["type"] == "error":
             raise WorkerError(reply)
-        unknown = set(reply) - keys_of(reply["type"])
-        assert not unknown, f"{unknown} of {reply['type']} are no keys: a row of src/spec/facts.def is missing"
-        return reply
+        return with_known_keys(reply["type"], reply)
 
     def open(self, model, mode, seq_len, batch_size, **changes):
         return self.ask(open_message(self.engine, model, mode, seq_len, batch_size, **changes))
