@@ -14,6 +14,12 @@ def wait_until(is_so, process=None, pause_s=0.01):
         time.sleep(pause_s)
 
 
+def is_wanted(fixture, request):
+    """Whether a test that is to run, of the file that asks, has the fixture: what waits long is begun before the file's first
+    test then, and waits beside the others. The fixture that begins it is another one, as every test has that."""
+    return any(fixture in item.fixturenames for item in request.session.items if item.path == request.path)
+
+
 def state_of(pid):
     """The letter of proc(5), such as S for one that waits; Z also for a process that is not there."""
     try:

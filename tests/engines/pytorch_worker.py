@@ -64,8 +64,8 @@ def command(folder=None, python=sys.executable):
     ]
 
 
-# The worker's own modules are imported with torch, as its own server does it.
-SERVER = ForkServer("torch", "torch._dynamo", "tokmark_worker.torch_ranks", PYTHONPATH=str(PYTHON_SOURCES))
+# The worker's own modules are imported with torch, as its own server does it; and what every compilation imports.
+SERVER = ForkServer("torch", "torch._dynamo", "torch._dynamo.backends.common", "tokmark_worker.torch_ranks", PYTHONPATH=str(PYTHON_SOURCES))
 
 
 class TorchWorker(Worker):

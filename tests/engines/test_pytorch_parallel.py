@@ -5,17 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytorch_worker import GELU, MOE, TorchWorker
+from pytorch_worker import GELU, MOE, SERVER, TorchWorker
 from reference_model import loss_of
 from test_pytorch_model import distance, reference_run
 from test_pytorch_run import SMALL_CONFIG, TINY, read, start
 from test_pytorch_sources import write_package
 from test_pytorch_worker import Case
+from waiting import is_wanted
 from worker_client import WorkerError, release_binary
 
 TOLERANCE = 1e-4
@@ -366,10 +368,27 @@ def write_faulty(tmp_path, fault):
     return [*SHORT, "--model", f"{tmp_path}/faulty.py:Model", "--devices", "cpu:2", "--parallel", "ddp"]
 
 
-def test_a_rank_that_hangs_ends_as_timeout_and_the_next_cell_goes_on(tmp_path):
-    words = write_faulty(tmp_path, "signal.pause() if tokens.shape[1] == 16 else None")
-    start(tmp_path, *words, "--seq", "16", "24", "--steps", "9", "--timeout", "15s", code=3)
-    hanging, good = read(tmp_path)
+def sweep_of_hanging(folder):
+    words = write_faulty(folder, "signal.pause() if tokens.shape[1] == 16 else None")
+    start(folder, *words, "--seq", "16", "24", "--steps", "9", "--timeout", "30s", code=3)
+    return read(folder)
+
+
+@pytest.fixture(name="begun_hanging", scope="module", autouse=True)
+def begin_hanging(request, tmp_path_factory):
+    """Before the file's other tests, as a rank hangs until its limit."""
+    SERVER.python("pytorch")  # a server is not started by two threads
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(sweep_of_hanging, tmp_path_factory.mktemp("hanging")) if is_wanted("of_hanging", request) else None
+
+
+@pytest.fixture(name="of_hanging")
+def make_of_hanging(begun_hanging):
+    return begun_hanging.result()
+
+
+def test_a_rank_that_hangs_ends_as_timeout_and_the_next_cell_goes_on(of_hanging):
+    hanging, good = of_hanging
     assert hanging["verdict"] == "timeout"
     assert good["verdict"] == "ok", good["reasons"]
 

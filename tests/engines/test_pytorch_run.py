@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from worker_client import release_binary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 from caller import calm  # pylint: disable=wrong-import-position
-from waiting import TIMEOUT_S
+from waiting import TIMEOUT_S, is_wanted
 
 TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",
         "heads_count=2", "--set", "ffn_hidden=16", "--set", "experts_count=2", "--set", "rotary_dim=8"]
@@ -189,10 +190,8 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(name="of_hostile", scope="module")
-def make_of_hostile(tmp_path_factory):
+def sweep_of_hostile(folder):
     """(records with two rows, those with one): a sequence length has a body of HOSTILE, with two rows only. They share an import."""
-    folder = tmp_path_factory.mktemp("hostile")
     lines = FACTORY.splitlines()[:-1]
     for length, (body, _, _) in enumerate(HOSTILE, 16):
         lines += [f"            if tuple(ids.shape) == (2, {length}):", "                " + body]
@@ -203,6 +202,19 @@ def make_of_hostile(tmp_path_factory):
           "--seq", *more, "--timeout", "20s", "--try-all", code=3)
     found = read(folder)
     return [[record for record in found if record["batch_size"] == rows] for rows in (2, 1)]
+
+
+@pytest.fixture(name="begun_hostile", scope="module", autouse=True)
+def begin_hostile(request, tmp_path_factory):
+    """Before the file's other tests, as one model hangs until its limit."""
+    SERVER.python("pytorch")  # a server is not started by two threads
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(sweep_of_hostile, tmp_path_factory.mktemp("hostile")) if is_wanted("of_hostile", request) else None
+
+
+@pytest.fixture(name="of_hostile", scope="module")
+def make_of_hostile(begun_hostile):
+    return begun_hostile.result()
 
 
 @pytest.mark.parametrize("index", range(len(HOSTILE)), ids=[body for body, _, _ in HOSTILE])

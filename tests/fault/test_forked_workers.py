@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
 from caller import calm  # pylint: disable=wrong-import-position
 from pytorch_worker import SERVER  # pylint: disable=wrong-import-position
 from worker_client import release_binary  # pylint: disable=wrong-import-position
-from waiting import TIMEOUT_S, is_alive, wait_until
+from waiting import TIMEOUT_S, is_alive, is_wanted, wait_until
 
 BINARY = str(Path(release_binary()).resolve())
 WAYS = {"forked": [], "fresh": ["--fresh"]}
@@ -376,13 +376,18 @@ class FaultSweep:
         return self.result
 
 
-@pytest.fixture(autouse=True, scope="module", name="of_faults")
-def make_of_faults(tmp_path_factory):
-    """Begun before the file's other tests, and needed after them."""
-    sweeps = {way: FaultSweep(way, tmp_path_factory.mktemp("faults")) for way in WAYS}
+@pytest.fixture(autouse=True, scope="module", name="begun_faults")
+def begin_faults(request, tmp_path_factory):
+    """Before the file's other tests: it is needed after them."""
+    sweeps = {way: FaultSweep(way, tmp_path_factory.mktemp("faults")) for way in WAYS if is_wanted("of_faults", request)}
     yield sweeps
     for sweep_of_way in sweeps.values():
         end(sweep_of_way.begun)
+
+
+@pytest.fixture(name="of_faults")
+def make_of_faults(begun_faults):
+    return begun_faults
 
 
 @pytest.mark.parametrize("way", WAYS)
