@@ -225,6 +225,8 @@ def main():
     gc.freeze()
     gc.enable()
     streams = Server(sys.argv[2]).serve()
+    if "TOKMARK_TEST_IMPORT" in os.environ:  # a module of the folder's
+        __import__(os.environ["TOKMARK_TEST_IMPORT"])
     if "TOKMARK_TEST_FAULT" in os.environ:
         put_fault_in(sys.argv[1], os.environ["TOKMARK_TEST_FAULT"])
     if streams:

@@ -2,13 +2,12 @@
 how often its part ran as plain Python and how often as a graph."""
 import json
 import shutil
-import sys
 
 import pytest
 
-from pytorch_worker import MOE, PYTHON_SOURCES, TorchWorker
+from pytorch_worker import MOE, TorchWorker
 from test_pytorch_sources import write
-from worker_client import Worker, WorkerError
+from worker_client import WorkerError
 
 SPEC = {**MOE, "name": "superintelligence-tiny", "max_seq_len": 8, "vocab_size": 50}
 
@@ -223,7 +222,7 @@ def test_a_plain_model_is_not_called_compiled(folder):
         assert counts(folder)["graph"] == 0
 
 
-def test_a_part_that_a_transformers_model_compiles_is_compiled_in_decode(tmp_path):
+def test_a_part_that_a_transformers_model_compiles_is_compiled_in_decode(tmp_path, monkeypatch):
     """Swapped before the worker begins, as an author's own class would be."""
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, n_positions=16)
@@ -256,9 +255,8 @@ def test_a_part_that_a_transformers_model_compiles_is_compiled_in_decode(tmp_pat
 
         modeling_gpt2.GPT2MLP.forward = forward
     """)
-    start = "import transformers_patch, runpy; runpy.run_module('tokmark_worker', run_name='__main__', alter_sys=True)"
-    words = ["env", "-C", str(tmp_path), f"PYTHONPATH={PYTHON_SOURCES}", sys.executable, "-c", start, "pytorch"]
-    with Worker("pytorch", command=words) as worker:
+    monkeypatch.setenv("TOKMARK_TEST_IMPORT", "transformers_patch")
+    with TorchWorker(tmp_path) as worker:
         ready = worker.open(SPEC, "decode", 8, 2, model_ref=f"hf:{tmp_path}")
         assert ready["compiled"] == "by the model"
         before = counts(tmp_path)
