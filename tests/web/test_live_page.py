@@ -391,8 +391,9 @@ def live_folder(folder):
 def test_what_is_measured_now_has_no_barriers_and_fits(browser, serve, tmp_path, scheme):
     live_folder(tmp_path / "r")
     server = serve(tmp_path / "r")
-    for query in ("", "?overlay"):
-        with Page(browser, server.url + query, scheme=scheme, bypass_csp=True) as page:
+    with Page(browser, server.url, scheme=scheme, bypass_csp=True) as page:
+        for query in ("", "?overlay"):
+            page.go(server.url + query)
             page.until("document.getElementById('now-interval').textContent.startsWith('95 % interval 4.200 to 4.900 ms')")
             assert page.text("now-sweep").startswith("cell 2 of 3, about ")
             facts = re.sub(r"\s+", " ", page.evaluate("document.getElementById('now-facts').innerText"))
