@@ -542,13 +542,13 @@ def test_nan_is_counted(folder):
 
 
 def test_a_model_that_leaves_ends_the_worker(folder):
-    with TorchWorker(folder, is_started=True) as worker:
+    with TorchWorker(folder) as worker:
         with pytest.raises(RuntimeError, match="the worker is gone, exit code 0"):
             worker.open(SPEC, "train", 8, model_ref="hostile:Leaves")
 
 
 def test_a_model_s_threads_do_not_keep_the_worker(folder):
-    with TorchWorker(folder, is_started=True) as worker:
+    with TorchWorker(folder) as worker:
         worker.open(SPEC, "train", 8, model_ref="hostile:Threads")
         assert worker.ask({"type": "close"})["type"] == "bye"
         assert worker.process.wait(TIMEOUT_S) == 0
