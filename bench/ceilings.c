@@ -20,8 +20,6 @@
 
 #define ROUNDS      5 /* in turn: memory's rate wanders where other machines use it, too */
 #define LOOK_S      0.6
-#define ARRAY_MIN   ((size_t)64 << 20)
-#define ARRAY_MAX   ((size_t)1 << 30)
 #define LOOPS       20000000
 #define CHAINS      12
 #define THREADS_MAX 256
@@ -139,13 +137,6 @@ static void *work(void *context)
     return NULL;
 }
 
-static size_t array_bytes(void)
-{
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    size_t bytes = 4 * (size_t)(cache > 0 ? cache : 0);
-    return bytes < ARRAY_MIN ? ARRAY_MIN : bytes > ARRAY_MAX ? ARRAY_MAX : bytes;
-}
-
 /* Of the shortest pass; `memory` is three arrays of so many bytes. */
 static double best_seconds(enum kind kind, unsigned threads, float *memory, size_t bytes)
 {
@@ -203,7 +194,8 @@ int main(int argc, char **argv)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)cpus;
     long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : ROUNDS;
-    size_t bytes = array_bytes();
+    struct ceiling_effort effort = ceiling_effort();
+    size_t bytes = effort.array_bytes;
     struct ceiling ceiling;
     struct err err = {0};
     if (threads == 0 || threads > THREADS_MAX)
@@ -219,7 +211,7 @@ int main(int argc, char **argv)
             keep_best(&theirs[kind],
                       work[kind] / best_seconds((enum kind)kind, threads, memory, bytes));
         free(memory);
-        if (ceiling_measure(threads, &ceiling, &err) != STATUS_OK) {
+        if (ceiling_measure(threads, &effort, &ceiling, &err) != STATUS_OK) {
             (void)fprintf(stderr, "ceilings: %s\n", err.text);
             return 1;
         }

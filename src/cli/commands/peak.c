@@ -114,8 +114,9 @@ static enum status measure_host(const struct machine_peak *common, struct peaks 
     cpuinfo_read("", info);
     unsigned threads = info->cpus_usable_count > 0 ? info->cpus_usable_count : 1;
     free(info);
+    struct ceiling_effort effort = ceiling_effort();
     struct ceiling ceiling;
-    TRY(ceiling_measure(threads, &ceiling, err));
+    TRY(ceiling_measure(threads, &effort, &ceiling, err));
     struct machine_peak *peak = add(peaks, common);
     (void)snprintf(peak->precision, sizeof(peak->precision), "fp32");
     peak->matmul_flops = ceiling.matmul_flops;

@@ -189,30 +189,98 @@ static void empty_task(void *context, unsigned thread_index, size_t begin, size_
 
 /* --- looks --- */
 
-/* One loop over the pool, again and again for LOOK_NS: the shortest. */
-static double shortest_ns(struct pool *pool, size_t items_count, pool_task *task, void *context)
+/* Borrowed. */
+struct looks {
+    struct pool *pool;
+    const struct ceiling_effort *effort;
+};
+
+/* One loop over the pool, again and again: the shortest. */
+static double shortest_ns(struct looks looks, size_t items_count, pool_task *task, void *context)
 {
-    uint64_t begin_ns = clock_now_ns();
+    uint64_t begin_ns = looks.effort->now_ns();
     uint64_t best_ns = UINT64_MAX;
-    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < LOOK_NS;) {
+    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < looks.effort->look_ns;) {
         uint64_t before_ns = now_ns;
-        pool_run(pool, items_count, 1, task, context);
-        now_ns = clock_now_ns();
+        pool_run(looks.pool, items_count, 1, task, context);
+        now_ns = looks.effort->now_ns();
         if (now_ns - before_ns < best_ns)
             best_ns = now_ns - before_ns;
     }
     return (double)(best_ns > 0 ? best_ns : 1);
 }
 
-static double fma_rate(struct pool *pool, float *sinks)
+static double fma_rate(struct looks looks, float *sinks)
 {
-    size_t threads = pool_threads_count(pool);
+    size_t threads = pool_threads_count(looks.pool);
     float unused = 0;
     double flops = run_chains(1, &unused) * FMA_LOOPS * (double)threads;
-    return flops * 1e9 / shortest_ns(pool, threads, fma_task, sinks);
+    return flops * 1e9 / shortest_ns(looks, threads, fma_task, sinks);
 }
 
-static size_t array_bytes(void)
+static enum status measure_memory(struct looks looks, float *sums, struct ceiling *ceiling,
+                                  struct err *err)
+{
+    size_t bytes = looks.effort->array_bytes;
+    struct arena arena = {0};
+    TRY(arena_open(3 * (uint64_t)bytes, &arena, err));
+    size_t floats = bytes / sizeof(float);
+    float *memory = (float *)(void *)arena.data;
+    struct arrays arrays = {memory, memory + floats, memory + 2 * floats, sums};
+    size_t pieces = floats / PIECE;
+    /* Each thread's part is near it from now on. */
+    pool_run(looks.pool, pieces, 1, fill_task, &arrays);
+    ceiling->read_bytes = (double)bytes * 1e9 / shortest_ns(looks, pieces, read_task, &arrays);
+    ceiling->write_bytes = (double)bytes * 1e9 / shortest_ns(looks, pieces, write_task, &arrays);
+    ceiling->triad_bytes =
+        3.0 * (double)bytes * 1e9 / shortest_ns(looks, pieces, triad_task, &arrays);
+    arena_close(&arena);
+    return STATUS_OK;
+}
+
+/* Of c = a b with such sides, FLOP/s. */
+static double matmul_rate(struct looks looks, float *memory, size_t side, void *workspace)
+{
+    size_t count = side * side;
+    struct gemm_factor a = {matrix_make(memory, MATRIX_F32, side, side), false};
+    struct gemm_factor b = {matrix_make(memory + count, MATRIX_F32, side, side), false};
+    struct matrix c = matrix_make(memory + 2 * count, MATRIX_F32, side, side);
+    uint64_t begin_ns = looks.effort->now_ns();
+    uint64_t best_ns = UINT64_MAX;
+    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < looks.effort->look_ns;) {
+        uint64_t before_ns = now_ns;
+        gemm(looks.pool, 1, a, b, 0, c, workspace);
+        now_ns = looks.effort->now_ns();
+        if (now_ns - before_ns < best_ns)
+            best_ns = now_ns - before_ns;
+    }
+    return 2.0 * (double)count * (double)side * 1e9 / (double)(best_ns > 0 ? best_ns : 1);
+}
+
+static enum status measure_matmul(struct looks looks, struct ceiling *ceiling, struct err *err)
+{
+    size_t side_max = looks.effort->side_max;
+    size_t count = 3 * side_max * side_max;
+    struct arena arena = {0};
+    TRY(arena_open(count * sizeof(float), &arena, err));
+    float *memory = (float *)(void *)arena.data;
+    void *workspace = aligned_alloc(GEMM_WORKSPACE_ALIGNMENT,
+                                    gemm_workspace_bytes(pool_threads_count(looks.pool)));
+    for (size_t i = 0; workspace != NULL && i < count; i++)
+        memory[i] = (float)(i % 64) / 64;
+    for (size_t side = side_max / 4; workspace != NULL && side <= side_max; side *= 2) {
+        double rate = matmul_rate(looks, memory, side, workspace);
+        if (rate > ceiling->matmul_flops)
+            ceiling->matmul_flops = rate;
+    }
+    arena_close(&arena);
+    if (workspace == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for a matmul of %zu squared", side_max);
+    free(workspace);
+    return STATUS_OK;
+}
+
+struct ceiling_effort ceiling_effort(void)
 {
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
     size_t bytes = CACHES * (size_t)(cache > 0 ? cache : 0);
@@ -220,73 +288,11 @@ static size_t array_bytes(void)
     bytes = bytes < ARRAY_MIN ? ARRAY_MIN : bytes > ARRAY_MAX ? ARRAY_MAX : bytes;
     if (room > 0 && bytes > room)
         bytes = (size_t)room;
-    return bytes / ALIGNMENT * ALIGNMENT;
+    return (struct ceiling_effort){LOOK_NS, bytes / ALIGNMENT * ALIGNMENT, SIDE_MAX, clock_now_ns};
 }
 
-static enum status measure_memory(struct pool *pool, float *sums, struct ceiling *ceiling,
-                                  struct err *err)
-{
-    size_t bytes = array_bytes();
-    struct arena arena = {0};
-    enum status status = arena_open(3 * (uint64_t)bytes, &arena, err);
-    if (status != STATUS_OK)
-        return status;
-    size_t floats = bytes / sizeof(float);
-    float *memory = (float *)(void *)arena.data;
-    struct arrays arrays = {memory, memory + floats, memory + 2 * floats, sums};
-    size_t pieces = floats / PIECE;
-    pool_run(pool, pieces, 1, fill_task, &arrays); /* each thread's part is near it from now on */
-    ceiling->read_bytes = (double)bytes * 1e9 / shortest_ns(pool, pieces, read_task, &arrays);
-    ceiling->write_bytes = (double)bytes * 1e9 / shortest_ns(pool, pieces, write_task, &arrays);
-    ceiling->triad_bytes =
-        3.0 * (double)bytes * 1e9 / shortest_ns(pool, pieces, triad_task, &arrays);
-    arena_close(&arena);
-    return STATUS_OK;
-}
-
-/* Of c = a b with such sides, FLOP/s. */
-static double matmul_rate(struct pool *pool, float *memory, size_t side, void *workspace)
-{
-    size_t count = side * side;
-    struct gemm_factor a = {matrix_make(memory, MATRIX_F32, side, side), false};
-    struct gemm_factor b = {matrix_make(memory + count, MATRIX_F32, side, side), false};
-    struct matrix c = matrix_make(memory + 2 * count, MATRIX_F32, side, side);
-    uint64_t begin_ns = clock_now_ns();
-    uint64_t best_ns = UINT64_MAX;
-    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < LOOK_NS;) {
-        uint64_t before_ns = now_ns;
-        gemm(pool, 1, a, b, 0, c, workspace);
-        now_ns = clock_now_ns();
-        if (now_ns - before_ns < best_ns)
-            best_ns = now_ns - before_ns;
-    }
-    return 2.0 * (double)count * (double)side * 1e9 / (double)best_ns;
-}
-
-static enum status measure_matmul(struct pool *pool, struct ceiling *ceiling, struct err *err)
-{
-    static const size_t sides[] = {512, 1024, SIDE_MAX};
-    size_t count = 3 * SIDE_MAX * SIDE_MAX;
-    struct arena arena = {0};
-    enum status status = arena_open(count * sizeof(float), &arena, err);
-    float *memory = (float *)(void *)arena.data;
-    void *workspace =
-        aligned_alloc(GEMM_WORKSPACE_ALIGNMENT, gemm_workspace_bytes(pool_threads_count(pool)));
-    if (status == STATUS_OK && workspace == NULL)
-        status = ERR(err, STATUS_NOMEM, "no memory for a matmul of %zu squared", SIDE_MAX);
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        memory[i] = (float)(i % 64) / 64;
-    for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(sides); i++) {
-        double rate = matmul_rate(pool, memory, sides[i], workspace);
-        if (rate > ceiling->matmul_flops)
-            ceiling->matmul_flops = rate;
-    }
-    free(workspace);
-    arena_close(&arena);
-    return status;
-}
-
-enum status ceiling_measure(unsigned threads_count, struct ceiling *ret_ceiling, struct err *err)
+enum status ceiling_measure(unsigned threads_count, const struct ceiling_effort *effort,
+                            struct ceiling *ret_ceiling, struct err *err)
 {
     struct ceiling ceiling = {0};
     struct pool *pool = NULL;
@@ -295,12 +301,13 @@ enum status ceiling_measure(unsigned threads_count, struct ceiling *ret_ceiling,
     if (status == STATUS_OK && sinks == NULL)
         status = ERR(err, STATUS_NOMEM, "out of memory");
     if (status == STATUS_OK) {
-        ceiling.fma_flops = fma_rate(pool, sinks);
-        ceiling.launch_ns = shortest_ns(pool, threads_count, empty_task, NULL);
-        status = measure_matmul(pool, &ceiling, err);
+        struct looks looks = {pool, effort};
+        ceiling.fma_flops = fma_rate(looks, sinks);
+        ceiling.launch_ns = shortest_ns(looks, threads_count, empty_task, NULL);
+        status = measure_matmul(looks, &ceiling, err);
+        if (status == STATUS_OK)
+            status = measure_memory(looks, sinks, &ceiling, err);
     }
-    if (status == STATUS_OK)
-        status = measure_memory(pool, sinks, &ceiling, err);
     free(sinks);
     pool_free(pool);
     if (status == STATUS_OK)
