@@ -1,13 +1,15 @@
 /* bench/ceilings.c - what `tokmark peak` says of the CPU, beside loops written for this file alone.
  *
- *   ceilings [THREADS [ROUNDS]]
+ *   ceilings [THREADS [ROUNDS [MIB]]]
  *
  * A multiply-add loop by the compiler's own vectors, and STREAM's read, write and triad (John D.
- * McCalpin, 1991) over arrays of four times the last cache, as STREAM asks and ours are, each the
- * best of ROUNDS (5) times 0.6 s of passes, in turn with ours; then the ratio of ours to theirs. On
- * a quiet machine all are within 5 % of 1. The shorter a pass, the likelier it is that nobody else
- * used the memory meanwhile: both must be of one length.
+ * McCalpin, 1991) over arrays as large as ours (of MIB), each the best of ROUNDS (5) times 0.2 s of
+ * passes, in turn with ours; then the ratio of ours to theirs. On a quiet machine all are within 5
+ * % of 1. Both have arrays of one size, anew in each round: the shorter a pass, the likelier it is
+ * that nobody else used the memory meanwhile, and where a virtual machine's memory lies is a draw
+ * by lot.
  */
+#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,29 +18,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "engines/native/ceiling.h"
 
 #define ROUNDS      5 /* in turn: memory's rate wanders where other machines use it, too */
-#define LOOK_S      0.6
+#define LOOK_NS     (200 * NS_PER_MS)
 #define LOOPS       20000000
 #define CHAINS      12
 #define THREADS_MAX 256
 /* By name, one each: a loop over an array of them is not kept in registers. */
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#if defined(__x86_64__)
-#define CLONES __attribute__((target_clones("avx512f", "fma", "default")))
-#else
-#define CLONES
-#endif
-
-#if defined(__AVX512F__) || defined(__x86_64__)
-#define WIDTH 16
-#else
-#define WIDTH 4
-#endif
-
-typedef float vector __attribute__((vector_size(WIDTH * sizeof(float))));
-
 enum kind { KIND_FMA, KIND_READ, KIND_WRITE, KIND_TRIAD, KINDS_COUNT, KIND_TOUCH };
 
 struct part {
@@ -99,15 +88,6 @@ static float multiply_add(void)
     return multiply_add_4();
 }
 
-static float CLONES read_all(const float *from, size_t count)
-{
-    vector sums[4] = {0};
-    for (size_t i = 0; i + (size_t)4 * WIDTH <= count; i += (size_t)4 * WIDTH)
-        for (size_t k = 0; k < 4; k++)
-            sums[k] += *(const vector *)(const void *)(from + i + k * WIDTH);
-    return (sums[0] + sums[1] + sums[2] + sums[3])[0];
-}
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define STORE(to, value) _mm_stream_ps((to), (value))
@@ -121,6 +101,23 @@ typedef float quad __attribute__((vector_size(16)));
 #define QUAD(x)          ((quad){0} + (x))
 #endif
 
+/* By name, again: vectors wider than a register are kept in memory. */
+static float read_all(const float *from, size_t count)
+{
+    quad a = QUAD(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    for (size_t i = 0; i + 32 <= count; i += 32) {
+        a += LOAD(from + i);
+        b += LOAD(from + i + 4);
+        c += LOAD(from + i + 8);
+        d += LOAD(from + i + 12);
+        e += LOAD(from + i + 16);
+        f += LOAD(from + i + 20);
+        g += LOAD(from + i + 24);
+        h += LOAD(from + i + 28);
+    }
+    return (a + b + c + d + e + f + g + h)[0];
+}
+
 static void *work(void *context)
 {
     struct part *part = context;
@@ -130,10 +127,25 @@ static void *work(void *context)
         part->a[i] = part->b[i] = part->c[i] = 1;
     if (part->kind == KIND_READ)
         part->sink = read_all(part->b, part->count);
-    for (size_t i = 0; part->kind == KIND_WRITE && i < part->count; i += 4)
+    /* A line at a time, so that no other thread's stores come between its parts. */
+    for (size_t i = 0; part->kind == KIND_WRITE && i < part->count; i += 16) {
         STORE(part->a + i, QUAD(1));
-    for (size_t i = 0; part->kind == KIND_TRIAD && i < part->count; i += 4)
-        STORE(part->a + i, LOAD(part->b + i) + QUAD(3) * LOAD(part->c + i));
+        STORE(part->a + i + 4, QUAD(1));
+        STORE(part->a + i + 8, QUAD(1));
+        STORE(part->a + i + 12, QUAD(1));
+    }
+    for (size_t i = 0; part->kind == KIND_TRIAD && i < part->count; i += 16) {
+        const float *b = part->b + i;
+        const float *c = part->c + i;
+        quad first = LOAD(b) + QUAD(3) * LOAD(c);
+        quad second = LOAD(b + 4) + QUAD(3) * LOAD(c + 4);
+        quad third = LOAD(b + 8) + QUAD(3) * LOAD(c + 8);
+        quad fourth = LOAD(b + 12) + QUAD(3) * LOAD(c + 12);
+        STORE(part->a + i, first);
+        STORE(part->a + i + 4, second);
+        STORE(part->a + i + 8, third);
+        STORE(part->a + i + 12, fourth);
+    }
     return NULL;
 }
 
@@ -145,7 +157,7 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory, size
     size_t floats = bytes / sizeof(float);
     size_t share = floats / threads / 64 * 64;
     double best = 1e9;
-    double until = now() + LOOK_S;
+    double until = now() + (double)LOOK_NS / NS_PER_S;
     for (double begin = now(); begin < until; begin = now()) {
         for (unsigned i = 0; i < threads; i++) {
             parts[i] = (struct part){kind,
@@ -165,8 +177,7 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory, size
     return best;
 }
 
-/* Three arrays, anew in each round as ours are: where a virtual machine's memory lies is a draw by
- * lot. Huge pages as ours have, where the system leaves them to the program. */
+/* Three arrays in huge pages, as ours are. */
 static float *take_memory(unsigned threads, size_t bytes)
 {
     float *memory = aligned_alloc((size_t)1 << 21, 3 * bytes);
@@ -178,15 +189,28 @@ static float *take_memory(unsigned threads, size_t bytes)
     return memory;
 }
 
-static void keep_best(double *best, double rate)
+/* Of one kind: the best of each, and the logarithms of the rounds' ratios. */
+struct rates {
+    const char *name;
+    double ours, theirs;
+    double sum, squares;
+};
+
+static void add_round(struct rates *rates, double ours, double theirs)
 {
-    *best = rate > *best ? rate : *best;
+    rates->ours = fmax(rates->ours, ours);
+    rates->theirs = fmax(rates->theirs, theirs);
+    rates->sum += log(ours / theirs);
+    rates->squares += log(ours / theirs) * log(ours / theirs);
 }
 
-static void show(const char *name, double ours, double theirs, const char *unit)
+static void show(const struct rates *rates, const char *unit, double rounds)
 {
-    (void)printf("%-14s ours %8.2f  here %8.2f %s  ratio %.3f\n", name, ours / 1e9, theirs / 1e9,
-                 unit, ours / theirs);
+    double mean = rates->sum / rounds;
+    double error = sqrt(fmax(0, rates->squares / rounds - mean * mean) / fmax(1, rounds - 1));
+    (void)printf("%-14s ours %8.2f  here %8.2f %s  ratio %.3f; of a round %.3f +-%.3f\n",
+                 rates->name, rates->ours / 1e9, rates->theirs / 1e9, unit,
+                 rates->ours / rates->theirs, exp(mean), exp(mean) * 2 * error);
 }
 
 int main(int argc, char **argv)
@@ -195,37 +219,43 @@ int main(int argc, char **argv)
     unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)cpus;
     long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : ROUNDS;
     struct ceiling_effort effort = ceiling_effort();
+    effort.look_ns = LOOK_NS;
+    if (argc > 3)
+        effort.array_bytes = (size_t)strtoul(argv[3], NULL, 10) << 20;
     size_t bytes = effort.array_bytes;
-    struct ceiling ceiling;
     struct err err = {0};
-    if (threads == 0 || threads > THREADS_MAX)
+    if (threads == 0 || threads > THREADS_MAX || rounds < 1)
         return 2;
     double flops = 2.0 * fma_width() * CHAINS * LOOPS * threads;
-    double theirs[KINDS_COUNT] = {0};
-    double ours[KINDS_COUNT] = {0};
     double work[KINDS_COUNT] = {flops, (double)bytes, (double)bytes, 3 * (double)bytes};
+    struct rates all[KINDS_COUNT] = {
+        {.name = "multiply-adds"}, {.name = "read"}, {.name = "write"}, {.name = "triad"}};
     double matmul = 0;
     for (long round = 0; round < rounds; round++) {
-        float *memory = take_memory(threads, bytes);
-        for (int kind = 0; kind < KINDS_COUNT; kind++)
-            keep_best(&theirs[kind],
-                      work[kind] / best_seconds((enum kind)kind, threads, memory, bytes));
-        free(memory);
-        if (ceiling_measure(threads, &effort, &ceiling, &err) != STATUS_OK) {
-            (void)fprintf(stderr, "ceilings: %s\n", err.text);
-            return 1;
+        struct ceiling ceiling;
+        double theirs[KINDS_COUNT];
+        /* Who is first finds another state of the memory. */
+        for (long turn = 0; turn < 2; turn++) {
+            if ((round + turn) % 2 == 0) {
+                float *memory = take_memory(threads, bytes);
+                for (int kind = 0; kind < KINDS_COUNT; kind++)
+                    theirs[kind] =
+                        work[kind] / best_seconds((enum kind)kind, threads, memory, bytes);
+                free(memory);
+            } else if (ceiling_measure(threads, &effort, &ceiling, &err) != STATUS_OK) {
+                (void)fprintf(stderr, "ceilings: %s\n", err.text);
+                return 1;
+            }
         }
-        keep_best(&ours[KIND_FMA], ceiling.fma_flops);
-        keep_best(&ours[KIND_READ], ceiling.read_bytes);
-        keep_best(&ours[KIND_WRITE], ceiling.write_bytes);
-        keep_best(&ours[KIND_TRIAD], ceiling.triad_bytes);
-        keep_best(&matmul, ceiling.matmul_flops);
+        double ours[KINDS_COUNT] = {ceiling.fma_flops, ceiling.read_bytes, ceiling.write_bytes,
+                                    ceiling.triad_bytes};
+        for (int kind = 0; kind < KINDS_COUNT; kind++)
+            add_round(&all[kind], ours[kind], theirs[kind]);
+        matmul = fmax(matmul, ceiling.matmul_flops);
     }
-    show("multiply-adds", ours[KIND_FMA], theirs[KIND_FMA], "GFLOP/s");
-    show("read", ours[KIND_READ], theirs[KIND_READ], "GB/s");
-    show("write", ours[KIND_WRITE], theirs[KIND_WRITE], "GB/s");
-    show("triad", ours[KIND_TRIAD], theirs[KIND_TRIAD], "GB/s");
+    for (int kind = 0; kind < KINDS_COUNT; kind++)
+        show(&all[kind], kind == KIND_FMA ? "GFLOP/s" : "GB/s", (double)rounds);
     (void)printf("%-14s ours %8.2f GFLOP/s, %.1f %% of multiply-adds\n", "matmul", matmul / 1e9,
-                 100 * matmul / ours[KIND_FMA]);
+                 100 * matmul / all[KIND_FMA].ours);
     return 0;
 }
