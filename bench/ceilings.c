@@ -4,10 +4,10 @@
  *
  * A multiply-add loop by the compiler's own vectors, and STREAM's read, write and triad (John D.
  * McCalpin, 1991) over arrays as large as ours (of MIB), each the best of ROUNDS (5) times 0.2 s of
- * passes, in turn with ours; then the ratio of ours to theirs. On a quiet machine all are within 5
- * % of 1. Both have arrays of one size, anew in each round: the shorter a pass, the likelier it is
- * that nobody else used the memory meanwhile, and where a virtual machine's memory lies is a draw
- * by lot.
+ * passes, in turn with ours; then the ratio of ours to theirs, of the best and of a round (the mean
+ * and two standard errors). On a quiet machine all are within 5 % of 1. Both have arrays of one
+ * size, anew in each round: the shorter a pass, the likelier it is that nobody else used the memory
+ * meanwhile, and where a virtual machine's memory lies is a draw by lot.
  */
 #include <math.h>
 #include <pthread.h>
