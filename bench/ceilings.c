@@ -14,11 +14,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engines/native/arena.h"
 #include "engines/native/ceiling.h"
 
 #define ROUNDS      5 /* in turn: memory's rate wanders where other machines use it, too */
@@ -28,6 +27,7 @@
 #define THREADS_MAX 256
 /* By name, one each: a loop over an array of them is not kept in registers. */
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+
 enum kind { KIND_FMA, KIND_READ, KIND_WRITE, KIND_TRIAD, KINDS_COUNT, KIND_TOUCH };
 
 struct part {
@@ -36,13 +36,6 @@ struct part {
     size_t count;     /* floats of each */
     float sink;
 };
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* Of vectors as wide as a register: chains of wider ones would not fit into the registers. */
 #define MULTIPLY_ADD(name, width, target)                                       \
@@ -156,9 +149,9 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory, size
     pthread_t ids[THREADS_MAX];
     size_t floats = bytes / sizeof(float);
     size_t share = floats / threads / 64 * 64;
-    double best = 1e9;
-    double until = now() + (double)LOOK_NS / NS_PER_S;
-    for (double begin = now(); begin < until; begin = now()) {
+    uint64_t best_ns = UINT64_MAX;
+    uint64_t end_ns = clock_now_ns() + LOOK_NS;
+    for (uint64_t begin_ns = clock_now_ns(); begin_ns < end_ns; begin_ns = clock_now_ns()) {
         for (unsigned i = 0; i < threads; i++) {
             parts[i] = (struct part){kind,
                                      memory + i * share,
@@ -171,22 +164,10 @@ static double best_seconds(enum kind kind, unsigned threads, float *memory, size
         }
         for (unsigned i = 0; i < threads; i++)
             (void)pthread_join(ids[i], NULL);
-        double seconds = now() - begin;
-        best = seconds < best ? seconds : best;
+        uint64_t pass_ns = clock_now_ns() - begin_ns;
+        best_ns = pass_ns < best_ns ? pass_ns : best_ns;
     }
-    return best;
-}
-
-/* Three arrays in huge pages, as ours are. */
-static float *take_memory(unsigned threads, size_t bytes)
-{
-    float *memory = aligned_alloc((size_t)1 << 21, 3 * bytes);
-    if (memory == NULL)
-        exit(1);
-    (void)madvise(memory, 3 * bytes, MADV_HUGEPAGE);
-    /* First by the threads that use them, as STREAM does. */
-    (void)best_seconds(KIND_TOUCH, threads, memory, bytes);
-    return memory;
+    return (double)best_ns / NS_PER_S;
 }
 
 /* Of one kind: the best of each, and the logarithms of the rounds' ratios. */
@@ -213,6 +194,21 @@ static void show(const struct rates *rates, const char *unit, double rounds)
                  rates->ours / rates->theirs, exp(mean), exp(mean) * 2 * error);
 }
 
+/* Seconds of each kind, over arrays of the kind that ours are in. */
+static enum status measure_here(unsigned threads, size_t bytes, double ret_seconds[KINDS_COUNT],
+                                struct err *err)
+{
+    struct arena arena;
+    TRY(arena_open(3 * (uint64_t)bytes, &arena, err));
+    float *memory = (float *)(void *)arena.data;
+    /* First by the threads that use them, as STREAM does. */
+    (void)best_seconds(KIND_TOUCH, threads, memory, bytes);
+    for (int kind = 0; kind < KINDS_COUNT; kind++)
+        ret_seconds[kind] = best_seconds((enum kind)kind, threads, memory, bytes);
+    arena_close(&arena);
+    return STATUS_OK;
+}
+
 int main(int argc, char **argv)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -233,24 +229,20 @@ int main(int argc, char **argv)
     double matmul = 0;
     for (long round = 0; round < rounds; round++) {
         struct ceiling ceiling;
-        double theirs[KINDS_COUNT];
+        double seconds[KINDS_COUNT];
+        enum status status = STATUS_OK;
         /* Who is first finds another state of the memory. */
-        for (long turn = 0; turn < 2; turn++) {
-            if ((round + turn) % 2 == 0) {
-                float *memory = take_memory(threads, bytes);
-                for (int kind = 0; kind < KINDS_COUNT; kind++)
-                    theirs[kind] =
-                        work[kind] / best_seconds((enum kind)kind, threads, memory, bytes);
-                free(memory);
-            } else if (ceiling_measure(threads, &effort, &ceiling, &err) != STATUS_OK) {
-                (void)fprintf(stderr, "ceilings: %s\n", err.text);
-                return 1;
-            }
+        for (long turn = 0; turn < 2 && status == STATUS_OK; turn++)
+            status = (round + turn) % 2 == 0 ? measure_here(threads, bytes, seconds, &err)
+                                             : ceiling_measure(threads, &effort, &ceiling, &err);
+        if (status != STATUS_OK) {
+            (void)fprintf(stderr, "ceilings: %s\n", err.text);
+            return 1;
         }
         double ours[KINDS_COUNT] = {ceiling.fma_flops, ceiling.read_bytes, ceiling.write_bytes,
                                     ceiling.triad_bytes};
         for (int kind = 0; kind < KINDS_COUNT; kind++)
-            add_round(&all[kind], ours[kind], theirs[kind]);
+            add_round(&all[kind], ours[kind], work[kind] / seconds[kind]);
         matmul = fmax(matmul, ceiling.matmul_flops);
     }
     for (int kind = 0; kind < KINDS_COUNT; kind++)

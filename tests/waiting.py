@@ -1,5 +1,7 @@
 """Waiting for what must come: only what never comes meets the deadline, however busy the machine."""
+import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TIMEOUT_S = 300
@@ -18,6 +20,13 @@ def is_wanted(fixture, request):
     """Whether a test that is to run, of the file that asks, has the fixture: what waits long is begun before the file's first
     test then, and waits beside the others. The fixture that begins it is another one, as every test has that."""
     return any(fixture in item.fixturenames for item in request.session.items if item.path == request.path)
+
+
+@contextlib.contextmanager
+def begun(fixture, request, work, *args):
+    """What a thread begins of `work(*args)`, a Future; None if the fixture is not wanted."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(work, *args) if is_wanted(fixture, request) else None
 
 
 def state_of(pid):

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from test_pytorch_model import distance, reference_run
 from test_pytorch_run import SMALL_CONFIG, TINY, read, start
 from test_pytorch_sources import write_package
 from test_pytorch_worker import Case
-from waiting import is_wanted
+from waiting import begun
 from worker_client import WorkerError, release_binary
 
 TOLERANCE = 1e-4
@@ -378,8 +377,8 @@ def sweep_of_hanging(folder):
 def begin_hanging(request, tmp_path_factory):
     """Before the file's other tests, as a rank hangs until its limit."""
     SERVER.python("pytorch")  # a server is not started by two threads
-    with ThreadPoolExecutor() as pool:
-        yield pool.submit(sweep_of_hanging, tmp_path_factory.mktemp("hanging")) if is_wanted("of_hanging", request) else None
+    with begun("of_hanging", request, sweep_of_hanging, tmp_path_factory.mktemp("hanging")) as sweep:
+        yield sweep
 
 
 @pytest.fixture(name="of_hanging")

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from worker_client import release_binary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 from caller import calm  # pylint: disable=wrong-import-position
-from waiting import TIMEOUT_S, is_wanted
+from waiting import TIMEOUT_S, begun
 
 TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",
         "heads_count=2", "--set", "ffn_hidden=16", "--set", "experts_count=2", "--set", "rotary_dim=8"]
@@ -208,8 +207,8 @@ def sweep_of_hostile(folder):
 def begin_hostile(request, tmp_path_factory):
     """Before the file's other tests, as one model hangs until its limit."""
     SERVER.python("pytorch")  # a server is not started by two threads
-    with ThreadPoolExecutor() as pool:
-        yield pool.submit(sweep_of_hostile, tmp_path_factory.mktemp("hostile")) if is_wanted("of_hostile", request) else None
+    with begun("of_hostile", request, sweep_of_hostile, tmp_path_factory.mktemp("hostile")) as sweep:
+        yield sweep
 
 
 @pytest.fixture(name="of_hostile", scope="module")

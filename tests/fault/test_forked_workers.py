@@ -286,7 +286,7 @@ def test_behind_a_launcher_workers_are_fresh(tmp_path):
 # --- faults ----------------------------------------------------------------------------------------
 
 FAULTS = """
-import ctypes, os, signal, subprocess, sys, time
+import ctypes, os, signal, subprocess, sys
 import torch
 
 class Net(torch.nn.Module):
@@ -332,7 +332,7 @@ class Net(torch.nn.Module):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.fork()
             open(f"deaf.{os.getpid()}", "w").close()
-            time.sleep(3600)
+            signal.pause()
         return self.table(tokens % 32)
 """
 EXPECTED = {8: "ok", 16: "crashed", 32: "crashed", 40: "oom", 48: "invalid", 56: "crashed", 64: "protocol_error",

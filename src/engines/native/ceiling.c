@@ -243,14 +243,15 @@ struct looks {
     const struct ceiling_effort *effort;
 };
 
-/* One loop over the pool, again and again: the shortest. */
-static double shortest_ns(struct looks looks, size_t items_count, pool_task *task, void *context)
+/* One call of `once`, again and again: the shortest. */
+static double shortest_ns(struct looks looks, void (*once)(struct pool *pool, const void *work),
+                          const void *work)
 {
     uint64_t begin_ns = looks.effort->now_ns();
     uint64_t best_ns = UINT64_MAX;
     for (uint64_t now_ns = begin_ns; now_ns - begin_ns < looks.effort->look_ns;) {
         uint64_t before_ns = now_ns;
-        pool_run(looks.pool, items_count, 1, task, context);
+        once(looks.pool, work);
         now_ns = looks.effort->now_ns();
         if (now_ns - before_ns < best_ns)
             best_ns = now_ns - before_ns;
@@ -258,12 +259,31 @@ static double shortest_ns(struct looks looks, size_t items_count, pool_task *tas
     return (double)(best_ns > 0 ? best_ns : 1);
 }
 
+/* Borrowed. */
+struct pool_loop {
+    size_t items_count;
+    pool_task *task;
+    void *context;
+};
+
+static void run_loop(struct pool *pool, const void *work)
+{
+    const struct pool_loop *loop = work;
+    pool_run(pool, loop->items_count, 1, loop->task, loop->context);
+}
+
+static double loop_ns(struct looks looks, size_t items_count, pool_task *task, void *context)
+{
+    struct pool_loop loop = {items_count, task, context};
+    return shortest_ns(looks, run_loop, &loop);
+}
+
 static double fma_rate(struct looks looks, float *sinks)
 {
     size_t threads = pool_threads_count(looks.pool);
     float unused = 0;
     double flops = run_chains(1, &unused) * FMA_LOOPS * (double)threads;
-    return flops * 1e9 / shortest_ns(looks, threads, fma_task, sinks);
+    return flops * 1e9 / loop_ns(looks, threads, fma_task, sinks);
 }
 
 static enum status measure_memory(struct looks looks, float *sums, struct ceiling *ceiling,
@@ -278,31 +298,37 @@ static enum status measure_memory(struct looks looks, float *sums, struct ceilin
     size_t pieces = floats / PIECE;
     /* Each thread's part is near it from now on. */
     pool_run(looks.pool, pieces, 1, fill_task, &arrays);
-    ceiling->read_bytes = (double)bytes * 1e9 / shortest_ns(looks, pieces, read_task, &arrays);
-    ceiling->write_bytes = (double)bytes * 1e9 / shortest_ns(looks, pieces, write_task, &arrays);
-    ceiling->triad_bytes =
-        3.0 * (double)bytes * 1e9 / shortest_ns(looks, pieces, triad_task, &arrays);
+    ceiling->read_bytes = (double)bytes * 1e9 / loop_ns(looks, pieces, read_task, &arrays);
+    ceiling->write_bytes = (double)bytes * 1e9 / loop_ns(looks, pieces, write_task, &arrays);
+    ceiling->triad_bytes = 3.0 * (double)bytes * 1e9 / loop_ns(looks, pieces, triad_task, &arrays);
     arena_close(&arena);
     return STATUS_OK;
 }
 
-/* Of c = a b with such sides, FLOP/s. */
+/* c = a b */
+struct product {
+    struct gemm_factor a, b;
+    struct matrix c;
+    void *workspace; /* borrowed */
+};
+
+static void run_product(struct pool *pool, const void *work)
+{
+    const struct product *product = work;
+    gemm(pool, 1, product->a, product->b, 0, product->c, product->workspace);
+}
+
+/* Of squares with such sides, FLOP/s. */
 static double matmul_rate(struct looks looks, float *memory, size_t side, void *workspace)
 {
     size_t count = side * side;
-    struct gemm_factor a = {matrix_make(memory, MATRIX_F32, side, side), false};
-    struct gemm_factor b = {matrix_make(memory + count, MATRIX_F32, side, side), false};
-    struct matrix c = matrix_make(memory + 2 * count, MATRIX_F32, side, side);
-    uint64_t begin_ns = looks.effort->now_ns();
-    uint64_t best_ns = UINT64_MAX;
-    for (uint64_t now_ns = begin_ns; now_ns - begin_ns < looks.effort->look_ns;) {
-        uint64_t before_ns = now_ns;
-        gemm(looks.pool, 1, a, b, 0, c, workspace);
-        now_ns = looks.effort->now_ns();
-        if (now_ns - before_ns < best_ns)
-            best_ns = now_ns - before_ns;
-    }
-    return 2.0 * (double)count * (double)side * 1e9 / (double)(best_ns > 0 ? best_ns : 1);
+    struct product product = {
+        .a = {matrix_make(memory, MATRIX_F32, side, side), false},
+        .b = {matrix_make(memory + count, MATRIX_F32, side, side), false},
+        .c = matrix_make(memory + 2 * count, MATRIX_F32, side, side),
+        .workspace = workspace,
+    };
+    return 2.0 * (double)count * (double)side * 1e9 / shortest_ns(looks, run_product, &product);
 }
 
 static enum status measure_matmul(struct looks looks, struct ceiling *ceiling, struct err *err)
@@ -351,7 +377,7 @@ enum status ceiling_measure(unsigned threads_count, const struct ceiling_effort 
     if (status == STATUS_OK) {
         struct looks looks = {pool, effort};
         ceiling.fma_flops = fma_rate(looks, sinks);
-        ceiling.launch_ns = shortest_ns(looks, threads_count, empty_task, NULL);
+        ceiling.launch_ns = loop_ns(looks, threads_count, empty_task, NULL);
         status = measure_matmul(looks, &ceiling, err);
         if (status == STATUS_OK)
             status = measure_memory(looks, sinks, &ceiling, err);
