@@ -42,7 +42,7 @@ class ForkedProcess:
     def __init__(self, name, folder, engine, environ, is_text):
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
-        self._server = forked_worker.ask(name, folder, engine, environ, [theirs_in, theirs_out, 2])
+        self._server = forked_worker.ask(name, folder, [engine], environ, [theirs_in, theirs_out, 2])
         for fd in (theirs_in, theirs_out):
             os.close(fd)
         self.stdin = open(ours_in, "w" if is_text else "wb", buffering=-1 if is_text else 0)
@@ -117,6 +117,12 @@ class ForkServer:
         settings = [f"{name}={value}" for name, value in self.environ.items()]
         return ["env", *settings, sys.executable, "-S", "-I", PROGRAM, "start", self.socket,
                 str(folder or Path.cwd()), engine]
+
+    def module(self, module):
+        """The words that stand for `python -m MODULE` where that imports the framework; the folder is the caller's."""
+        if self.keeper is None:
+            self._begin()
+        return [sys.executable, "-S", "-I", PROGRAM, "module", self.socket, module]
 
     def exec_engine(self, engine, folder=None):
         """The same, as a value of --engine."""

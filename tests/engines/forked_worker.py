@@ -3,6 +3,7 @@
     python forked_worker.py serve NAME MODULE...    imports the modules once, then forks
     python forked_worker.py start NAME FOLDER ENGINE    is one worker, for a program that starts it
     python forked_worker.py start NAME FOLDER ENGINE IN,OUT    the same, as src/engines/python/python.c starts Python
+    python forked_worker.py module NAME MODULE WORD...    is `python -m MODULE WORD...`, a launcher that imports the framework
 
 `start` hands its descriptors, environment and folder to the server, whose child becomes the worker, as
 `python -m tokmark_worker ENGINE` would in that folder; it ends as the worker ends, and the worker ends
@@ -22,6 +23,7 @@ import sys
 import warnings
 
 REQUEST_BYTES_MAX = 1 << 20
+WORKER = "tokmark_worker"
 
 
 # --- the one who asks: no more imports than it needs, it is started often --------------------------
@@ -43,10 +45,10 @@ def connect(name):
     return server
 
 
-def ask(name, folder, engine, environ, fds):
+def ask(name, folder, words, environ, fds, module=WORKER):
     """The connection that says the worker's end, to exit_code(); the worker ends with it."""
     server = connect(name)
-    request = json.dumps({"folder": folder, "engine": engine, "environ": environ, "pid": os.getpid()}).encode()
+    request = json.dumps({"folder": folder, "module": module, "words": words, "environ": environ, "pid": os.getpid()}).encode()
     server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
     return server
 
@@ -60,7 +62,16 @@ def exit_code(answer):
 
 def start(name, folder, engine, streams=None):
     ends = [0, 1] if streams is None else [int(fd) for fd in streams.split(",")]
-    with ask(name, folder, engine, dict(os.environ), [0, 1, 2, *(() if streams is None else ends)]) as server:
+    stand_for(ask(name, folder, [engine], dict(os.environ), [0, 1, 2, *(() if streams is None else ends)]), ends)
+
+
+def start_module(name, module, *words):
+    stand_for(ask(name, os.getcwd(), words, dict(os.environ), [0, 1, 2], module), [0, 1])
+
+
+def stand_for(connection, ends):
+    """Ends as the one who was asked for does."""
+    with connection as server:
         # the worker's alone now: whoever holds the other end must see it end
         for fd in ends:
             os.close(fd)
@@ -87,8 +98,8 @@ def receive(connection):
 
 
 def become(request, fds):
-    """The child: descriptors, environment and folder as if it had been started there. Gives those of requests and replies
-    where they are not the standard ones."""
+    """The child: descriptors, environment and folder as if it had been started there. Gives what it is to run, and the
+    descriptors of requests and replies where they are not the standard ones."""
     for number, action in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         signal.signal(number, action)
     for target, fd in enumerate(fds[:3]):
@@ -101,8 +112,8 @@ def become(request, fds):
     os.chdir(request["folder"])
     # as `python -m` has it: the folder it is started in, then PYTHONPATH
     sys.path[0] = request["folder"]
-    sys.argv[1:] = [request["engine"]]
-    return fds[3:]
+    sys.argv[1:] = request["words"]
+    return request["module"], fds[3:]
 
 
 def enter_namespaces(*paths):
@@ -217,6 +228,8 @@ def put_fault_in(engine, fault):
 def main():
     if sys.argv[1] == "start":
         start(*sys.argv[2:])
+    if sys.argv[1] == "module":
+        start_module(*sys.argv[2:])
     gc.disable()
     for name in sys.argv[3:]:
         __import__(name)
@@ -224,7 +237,7 @@ def main():
     gc.collect()
     gc.freeze()
     gc.enable()
-    streams = Server(sys.argv[2]).serve()
+    module, streams = Server(sys.argv[2]).serve()
     if "TOKMARK_TEST_IMPORT" in os.environ:  # a module of the folder's
         __import__(os.environ["TOKMARK_TEST_IMPORT"])
     if "TOKMARK_TEST_FAULT" in os.environ:
@@ -233,7 +246,7 @@ def main():
         from tokmark_worker.__main__ import main as work
 
         work(*streams)
-    runpy.run_module("tokmark_worker", run_name="__main__", alter_sys=True)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

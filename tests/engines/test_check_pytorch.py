@@ -2,7 +2,6 @@
 import json
 import math
 import subprocess
-import sys
 
 import numpy
 import pytest
@@ -38,7 +37,7 @@ def verdicts(lines):
 
 def test_native_and_pytorch_agree_on_the_preset(tmp_path):
     """Of 30 million parameters: without sanitizers, which smaller models have here."""
-    _, lines = check(tmp_path, "--precision", "fp32", "bf16", "--python", sys.executable, small={},
+    _, lines = check(tmp_path, "--precision", "fp32", "bf16", "--seq", "8", "--python", SERVER.python("pytorch"), small={},
                      engines=["native,pytorch"], binary=release_binary())
     assert [line["model"] for line in lines] == ["superintelligence-tiny"] * 4
     assert verdicts(lines) == {("native", "fp32"): "ok", ("native", "bf16"): "unsupported",

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -88,3 +89,10 @@ def test_two_at_once_and_another_after():
         assert two.memory()["type"] == one.memory()["type"] == "memory"
     with TorchWorker() as three:
         assert three.hello["engine_version"] == one.hello["engine_version"]
+
+
+def test_a_launcher_s_module_has_its_words_streams_and_end(tmp_path):
+    (tmp_path / "mine.py").write_text("import sys\nprint(sys.argv[1:], __name__, sys.stdin.read(), 'torch' in sys.modules)\nsys.exit(7)\n")
+    done = subprocess.run([*SERVER.module("mine"), "--one", "two words"], cwd=tmp_path, input="heard", capture_output=True,
+                          text=True, timeout=TIMEOUT_S, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "['--one', 'two words'] __main__ heard True\n", "")

@@ -137,7 +137,7 @@ def test_a_launcher_that_starts_too_few(hosts, tmp_path):
 
 def test_torchrun_starts_the_ranks(tmp_path):
     """Of one that is lost it ends the other, rank 0, by SIGTERM."""
-    launch = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2 --no-python"
+    launch = shlex.join(SERVER.module("torch.distributed.run")) + " --standalone --nproc-per-node 2 --no-python"
     killed, good = sweep(tmp_path, {17: KILLED}, launch, "--devices", "cpu:2", "--parallel", "fsdp", "--seq", "17", "19",
                          python=SERVER.python("pytorch"))
     assert f"rank 1 on {os.uname().nodename}: its process has ended" in text_of(killed)
