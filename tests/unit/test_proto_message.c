@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/message.h"
@@ -188,6 +189,28 @@ Test(proto_message, a_nul_and_control_bytes_never_reach_the_error_text)
     for (const char *c = err.text; *c != '\0'; c++)
         cr_assert(*c >= 0x20 && *c < 0x7F, "%s", err.text);
     cr_assert(strstr(err.text, "bye") != NULL);
+}
+
+/* The line's start is quoted: 92 characters, or all of it, and what is not plain text as dots. */
+Test(proto_message, an_error_quotes_the_line)
+{
+    static const char *const lines[] = {
+        "{\"type\":\"memory\",\"rss_bytes\":-1,\"a\":\"\xc3\xa4\"}",
+        "{\"type\":\"memory\",\"rss_bytes\":-1,\"a\":\"1234567890123456789012345678901234567"
+        "8901234567890\"}",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+        struct err err = {0};
+        struct proto_worker_message message;
+        char wanted[160];
+        size_t bytes = strlen(lines[i]);
+        (void)snprintf(wanted, sizeof(wanted), ": %.92s%s", lines[i], bytes > 92 ? "..." : "");
+        for (char *c = wanted; *c != '\0'; c++)
+            *c = (unsigned char)*c < 0x80 ? *c : '.';
+        cr_assert_eq(decode_worker(lines[i], &message, &err), STATUS_PROTOCOL);
+        cr_assert_geq(strlen(err.text), strlen(wanted));
+        cr_expect_str_eq(err.text + strlen(err.text) - strlen(wanted), wanted);
+    }
 }
 
 Test(proto_message, long_texts_are_cut_at_a_character_and_long_words_refused)

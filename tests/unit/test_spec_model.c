@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -143,4 +144,144 @@ Test(spec_model, a_model_that_validates_can_be_read_back_from_its_own_text)
     struct err err = {0};
     cr_assert_eq(model_spec_validate(&spec, &err), STATUS_INVALID);
     cr_assert(strstr(err.text, "rotary_base") != NULL, "%s", err.text);
+}
+
+/* What a model's file says in another type than its own is refused, and never read as something. */
+Test(spec_model, a_value_of_another_type_is_refused)
+{
+    static const struct {
+        const char *text, *wanted;
+    } cases[] = {
+        {"[]", "must be a JSON object"},
+        {"{\"dim\": \"4\"}", "dim must be a number"},
+        {"{\"dim\": true}", "dim must be a number"},
+        {"{\"dim\": 4.5}", "dim must be a whole number; try 4"},
+        {"{\"dim\": 0}", "dim cannot be 0; the nearest is 1"},
+        {"{\"dim\": 1048577}", "dim cannot be 1048577; the nearest is 1048576"},
+        {"{\"dropout\": null}", "dropout must be a number"},
+        {"{\"is_causal\": 1}", "is_causal must be a boolean"},
+        {"{\"is_causal\": \"true\"}", "is_causal must be a boolean"},
+        {"{\"norm\": 1}", "norm must be a word"},
+        {"{\"norm\": true}", "norm must be a word"},
+        {"{\"ffn\": null}", "ffn must be a word"},
+        {"{\"norm\": \"rmss\"}", "norm cannot be 'rmss'; did you mean 'rms'?"},
+        {"{\"name\": 3}", "a model has no 'name'"},
+    };
+    const struct model_spec before = gpt2();
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct model_spec spec = before;
+        struct err err = {0};
+        json_t *object = json_loads(cases[i].text, 0, NULL);
+        cr_assert_not_null(object);
+        cr_expect_eq(model_spec_read(object, &spec, &err), STATUS_INVALID, "%s", cases[i].text);
+        cr_expect_not_null(strstr(err.text, cases[i].wanted), "%s: %s", cases[i].text, err.text);
+        cr_expect_eq(memcmp(&spec, &before, sizeof(spec)), 0, "%s", cases[i].text);
+        json_decref(object);
+    }
+}
+
+/* `--set`: a text for each type, and one that is none. */
+Test(spec_model, a_setting_is_read_by_its_type)
+{
+    static const struct {
+        const char *key, *value, *wanted; /* NULL: it is taken */
+    } cases[] = {
+        {"dim", "512", NULL},
+        {"dropout", "0.25", NULL},
+        {"is_causal", "true", NULL},
+        {"is_head_tied", "false", NULL},
+        {"norm", "layer", NULL},
+        {"ffn", "gelu", NULL},
+        {"dim", "4.5", "dim must be a whole number; try 4"},
+        {"dim", "4x", ""},
+        {"is_causal", "1", "is_causal cannot be '1'"},
+        {"is_causal", "treu", "did you mean 'true'?"},
+        {"norm", "gelu", "norm cannot be 'gelu'"},
+        {"ffn", "layer", "ffn cannot be 'layer'"},
+    };
+    struct model_spec spec = superintelligence();
+    spec.is_head_tied = true;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct err err = {0};
+        enum status status = model_spec_set(&spec, cases[i].key, cases[i].value, &err);
+        cr_expect_eq(status, cases[i].wanted == NULL ? STATUS_OK : STATUS_INVALID, "%s=%s",
+                     cases[i].key, cases[i].value);
+        cr_expect_not_null(strstr(err.text, cases[i].wanted == NULL ? "" : cases[i].wanted), "%s",
+                           err.text);
+    }
+    cr_expect_eq(spec.dim, 512);
+    cr_expect_eq(spec.dropout, 0.25);
+    cr_expect(spec.is_causal);
+    cr_expect_not(spec.is_head_tied);
+    cr_expect_eq(spec.norm, MODEL_NORM_LAYER);
+    cr_expect_eq(spec.ffn, MODEL_FFN_GELU);
+    cr_expect(model_spec_has("norm_eps"));
+    cr_expect_not(model_spec_has("norm_epsilon"));
+}
+
+/* Each rule on both sides of its bound. */
+Test(spec_model, a_model_is_refused_by_one_rule_at_a_time)
+{
+    static const struct {
+        const char *key, *value, *wanted; /* NULL: the model is one */
+    } cases[] = {
+        {"vocab_size", "2", NULL},
+        {"heads_count", "2048", NULL}, /* but for rotary_dim, which is set to 0 below */
+        {"rotary_dim", "128", NULL},
+        {"rotary_dim", "130", "the nearest is 128"},
+        {"rotary_dim", "31", "the nearest is 30"},
+        {"heads_count", "24", "the nearest that does is 16"},
+        {"heads_count", "31", "the nearest that does is 32"},
+        {"experts_active", "8", NULL},
+        {"experts_active", "9", "from 1 to experts_count 8"},
+        {"ffn", "gelu", "experts_count and experts_active must be 1"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct model_spec spec = superintelligence();
+        struct err err = {0};
+        cr_assert_eq(model_spec_set(&spec, cases[i].key, cases[i].value, &err), STATUS_OK, "%s",
+                     err.text);
+        if (spec.heads_count == 2048)
+            spec.rotary_dim = 0;
+        enum status status = model_spec_validate(&spec, &err);
+        cr_expect_eq(status, cases[i].wanted == NULL ? STATUS_OK : STATUS_INVALID, "%s=%s: %s",
+                     cases[i].key, cases[i].value, err.text);
+        cr_expect_not_null(strstr(err.text, cases[i].wanted == NULL ? "" : cases[i].wanted), "%s",
+                           err.text);
+    }
+}
+
+/* A setting that was not given is 0; each that must be is asked for. */
+Test(spec_model, what_must_be_given_is_asked_for)
+{
+    const struct model_spec whole = superintelligence();
+    struct model_spec spec;
+    uint32_t *const must[] = {&spec.vocab_size,    &spec.max_seq_len, &spec.dim,
+                              &spec.layers_count,  &spec.heads_count, &spec.ffn_hidden,
+                              &spec.experts_active};
+    for (size_t i = 0; i < ARRAY_COUNT(must); i++) {
+        spec = whole;
+        cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_OK);
+        *must[i] = 0;
+        cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_INVALID, "%zu", i);
+    }
+    spec = whole;
+    spec.vocab_size = 1;
+    cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_INVALID);
+    static const double no_dropout[] = {-0.01, 1, (double)NAN};
+    for (size_t i = 0; i < ARRAY_COUNT(no_dropout); i++) {
+        spec = whole;
+        spec.dropout = no_dropout[i];
+        cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_INVALID, "%g", no_dropout[i]);
+    }
+    spec = whole;
+    spec.dropout = 0;
+    cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_OK);
+    spec.ffn = MODEL_FFN_GELU;
+    spec.experts_count = 1;
+    cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_INVALID, "two of one are active");
+    spec.experts_active = 1;
+    cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_OK);
+    spec.experts_count = 2;
+    cr_expect_eq(model_spec_validate(&spec, NULL), STATUS_INVALID, "gelu has one expert");
 }
