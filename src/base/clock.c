@@ -16,6 +16,12 @@ uint64_t clock_now_ns(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int clock_poll_ms(uint64_t left_ns, int ms_max)
+{
+    uint64_t ms = left_ns / NS_PER_MS + (left_ns % NS_PER_MS != 0);
+    return ms < (uint64_t)ms_max ? (int)ms : ms_max;
+}
+
 uint64_t clock_cpu_ns(void)
 {
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);

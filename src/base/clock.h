@@ -17,6 +17,9 @@
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t clock_now_ns(void);
+/* What is left of a wait in milliseconds, for poll(2): rounded up, so that no wait ends before its
+ * time, and none that is over goes on; at most `ms_max`. */
+int clock_poll_ms(uint64_t left_ns, int ms_max);
 /* Processor time of this process, all threads, user and system, in nanoseconds. */
 uint64_t clock_cpu_ns(void);
 /* UTC, ISO 8601 with milliseconds: "2026-11-22T15:04:05.123Z". */

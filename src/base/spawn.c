@@ -289,8 +289,7 @@ enum status spawn_write(const struct spawn *spawn, const void *bytes, size_t byt
         if (now >= deadline_ns)
             return ERR(err, STATUS_TIMEOUT, "the process does not read its standard input");
         struct pollfd polled = {.fd = spawn->in_fd, .events = POLLOUT};
-        uint64_t wait_ms = (deadline_ns - now) / NS_PER_MS + 1;
-        (void)poll(&polled, 1, wait_ms > 1000 ? 1000 : (int)wait_ms);
+        (void)poll(&polled, 1, clock_poll_ms(deadline_ns - now, 1000));
     }
     return STATUS_OK;
 }

@@ -154,7 +154,7 @@ static int wait_ms(const struct hud *hud)
     if (hud->is_more && !is_paused)
         return 0;
     if (hud->is_dirty || hud->is_moving)
-        return passed_ns >= rest_ns(hud) ? 0 : (int)((rest_ns(hud) - passed_ns) / NS_PER_MS) + 1;
+        return passed_ns < rest_ns(hud) ? clock_poll_ms(rest_ns(hud) - passed_ns, CLOCK_MS) : 0;
     return tail_fd(hud->scene.tail) < 0 && !is_paused ? LOOK_MS : CLOCK_MS;
 }
 

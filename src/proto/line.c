@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "proto/message.h"
 
-#define READ_BYTES (64 * 1024)
+#define READ_BYTES  (64 * 1024)
+#define WAIT_MS_MAX 1000000
 
 void line_reader_init(struct line_reader *reader, int fd)
 {
@@ -25,16 +26,13 @@ void line_reader_release(struct line_reader *reader)
     reader->given_bytes = 0;
 }
 
-/* Milliseconds for poll(2), rounded up so that a wait never ends before its deadline. */
+/* Milliseconds for poll(2); -1: there is no deadline. */
 static int poll_timeout_ms(uint64_t deadline_ns)
 {
     if (deadline_ns == 0)
         return -1;
     uint64_t now = clock_now_ns();
-    if (now >= deadline_ns)
-        return 0;
-    uint64_t ms = (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS;
-    return ms > 1000000 ? 1000000 : (int)ms;
+    return now < deadline_ns ? clock_poll_ms(deadline_ns - now, WAIT_MS_MAX) : 0;
 }
 
 /* Waits until the descriptor has something to read. */

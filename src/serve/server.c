@@ -223,7 +223,7 @@ static bool wait_for_more(const struct folder_watch *watch, int wake_fd, uint64_
     (void)poll(polled, ARRAY_COUNT(polled), timeout_ms);
     uint64_t passed_ns = clock_now_ns() - looked_ns;
     if (polled[0].revents == 0 && passed_ns < LOOK_AGAIN_NS)
-        (void)poll(polled, 1, (int)((LOOK_AGAIN_NS - passed_ns) / NS_PER_MS) + 1);
+        (void)poll(polled, 1, clock_poll_ms(LOOK_AGAIN_NS - passed_ns, LOOK_EVERY_MS));
     return polled[0].revents == 0;
 }
 

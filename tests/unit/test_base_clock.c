@@ -28,3 +28,16 @@ Test(base_clock, stamps_as_numbers)
     cr_expect_not(clock_stamp_ns("soon", &ns));
     cr_expect_eq(ns, 0, "untouched");
 }
+
+Test(base_clock, a_wait_is_rounded_up_and_has_a_limit)
+{
+    cr_expect_eq(clock_poll_ms(0, 1000), 0);
+    cr_expect_eq(clock_poll_ms(1, 1000), 1);
+    cr_expect_eq(clock_poll_ms(999999, 1000), 1);
+    cr_expect_eq(clock_poll_ms(1000000, 1000), 1);
+    cr_expect_eq(clock_poll_ms(1000001, 1000), 2);
+    cr_expect_eq(clock_poll_ms(998999999, 1000), 999);
+    cr_expect_eq(clock_poll_ms(999000001, 1000), 1000);
+    cr_expect_eq(clock_poll_ms(5000000000, 1000), 1000);
+    cr_expect_eq(clock_poll_ms(UINT64_MAX, 1000), 1000);
+}

@@ -43,13 +43,16 @@ Test(base_json_dump, text_is_escaped_again)
     check("{\"k\\\"\":1}", "{\"k\\\"\":1}");
 }
 
-/* `levels` arrays in each other. */
-static json_t *nest(int levels)
+/* `levels` arrays or objects in each other, with a number inside. */
+static json_t *nest(int levels, bool is_object)
 {
-    json_t *value = json_array();
-    for (int i = 1; i < levels; i++) {
-        json_t *outer = json_array();
-        json_array_append_new(outer, value);
+    json_t *value = json_integer(7);
+    for (int i = 0; i < levels; i++) {
+        json_t *outer = is_object ? json_object() : json_array();
+        if (is_object)
+            json_object_set_new(outer, "", value);
+        else
+            json_array_append_new(outer, value);
         value = outer;
     }
     return value;
@@ -57,21 +60,23 @@ static json_t *nest(int levels)
 
 Test(base_json_dump, nesting_deeper_than_the_writer_is_refused_untouched)
 {
-    struct buf out;
-    buf_init(&out, 1 << 16);
-    struct json_writer writer;
-    json_writer_init(&writer, &out);
-    json_t *deep = nest(JSON_DEPTH_MAX + 1);
-    cr_assert_not(json_dump_value(deep, &writer));
-    cr_assert_eq(out.length_bytes, 0);
-    json_decref(deep);
-    json_t *fits = nest(JSON_DEPTH_MAX);
-    cr_assert(json_dump_value(fits, &writer));
-    cr_assert_eq(out.length_bytes, 2 * JSON_DEPTH_MAX);
-    buf_reset(&out);
-    json_writer_init(&writer, &out);
-    json_begin_array(&writer);
-    cr_assert_not(json_dump_value(fits, &writer), "one level is in use already");
-    json_decref(fits);
-    buf_release(&out);
+    for (int is_object = 0; is_object < 2; is_object++) {
+        struct buf out;
+        buf_init(&out, 1 << 16);
+        struct json_writer writer;
+        json_writer_init(&writer, &out);
+        json_t *deep = nest(JSON_DEPTH_MAX + 1, is_object);
+        cr_assert_not(json_dump_value(deep, &writer));
+        cr_assert_eq(out.length_bytes, 0);
+        json_decref(deep);
+        json_t *fits = nest(JSON_DEPTH_MAX, is_object);
+        cr_assert(json_dump_value(fits, &writer));
+        cr_assert_eq(out.length_bytes, (is_object ? 5 : 2) * JSON_DEPTH_MAX + 1);
+        buf_reset(&out);
+        json_writer_init(&writer, &out);
+        json_begin_array(&writer);
+        cr_assert_not(json_dump_value(fits, &writer), "one level is in use already");
+        json_decref(fits);
+        buf_release(&out);
+    }
 }

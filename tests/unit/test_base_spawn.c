@@ -337,3 +337,31 @@ Test(base_spawn, a_servers_standard_input_is_a_socket)
     spawn_release(&spawn);
     close(log_fd);
 }
+
+static volatile sig_atomic_t continues;
+
+static void on_continue(int signal_number)
+{
+    (void)signal_number;
+    continues++;
+}
+
+/* Process 0 is nobody: what is sent to its group would come to our own. */
+Test(base_spawn, one_that_was_never_started_or_has_ended_is_left_alone)
+{
+    struct spawn spawn[] = {{.in_fd = -1, .out_fd = -1},
+                            {.is_reaped = true, .in_fd = -1, .out_fd = -1}};
+    cr_assert(getpgrp() == getpid() || setpgid(0, 0) == 0);
+    spawn[1].pid = getpid();
+    cr_assert_neq(signal(SIGTERM, SIG_IGN), SIG_ERR);
+    cr_assert_eq(signal(SIGCONT, on_continue), SIG_DFL);
+    for (size_t i = 0; i < ARRAY_COUNT(spawn); i++) {
+        cr_expect(spawn_has_exited(&spawn[i]));
+        cr_expect(spawn_wait(&spawn[i], 0));
+        spawn_terminate(&spawn[i]);
+        cr_expect(spawn_kill(&spawn[i]));
+    }
+    spawn_release(&spawn[0]);
+    spawn_release(NULL);
+    cr_expect_eq(continues, 0);
+}
