@@ -71,16 +71,14 @@ class Page:
     """A page that has drawn; on leaving there must have been no error and no request to elsewhere."""
 
     def __init__(self, browser, url, width=1000, scheme="light", may_lose=False, **options):
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
         self.faults, self.url, self.may_lose = [], url, may_lose
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self.faults.append(request.url) if not self.is_ours(request.url) else None)
+        self.lent = web.lent(browser, web.listeners_of(self.faults, self.is_ours), width, scheme, **options)
 
     def is_ours(self, url):
         return url.startswith((self.url.split("?")[0], "data:,"))
 
     def __enter__(self):
+        self.page = self.lent.__enter__()
         self.go(self.url)
         return self
 
@@ -90,7 +88,7 @@ class Page:
         self.until("document.getElementById('active').textContent.includes('cells shown')")
 
     def __exit__(self, kind, *_):
-        self.page.close()
+        self.lent.__exit__(None, None, None)
         assert kind or [fault for fault in self.faults if not (self.may_lose and "net::ERR_" in fault)] == []
 
     def __getattr__(self, name):
