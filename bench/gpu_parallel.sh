@@ -2,12 +2,14 @@
 # Several cards of one machine, from the archive of `make dist`; results go to $OUT (docs/parallel.md, docs/results.md).
 #   bench/gpu_parallel.sh small    gpt2-124m over all layouts: do they run?
 #   bench/gpu_parallel.sh default  the published default model, trained over two cards
-#   bench/gpu_parallel.sh scaling  one card and two, weak and strong
+#   bench/gpu_parallel.sh scaling  one card and two, weak and strong, and the share of communication
 #   bench/gpu_parallel.sh jax      JAX over all layouts: the same numbers as on one card, and times (PYTHON: one with jax and optax)
 #   bench/gpu_parallel.sh products four cards: products of layouts, the same numbers as on one device, times and memory (DEVICES=cuda:0-3)
 #   bench/gpu_parallel.sh variants ways to lay the default model out with fully_shard, and where a step's time goes
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
-#   bench/gpu_parallel.sh bare     beside a bare torchrun loop; PACKAGE=DIR also the package in DIR
+#   bench/gpu_parallel.sh bare     beside a bare torchrun loop
+#   bench/gpu_parallel.sh published  a package in the published form, of the default sizes, beside a bare fully_shard loop
+#   bench/gpu_parallel.sh jaxbare  JAX beside a bare loop over the same mesh
 set -u
 cd "$(dirname "$0")/.."
 : "${OUT:?a folder for results}"
@@ -61,17 +63,27 @@ for part in "$@"; do
         ;;
     scaling)
         for model in gpt2-124m superintelligence-1b; do
+            layouts="ddp fsdp tp"
+            [ $model = gpt2-124m ] || layouts="$layouts ep"
             echo "$model"
-            timeout 280 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model $model --cells 16x512 --steps 20 --scaling
+            # shellcheck disable=SC2086 # words
+            timeout 400 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model $model --cells 16x512 --steps 15 \
+                --layouts $layouts --scaling
         done
         ;;
     bare)
-        timeout 280 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model superintelligence-1b --cells 8x512 \
-            --steps 20 --rounds "${ROUNDS:-2}"
-        if [ -n "${PACKAGE:-}" ]; then
-            timeout 400 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --package "$PACKAGE" --cells 8x128 \
-                --layouts fsdp --steps 10 --rounds 1
-        fi
+        # so much work that no host is the limit: the same start then gives the same step
+        timeout 500 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024 \
+            --steps 15 --rounds "${ROUNDS:-2}"
+        ;;
+    published)
+        timeout 500 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --published 10b --cells ${CELLS:-8x512 8x128} \
+            --layouts fsdp --steps 6 --rounds "${ROUNDS:-2}"
+        ;;
+    jaxbare)
+        for layout in ddp fsdp; do
+            timeout 240 "$python" bench/jax_bare.py --no-moe --device "$devices" --parallel $layout --modes train --cells gpt2-124m:32x1024 --steps 15 --rounds "${ROUNDS:-4}"
+        done
         ;;
     esac
     echo "exit code $?"

@@ -4,7 +4,9 @@
     python3 bench/parallel_bare.py                                                   two processes on the CPUs
     python3 bench/parallel_bare.py --devices cuda:0-1 --model superintelligence-1b --precision bf16 --cells 8x512
     python3 bench/parallel_bare.py --devices cuda:0-1 --package DIR --cells 8x128    the `superintelligence` package in DIR, its defaults
-    python3 bench/parallel_bare.py --devices cuda:0-1 --scaling --model gpt2-124m    tokmark alone: one device and several, weak and strong
+    python3 bench/parallel_bare.py --devices cuda:0-1 --published 10b --cells 8x128  a package in the published form (bench/published_wall.py)
+    python3 bench/parallel_bare.py --devices cuda:0-1 --scaling --model gpt2-124m    tokmark alone: one device and several, weak and strong;
+                                                                                     of each layout which share of a step is communication
 
 Each side starts anew for every turn: half of the steps are thrown away. A row gives the medians of each side's steps over all turns, their ratio, and the
 highest peak of memory on a device. Needs torch only.
@@ -21,6 +23,7 @@ import time
 from pathlib import Path
 
 from engines_table import find_program
+from published_wall import SIZES, write_package
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "engines" / "python"
@@ -129,18 +132,33 @@ def run_bare(options, layout, cell, count):
 # --- tokmark's side ---------------------------------------------------------------------------------
 
 
+def cell_words(options, layout, cell, devices):
+    words = ["--engine", "pytorch", "--python", sys.executable, "--mode", "train", "--precision", options.precision, "--batch", str(cell[0]), "--seq", str(cell[1]), "--seed", "0"]
+    words += ["--device", devices] if layout == "none" else ["--devices", devices, "--parallel", layout]
+    return words + ([] if options.package else ["--model", options.model, "--model-source", "builtin"])  # a package that is found keeps its defaults
+
+
 def run_tokmark(options, layout, cell, devices):
     with tempfile.TemporaryDirectory() as out:
-        words = [options.program, "run", "--engine", "pytorch", "--python", sys.executable, "--mode", "train", "--precision", options.precision,
-                 "--batch", str(cell[0]), "--seq", str(cell[1]), "--steps", str(options.steps), "--warmup", str(options.steps), "--seed", "0",
-                 "--quiet", "--out", f"{out}/o"]
-        words += ["--device", devices] if layout == "none" else ["--devices", devices, "--parallel", layout]
-        words += ["--model", "superintelligence", "--model-source", "auto"] if options.package else ["--model", options.model, "--model-source", "builtin"]
+        words = [options.program, "run", *cell_words(options, layout, cell, devices), "--steps", str(options.steps), "--warmup", str(options.steps), "--quiet", "--out", f"{out}/o"]
         subprocess.run(words, cwd=options.package or ".", stdout=subprocess.DEVNULL, check=False)
         record = json.loads(Path(out, "o", "bench_results.jsonl").read_text().splitlines()[-1])
     if record["ms_p50"] is None:
         print(f"parallel_bare: {layout} {cell}: {record['verdict']}: {record['notes']}", file=sys.stderr)
     return record
+
+
+def profile(options, layout, cell):
+    """(share of a step in which something is exchanged, and in which nothing is computed meanwhile) in percent, in a worker of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        words = [options.program, "profile", *cell_words(options, layout, cell, options.devices), "--format", "json", "--out", out]
+        done = subprocess.run(words, cwd=options.package or ".", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    found = json.loads(lines[-1]) if lines else {}
+    if not found.get("window_ns") or found.get("exchange_ns") is None:
+        print(f"parallel_bare: no profile of {layout} {cell}: {found.get('reasons') or done.stderr[-500:]}", file=sys.stderr)
+        return None, None
+    return tuple(100 * found[key] / found["window_ns"] for key in ("exchange_ns", "exchange_alone_ns"))
 
 
 def first_of(devices):
@@ -181,20 +199,21 @@ def compare(options):
 def scaling(options):
     """Strong: the same rows; weak: the same rows a device."""
     count = count_of(options.devices)
-    print("| layout | devices | scaling | cell | ms_p50 | tokens/s | per device | efficiency % | peak MiB a device | rank_skew_ms | verdict |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| layout | devices | scaling | cell | ms_p50 | tokens/s | per device | efficiency % | exchange % | of it alone % | peak MiB a device | rank_skew_ms | verdict |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for cell in options.cells:
         one = run_tokmark(options, "none", cell, first_of(options.devices))
-        rows = [("none", 1, "-", cell, one)]
+        cases = [("none", 1, "-", cell)]
         for layout in options.layouts:
-            rows.append((layout, count, "strong", cell, run_tokmark(options, layout, cell, options.devices)))
-            weak = (cell[0] * count, cell[1])
-            rows.append((layout, count, "weak", weak, run_tokmark(options, layout, weak, options.devices)))
-        for layout, devices, kind, shape, record in rows:
+            cases += [(layout, count, "strong", cell), (layout, count, "weak", (cell[0] * count, cell[1]))]
+        for layout, devices, kind, shape in cases:
+            is_one = devices == 1
+            record = one if is_one else run_tokmark(options, layout, shape, options.devices)
+            exchange, alone = (None, None) if is_one else profile(options, layout, shape)
             rate = record["tokens_per_sec"]
             share = 100 * rate / devices / one["tokens_per_sec"] if rate and one["tokens_per_sec"] else None
             print(f"| {layout} | {devices} | {kind} | {shape[0]}x{shape[1]} | {shown(record['ms_p50'], '.2f')} | {shown(rate, ',.0f')} | "
-                  f"{shown(record['tokens_per_sec_per_device'], ',.0f')} | {shown(share, '.1f')} | {shown(record['peak_mem_mb'], ',.0f')} | "
+                  f"{shown(record['tokens_per_sec_per_device'], ',.0f')} | {shown(share, '.1f')} | {shown(exchange, '.1f')} | {shown(alone, '.1f')} | {shown(record['peak_mem_mb'], ',.0f')} | "
                   f"{shown(record['rank_skew_ms'], '.2f')} | {record['verdict']} |", flush=True)
 
 
@@ -205,6 +224,7 @@ def main():
     parser.add_argument("--devices", default="cpu:2")
     parser.add_argument("--model", default="superintelligence-tiny")
     parser.add_argument("--package", metavar="DIR")
+    parser.add_argument("--published", choices=SIZES)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--layouts", nargs="+", default=["ddp", "fsdp"])
     parser.add_argument("--cells", nargs="+", default=["4x64"], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
@@ -216,7 +236,11 @@ def main():
         bare(options.bare)
         return
     options.program = str(Path(options.program or find_program()).resolve())
-    (scaling if options.scaling else compare)(options)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.published:
+            write_package(Path(folder), options.published)
+            options.package = folder
+        (scaling if options.scaling else compare)(options)
 
 
 if __name__ == "__main__":

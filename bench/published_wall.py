@@ -19,7 +19,8 @@ import textwrap
 import time
 from pathlib import Path
 
-SIZES = {"971m": (1024, 8, 16, 4096, 64000), "small": (256, 4, 8, 1024, 8192)}  # dim, layers, heads, hidden, vocabulary
+# dim, layers, heads, hidden, vocabulary; 10b are the published defaults
+SIZES = {"10b": (2048, 24, 16, 8192, 64000), "971m": (1024, 8, 16, 4096, 64000), "small": (256, 4, 8, 1024, 8192)}
 CONFIG = """
     from dataclasses import dataclass
 
@@ -174,6 +175,12 @@ def write(path, text):
     path.write_text(textwrap.dedent(text))
 
 
+def write_package(folder, size):
+    write(folder / "superintelligence" / "__init__.py", "")
+    write(folder / "superintelligence" / "config.py", CONFIG.format(*SIZES[size]))
+    write(folder / "superintelligence" / "model.py", MODEL)
+
+
 def run_script(options, folder):
     done = subprocess.run([sys.executable, "script.py", options.device, str(options.batch), str(options.steps), *map(str, options.seq)],
                           cwd=folder, check=True, capture_output=True, text=True)
@@ -207,9 +214,7 @@ def main():
     walls, means = {name: [] for name in sides}, {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "superintelligence" / "__init__.py", "")
-        write(folder / "superintelligence" / "config.py", CONFIG.format(*SIZES[options.size]))
-        write(folder / "superintelligence" / "model.py", MODEL)
+        write_package(folder, options.size)
         write(folder / "script.py", SCRIPT)
         for i in range(options.rounds):
             for side in list(sides)[:: 1 if i % 2 == 0 else -1]:

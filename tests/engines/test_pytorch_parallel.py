@@ -160,6 +160,35 @@ def test_a_model_that_is_divided_while_it_is_made_has_the_weights_of_one_device(
     assert ("made whole on every device first" in ready["notes"]) == (init == "trunc_normal")
 
 
+SEES_WEIGHTS = """
+import torch.nn.functional as F
+
+plain = F.embedding
+
+
+def embedding(tokens, weight, *others, **named):
+    with open("types", "a") as file:
+        print(weight.dtype, file=file)
+    return plain(tokens, weight, *others, **named)
+
+
+F.embedding = embedding
+"""
+
+
+@pytest.mark.parametrize("own, seen", [(True, "torch.bfloat16"), (False, "torch.float32")])
+def test_a_user_s_model_sees_its_weights_in_the_type_that_autocast_leaves_them(own, seen, tmp_path, monkeypatch):
+    """Gathered in bf16, what autocast computes in fp32 would be computed with rounded weights; tokmark's own model is."""
+    (tmp_path / "sees_weights.py").write_text(SEES_WEIGHTS)
+    (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform"))
+    monkeypatch.setenv("TOKMARK_TEST_IMPORT", "sees_weights")
+    source = {} if own else {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"}
+    with TorchWorker(folder=tmp_path) as worker:
+        worker.open(MOE, "train", batch_size=4, precision="bf16", **source, **over("fsdp"))
+        worker.run(1)
+    assert set((tmp_path / "types").read_text().split()) == {seen}
+
+
 # --- what cannot be -------------------------------------------------------------------------------
 
 

@@ -1,7 +1,9 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -168,4 +170,38 @@ Test(proto_line, the_limit_is_exact)
     cr_assert_eq(bytes, PROTO_LINE_BYTES_MAX);
     cr_assert_eq(read_line_of(PROTO_LINE_BYTES_MAX + 1, true, &bytes), STATUS_PROTOCOL);
     cr_assert_eq(read_line_of((size_t)PROTO_LINE_BYTES_MAX * 8, false, &bytes), STATUS_PROTOCOL);
+}
+
+/* What the system does not let be read is an error, and no line that may yet come. */
+Test(proto_line, a_descriptor_that_cannot_be_read_is_an_error)
+{
+    int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct line_reader reader;
+    const char *line = NULL;
+    size_t bytes = 0;
+    struct err err = {0};
+    cr_assert_geq(fd, 0);
+    line_reader_init(&reader, fd);
+    cr_expect_eq(line_reader_next(&reader, 0, -1, &line, &bytes, &err), STATUS_IO);
+    cr_expect_not_null(strstr(err.text, "cannot read from the peer"), "%s", err.text);
+    line_reader_release(&reader);
+    (void)close(fd);
+}
+
+static void on_alarm(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* Signals come again and again, so that one falls into the wait. */
+Test(proto_line, a_signal_ends_the_wait)
+{
+    struct fixture f;
+    start(&f);
+    struct sigaction action = {.sa_handler = on_alarm};
+    const struct itimerval often = {{.tv_usec = 10000}, {.tv_usec = 10000}};
+    cr_assert_eq(sigaction(SIGALRM, &action, NULL), 0);
+    cr_assert_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    cr_expect_eq(next_within(&f, PATIENCE_MS), STATUS_INTERRUPTED);
+    stop(&f);
 }

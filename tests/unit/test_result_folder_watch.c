@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,4 +60,33 @@ Test(result_folder_watch, of_a_file_its_folder_is_watched)
     cr_expect(is_told(&watch));
     folder_watch_close(&watch);
     scratch_free(root);
+}
+
+/* Of one that is named without its folder that is the current one. */
+Test(result_folder_watch, of_a_bare_name_the_current_folder_is_watched)
+{
+    char root[FILE_PATH_BYTES];
+    struct folder_watch watch;
+    scratch_new(root);
+    scratch_write(root, "a", "1", 1);
+    cr_assert_eq(chdir(root), 0);
+    folder_watch_open(&watch, "a");
+    cr_assert_geq(watch.fd, 0);
+    scratch_write(root, "b", "1", 1);
+    cr_expect(is_told(&watch));
+    folder_watch_close(&watch);
+    scratch_free(root);
+}
+
+/* A path without room is not watched in its shortened form: that is another folder. */
+Test(result_folder_watch, a_path_that_is_too_long_is_not_watched)
+{
+    char path[FILE_PATH_BYTES + 2];
+    struct folder_watch watch;
+    memset(path, '/', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    folder_watch_open(&watch, path);
+    cr_expect_eq(watch.fd, -1);
+    folder_watch_refresh(&watch);
+    cr_expect_eq(watch.fd, -1);
 }

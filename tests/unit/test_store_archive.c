@@ -152,6 +152,44 @@ Test(store_archive, files_keep_their_time)
     cr_assert_eq(unzClose(zip), UNZ_OK);
 }
 
+/* A name in UTF-8 is said to be that; beside one of other bytes stands one for readers that need it
+ * (APPNOTE 4.4.4 and 4.6.9). */
+Test(store_archive, names_say_which_bytes_they_are_of)
+{
+    static const struct {
+        const char *folder, *readable;
+    } names[] = {{"d\xc3\xa4t", NULL}, {"d\xe4t", "d%E4t"}};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        char folder[FILE_PATH_BYTES];
+        char path[FILE_PATH_BYTES];
+        char name[FILE_PATH_BYTES];
+        unsigned char extra[256] = {0};
+        unz_file_info64 info;
+        make_results(names[i].folder);
+        archive(scratch_path(folder, dir, names[i].folder), path);
+        unzFile zip = unzOpen64(path);
+        cr_assert_eq(unzGoToFirstFile(zip), UNZ_OK);
+        cr_assert_eq(
+            unzGetCurrentFileInfo64(zip, &info, name, sizeof(name), extra, sizeof(extra), NULL, 0),
+            UNZ_OK);
+        cr_expect_eq((info.flag >> 11 & 1) != 0, names[i].readable == NULL);
+        if (names[i].readable != NULL) {
+            char readable[FILE_PATH_BYTES];
+            scratch_path(readable, names[i].readable, wanted_names[0]);
+            uLong crc = crc32(0, (const Bytef *)name, (uInt)strlen(name));
+            unsigned char head[9] = {0x75, 0x70, (unsigned char)(5 + strlen(readable)), 0, 1};
+            for (int byte = 0; byte < 4; byte++)
+                head[5 + byte] = (unsigned char)(crc >> 8 * byte);
+            cr_assert_eq(info.size_file_extra, sizeof(head) + strlen(readable));
+            cr_expect_eq(memcmp(extra, head, sizeof(head)), 0);
+            cr_expect_str_eq((const char *)extra + sizeof(head), readable);
+        } else {
+            cr_expect_eq(info.size_file_extra, 0);
+        }
+        cr_assert_eq(unzClose(zip), UNZ_OK);
+    }
+}
+
 Test(store_archive, links_are_followed_to_files_and_refused_in_circles)
 {
     char folder[FILE_PATH_BYTES];

@@ -89,8 +89,10 @@ class Layout:
 
     # --- the model ---
 
-    def place(self, precision):
-        """None, or what lays out a block that has just been made (`is_last`: of them all), and at the end the model."""
+    def place(self, precision=None):
+        """None, or what lays out a block that has just been made (`is_last`: of them all), and at the end the model.
+        fsdp gathers weights in what the precision's matmuls run in; without one in their own type, as whoever calls
+        fully_shard on a model and runs it under autocast does."""
         ways = []
         if "ep" in self.factors:
             experts = Shares(self._mesh["ep"])
@@ -110,7 +112,7 @@ class Layout:
         fully_shard, policy_class = _fsdp()
         mesh = self._mesh["ddp", "fsdp"] if "ddp" in self.factors else self._mesh["fsdp"]
         policy = policy_class()
-        if precision.param_dtype is not precision.compute_dtype:
+        if precision is not None and precision.param_dtype is not precision.compute_dtype:
             policy = policy_class(
                 param_dtype=precision.compute_dtype, reduce_dtype=precision.param_dtype, cast_forward_inputs=False
             )

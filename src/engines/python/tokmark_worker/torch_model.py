@@ -19,7 +19,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x):
         if hasattr(F, "rms_norm"):  # since 2.4
-            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+            # Weights gathered in bf16 meet sums in fp32: of two types there is no fused kernel, but some twenty small ones.
+            return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
         wide = x.float()
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(
             x.dtype
@@ -68,11 +69,9 @@ def rotary_table(spec):
 def rotate(x, cosines, sines):
     """The first dims of every head turned as pairs (x[i], x[i + half]); x (B, T, 2, H, S)."""
     half = cosines.shape[-1]
-    first, second = x[..., :half], x[..., half : 2 * half]
-    return torch.cat(
-        [first * cosines - second * sines, second * cosines + first * sines, x[..., 2 * half :]],
-        dim=-1,
-    )
+    # split, not slices: the gradient of a slice is a whole tensor of zeros around it
+    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
+    return torch.cat([first * cosines - second * sines, second * cosines + first * sines, rest], dim=-1)
 
 
 def _attend_plainly(query, key, value, dropout_rate, is_causal):
@@ -129,10 +128,10 @@ class Attention(nn.Module):
         """`cache`: (keys, values), each (B, H, positions, S), or None."""
         B, T, _ = x.shape
         qkv = self._project(x)
-        query_key, value = qkv[:, :, :2], qkv[:, :, 2].transpose(1, 2)
+        query_key, value = qkv.split([2, 1], dim=2)
         if rotary is not None:
             query_key = rotate(query_key, *rotary)
-        query, key = query_key[:, :, 0].transpose(1, 2), query_key[:, :, 1].transpose(1, 2)
+        query, key, value = (part.transpose(1, 2) for part in (*query_key.unbind(2), value.squeeze(2)))
         is_causal = self.is_causal
         if cache is not None:
             keys, values = cache

@@ -185,7 +185,7 @@ def make(cell, device, precision, layout):
     if name == "builtin":
         return _builtin(cell, device, precision, layout)
     require_any_model(cell, layout.factors, name == "package")
-    place = layout.place(precision)
+    place = layout.place()
     deferred = None if place is None else Deferred(device)
     if name == "package":
         source = _package(cell, package, device, precision, deferred)
