@@ -191,6 +191,14 @@ def test_otlp_is_what_its_protocol_says():
         assert "refused some results: too old" in export("otlp", "-", "--to", server.url, stdin=line(), code=5).stderr
 
 
+@pytest.mark.parametrize("rejected, code", [(3, 5), ("3", 5), (0, 0), ("0", 0), (None, 0)])
+def test_otlp_rejects_what_is_counted(rejected, code):
+    """int64 is a text in protobuf's JSON; servers write a number, too, and a message beside none that is rejected is a warning."""
+    with Recorder([(200, json.dumps({"partialSuccess": {"rejectedDataPoints": rejected, "errorMessage": "old names"}}), {})]) as server:
+        run = export("otlp", "-", "--to", server.url, stdin=line(), code=code)
+    assert ("refused some results: old names" in run.stderr) == (code == 5)
+
+
 def test_otlp_sends_many_records_in_requests_of_some_size():
     many = "".join(cell(number, model="m" * 200) for number in range(1500))
     with Recorder() as server:

@@ -129,10 +129,21 @@ static void watch_for(struct nvml *nvml, long ms, struct gpu_totals *totals)
 
 Test(telemetry_nvml, a_watch_sums_up_what_it_saw)
 {
-    say("count 1\n0.sm_mhz 1000\n0.power_mw 200000\n0.temperature_c 50\n0.throttle 0x21\n");
+    char text[512];
+    (void)snprintf(text, sizeof(text),
+                   "count 1\n0.sm_mhz 1000\n0.memory_mhz 900\n0.power_mw 200000\n"
+                   "0.temperature_c 50\n0.throttle 0x21\n0.memory_total 1000\n"
+                   "0.memory_used 300\n0.process0 1 100\n0.process1 %ld 150\n",
+                   (long)getpid());
+    say(text);
     struct nvml *nvml = open_fake("new");
     struct gpu_totals totals;
     watch_for(nvml, 2200, &totals);
+    cr_expect_eq(totals.memory_mhz.max, 900);
+    cr_expect_eq(totals.temperature_c.max, 50);
+    cr_expect_eq(totals.used_bytes.max, 300);
+    cr_expect_eq(totals.process_bytes.max, 150);
+    cr_expect_eq(totals.others.max, 1);
     cr_expect_null(totals.counter_missing);
     cr_expect_null(totals.integrated_missing);
     double joules = 200 * (double)totals.wall_ns / 1e9;

@@ -78,6 +78,13 @@ Test(telemetry_rapl, a_counter_that_began_anew_is_followed_once)
     cr_expect_str_eq(rapl_energy(&before, &after, &joules), "may_have_wrapped");
     after.at_ns = 1 + NS_PER_S / 2;
     cr_expect_str_eq(rapl_energy(&before, &after, &joules), "too_short");
+    /* Where it begins anew is not known: only that it did. */
+    before.range_uj[0] = after.range_uj[0] = 0;
+    after.at_ns = 1 + 2 * NS_PER_S;
+    cr_expect_str_eq(rapl_energy(&before, &after, &joules), "may_have_wrapped");
+    after.energy_uj[0] = before.energy_uj[0];
+    cr_expect_null(rapl_energy(&before, &after, &joules));
+    cr_expect_float_eq(joules, 0, 1e-9);
 }
 
 Test(telemetry_rapl, what_is_not_there_or_denied_is_a_reason)
