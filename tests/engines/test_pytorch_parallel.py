@@ -1,14 +1,17 @@
 """The `pytorch` engine on several devices: two processes on the CPUs, over gloo."""
+import importlib
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed import TCPStore
 
 from pytorch_worker import GELU, MOE, SERVER, TorchWorker
 from reference_model import loss_of
@@ -18,6 +21,10 @@ from test_pytorch_sources import write_package
 from test_pytorch_worker import Case
 from waiting import begun
 from worker_client import WorkerError, release_binary
+
+from tokmark_worker import torch_ranks
+from tokmark_worker.errors import WorkerError as ToldError
+from tokmark_worker.torch_layout import Layout
 
 TOLERANCE = 1e-4
 LAYOUTS = ("ddp", "fsdp", "tp", "ep")
@@ -222,6 +229,34 @@ def test_a_model_of_the_user_is_not_taken_apart(layout, nearest, tmp_path):
         worker.open(MOE, "train", batch_size=4, **own, **over(layout))
     assert found.value.reply["kind"] == "unsupported"
     assert str(found.value).endswith(f"the nearest is --parallel {nearest}")
+
+
+@pytest.mark.parametrize("layout, place, name", [
+    ("fsdp", "fsdp", "fully_shard"), ("tp", "tensor", "DTensor"), ("ep", "tensor", "DTensor"), ("ddp:2,tp:2", "tensor", "DTensor"),
+])
+def test_a_release_of_pytorch_without_what_a_layout_needs_is_told(layout, place, name, monkeypatch):
+    module = importlib.import_module(f"torch.distributed.{place}")
+    monkeypatch.delattr(module, name)
+    cell = SimpleNamespace(parallel=layout, mode="train")
+    found = Layout(cell, ["cpu"] * (4 if "," in layout else 2))
+    with pytest.raises(ToldError, match=f"needs torch.distributed.{place}.{name}, which PyTorch .* lacks .*the nearest is --parallel ddp") as told:
+        found.begin(torch.device("cpu"))
+    assert told.value.kind == "unsupported"
+
+
+def test_a_store_that_cannot_be_asked_without_waiting_is_asked_all_the_same(monkeypatch):
+    class Old:
+        """PyTorch 2.2's: it has no check()."""
+
+        def __init__(self, *args, **named):
+            self._store = TCPStore(*args, **named)
+            self.port, self.set, self.wait = self._store.port, self._store.set, self._store.wait
+
+    monkeypatch.setattr(torch.distributed, "TCPStore", Old)
+    store = torch_ranks._store_at("127.0.0.1")
+    assert not store.check(["word"])
+    store.set("word", "said")
+    assert store.check(["word"])
 
 
 def test_a_package_can_be_left_for_the_model_that_can_be_laid_out_so(tmp_path):

@@ -19,15 +19,22 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import importlib
 import os
 
 import torch
 from torch import distributed
 
 from .devices import factors_of, row_shares_of
-from .errors import describe_error, unsupported
+from .errors import unsupported
 from .torch_spread import Shares, is_divided, is_part, local
 
+# kind: (module, names, the release they came with)
+_NEEDS = {
+    "fsdp": ("torch.distributed.fsdp", ("fully_shard", "MixedPrecisionPolicy"), "2.6"),
+    "tp": ("torch.distributed.tensor", ("DTensor",), "2.5"),
+    "ep": ("torch.distributed.tensor", ("DTensor",), "2.5"),
+}
 _GROUP_TIMEOUT = datetime.timedelta(days=1)  # the host has deadlines of its own
 
 
@@ -58,6 +65,10 @@ class Layout:
         """The process group; before anything is made on the device."""
         if self.count == 1:
             return
+        from torch.distributed.device_mesh import init_device_mesh
+
+        for kind in self.factors.keys() & _NEEDS.keys():
+            _needed(kind)
         if device.type == "cpu":
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // self._neighbours_count))
         backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
@@ -68,7 +79,7 @@ class Layout:
             world_size=self.count,
             timeout=_GROUP_TIMEOUT,
         )
-        self._mesh = distributed.device_mesh.init_device_mesh(
+        self._mesh = init_device_mesh(
             device.type, tuple(self.factors.values()), mesh_dim_names=tuple(self.factors)
         )
 
@@ -109,7 +120,7 @@ class Layout:
         return place if ways else None
 
     def _place_sharded(self, precision):
-        fully_shard, policy_class = _fsdp()
+        fully_shard, policy_class = _needed("fsdp")
         mesh = self._mesh["ddp", "fsdp"] if "ddp" in self.factors else self._mesh["fsdp"]
         policy = policy_class()
         if precision is not None and precision.param_dtype is not precision.compute_dtype:
@@ -240,13 +251,14 @@ def blocks_of(module):
             yield from blocks_of(child)
 
 
-def _fsdp():
-    """(fully_shard, MixedPrecisionPolicy)."""
+def _needed(kind):
+    """What a kind of layout takes from PyTorch."""
+    place, names, since = _NEEDS[kind]
     try:
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-    except ImportError as error:
+        module = importlib.import_module(place)
+        return [getattr(module, name) for name in names]
+    except (ImportError, AttributeError):
         raise unsupported(
-            f"--parallel fsdp needs fully_shard, which PyTorch {torch.__version__} lacks (it came with 2.6; "
-            f"{describe_error(error)}); the nearest is --parallel ddp"
+            f"--parallel {kind} needs {place}.{names[0]}, which PyTorch {torch.__version__} lacks (it came with {since}); "
+            "the nearest is --parallel ddp"
         ) from None
-    return fully_shard, MixedPrecisionPolicy

@@ -12,6 +12,7 @@ from .torch_engine import TorchEngine
 from .torch_layout import Layout
 
 _FOR_EVER = datetime.timedelta(days=30)
+_AT_ONCE = datetime.timedelta(milliseconds=10)
 _PORT_KEY = "tokmark/port"
 
 
@@ -77,9 +78,26 @@ class RankedTorchEngine(RankedEngine):
 
 def _store_at(address, port=None, timeout=_FOR_EVER):
     """Without a port one of its own, at a free one."""
+    return _store_class()(address, port or 0, None, port is None, timeout=timeout, wait_for_workers=False)
+
+
+def _store_class():
     from torch.distributed import TCPStore
 
-    return TCPStore(address, port or 0, None, port is None, timeout=timeout, wait_for_workers=False)
+    if hasattr(TCPStore, "check"):
+        return TCPStore
+
+    class Store(TCPStore):
+        """Of PyTorch 2.2 and 2.3, where nobody can ask without waiting."""
+
+        def check(self, keys):
+            try:
+                self.wait(keys, _AT_ONCE)
+            except RuntimeError:
+                return False
+            return True
+
+    return Store
 
 
 def _require_cards(devices):

@@ -47,18 +47,18 @@ def make_optimizer(params, rate, device, dtype="auto"):
     """(AdamW, what it is): fused where it exists, else foreach, with PyTorch's other defaults; where its moments
     have a type of their own, our own."""
     params = list(params)
-    groups = groups_of(params)
     if dtype != "auto":
-        return AdamW(groups, rate, _MOMENTS[dtype]), f"AdamW with moments in {dtype}"
+        return AdamW(groups_of(params), rate, _MOMENTS[dtype]), f"AdamW with moments in {dtype}"
     try:
-        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
+        optimizer = torch.optim.AdamW(groups_of(params), lr=rate, fused=True)
         # older releases take the flag and refuse at the first step
         probe = torch.nn.Parameter(torch.zeros(8, device=device, dtype=params[0].dtype))
         probe.grad = torch.zeros_like(probe)
         torch.optim.AdamW([probe], lr=rate, fused=True).step()
         return optimizer, "AdamW fused"
     except (RuntimeError, TypeError, ValueError):
-        return torch.optim.AdamW(groups, lr=rate, foreach=True), "AdamW foreach"
+        # groups of its own: the one that was refused has written fused=True into those that it was given
+        return torch.optim.AdamW(groups_of(params), lr=rate, foreach=True), "AdamW foreach"
 
 
 class TrainSteps:
