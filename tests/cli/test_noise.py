@@ -34,12 +34,24 @@ def words(flags):
     return ["--engine", engine]
 
 
-def write_floor(call, data, percent, **changes):
-    """An entry as `noise` stores it, with another floor."""
-    call("noise", *words(side("--made-up")), *CELL, "--repeats", "1", code=0)
-    entry = entries(data)[-1] | {"floor_percent": percent} | changes
-    (data / JOURNAL).write_text(json.dumps(entry) + "\n")
-    return entry
+@pytest.fixture(name="stored", scope="module")
+def make_stored():
+    """What `noise` stored of a made-up engine here, once a test has asked for it."""
+    return []
+
+
+@pytest.fixture(name="write_floor")
+def make_write_floor(call, data, stored):
+    def write(percent, **changes):
+        """An entry as `noise` stores it, with another floor."""
+        if not stored:
+            call("noise", *words(side("--made-up")), *CELL, "--repeats", "1", code=0)
+            stored.extend(entries(data))
+        entry = stored[-1] | {"floor_percent": percent} | changes
+        data.mkdir(parents=True, exist_ok=True)
+        (data / JOURNAL).write_text(json.dumps(entry) + "\n")
+        return entry
+    return write
 
 
 def days_ago(days):
@@ -73,9 +85,9 @@ def test_fresh_workers_every_time(call):
 @pytest.mark.parametrize("floor, step_ms, outcome, code", [
     (27.8, 1.2, "undecided", 3), (27.8, 1, "undecided", 3), (27.8, 1.4, "slower", 1), (27.8, 0.5, "faster", 0),
     (5, 1.2, "slower", 1), (5, 1, "same", 0)])
-def test_a_floor_never_disarms_the_gate(call, data, floor, step_ms, outcome, code):
+def test_a_floor_never_disarms_the_gate(call, write_floor, floor, step_ms, outcome, code):
     """A gate at 5 %: the threshold stays what was asked for, and nothing under a floor above it passes for SAME."""
-    write_floor(call, data, floor)
+    write_floor(floor)
     sides = "--a", side("--made-up"), "--b", "--batch 2 " + side("--made-up", f"--step-ms {step_ms}")
     done = call("ab", *sides, *ONE_START, "--threshold", "5", "--gate", code=code)
     line = results(call)[-1]
@@ -104,8 +116,8 @@ def test_a_floor_of_a_busy_minute_and_a_gate(call, data):
 
 @pytest.mark.parametrize("change", [{"environment_id": "0" * 16}, {"mode": "train"}, {"device": "cuda:0"}, {"seq_len": 999}, {"batch_size": 7},
                                     {"engine": "native"}, {"precision": "bf16"}, {"floor_percent": -1}, {"at": "long ago"}, {"at": days_ago(31)}])
-def test_a_floor_of_another_cell_or_machine_or_month_does_not_count(call, data, change):
-    write_floor(call, data, 4, **change)
+def test_a_floor_of_another_cell_or_machine_or_month_does_not_count(call, write_floor, change):
+    write_floor(4, **change)
     worker = side("--made-up")
     done = call("ab", "--a", worker, "--b", worker, *ONE_START, code=0)
     line = results(call)[-1]
@@ -113,8 +125,8 @@ def test_a_floor_of_another_cell_or_machine_or_month_does_not_count(call, data, 
     assert line["threshold_percent"] == 1 and "noise floor unknown" in done.stdout
 
 
-def test_a_floor_of_an_earlier_version_counts(call, data):
-    entry = write_floor(call, data, 4)
+def test_a_floor_of_an_earlier_version_counts(call, write_floor, data):
+    entry = write_floor(4)
     (data / JOURNAL).unlink()
     del entry["what"], entry["ms"]
     (data / "noise.jsonl").write_text(json.dumps(entry | {"schema": "tokmark.noise/1"}) + "\n")
@@ -130,8 +142,8 @@ def test_a_floor_of_a_busy_machine_is_refused(call, data, busy_cpu):
     assert not (data / JOURNAL).exists()
 
 
-def test_bad_lines_are_skipped_with_a_note(call, data):
-    entry = write_floor(call, data, 4)
+def test_bad_lines_are_skipped_with_a_note(call, write_floor, data):
+    entry = write_floor(4)
     (data / JOURNAL).write_bytes(b"\xff\xfe\x00\n{}\n[1]\n" + json.dumps(entry).encode() + b"\n" +
                                        b"x" * 100000 + b"\n{\"torn")
     worker = side("--made-up")
@@ -156,10 +168,10 @@ def test_a_file_that_cannot_be_read_is_said(call, data, name):
 
 
 @pytest.mark.parametrize("flags", [[], ["--show"], ["--list"]])
-def test_what_the_machine_has_shown(call, data, flags):
+def test_what_the_machine_has_shown(call, write_floor, data, flags):
     done = call("noise", *flags, code=0)
     assert "Nothing is known" in done.stdout
-    entry = write_floor(call, data, 4)
+    entry = write_floor(4)
     run = {"schema": "tokmark.machine/1", "what": "run", "at": days_ago(2), "machine_id": "h0123456789abcdef", "run_id": "r", "history_id": "h" + "1" * 16,
            "framework": "native", "device": "cpu", "mode": "train", "precision": "fp32", "model": "tiny", "seq_len": 64, "batch_size": 2,
            "ms": 100, "ms_low": None, "ms_high": None}
