@@ -244,6 +244,15 @@ def test_a_release_of_pytorch_without_what_a_layout_needs_is_told(layout, place,
     assert told.value.kind == "unsupported"
 
 
+def test_a_release_whose_fully_shard_needs_cards_is_told(monkeypatch):
+    """PyTorch 2.6: its streams of a CPU have no events."""
+    monkeypatch.delattr(torch.cpu.Stream, "record_event")
+    found = Layout(SimpleNamespace(parallel="fsdp", mode="train"), ["cpu"] * 2)
+    with pytest.raises(ToldError, match="works on cards alone; the nearest on CPUs is --parallel ddp") as told:
+        found.begin(torch.device("cpu"))
+    assert told.value.kind == "unsupported"
+
+
 def test_a_store_that_cannot_be_asked_without_waiting_is_asked_all_the_same(monkeypatch):
     class Old:
         """PyTorch 2.2's: it has no check()."""

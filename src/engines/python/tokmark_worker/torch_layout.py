@@ -69,6 +69,11 @@ class Layout:
 
         for kind in self.factors.keys() & _NEEDS.keys():
             _needed(kind)
+        if "fsdp" in self.factors and device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+            raise unsupported(
+                f"--parallel fsdp: fully_shard of PyTorch {torch.__version__} works on cards alone; the nearest on CPUs is "
+                "--parallel ddp, or a later release"
+            )
         if device.type == "cpu":
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // self._neighbours_count))
         backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
