@@ -172,6 +172,13 @@ def test_a_folder_may_come_later(serve):
     assert code == 130 and "not there yet" in errors
 
 
+@pytest.mark.parametrize("folder, name", [("later", "later"), ("a/later", "later"), (".", "here"), ("/", "/")])
+def test_the_page_is_told_the_folders_name(serve, tmp_path, folder, name):
+    (tmp_path / "here").mkdir()
+    stream = serve(folder, cwd=tmp_path / "here").stream()
+    assert stream.until(lambda event, data: event == "reset")[-1][1]["folder"] == name
+
+
 def test_records_of_tokmark_itself(serve):
     subprocess.run([TOKMARK, "run", "--sandbox", "--mode", "train", "--seq", "128", "256", "--batch", "2", "--steps", "20", "--out", str(serve.folder)],
                    check=True, capture_output=True, timeout=TIMEOUT_S)

@@ -237,3 +237,22 @@ Test(hud_view, a_series_keeps_the_newest)
     cr_expect_float_eq(board_series_at(&series, BOARD_STEPS - 1), BOARD_STEPS + 2, 0);
     cr_expect(board_series_is_marked(&series, 1));
 }
+
+/* The title has what all cells shown have in common, and nothing where there are none. */
+Test(hud_view, what_is_common_is_said_once)
+{
+    static const struct {
+        const char *find, *wanted;
+    } cases[] = {{"/train", "  cuda"}, {"/nowhere", ""}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct bench bench;
+        struct buf out;
+        set_up(&bench);
+        press(&bench, cases[i].find);
+        buf_init(&out, 1024);
+        view_describe_common(&bench.view, &bench.board, &out);
+        cr_expect_str_eq(out.data, cases[i].wanted, "'%s'", out.data);
+        buf_release(&out);
+        tear_down(&bench);
+    }
+}

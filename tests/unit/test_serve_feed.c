@@ -1,5 +1,8 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "result/names.h"
 #include "scratch.h"
@@ -89,5 +92,54 @@ Test(serve_feed, names_of_thousands_of_letters_are_left_out_and_the_row_is_not)
     for (size_t i = 0; i < taken.count; i++)
         cr_expect_eq(strlen(row_word(taken.rows[i], FACT_FRAMEWORK)), HALF);
     feed_give_back(feed, &taken);
+    feed_free(feed);
+}
+
+static struct feed_state state_of(struct feed *feed)
+{
+    struct feed_state state;
+    read_all(feed);
+    feed_look(feed, &state);
+    return state;
+}
+
+/* What is told of the file is what the system says of it, and the version changes with each part,
+ * and with nothing else. */
+Test(serve_feed, the_state_is_that_of_the_file)
+{
+    struct feed *feed = NULL;
+    struct timespec times[2] = {{1762675626, 250000000}, {1762675626, 250000000}};
+    cr_assert_eq(feed_new(dir, &feed, NULL), STATUS_OK);
+    struct feed_state none = state_of(feed);
+    cr_expect_not(none.is_there);
+    cr_expect_eq(none.file_bytes, 0);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    write_cell(file, 1, "r1");
+    write_cell(file, 2, "r1");
+    write_cell(file, 1, "r1");
+    (void)fprintf(file, "no record\n");
+    long bytes = ftell(file);
+    (void)fclose(file);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    struct feed_state state = state_of(feed);
+    cr_expect(state.is_there && state.is_at_end);
+    cr_expect_neq(state.version, none.version);
+    cr_expect_eq(state.file_bytes, (uint64_t)bytes);
+    cr_expect_eq(state.position.offset, (uint64_t)bytes);
+    cr_expect_eq(state.written_ns, 1762675626250000000);
+    cr_expect_eq(state.records_count, 3);
+    cr_expect_eq(state.known_count, 1);
+    cr_expect_eq(state.cells_count, 2);
+    cr_expect_eq(state.bad_count, 1);
+    cr_expect_eq(state_of(feed).version, state.version, "nothing has changed");
+    times[1].tv_nsec++;
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    struct feed_state later = state_of(feed);
+    cr_expect_neq(later.version, state.version);
+    cr_expect_eq(later.written_ns, 1762675626250000001);
+    cr_assert_eq(unlink(path), 0);
+    cr_expect_neq(state_of(feed).version, later.version);
+    cr_expect_not(state_of(feed).is_there);
     feed_free(feed);
 }
