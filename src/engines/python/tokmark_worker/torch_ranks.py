@@ -88,7 +88,7 @@ def _store_class():
         return TCPStore
 
     class Store(TCPStore):
-        """Of PyTorch 2.2 and 2.3, where nobody can ask without waiting."""
+        """Of releases such as PyTorch 2.2, where nobody can ask without waiting."""
 
         def check(self, keys):
             try:
