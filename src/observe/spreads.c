@@ -6,6 +6,9 @@
 
 /* Steps are about as long within this factor. */
 #define STEP_FACTOR 4.0
+/* What holds up a step of a few microseconds, an interrupt or the clock itself, does not show in
+ * one that is longer by more than this. */
+#define STEP_FACTOR_MAX 1000.0
 
 struct group {
     const struct machine_run *newest; /* borrowed: from the machine's book */
@@ -42,6 +45,7 @@ size_t spreads_of_others(const struct machine_book *book, const struct machine_r
     for (size_t i = book->runs_count; i-- > 0;) {
         const struct machine_run *other = &book->runs[i];
         if (other->device != run->device || hash_id_is_same(other->id, run->id) ||
+            other->median.ms * STEP_FACTOR_MAX < run->median.ms ||
             (are_undisturbed && other->is_disturbed))
             continue;
         struct group *group = group_of(groups, &groups_count, other);

@@ -69,6 +69,24 @@ Test(observe_spreads, undisturbed_runs_alone)
     cr_expect_eq(spreads[0].freedom, 2);
 }
 
+/* An engine that computes nothing: its steps may differ tenfold, by tenths of a microsecond. */
+Test(observe_spreads, cells_whose_steps_are_next_to_nothing_do_not_count)
+{
+    static struct list list;
+    add(&list, "0002", DEVICE, KIND, 0.0999);
+    add(&list, "0002", DEVICE, KIND, 0.0001);
+    add(&list, "0003", DEVICE, KIND, 0.1001);
+    add(&list, "0003", DEVICE, KIND, 0.1001);
+    struct machine_book book = {.runs = list.runs, .runs_count = list.count};
+    struct machine_run own = {.device = DEVICE, .kind = KIND, .median.ms = 100};
+    struct next_run_spread spreads[SPREADS_MAX];
+    cr_assert_eq(spreads_of_others(&book, &own, false, spreads), 1);
+    cr_expect_eq(spreads[0].variance, 0);
+    /* But they do for one another, and longer ones for shorter. */
+    own.median.ms = 0.0001;
+    cr_expect_eq(spreads_of_others(&book, &own, false, spreads), 2);
+}
+
 Test(observe_spreads, no_more_cells_and_runs_than_there_is_room_for)
 {
     static struct list list;
