@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -412,7 +413,7 @@ bool session_pause(struct session *session, uint64_t pause_ns)
     uint64_t end_ns = clock_now_ns() + pause_ns;
     for (uint64_t now_ns; (now_ns = clock_now_ns()) < end_ns;) {
         struct pollfd polled = {.fd = session->options->wake_fd, .events = POLLIN};
-        (void)poll(&polled, 1, (int)((end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS));
+        (void)poll(&polled, 1, clock_poll_ms(end_ns - now_ns, INT_MAX));
         client_drain_wake(session->options);
         if (session_is_interrupted(session) || spawn_has_exited(&session->spawn))
             return false;

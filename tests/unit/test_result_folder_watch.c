@@ -45,20 +45,25 @@ Test(result_folder_watch, follows_a_name_and_not_a_folder)
     scratch_free(root);
 }
 
-/* A file stands for the folder that it is in. */
-Test(result_folder_watch, of_a_file_its_folder_is_watched)
+/* A file stands for the folder that it is in; `root` is that. */
+static void check_file(const char *root, const char *path)
 {
-    char root[FILE_PATH_BYTES];
-    char path[FILE_PATH_BYTES + 16];
     struct folder_watch watch;
-    scratch_new(root);
     scratch_write(root, "a", "1", 1);
-    (void)snprintf(path, sizeof(path), "%s/a", root);
     folder_watch_open(&watch, path);
     cr_assert_geq(watch.fd, 0);
     scratch_write(root, "b", "1", 1);
     cr_expect(is_told(&watch));
     folder_watch_close(&watch);
+}
+
+Test(result_folder_watch, of_a_file_its_folder_is_watched)
+{
+    char root[FILE_PATH_BYTES];
+    char path[FILE_PATH_BYTES + 16];
+    scratch_new(root);
+    (void)snprintf(path, sizeof(path), "%s/a", root);
+    check_file(root, path);
     scratch_free(root);
 }
 
@@ -66,15 +71,9 @@ Test(result_folder_watch, of_a_file_its_folder_is_watched)
 Test(result_folder_watch, of_a_bare_name_the_current_folder_is_watched)
 {
     char root[FILE_PATH_BYTES];
-    struct folder_watch watch;
     scratch_new(root);
-    scratch_write(root, "a", "1", 1);
     cr_assert_eq(chdir(root), 0);
-    folder_watch_open(&watch, "a");
-    cr_assert_geq(watch.fd, 0);
-    scratch_write(root, "b", "1", 1);
-    cr_expect(is_told(&watch));
-    folder_watch_close(&watch);
+    check_file(root, "a");
     scratch_free(root);
 }
 
