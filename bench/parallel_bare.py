@@ -93,16 +93,18 @@ def bare(case):
             find_unused_parameters=not case["package"] and model.experts_way() == "experts split")
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
     rows = case["batch"] // world
-    batches = [[torch.randint(0, vocab, (rows, case["seq"]), device=device) for _ in "it"] for _ in range(4)]
+    # other tokens in every step, as tokmark has them: a card at its power limit is faster on what it has learned by heart
+    batches = [[torch.randint(0, vocab, (rows, case["seq"]), device=device) for _ in "it"] for _ in range(2 * case["steps"])]
     times = []
     for step in range(2 * case["steps"]):
-        tokens, targets = batches[step % 4]
+        tokens, targets = batches[step]
         begin = time.perf_counter_ns()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
             out = run(tokens)
             logits = out if torch.is_tensor(out) else out[0] if isinstance(out, tuple) else out["logits"]
-            loss = F.cross_entropy(logits.flatten(0, -2), targets.reshape(-1))
+            # in fp32, as tokmark's: autocast on a card would keep the log-softmax in bf16, 4 ms a step less at 32x1024
+            loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
         loss.backward()
         optimizer.step()
         if on_cuda:
@@ -133,16 +135,23 @@ def run_bare(options, layout, cell, count):
 
 
 def cell_words(options, layout, cell, devices):
-    words = ["--engine", "pytorch", "--python", sys.executable, "--mode", "train", "--precision", options.precision, "--batch", str(cell[0]), "--seq", str(cell[1]), "--seed", "0"]
-    words += ["--device", devices] if layout == "none" else ["--devices", devices, "--parallel", layout]
-    return words + ([] if options.package else ["--model", options.model, "--model-source", "builtin"])  # a package that is found keeps its defaults
+    words = ["--python", sys.executable, "--mode", "train", "--precision", options.precision, "--batch", str(cell[0]), "--seq", str(cell[1]), "--seed", "0"]
+    return words + (["--device", devices] if layout == "none" else ["--devices", devices, "--parallel", layout])
+
+
+def command(options, verb):
+    return [options.program, verb, "--engine", "pytorch", "--model", options.model, "--model-source", "builtin"]
 
 
 def run_tokmark(options, layout, cell, devices):
     with tempfile.TemporaryDirectory() as out:
-        words = [options.program, "run", *cell_words(options, layout, cell, devices), "--steps", str(options.steps), "--warmup", str(options.steps), "--quiet", "--out", f"{out}/o"]
+        # bench_pytorch: a package that is found keeps its defaults there
+        program = [str(Path(options.program).with_name("bench_pytorch"))] if options.package else command(options, "run")
+        words = [*program, *cell_words(options, layout, cell, devices), "--steps", str(options.steps), "--warmup", str(options.steps), "--quiet", "--out", f"{out}/o"]
         subprocess.run(words, cwd=options.package or ".", stdout=subprocess.DEVNULL, check=False)
         record = json.loads(Path(out, "o", "bench_results.jsonl").read_text().splitlines()[-1])
+    if options.package and not record["model_source"].startswith("package"):
+        raise SystemExit(f"parallel_bare: tokmark measured {record['model_source']}, not the package")
     if record["ms_p50"] is None:
         print(f"parallel_bare: {layout} {cell}: {record['verdict']}: {record['notes']}", file=sys.stderr)
     return record
@@ -151,8 +160,8 @@ def run_tokmark(options, layout, cell, devices):
 def profile(options, layout, cell):
     """(share of a step in which something is exchanged, and in which nothing is computed meanwhile) in percent, in a worker of its own."""
     with tempfile.TemporaryDirectory() as out:
-        words = [options.program, "profile", *cell_words(options, layout, cell, options.devices), "--format", "json", "--out", out]
-        done = subprocess.run(words, cwd=options.package or ".", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        words = [*command(options, "profile"), *cell_words(options, layout, cell, options.devices), "--format", "json", "--out", out]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     found = json.loads(lines[-1]) if lines else {}
     if not found.get("window_ns") or found.get("exchange_ns") is None:
@@ -232,6 +241,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scaling", action="store_true")
     options = parser.parse_args()
+    if options.scaling and (options.package or options.published):
+        parser.error("--scaling is of tokmark's own models")
     if options.bare:
         bare(options.bare)
         return

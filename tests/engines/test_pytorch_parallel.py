@@ -77,7 +77,7 @@ def test_a_tied_head_is_one_parameter(layout, heads, tmp_path):
 
 
 @pytest.mark.parametrize("mode, layout", [
-    ("infer", "ddp"), ("infer", "ep"), ("decode", "tp"), ("decode", "ep"), ("decode", "ddp:2,tp:2"),
+    ("infer", "ddp"), ("infer", "ep"), ("infer", "fsdp"), ("decode", "tp"), ("decode", "ep"), ("decode", "fsdp"), ("decode", "ddp:2,tp:2"),
 ])
 def test_rows_of_all_ranks_come_out_in_order(mode, layout, tmp_path):
     spec = {**spec_for(layout), "is_causal": True}
@@ -165,6 +165,39 @@ def test_a_model_that_is_divided_while_it_is_made_has_the_weights_of_one_device(
         assert torch.equal(value, wanted[name]), name
     # numbers that are drawn again where they are too large: what is drawn next is only known with values
     assert ("made whole on every device first" in ready["notes"]) == (init == "trunc_normal")
+
+
+# a layer that takes time before rows is looked for by a call before the first step
+TIME_FIRST = (
+    "        self.mix = nn.MultiheadAttention(8, 1)\n        self.blocks =",
+    "        turned = x.transpose(0, 1)\n        x = x + self.mix(turned, turned, turned)[0].transpose(0, 1)\n        return",
+)
+
+
+@pytest.mark.parametrize("layout", ["ddp", "fsdp", "ddp:2,fsdp:2"])
+def test_steps_of_a_user_s_model_are_those_of_one_device(layout, tmp_path):
+    """All of its parameters are trained, those too that stand in no block, whatever tokmark has looked at before."""
+    (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform").replace("        self.blocks =", TIME_FIRST[0]).replace("        return", TIME_FIRST[1]))
+    own = {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"}
+    ready, blocks, memory = run_three(over(layout), **own)
+    one_ready, one_blocks, one_memory = run_three({"threads": 1}, **own)
+    assert "first call" not in ready.get("notes", "") + one_ready.get("notes", "")
+    for block, one in zip(blocks, one_blocks):
+        assert block["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert block["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
+    share = memory["parts"]["optimizer_bytes"] / one_memory["parts"]["optimizer_bytes"]
+    assert share == pytest.approx(0.5 if "fsdp" in layout else 1, rel=0.05)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_a_forward_pass_gathers_it_can_gather_again(own, tmp_path):
+    """And it is no parameter that the pass makes."""
+    (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform"))
+    source = {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"} if own else {}
+    with TorchWorker() as worker:
+        assert "first call" not in worker.open(MOE, "infer", batch_size=4, **source, **over("fsdp")).get("notes", "")
+        timed, expected = worker.run(2), worker.ask({"type": "verify", "step": 1})
+        assert timed["logits"] == pytest.approx(expected["logits"], rel=1e-4)
 
 
 SEES_WEIGHTS = """

@@ -210,7 +210,7 @@ class Caller:
 
     def loss(self, tokens, targets):
         """(loss, model's output). Cross-entropy, mean over B T, where the model gives no loss of
-        its own; in fp32, as autocast does it on CUDA."""
+        its own; in fp32: F.cross_entropy under autocast on a card keeps the log-softmax in bf16."""
         out = self._call_for_loss(tokens, targets)
         own = self._own_loss(out)
         if own is None:

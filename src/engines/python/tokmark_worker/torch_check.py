@@ -86,7 +86,7 @@ class Check:
         else:
             logits = self._steps.step(tokens, targets)
             if torch.is_tensor(logits) and logits.shape[1:2] != tokens.shape[1:]:
-                with torch.inference_mode(), self._precision.autocast():
+                with self._precision.without_gradients(), self._precision.autocast():
                     logits = self._caller.full_logits(tokens, targets)
         self._caller.require_shape(logits, tokens, may_be_last=False)
         loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
@@ -95,7 +95,7 @@ class Check:
     def _decode_logits(self, tokens):
         """T single-token steps from an empty cache, of which the last is the step that is timed."""
         B, T = tokens.shape
-        with torch.inference_mode(), self._precision.autocast():
+        with self._precision.without_gradients(), self._precision.autocast():
             cache = self._model.new_cache(B, T)
             parts = [self._model(tokens[:, at : at + 1], cache, at) for at in range(T - 1)]
         cell = dataclasses.replace(self._cell, batch_size=B, seq_len=T)

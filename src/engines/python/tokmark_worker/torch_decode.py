@@ -45,13 +45,13 @@ class DecodeSteps:
         model = self._caller.model
         cache = model.new_cache(cell.batch_size, cell.seq_len)
         if self._position > 0:
-            with torch.inference_mode(), self._precision.autocast():
+            with self._precision.without_gradients(), self._precision.autocast():
                 model(prompt, cache, 0)
         return cache
 
     def step(self, tokens, _targets):
         token = tokens[:, -1:]
-        with torch.inference_mode(), self._precision.autocast():
+        with self._precision.without_gradients(), self._precision.autocast():
             if self._is_builtin:
                 return self._caller.model(token, self.cache, self._position)
             out = self._caller.model(token, **self._hf.arguments)
@@ -68,7 +68,7 @@ class DecodeSteps:
         states = [] if self._hf is None else self._hf.states()
         with watch:
             logits = self.step(tokens, targets)
-        with torch.inference_mode():
+        with self._precision.without_gradients():
             for tensor, value in states:
                 tensor.copy_(value)
         return logits
@@ -99,7 +99,7 @@ class HfCache:
         self.notes = []
         self._changes = _Changes()
         try:
-            with torch.inference_mode(), precision.autocast():
+            with precision.without_gradients(), precision.autocast():
                 self._make(model, cell, prompt)
         except (WorkerError, KeyboardInterrupt, GeneratorExit):
             raise

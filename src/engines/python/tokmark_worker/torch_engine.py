@@ -102,7 +102,7 @@ class TorchEngine:
         require_rows(cell, self._layout.row_shares)
         self._device = resolve_device(self._layout.device(cell.device))
         self._layout.begin(self._device)
-        self._precision = Precision(cell.precision, cell.mode, self._device)
+        self._precision = Precision(cell.precision, cell.mode, self._device, "fsdp" in self._layout.factors)
         self._precision.apply()
         allow_attention(cell.options.attention)
         if cell.threads > 0:
@@ -193,9 +193,10 @@ class TorchEngine:
         self._make_steps()
         known = dict(model.named_parameters())
         first_calls_ns = self._call_first(frames_before)
+        self._layout.give_back(model)
         made = [name for name, param in model.named_parameters() if known.get(name) is not param]
         if made:
-            with torch.inference_mode(self._cell.mode != "train"):
+            with contextlib.nullcontext() if self._cell.mode == "train" else self._precision.without_gradients():
                 place(model, self._device, self._precision.param_dtype, default)
             self._source.notes.append(f"parameters made by the first call: {listed(made)}")
             self._make_steps()
@@ -239,9 +240,13 @@ class TorchEngine:
 
     @contextlib.contextmanager
     def _without_trace(self):
-        """For calls that only look: no gradients, and the random numbers stay as they are."""
-        with same_random_numbers(self._device), torch.no_grad(), self._precision.autocast():
-            yield
+        """For calls that only look: no gradients, the random numbers stay as they are, and each rank has its own
+        part of the parameters alone, as before."""
+        try:
+            with same_random_numbers(self._device), torch.no_grad(), self._precision.autocast():
+                yield
+        finally:
+            self._layout.give_back(self._source.model)
 
     def _make_steps(self):
         cell = self._cell

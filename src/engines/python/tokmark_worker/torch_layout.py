@@ -158,6 +158,16 @@ class Layout:
             for block, following in zip(blocks, blocks[1:]):
                 block.set_modules_to_forward_prefetch([following])
 
+    def give_back(self, model):
+        """What a forward pass that no backward pass follows has left gathered: until then a module's parameters are
+        other tensors than those that are trained."""
+        if "fsdp" in self.factors:
+            from torch.distributed.fsdp import FSDPModule
+
+            for module in model.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
+
     def wrap(self, model, device, finds_unused):
         """What is called in place of the model; without gradients there is nothing to exchange."""
         if self._cell is None or self._cell.mode != "train":

@@ -27,9 +27,11 @@ NAMES = {
 class Precision:
     """One precision on one device; `apply` sets the process's switches."""
 
-    def __init__(self, name, mode, device):
+    def __init__(self, name, mode, device, is_sharded=False):
+        """is_sharded: fully_shard's modules gather into tensors of their own, again and again."""
         self.name = name
         self._device = device
+        self._is_sharded = is_sharded
         self._check(mode)
         is_pure = name == "bf16-pure"
         self.param_dtype = torch.bfloat16 if is_pure else torch.float32
@@ -80,6 +82,11 @@ class Precision:
         if self.autocast_dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, self.autocast_dtype)
+
+    def without_gradients(self):
+        """A new context for forward passes alone. What fully_shard has gathered under inference mode it cannot gather
+        again."""
+        return torch.no_grad() if self._is_sharded else torch.inference_mode()
 
     def accumulate_name(self):
         """Documented, not observed: matmuls sum in fp32; cuBLAS may sum the parts of a split

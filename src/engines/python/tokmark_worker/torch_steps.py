@@ -152,7 +152,7 @@ class InferSteps:
         self._precision = precision
 
     def step(self, tokens, _targets):
-        with torch.inference_mode(), self._precision.autocast():
+        with self._precision.without_gradients(), self._precision.autocast():
             return self._caller.logits(tokens)
 
     def first_call(self, tokens, targets, watch, _watch_backward):

@@ -93,7 +93,7 @@ class Verification:
         inputs, _ = self._batch(step)
         compiled, self._caller.model = self._caller.model, self._caller.plain
         try:
-            with torch.inference_mode(), self._precision.autocast():
+            with self._precision.without_gradients(), self._precision.autocast():
                 logits = self._source.model(inputs) if self._source.is_builtin else None
                 logits = self._caller.logits(inputs) if logits is None else logits
         finally:
@@ -105,7 +105,7 @@ class Verification:
             raise unsupported("a cache of transformers has no second way yet")
         model, last = self._source.model, self._cell.seq_len - 1
         prompt, token = self._batch(0)[0][:, :-1], self._batch(step)[0][:, -1:]
-        with torch.inference_mode(), self._precision.autocast():
+        with self._precision.without_gradients(), self._precision.autocast():
             for pair in self._steps.cache:  # there may be no room for another
                 for tensor in pair:
                     tensor.zero_()
