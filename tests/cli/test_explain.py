@@ -45,11 +45,13 @@ def test_what_would_be_measured_is_said_in_plain_text(call, engine):
         "memory at least 5.72 MiB: weights, gradients and AdamW's state",
         "source factory mine:Tiny", "parameters in bf16", "buffers in fp32", "matmuls in bf16", "kernels python",
         "forward forward(ids, labels=targets)", "loss the model's own", "compiled by the model",
-        "chosen vocab_size 50257", "dim 32 (--set)", "vocab_size 50257 (tokmark)", "bias null (default)",
+        "chosen vocab_size 50257", "configuration, and where each value comes from:", "dim 32 (--set)", "vocab_size 50257 (tokmark)", "bias null (default)",
         "sizes [1, 2] (file)", "Nothing was timed or written.",
     ):
         assert line in lines, line
     assert call.files() == []
+    unset = call("explain", "--engine", engine({"all": {**READY, "model_config": {}}}), "--seq", "16", code=0).stdout
+    assert "  chosen " in unset and "configuration" not in unset
 
 
 def test_one_cell_of_each_mode_and_precision_is_opened(call, engine):

@@ -212,6 +212,13 @@ def test_results_decide_the_entries(registry):
     assert "metric:fp_infer_ms_per_step" in registry.read_text()
 
 
+def test_a_source_without_records_is_no_error_and_one_without_any_that_can_be_read_is(registry):
+    assert "0 entries added" in bridge(registry, records=[]).stdout
+    (registry.parent / "words.jsonl").write_text("no record\n")
+    assert "words.jsonl" in bridge(registry, str(registry.parent / "words.jsonl"), code=4).stderr
+    assert not registry.exists()
+
+
 def test_the_newest_value_is_written(registry):
     old = {**RECORD, "started_at": "2026-01-01T00:00:00.000Z", "tokens_per_sec": 1.0}
     new = {**RECORD, "started_at": "2026-02-01T00:00:00.000Z", "tokens_per_sec": 60000.5, "run_id": "r0000000000000002"}

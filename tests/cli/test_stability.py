@@ -5,11 +5,12 @@ import math
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
-from caller import ROOT
-from caller import worker
+from caller import ROOT, program, worker
+from waiting import TIMEOUT_S
 
 SCRIPTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripted_worker.py")
 SMALL = ["--set", "dim=16", "--set", "layers_count=2", "--set", "heads_count=2", "--set", "ffn_hidden=24",
@@ -157,6 +158,15 @@ def test_what_rounding_makes_of_the_reference_is_allowed_from_then_on(call):
     assert not [name for name in call.files() if "twin" in name or name.startswith("_bench/stability.") and name.count("/") > 1]
     # whoever gives a tolerance means it
     train(call, *engines[:3], "--steps", "100", "--tolerance", "0.3", code=1)
+
+
+def test_rounding_is_measured_in_a_folder_of_any_name(call):
+    apart = [loss + (0.004 * FALLING[0] if i == 49 else 0) for i, loss in enumerate(FALLING)]
+    engines = ["--engines", scripted(call, "a", FALLING, twin=apart), scripted(call, "b", apart)]
+    folder = os.fsdecode(b"r\xe9sults %41")
+    done = subprocess.run([program("tokmark"), "stability", *SMALL, *engines, "--steps", "100", "--out", folder], cwd=call.folder,
+                          capture_output=True, check=False, timeout=TIMEOUT_S)
+    assert lines(call, folder)[1]["rounding_difference"] == pytest.approx(0.004), done
 
 
 def apart_with_a_twin_that_ends(call, end, code):

@@ -56,6 +56,15 @@ def test_a_models_fields_are_the_same():
     assert ours == c_fields
 
 
+@pytest.mark.parametrize("norm, total, active", [("rms", 3456, 2176), ("layer", 3496, 2216)])
+def test_of_experts_those_that_are_chosen_work_on_a_token(norm, total, active):
+    """By hand: outside of layers 11 * 8 + 5 * 8 + 8 + 11 * 8, in each of two 8 + 216 + 72 + 8 + 32 and four experts of
+    108 + 108 + 104, of which two are chosen; biases of five norms."""
+    spec = python_cell.ModelSpec(vocab_size=11, max_seq_len=5, dim=8, layers_count=2, heads_count=2, ffn_hidden=12, experts_count=4,
+                                 experts_active=2, norm=norm)
+    assert (spec.params_total(), spec.params_active()) == (total, active)
+
+
 RATE = "0.001"  # of the texts the one that is a number
 
 

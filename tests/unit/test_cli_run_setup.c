@@ -137,3 +137,46 @@ Test(cli_run_setup, an_engines_flag_is_refused_for_the_others)
         }
     }
 }
+
+/* Makes the setup of a model of the user's own with these settings; its first cell's. */
+static enum status take_settings(const char *const *settings, size_t count,
+                                 char ret_json[CELL_PATH_BYTES], struct err *err)
+{
+    struct options_table table = command_options(&command_run, &program_list[0]);
+    const char *words[16] = {"--engine", "exec:true", "--model", "mine:Model", "--set"};
+    struct run_options options = {0};
+    struct options_seen seen;
+    struct run_setup setup;
+    memcpy(words + 5, settings, count * sizeof(*settings));
+    cr_assert_eq(options_set_defaults(&table, &options, err), STATUS_OK);
+    int words_count = count > 0 ? (int)count + 5 : 4;
+    cr_assert_eq(options_parse(&table, words_count, words, &options, &seen, err), STATUS_OK, "%s",
+                 err->text);
+    TRY(run_setup_make(&options, &table, &seen, &setup, err));
+    (void)snprintf(ret_json, CELL_PATH_BYTES, "%s", setup.plan.cells[0].options.settings_json);
+    run_setup_release(&setup);
+    return STATUS_OK;
+}
+
+Test(cli_run_setup, a_worker_gets_the_settings_of_an_own_model_as_they_are_given)
+{
+    const char *given[] = {"alpha=3", "beta=two \"words\"", "alpha=0x4="};
+    char json[CELL_PATH_BYTES];
+    struct err err = {0};
+    cr_assert_eq(take_settings(given, 3, json, &err), STATUS_OK, "%s", err.text);
+    cr_assert_str_eq(json, "{\"alpha\":\"0x4=\",\"beta\":\"two \\\"words\\\"\"}");
+    cr_assert_eq(take_settings(given, 0, json, &err), STATUS_OK, "%s", err.text);
+    cr_assert_str_eq(json, "");
+    /* nine texts that make 1023 bytes together, and then one more */
+    char long_ones[9][128];
+    const char *longest[9];
+    for (int i = 0; i < 9; i++) {
+        (void)snprintf(long_ones[i], sizeof(long_ones[i]), "k%d=%0*d", i, i < 8 ? 105 : 110, 0);
+        longest[i] = long_ones[i];
+    }
+    cr_assert_eq(take_settings(longest, 9, json, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(strlen(json), 1023);
+    (void)snprintf(long_ones[8], sizeof(long_ones[8]), "k8=%0*d", 111, 0);
+    cr_assert_eq(take_settings(longest, 9, json, &err), STATUS_INVALID);
+    cr_assert_str_eq(err.text, "--set: all settings together are over 1023 bytes");
+}

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -139,6 +140,26 @@ Test(native_pool, an_idle_pool_uses_no_processor)
     uint64_t before_ns = cpu_now_ns();
     (void)usleep(200000);
     cr_assert_lt(cpu_now_ns() - before_ns, 20 * NS_PER_MS);
+    pool_free(pool);
+}
+
+static unsigned threads_of_process(void)
+{
+    unsigned count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    cr_assert_not_null(folder);
+    for (const struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder))
+        count += entry->d_name[0] != '.';
+    (void)closedir(folder);
+    return count;
+}
+
+/* One more would never have a part, but spin for one after each loop. */
+Test(native_pool, the_caller_is_one_of_its_threads)
+{
+    unsigned before = threads_of_process();
+    struct pool *pool = new_pool(4);
+    cr_assert_eq(threads_of_process(), before + 3);
     pool_free(pool);
 }
 
