@@ -168,6 +168,21 @@ def test_whatever_is_written_both_answer_alike(part, monkeypatch, tmp_path):
     assert not differ, f"{len(differ)} differ\n" + "\n".join(differ[:8])
 
 
+@pytest.mark.parametrize("reply", ["ready", "block", "bye", "error"])
+def test_who_says_what_a_worker_says_is_told_so(reply, monkeypatch, tmp_path):
+    data = json.dumps({"type": reply}).encode() + b"\n"
+    assert of_c(data) == of_python(data, monkeypatch, tmp_path) == ([("error", "internal")], 1)
+    with pytest.raises(protocol.ProtocolError, match=f"message '{reply}': 'type' is not sent by a host: "):
+        protocol.decode(data)
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"a\\ude00\\ud83d"', '["\\udfff"]'])
+def test_half_a_character_is_no_text(text, monkeypatch, tmp_path):
+    """Also in a key that nobody knows, as a line is read whole."""
+    data = f'{{"type":"hello","versions":[1],"host":"test","unknown":{text}}}\n'.encode()
+    assert of_c(data) == of_python(data, monkeypatch, tmp_path) == ([("error", "internal")], 1)
+
+
 def test_most_of_it_is_understood():
     """Or nothing would be compared but first lines."""
     greeted = sum(of_c(written(seed))[0][0] == ("hello", None) for seed in range(20))

@@ -180,3 +180,25 @@ Test(cli_run_setup, a_worker_gets_the_settings_of_an_own_model_as_they_are_given
     cr_assert_eq(take_settings(longest, 9, json, &err), STATUS_INVALID);
     cr_assert_str_eq(err.text, "--set: all settings together are over 1023 bytes");
 }
+
+/* --lr is a number of the cell: of two spellings there would be two cells, and two results. */
+Test(cli_run_setup, a_learning_rate_is_one_cell_however_it_is_written)
+{
+    const char *const spellings[][2] = {
+        {"1e-3", "0.001"}, {"0.00100", "0.001"}, {"0.0003", ""}, {"3e-4", ""}};
+    struct options_table table = command_options(&command_run, &program_list[0]);
+    for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
+        const char *words[] = {"--engine", "native", "--lr", spellings[i][0]};
+        struct run_options options = {0};
+        struct options_seen seen;
+        struct run_setup setup;
+        struct err err = {0};
+        cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK);
+        cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK);
+        cr_assert_eq(run_setup_make(&options, &table, &seen, &setup, &err), STATUS_OK, "%s",
+                     err.text);
+        cr_assert_str_eq(setup.plan.cells[0].options.learning_rate, spellings[i][1], "--lr %s",
+                         spellings[i][0]);
+        run_setup_release(&setup);
+    }
+}
