@@ -77,7 +77,8 @@ def on_one():
     return run_three({}, EVEN)
 
 
-@pytest.mark.parametrize("layout", ["ddp", "fsdp", "tp"])
+# rows of its own, and all rows; how a layout divides a model is one program's test (test_jax_parallel.py)
+@pytest.mark.parametrize("layout", ["fsdp", "tp"])
 def test_steps_are_those_of_one_device(layout, on_one, tmp_path):
     with launched(tmp_path) as ranks:
         ready = ranks.worker.open(EVEN, "train", 40, parallel=layout, **TWO)
@@ -94,7 +95,7 @@ def test_steps_are_those_of_one_device(layout, on_one, tmp_path):
         assert block["rank_skew_ns"] >= 0 and block["recompiles"] == 0
     assert verified["loss"] == pytest.approx(blocks[3]["loss"], rel=1e-5)
     share = memory["parts"]["weights_bytes"] / one_memory["parts"]["weights_bytes"]
-    assert (share == 1) if layout == "ddp" else (share < 0.8)
+    assert share < 0.8
     assert ranks.codes() == [0]
 
 
