@@ -2,12 +2,13 @@
 # Several cards of one machine, from the archive of `make dist`; results go to $OUT (docs/parallel.md, docs/results.md).
 #   bench/gpu_parallel.sh small    gpt2-124m over all layouts: do they run?
 #   bench/gpu_parallel.sh default  the published default model, trained over two cards
-#   bench/gpu_parallel.sh scaling  one card and two, weak and strong, and the share of communication
+#   bench/gpu_parallel.sh scaling  one card and two, weak and strong, and the share of communication (MODELS, LAYOUTS)
 #   bench/gpu_parallel.sh jax      JAX over all layouts: the same numbers as on one card, and times (PYTHON: one with jax and optax)
 #   bench/gpu_parallel.sh products four cards: products of layouts, the same numbers as on one device, times and memory (DEVICES=cuda:0-3)
 #   bench/gpu_parallel.sh variants ways to lay the default model out with fully_shard, and where a step's time goes
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop
+#   bench/gpu_parallel.sh together  the worker's steps and a bare loop's in the same processes, in turns
 #   bench/gpu_parallel.sh published  a package in the published form, of the default sizes, beside a bare fully_shard loop
 #   bench/gpu_parallel.sh jaxbare  JAX beside a bare loop over the same mesh
 set -u
@@ -62,12 +63,13 @@ for part in "$@"; do
             --precision bf16 --steps 5 --recompute full --accumulate 4 --out "$OUT/train" --progress never
         ;;
     scaling)
-        for model in gpt2-124m superintelligence-1b; do
+        for model in ${MODELS:-gpt2-124m superintelligence-1b}; do
             layouts="ddp fsdp tp"
-            [ $model = gpt2-124m ] || layouts="$layouts ep"
+            [ "$model" = gpt2-124m ] || layouts="$layouts ep"
+            layouts=${LAYOUTS:-$layouts}
             echo "$model"
             # shellcheck disable=SC2086 # words
-            timeout 400 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model $model --cells 16x512 --steps 15 \
+            timeout 400 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model "$model" --cells 16x512 --steps 15 \
                 --layouts $layouts --scaling
         done
         ;;
@@ -75,6 +77,10 @@ for part in "$@"; do
         # so much work that no host is the limit: the same start then gives the same step
         timeout 500 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024 \
             --steps 15 --rounds "${ROUNDS:-2}"
+        ;;
+    together)
+        timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024
+        timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --published 10b --layouts fsdp --cells 8x128 8x512 --steps 4 --rounds 6
         ;;
     published)
         timeout 500 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --published 10b --cells ${CELLS:-8x512 8x128} \

@@ -57,7 +57,7 @@ class RankedTorchEngine(RankedEngine):
         devices = ranks.devices(cell)
         if ranks.others.local_ranks is not None and devices[ranks.rank] != "cpu" and torch.cuda.device_count() == 1:
             devices[ranks.rank] = "cuda:0"  # the launcher gives each rank the sight of its own card alone
-        return TorchEngine(Layout(cell, devices, ranks.rank, ranks.store, ranks.neighbours_count))
+        return cls.engine_class(Layout(cell, devices, ranks.rank, ranks.store, ranks.neighbours_count))
 
     def fork(self, devices):
         self.require()
