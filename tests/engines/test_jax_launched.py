@@ -1,6 +1,8 @@
 """The `jax` engine as ranks that a launcher has started: processes that jax.distributed makes one program of."""
 import os
 import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
@@ -12,6 +14,9 @@ from test_launched_ranks import HERE, Launched, block_fails, said
 from test_pytorch_hosts import hosts, require_good, sweep, sweep_hosts, text_of  # noqa: F401
 from test_pytorch_model import distance, reference_run
 from test_pytorch_worker import Case
+from tokmark_worker.jax_ranks import Processes
+from tokmark_worker.word_store import WordStore
+from waiting import TIMEOUT_S
 from worker_client import REPOSITORY, WorkerError
 
 # With a callback in a step that each process makes for its own rows.
@@ -70,6 +75,28 @@ def launched_and_looked_at(tmp_path):
 def compiled(tmp_path, name):
     """How many programs of this function rank 1 has compiled."""
     return len(list((tmp_path / "compiled").glob(f"module_*.jit_{name}.*before_optimizations.txt")))
+
+
+def test_rank_0_chooses_the_port_of_jax_s_service():
+    """Where it is free: on another host, or for another rank, it need not be."""
+    store, set_by, ports = WordStore(), [], []
+
+    def choose(rank):
+        def put(key, value):
+            set_by.append(rank)
+            store.set(key, value)
+
+        ranks = SimpleNamespace(
+            rank=rank, count=3, neighbours_count=3, store=SimpleNamespace(set=put, get=store.get), interface=lambda: None,
+            others=SimpleNamespace(address="127.0.0.1"), devices=lambda _: ["cpu"] * 3)
+        ports.append(Processes(ranks, None)._port())
+
+    threads = [threading.Thread(target=choose, args=(rank,), daemon=True) for rank in (1, 2, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert set_by == [0] and len(ports) == 3 and len(set(ports)) == 1
 
 
 @pytest.fixture(scope="module")
