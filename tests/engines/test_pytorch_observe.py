@@ -44,6 +44,12 @@ LOOK = """
     with observer:
         torch.nn.functional.scaled_dot_product_attention(query, query, query)
     print(observer.compute_name(False), "|", observer.attention_name())
+    assert not observer.looks_at_values
+    for look in (lambda: query.sum().item(), lambda: bool(query.any()), lambda: torch.where(query > 0)):
+        observer = Observer()
+        with observer:
+            look()
+        assert observer.looks_at_values
 """
 
 

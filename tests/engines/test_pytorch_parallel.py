@@ -120,6 +120,7 @@ def test_steps_are_those_of_one_device(layout, on_one):
 # --- a user's model: divided while it is made ------------------------------------------------------
 
 OWN = """
+import torch
 from torch import nn
 
 class Model(nn.Module):
@@ -167,17 +168,20 @@ def test_a_model_that_is_divided_while_it_is_made_has_the_weights_of_one_device(
     assert ("made whole on every device first" in ready["notes"]) == (init == "trunc_normal")
 
 
-# a layer that takes time before rows is looked for by a call before the first step
-TIME_FIRST = (
-    "        self.mix = nn.MultiheadAttention(8, 1)\n        self.blocks =",
-    "        turned = x.transpose(0, 1)\n        x = x + self.mix(turned, turned, turned)[0].transpose(0, 1)\n        return",
+# a layer that takes time before rows is looked for by a call before the first step; a parameter that is one number,
+# which nothing divides; and a layer that has no part in a step
+MORE = (
+    "        self.mix = nn.MultiheadAttention(8, 1)\n        self.scale = nn.Parameter(torch.tensor(2.0))\n"
+    "        self.spare = nn.Linear(8, 8)\n        self.blocks =",
+    "        turned = x.transpose(0, 1)\n        x = self.scale * x + self.mix(turned, turned, turned)[0].transpose(0, 1)\n        return",
 )
 
 
 @pytest.mark.parametrize("layout", ["ddp", "fsdp", "ddp:2,fsdp:2"])
 def test_steps_of_a_user_s_model_are_those_of_one_device(layout, tmp_path):
-    """All of its parameters are trained, those too that stand in no block, whatever tokmark has looked at before."""
-    (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform").replace("        self.blocks =", TIME_FIRST[0]).replace("        return", TIME_FIRST[1]))
+    """All of its parameters are trained, those too that stand in no block or are one number, whatever tokmark has looked
+    at before; one without a gradient holds nobody up."""
+    (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform").replace("        self.blocks =", MORE[0]).replace("        return", MORE[1]))
     own = {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"}
     ready, blocks, memory = run_three(over(layout), **own)
     one_ready, one_blocks, one_memory = run_three({"threads": 1}, **own)
@@ -189,13 +193,13 @@ def test_steps_of_a_user_s_model_are_those_of_one_device(layout, tmp_path):
     assert share == pytest.approx(0.5 if "fsdp" in layout else 1, rel=0.05)
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_what_a_forward_pass_gathers_it_can_gather_again(own, tmp_path):
-    """And it is no parameter that the pass makes."""
+@pytest.mark.parametrize("mode, own", [("decode", False), ("infer", True)])
+def test_what_a_forward_pass_gathers_it_can_gather_again(mode, own, tmp_path):
+    """And it is no parameter that the pass, or the prompt's, makes."""
     (tmp_path / "own.py").write_text(OWN.replace("{init}", "xavier_uniform"))
     source = {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"} if own else {}
     with TorchWorker() as worker:
-        assert "first call" not in worker.open(MOE, "infer", batch_size=4, **source, **over("fsdp")).get("notes", "")
+        assert "first call" not in worker.open(MOE, mode, batch_size=4, **source, **over("fsdp")).get("notes", "")
         timed, expected = worker.run(2), worker.ask({"type": "verify", "step": 1})
         assert timed["logits"] == pytest.approx(expected["logits"], rel=1e-4)
 
@@ -254,9 +258,16 @@ def test_a_model_that_does_not_divide_is_unsupported(layout, model, said):
     assert said in str(found.value)
 
 
-@pytest.mark.parametrize("layout, nearest", [("tp", "fsdp"), ("ddp:2,ep:2", "ddp:2,fsdp:2")])
-def test_a_model_of_the_user_is_not_taken_apart(layout, nearest, tmp_path):
-    (tmp_path / "own.py").write_text(FAULTY.format(fault="pass"))
+MAKES = "self.made = getattr(self, 'made', None) or nn.Parameter(torch.ones(1))"
+
+
+@pytest.mark.parametrize("layout, nearest, line, other", [
+    ("tp", "fsdp", "", ""), ("ddp:2,ep:2", "ddp:2,fsdp:2", "", ""),
+    # what is there, or has a shape, only after a first call
+    ("fsdp", "ddp", "nn.Linear", "nn.LazyLinear"), ("fsdp", "ddp", "self.calls += 1", MAKES + "; self.calls += 1"),
+])
+def test_a_model_of_the_user_is_not_taken_apart(layout, nearest, line, other, tmp_path):
+    (tmp_path / "own.py").write_text(FAULTY.format(fault="pass").replace(line, other))
     own = {"model_ref": f"{tmp_path}/own.py:Model", "model_source": "factory"}
     with TorchWorker(folder=tmp_path) as worker, pytest.raises(WorkerError) as found:
         worker.open(MOE, "train", batch_size=4, **own, **over(layout))
@@ -326,17 +337,17 @@ class Model(nn.Module):
 
     def forward(self, tokens):
         self.calls += 1
-        if self.calls > 5 and distributed.get_rank() == distributed.get_world_size() - 1:
+        if self.calls > 7 and distributed.get_rank() == distributed.get_world_size() - 1:
             print("rank", distributed.get_rank(), "speaks", flush=True)
             {fault}
         return self.head(self.embed(tokens))
 """
 
 
-def run_faulty(tmp_path, fault):
+def run_faulty(tmp_path, fault, mode="train"):
     (tmp_path / "faulty.py").write_text(FAULTY.format(fault=fault))
     worker = TorchWorker(folder=tmp_path)
-    worker.open(MOE, "train", batch_size=4, parallel="ddp", model_ref=f"{tmp_path}/faulty.py:Model", model_source="factory", **TWO)
+    worker.open(MOE, mode, batch_size=4, parallel="ddp", model_ref=f"{tmp_path}/faulty.py:Model", model_source="factory", **TWO)
     return worker
 
 
@@ -386,12 +397,20 @@ def test_memory_that_runs_out_on_rank_1_is_oom(tmp_path):
     assert "rank 1" in str(found.value)
 
 
-@pytest.mark.parametrize("fault, said", [
-    ("os._exit(7)", "rank 1: its process exited with code 7"),
-    ("os.kill(os.getpid(), signal.SIGKILL)", "rank 1: its process was killed by SIGKILL"),
+def test_a_later_step_that_reaches_less_than_the_first_is_refused(tmp_path):
+    with run_faulty(tmp_path, "return self.embed(tokens).repeat(1, 1, 27)[..., :211]") as worker, pytest.raises(WorkerError) as found:
+        worker.run(8)
+    assert found.value.reply["kind"] == "unsupported"
+    assert str(found.value).endswith("DistributedDataParallel waits for it; the nearest is one device")
+
+
+@pytest.mark.parametrize("mode, fault, said", [
+    ("train", "os._exit(7)", "rank 1: its process exited with code 7"),
+    # nothing is exchanged: rank 0 has done its own work, and waits for an answer
+    ("infer", "os.kill(os.getpid(), signal.SIGKILL)", "rank 1: its process was killed by SIGKILL"),
 ])
-def test_a_rank_that_is_gone_is_told(fault, said, tmp_path):
-    with run_faulty(tmp_path, fault) as worker, pytest.raises(WorkerError) as found:
+def test_a_rank_that_is_gone_is_told(mode, fault, said, tmp_path):
+    with run_faulty(tmp_path, fault, mode) as worker, pytest.raises(WorkerError) as found:
         worker.run(8)
     assert (found.value.reply["kind"], found.value.reply["text"]) == ("internal", said)
 

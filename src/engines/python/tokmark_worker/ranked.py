@@ -64,6 +64,12 @@ class RankedEngine:
         """Of this rank."""
         raise NotImplementedError
 
+    @classmethod
+    def another_store(cls, store):
+        """The same words, for other threads than the one that waits for a word. Of PyTorch's store that one holds the
+        connection: nobody else could say that the word will never come. (Releases before clone() have one.)"""
+        return store.clone() if hasattr(store, "clone") else store
+
     def fork(self, devices):
         """Ranks of one host, or None: one process has all of these devices."""
         return None
@@ -162,6 +168,7 @@ class Ranks:
         """framework: a RankedEngine, of the others its class; others: Followers, or rank_meeting's Joined or Seat."""
         self.rank = rank
         self.store = store
+        self._heard = framework.another_store(store) if rank == 0 else store  # of all threads
         self.others = others
         self.count = len(others.hosts)
         self._framework = framework
@@ -243,8 +250,8 @@ class Ranks:
     def _failure_of_others(self, own=None):
         """What a rank has said; else which is gone. None where there is nothing of the kind yet."""
         for rank in range(1, self.count):
-            if rank not in self._lost and self.store.check([self._answer_key(rank)]):
-                failure, _ = pickle.loads(self.store.get(self._answer_key(rank)))
+            if rank not in self._lost and self._heard.check([self._answer_key(rank)]):
+                failure, _ = pickle.loads(self._heard.get(self._answer_key(rank)))
                 if failure is not None and failure[1] != str(own):
                     return self._error_of(rank, failure)
         return self._error_of_lost() if self._lost else None
@@ -252,9 +259,9 @@ class Ranks:
     def _on_end(self, rank, how):
         """In a thread: a rank is gone. The main thread may wait for it for ever."""
         key = self._answer_key(rank)
-        if not self.store.check([key]):
+        if not self._heard.check([key]):
             self._lost[rank] = "internal", how, None, None, None
-            self.store.set(key, pickle.dumps((self._lost[rank], None)))
+            self._heard.set(key, pickle.dumps((self._lost[rank], None)))
         later = threading.Timer(_GRACE_S + 1, self._speak_for_main)
         later.daemon = True
         later.start()

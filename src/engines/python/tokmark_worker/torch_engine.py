@@ -34,6 +34,7 @@ from .torch_rows import require_all_tokens, require_no_time_first, require_rows_
 from .torch_settings import allow_attention, attention_refusal, require_attention, settings_text
 from .torch_sources import choose, make, seed_random
 from .torch_steps import InferSteps, TrainSteps, parts_of, same_random_numbers
+from .torch_unused import may_leave_out, unused_refusal
 from .torch_verify import Verification, logits_seen
 from .torch_weights import load_weights
 from .user_code import guarded
@@ -120,8 +121,7 @@ class TorchEngine:
             self._source.notes += load_weights(cell.weights_path, model)
         if cell.options.recompute != "off":
             self._source.notes.append(recompute_blocks(self._source))
-        finds_unused = self._source.is_builtin and model.experts_way() == "experts split"
-        self._caller.wrap(self._layout.wrap(model, self._device, finds_unused))
+        self._caller.wrap(self._layout.wrap(model, self._device, self._finds_unused()))
         if self._layout.row_rank > 0:
             seed_random(cell, self._layout.row_rank)
         self._synchronize()
@@ -187,21 +187,28 @@ class TorchEngine:
     def _open_steps(self, frames_before):
         """The steps, called for the first time. Parameters that a model makes in its first call are there
         from then on."""
-        model = self._source.model
-        default = torch.get_default_dtype()
         self._require_rows_first()
         self._make_steps()
-        known = dict(model.named_parameters())
-        first_calls_ns = self._call_first(frames_before)
-        self._layout.give_back(model)
-        made = [name for name, param in model.named_parameters() if known.get(name) is not param]
+        with self._placing_made() as made:
+            first_calls_ns = self._call_first(frames_before)
+            self._layout.give_back(self._source.model)
         if made:
-            with contextlib.nullcontext() if self._cell.mode == "train" else self._precision.without_gradients():
-                place(model, self._device, self._precision.param_dtype, default)
-            self._source.notes.append(f"parameters made by the first call: {listed(made)}")
             self._make_steps()
             first_calls_ns += self._call_first(frames_before)
         return first_calls_ns
+
+    @contextlib.contextmanager
+    def _placing_made(self):
+        """Parameters that the model makes in the calls within are those of the cell from then on; their names."""
+        model, made = self._source.model, []
+        default, known = torch.get_default_dtype(), dict(model.named_parameters())
+        yield made
+        made += [name for name, param in model.named_parameters() if known.get(name) is not param]
+        if made:
+            self._layout.require_known_parameters(made)
+            with contextlib.nullcontext() if self._cell.mode == "train" else self._precision.without_gradients():
+                place(model, self._device, self._precision.param_dtype, default)
+            self._source.notes.append(f"parameters made by the first call: {listed(made)}")
 
     def _require_rows_first(self):
         if self._source.is_builtin or self._cell.mode == "decode":
@@ -260,6 +267,20 @@ class TorchEngine:
             self._steps = DecodeSteps(
                 self._caller, self._precision, self._source, self._layout.own_cell(cell), prompt
             )
+            self._layout.give_back(self._source.model)  # what the prompt has gathered
+
+    def _finds_unused(self):
+        """Must DistributedDataParallel find out in every step which parameters have a part in it? Of a user's model
+        one step is tried; every rank must know the same."""
+        if self._source.is_builtin:
+            return self._source.model.experts_way() == "experts split"
+        if not self._layout.waits_for_each_gradient:
+            return False
+        tokens, targets = (given[0] for given in self._device_batches(0, 1))
+        tokens, targets = parts_of(tokens, targets, self._cell.options.accumulate)[0]
+        with self._placing_made(), same_random_numbers(self._device):
+            found = may_leave_out(self._source.model, self._caller, tokens, targets, self._precision)
+        return self._layout.is_any(found, self._device)
 
     def _call_first(self, frames_before):
         """The first calls, at the cell's own shape, as a plain loop makes them: what libraries do
@@ -551,6 +572,7 @@ class TorchEngine:
             return (
                 oom_error(error, self._device)
                 or attention_refusal(error, self._cell.options.attention)
+                or unused_refusal(error)
                 or model_error(f"{what}: {describe_error(error)}")
             )
 

@@ -11,7 +11,8 @@ the ranks of its side. Who averages which gradient over whom:
 
 with ddp or ep    DistributedDataParallel what no kind divides, over all ranks that have rows of their own
 with fsdp         fully_shard everything, over its side and that of ddp
-what is left      _averaged(): parts of tp and ep over ddp; with fsdp and ep what is no expert over ep
+what is left      _averaged(): parts of tp and ep over ddp; with fsdp and ep what is no expert over ep; with fsdp single
+                  numbers, which it does not divide
 
 The rows of a step are those of the cell, so that a layout does the same work as one device; they must divide, but for tp.
 """
@@ -20,6 +21,7 @@ import dataclasses
 import datetime
 import functools
 import importlib
+import inspect
 import os
 
 import torch
@@ -27,6 +29,7 @@ from torch import distributed
 
 from .devices import factors_of, row_shares_of
 from .errors import unsupported
+from .safetensors import listed
 from .torch_spread import Shares, is_divided, is_part, local
 
 # kind: (module, names, the release they came with)
@@ -136,6 +139,14 @@ class Layout:
         def shard(module, is_last=False):
             # what the backward pass begins with is not given back before it
             keeps = {"reshard_after_forward": False} if is_last and self._cell.mode == "train" else {}
+            numbers = {param for param in module.parameters() if param.dim() == 0}
+            if numbers:  # there is nothing to divide: each rank has them
+                if "ignored_params" not in inspect.signature(fully_shard).parameters:
+                    raise unsupported(
+                        f"--parallel fsdp: fully_shard of PyTorch {torch.__version__} takes no parameters that are single "
+                        "numbers, as the model has; the nearest is --parallel ddp, or a later release"
+                    )
+                keeps["ignored_params"] = numbers
             fully_shard(module, mesh=mesh, mp_policy=policy, shard_placement_fn=self._divided, **keeps)
 
         return shard
@@ -151,6 +162,14 @@ class Layout:
             return None
         sizes = enumerate(param.shape)
         return next((Shard(dim) for dim, size in sizes if dim not in taken and size % count == 0), None)
+
+    def require_known_parameters(self, made):
+        """Those that a first call makes, fully_shard has not divided."""
+        if "fsdp" in self.factors:
+            raise unsupported(
+                f"--parallel fsdp divides parameters before the first call, which makes {listed(made)} or gives it its shape; "
+                "the nearest is --parallel ddp"
+            )
 
     def gather_ahead(self, blocks):
         """Sharded blocks are gathered while the one before them computes, however late the host is."""
@@ -168,12 +187,22 @@ class Layout:
                 if isinstance(module, FSDPModule):
                     module.reshard()
 
+    @property
+    def waits_for_each_gradient(self):
+        """As DistributedDataParallel does."""
+        is_trained = self._cell is not None and self._cell.mode == "train"
+        return is_trained and "fsdp" not in self.factors and bool({"ddp", "ep"} & self.factors.keys())
+
+    def is_any(self, is_here, device):
+        """On any rank?"""
+        return bool(self.mean(torch.tensor(float(is_here), device=device)))
+
     def wrap(self, model, device, finds_unused):
         """What is called in place of the model; without gradients there is nothing to exchange."""
         if self._cell is None or self._cell.mode != "train":
             return model
         self._late = self._averaged(model)
-        if "fsdp" in self.factors or not {"ddp", "ep"} & self.factors.keys():
+        if not self.waits_for_each_gradient:
             return model
         ddp = torch.nn.parallel.DistributedDataParallel
         own = [name for name, param in model.named_parameters() if is_part(param)]
@@ -194,9 +223,12 @@ class Layout:
             found, side = [param for param in params if is_part(param)], "ddp"
         elif {"fsdp", "ep"} <= self.factors.keys():
             found, side = [param for param in params if not is_divided(param, "ep")], "ep"
+        elif "fsdp" in self.factors and "tp" not in self.factors:
+            found, side = [param for param in params if not is_part(param)], None
         else:
             found, side = [], None
-        return [(found, self._mesh[side].get_group())] if found else []
+        group = distributed.group.WORLD if side is None else self._mesh[side].get_group()
+        return [(found, group)] if found else []
 
     @contextlib.contextmanager
     def exchange(self, is_last):

@@ -40,6 +40,7 @@ _LINEARS = {"mkldnn_linear", "_linear_pointwise"}
 # Older releases write infinities and NaN among the arguments' values as C++ does.
 _NO_NUMBER = re.compile(r"(?<=[\[,])-?(?:inf|nan)(?=[,\]])")
 _SDPA = "scaled_dot_product_attention"
+_LOOKS = ("_local_scalar_dense", "nonzero", "masked_select")
 _UNCOUNTED = ("lstm", "gru", "rnn_tanh", "rnn_relu")  # their matmuls are inside
 _SCOPE_TORCHSCRIPT = 2  # at::RecordScope
 _ATTENTION_PREFIX = "_scaled_dot_product_"
@@ -87,6 +88,7 @@ class Observer:
         self._is_sdpa_called = False
         self._has_uncounted = False
         self.has_scripted = False  # whether a function of TorchScript ran
+        self.looks_at_values = False  # on which what is done next may depend
         self._trace = None
         self._file = -1
 
@@ -113,6 +115,7 @@ class Observer:
         if library not in ("aten", "mkldnn"):
             return
         shapes, dtypes = _inputs(node)
+        self.looks_at_values |= name in _LOOKS
         if name == _SDPA:
             self._is_sdpa_called = True
         elif name in _UNCOUNTED:

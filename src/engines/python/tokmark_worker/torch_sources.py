@@ -194,6 +194,9 @@ def make(cell, device, precision, layout):
     else:
         source = torch_hf.load(cell, device, precision)
     if place is not None:
+        shapeless = [name for name, param in source.model.named_parameters() if torch.nn.parameter.is_lazy(param)]
+        if shapeless:
+            layout.require_known_parameters(shapeless)
         shard_blocks(source.model, place)
         if deferred.is_made:
             deferred.fill(source.model, shard_into)

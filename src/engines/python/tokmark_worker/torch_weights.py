@@ -62,6 +62,9 @@ def _published_names(model, name, param):
 
 def shard_into(param, values):
     """Every rank has read the file, and keeps its part."""
+    if not is_part(param):
+        param.copy_(values)
+        return
     from torch.distributed.tensor import distribute_tensor  # since 2.4; models on one device need it not
 
     param.copy_(distribute_tensor(values.to(param.device), param.device_mesh, param.placements))
