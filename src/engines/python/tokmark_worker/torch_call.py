@@ -131,7 +131,7 @@ class Caller:
     """
 
     def __init__(self, model, vocab_size, mode):
-        self.model = self.plain = model  # `model` is replaced by its compiled form
+        self.model = self.plain = self.own = model  # `model` is replaced by its compiled form; `own` is the user's
         self._vocab_size = vocab_size
         self._mode = mode
         _require_forward(model)
@@ -246,7 +246,7 @@ class Caller:
         if own is not None and self._binding.targets is not None and not self._is_settled:
             given = given_logits(out, tokens.shape, self._vocab_size)
             shifts = shifts_by_gradient(own, given, targets, self._vocab_size)
-            if shifts is None and self._binding.targets == "labels" and _is_of_transformers(self.plain):
+            if shifts is None and self._binding.targets == "labels" and _is_of_transformers(self.own):
                 shifts = True
             self.is_shifting, self._is_settled = bool(shifts), shifts is not None
         else:

@@ -23,6 +23,7 @@ import functools
 import importlib
 import inspect
 import os
+import sys
 
 import torch
 from torch import distributed
@@ -296,6 +297,12 @@ def blocks_of(module):
             yield from members
         else:
             yield from blocks_of(child)
+
+
+def own_class(module):
+    """As its author wrote it: fully_shard puts one of its own before it."""
+    added = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    return next(kind for kind in type(module).__mro__ if not issubclass(kind, added))
 
 
 def _needed(kind):

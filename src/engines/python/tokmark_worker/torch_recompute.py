@@ -4,7 +4,7 @@ import functools
 from torch.utils.checkpoint import checkpoint
 
 from .errors import unsupported
-from .torch_layout import blocks_of
+from .torch_layout import blocks_of, own_class
 
 
 def recompute_blocks(source):
@@ -18,4 +18,4 @@ def recompute_blocks(source):
         )
     for block in blocks:
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
-    return f"{len(blocks)} blocks of {type(blocks[0]).__name__} are computed again"
+    return f"{len(blocks)} blocks of {own_class(blocks[0]).__name__} are computed again"

@@ -123,7 +123,7 @@ class TrainSteps:
         with watch_backward:
             loss.backward()
         self.without_gradient = [
-            name for name, param in self._caller.plain.named_parameters()
+            name for name, param in self._caller.own.named_parameters()
             if param.requires_grad and param.grad is None
         ]
         if all(param.grad is None for param in self.params):
