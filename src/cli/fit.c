@@ -192,7 +192,13 @@ static uint32_t predicted_devices(const struct run_setup *setup, const struct ce
     return last;
 }
 
-void fit_predict(struct run_setup *setup, const char *environment_json)
+/* On one device the layouts are one cell. */
+static enum status drop_repeats(struct run_setup *setup, struct err *err)
+{
+    return axis_of(setup) == FRONTIER_DEVICES ? plan_drop_repeats(&setup->plan, err) : STATUS_OK;
+}
+
+enum status fit_predict(struct run_setup *setup, const char *environment_json, struct err *err)
 {
     for (size_t i = 0; fit_is_wanted(setup) && i < setup->plan.cells_count; i++) {
         struct cell *cell = &setup->plan.cells[i];
@@ -201,6 +207,7 @@ void fit_predict(struct run_setup *setup, const char *environment_json)
                             : predicted_size(setup, cell, room_of(setup, cell, NULL));
         set_size(setup, size > 0 ? size : 1, cell);
     }
+    return drop_repeats(setup, err);
 }
 
 /* --- a trial --- */
@@ -513,6 +520,8 @@ enum status fit_find(struct run_setup *setup, const struct context *context,
         memcpy(fitting->frontier.layout, cell->parallel, sizeof(fitting->frontier.layout));
         status = find_size(fitting, err);
     }
+    if (status == STATUS_OK && !is_stopped())
+        status = drop_repeats(setup, err);
     if (is_open)
         journal_close(&journal);
     free(fitting);

@@ -19,6 +19,7 @@ MUST_CHECK enum status fit_find(struct run_setup *setup, const struct context *c
                                 struct client_options client, struct err *err);
 /* The sizes by prediction alone, nothing is started; 1 where there is none. Of devices the most
  * where none is predicted to do. */
-void fit_predict(struct run_setup *setup, const char *environment_json);
+MUST_CHECK enum status fit_predict(struct run_setup *setup, const char *environment_json,
+                                   struct err *err);
 
 #endif

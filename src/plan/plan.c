@@ -225,6 +225,25 @@ enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan, struc
     return STATUS_OK;
 }
 
+enum status plan_drop_repeats(struct plan *plan, struct err *err)
+{
+    size_t kept = 0;
+    char(*ids)[HASH_ID_BYTES] = calloc(plan->cells_count, sizeof(*ids));
+    if (ids == NULL)
+        return ERR(err, STATUS_NOMEM, "no memory for the ids of %zu cells", plan->cells_count);
+    for (size_t i = 0; i < plan->cells_count; i++) {
+        size_t same = 0;
+        cell_id(&plan->cells[i], ids[kept]);
+        while (same < kept && strcmp(ids[same], ids[kept]) != 0)
+            same++;
+        if (same == kept)
+            plan->cells[kept++] = plan->cells[i];
+    }
+    plan->cells_count = kept;
+    free(ids);
+    return STATUS_OK;
+}
+
 void plan_release(struct plan *plan)
 {
     if (plan == NULL)

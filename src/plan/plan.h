@@ -54,6 +54,9 @@ struct plan {
  * kept. */
 MUST_CHECK enum status plan_make(const struct plan_axes *axes, struct plan *ret_plan,
                                  struct err *err);
+/* Of cells that are one and the same the first stays; the order does, too. (Layouts differ no more
+ * where one device is enough.) */
+MUST_CHECK enum status plan_drop_repeats(struct plan *plan, struct err *err);
 void plan_release(struct plan *plan);
 
 #endif

@@ -123,6 +123,13 @@ def test_devices_that_rows_do_not_divide_over_are_passed_over(room, size, tried,
     assert ("no devices fit" in done.stderr) == (size == 0)
 
 
+def test_layouts_that_one_device_makes_the_same_are_one_cell(call):
+    done, lines = find(call, "--engine", worker("--room", "384"), *TWELVE, "--parallel", "ddp", "fsdp", "tp")
+    assert [(line["parallel"], line["size"]) for line in lines] == [("ddp", 1), ("fsdp", 1), ("tp", 1)]
+    assert [record["device"] for record in call.records()] == ["cpu"]
+    assert "[1/1]" in done.stderr
+
+
 def test_too_few_devices_by_prediction_are_passed_over(call):
     """Of a model of 124 M parameters two thirds of the limit are weights, gradients and moments."""
     args = ["--engine", "pytorch", "--model", "gpt2-124m", "--seq", "32", "--batch", "4", "--devices", "cpu:min", "--dry-run"]
@@ -130,6 +137,8 @@ def test_too_few_devices_by_prediction_are_passed_over(call):
     for limit, device in limits.items():
         shown = call("run", *SHORT, *args, "--parallel", "fsdp", "--memory-limit", limit, code=0).stdout
         assert f" train   fp32 {device}" in shown, (limit, shown)
+    shown = call("run", *SHORT, *args, "--parallel", "fsdp", "ddp", code=0).stdout
+    assert "1 cell," in shown, shown
     assert call.files() == []
 
 

@@ -226,6 +226,25 @@ Test(plan_plan, a_length_of_the_user_s_own_stays)
     cr_assert_not_null(strstr(err.text, "less than the sequence length"), "%s", err.text);
 }
 
+Test(plan_plan, of_cells_that_are_the_same_the_first_stays)
+{
+    struct plan_axes axes = small_axes();
+    struct plan plan = {0};
+    struct err err = {0};
+    cr_assert_eq(plan_make(&axes, &plan, &err), STATUS_OK);
+    size_t count = plan.cells_count;
+    cr_assert_geq(count, 4);
+    cr_assert_eq(plan_drop_repeats(&plan, &err), STATUS_OK);
+    cr_assert_eq(plan.cells_count, count);
+    struct cell last = plan.cells[count - 1];
+    plan.cells[1] = plan.cells[0];
+    plan.cells[count - 2] = plan.cells[2];
+    cr_assert_eq(plan_drop_repeats(&plan, &err), STATUS_OK);
+    cr_assert_eq(plan.cells_count, count - 2);
+    cr_assert_eq(memcmp(&plan.cells[count - 3], &last, sizeof(last)), 0);
+    plan_release(&plan);
+}
+
 Test(plan_plan, k_is_1024)
 {
     struct plan_axis axis = {0};

@@ -201,6 +201,7 @@ static enum status prepare(struct run *run, struct err *err)
     status = context_listen(&run->context, err);
     if (status == STATUS_OK)
         status = fit_find(&run->setup, &run->context, client_options(run), err);
+    run->progress.cells_total = run->setup.plan.cells_count; /* which may be fewer than before */
     if (status == STATUS_OK)
         status = open_store(run, err);
     if (status == STATUS_OK)
@@ -525,7 +526,9 @@ static enum exit_code print_dry_run(struct run *run)
     struct err err = {0};
     struct store_index finished = {0};
     bool can_resume = run->setup.options.resume != RUN_RESUME_NO;
-    fit_predict(&run->setup, run->context.environment.data);
+    enum status status = fit_predict(&run->setup, run->context.environment.data, &err);
+    if (status != STATUS_OK)
+        return fail(run, status, &err);
     if (can_resume && find_finished(run, &finished, &err) != STATUS_OK)
         return fail(run, STATUS_IO, &err);
     const struct dry_run dry_run = {
