@@ -124,10 +124,10 @@ def test_devices_that_rows_do_not_divide_over_are_passed_over(room, size, tried,
 
 
 def test_layouts_that_one_device_makes_the_same_are_one_cell(call):
-    done, lines = find(call, "--engine", worker("--room", "384"), *TWELVE, "--parallel", "ddp", "fsdp", "tp")
+    done, lines = find(call, "--engine", worker("--room", "384"), *TWELVE, "--parallel", "ddp", "fsdp", "tp", "--trials", "2")
     assert [(line["parallel"], line["size"]) for line in lines] == [("ddp", 1), ("fsdp", 1), ("tp", 1)]
-    assert [record["device"] for record in call.records()] == ["cpu"]
-    assert "[1/1]" in done.stderr
+    assert [(record["device"], record["trial"]) for record in call.records()] == [("cpu", 0), ("cpu", 1)]
+    assert "[1/2]" in done.stderr and "[2/2]" in done.stderr
 
 
 def test_too_few_devices_by_prediction_are_passed_over(call):

@@ -201,7 +201,7 @@ static enum status prepare(struct run *run, struct err *err)
     status = context_listen(&run->context, err);
     if (status == STATUS_OK)
         status = fit_find(&run->setup, &run->context, client_options(run), err);
-    run->progress.cells_total = run->setup.plan.cells_count; /* which may be fewer than before */
+    progress_set_cells(&run->progress, run->setup.plan.cells_count); /* maybe fewer than before */
     if (status == STATUS_OK)
         status = open_store(run, err);
     if (status == STATUS_OK)

@@ -19,8 +19,13 @@
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
                    uint64_t trials_total)
 {
-    *progress = (struct progress){
-        .style = style, .cells_total = cells_count * trials_total, .trials_total = trials_total};
+    *progress = (struct progress){.style = style, .trials_total = trials_total};
+    progress_set_cells(progress, cells_count);
+}
+
+void progress_set_cells(struct progress *progress, uint64_t cells_count)
+{
+    progress->cells_total = cells_count * progress->trials_total;
 }
 
 static const char *phase_text(enum event_phase phase)

@@ -44,6 +44,8 @@ struct progress {
 
 void progress_init(struct progress *progress, enum progress_style style, uint64_t cells_count,
                    uint64_t trials_total);
+/* Another number of cells than was thought. */
+void progress_set_cells(struct progress *progress, uint64_t cells_count);
 struct event_listener progress_listener(struct progress *progress);
 /* Takes the rewritten line off the screen, before anything else is written. */
 void progress_clear(struct progress *progress);
