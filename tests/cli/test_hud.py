@@ -1,4 +1,5 @@
 """`tokmark hud` and `run --hud` in a real terminal (tmux): keys, sizes, files as they change, and the terminal given back."""
+import contextlib
 import json
 import os
 import re
@@ -59,8 +60,11 @@ class Screen:
 
     def is_waiting(self):
         """Whether the program in front has no more to write for now: one in the middle of a picture runs, or waits for the processor."""
-        stat = Path(f"/proc/{self.shell_pid}/stat").read_text(encoding="ascii")
-        return state_of(stat.rsplit(")", 1)[1].split()[5]) in "ST"
+        return state_of(self.group_in_front()) in "ST"
+
+    def group_in_front(self):
+        """The process group that has the terminal, of which the program in front is the first."""
+        return Path(f"/proc/{self.shell_pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[5]
 
     def type(self, line):
         self("send-keys", "-l", line)
@@ -77,6 +81,12 @@ class Screen:
         self.type(shlex.join([TOKMARK, "hud", *words]))
 
     def end(self):
+        """Without a word to the program in front: one that ends with its terminal looks for leaks, in a process that the
+        terminal's end then kills, and waits for that for ever, with a whole processor."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the shell has ended, or that program by now
+            front = self.group_in_front()
+            if front not in (self.shell_pid, "-1"):
+                os.killpg(int(front), signal.SIGKILL)
         self("kill-server")
         os.close(self.changes)
         self.piped.cleanup()
