@@ -12,7 +12,6 @@ Each side starts anew for every turn: half of the steps are thrown away. A row g
 highest peak of memory on a device. Needs torch only.
 """
 import argparse
-import itertools
 import json
 import os
 import statistics
@@ -32,13 +31,29 @@ SOURCES = ROOT / "src" / "engines" / "python"
 # --- the bare side: what torchrun starts ------------------------------------------------------------
 
 
-def bare(case):
+def bare_step(run, optimizer, tokens, targets, is_bf16):
+    """As it is written by hand."""
     import torch
     import torch.nn.functional as F
+
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=is_bf16):
+        out = run(tokens)
+        logits = out if torch.is_tensor(out) else out[0] if isinstance(out, tuple) else out["logits"]
+        # in fp32, as tokmark's: autocast on a card would keep the log-softmax in bf16, 4 ms a step less at 32x1024
+        loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
+    loss.backward()
+    optimizer.step()
+
+
+def bare(case):
+    import torch
     from torch import distributed
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     sys.path.insert(0, str(SOURCES))
+    from tokmark_worker.ranked import steps_of_all
+
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     on_cuda = case["device"] == "cuda"
     device = torch.device("cuda", rank) if on_cuda else torch.device("cpu")
@@ -96,26 +111,17 @@ def bare(case):
     # other tokens in every step, as tokmark has them: a card at its power limit is faster on what it has learned by heart
     batches = [[torch.randint(0, vocab, (rows, case["seq"]), device=device) for _ in "it"] for _ in range(2 * case["steps"])]
     times = []
-    for step in range(2 * case["steps"]):
-        tokens, targets = batches[step]
+    for tokens, targets in batches:
         begin = time.perf_counter_ns()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-            out = run(tokens)
-            logits = out if torch.is_tensor(out) else out[0] if isinstance(out, tuple) else out["logits"]
-            # in fp32, as tokmark's: autocast on a card would keep the log-softmax in bf16, 4 ms a step less at 32x1024
-            loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
-        loss.backward()
-        optimizer.step()
+        bare_step(run, optimizer, tokens, targets, is_bf16)
         if on_cuda:
             torch.cuda.synchronize()
         times.append((time.perf_counter_ns() - begin) / 1e6)
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_cuda else None
     of_ranks = [None] * world
     distributed.all_gather_object(of_ranks, times[case["steps"]:])
-    if rank == 0:  # a step is over when the last rank has ended it
-        ends = [max(step) for step in zip(*map(itertools.accumulate, of_ranks))]
-        print(json.dumps({"ms": [end - before for before, end in zip([0, *ends], ends)], "peak": peak}), flush=True)
+    if rank == 0:
+        print(json.dumps({"ms": steps_of_all(of_ranks), "peak": peak}), flush=True)
     distributed.destroy_process_group()
 
 

@@ -20,15 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from parallel_bare import ROOT, SOURCES, bare_step
 from published_wall import SIZES, write_package
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src" / "engines" / "python"))
+sys.path.insert(0, str(SOURCES))
 
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 from tokmark_worker.cell import read_cell  # noqa: E402
-from tokmark_worker.ranked import _steps_of_all  # noqa: E402
+from tokmark_worker.ranked import steps_of_all  # noqa: E402
 from tokmark_worker.torch_engine import TorchEngine  # noqa: E402
 from tokmark_worker.torch_ranks import RankedTorchEngine  # noqa: E402
 
@@ -50,12 +49,7 @@ class EngineAndLoop(TorchEngine):
         times = []
         for tokens, targets in batches:
             begin = time.perf_counter_ns()
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=is_bf16):
-                logits = model(tokens)
-                loss = F.cross_entropy(logits.flatten(0, -2).float(), targets.reshape(-1))
-            loss.backward()
-            optimizer.step()
+            bare_step(model, optimizer, tokens, targets, is_bf16)
             wait()
             times.append(time.perf_counter_ns() - begin)
         return times
@@ -65,7 +59,7 @@ class Ranked(RankedTorchEngine):
     engine_class = EngineAndLoop
 
     def run_bare(self, count):
-        return self._on_all(_steps_of_all, "run_bare", count)
+        return self._on_all(steps_of_all, "run_bare", count)
 
 
 def cell_of(options, layout, rows, tokens):

@@ -59,6 +59,20 @@ static void check_sent(const struct option *row, const char *value, const struct
     buf_release(&out);
 }
 
+/* The setup of `tokmark run` with these words, which are all known. */
+static enum status make_setup(const char *const *words, int count, struct run_setup *ret_setup,
+                              struct err *err)
+{
+    struct options_table table = command_options(&command_run, &program_list[0]);
+    struct run_options options = {0};
+    struct options_seen seen;
+    *ret_setup = (struct run_setup){0};
+    cr_assert_eq(options_set_defaults(&table, &options, err), STATUS_OK, "%s", err->text);
+    cr_assert_eq(options_parse(&table, count, words, &options, &seen, err), STATUS_OK, "%s",
+                 err->text);
+    return run_setup_make(&options, &table, &seen, ret_setup, err);
+}
+
 /* An option row and a row of spec/cell.def are all that a flag of a worker needs on this side. */
 Test(cli_run_setup, a_row_of_options_is_all_that_a_workers_flag_needs)
 {
@@ -72,15 +86,9 @@ Test(cli_run_setup, a_row_of_options_is_all_that_a_workers_flag_needs)
             continue;
         struct flag_case flag = case_of(row);
         const char *words[] = {"--engine", flag.engine, flag.flag, flag.value};
-        struct run_options options = {0};
-        struct options_seen seen;
         struct err err = {0};
-        cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK, "%s", err.text);
-        cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK, "%s",
-                     err.text);
         struct run_setup setup;
-        cr_assert_eq(run_setup_make(&options, &table, &seen, &setup, &err), STATUS_OK, "%s",
-                     err.text);
+        cr_assert_eq(make_setup(words, 4, &setup, &err), STATUS_OK, "%s", err.text);
         check_sent(row, flag.value, &setup.plan.cells[0]);
         run_setup_release(&setup);
         checked_count++;
@@ -120,17 +128,12 @@ Test(cli_run_setup, an_engines_flag_is_refused_for_the_others)
                                    flag.flag,    flag.value[0] != '\0' ? flag.value : "/bin/python",
                                    "--devices",  "cpu:2",
                                    "--parallel", "ddp"};
-            struct run_options options = {0};
-            struct options_seen seen;
-            struct run_setup setup = {0};
+            struct run_setup setup;
             struct err err = {0};
-            cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK);
             const char *const *given = is_layout ? words + 2 : words;
             words[2] = is_layout ? "--engine" : words[2];
             words[3] = is_layout ? name : words[3];
-            cr_assert_eq(options_parse(&table, is_layout ? 6 : 4, given, &options, &seen, &err),
-                         STATUS_OK);
-            enum status status = run_setup_make(&options, &table, &seen, &setup, &err);
+            enum status status = make_setup(given, is_layout ? 6 : 4, &setup, &err);
             bool is_taken = strstr(row->engines, name) != NULL;
             cr_assert_eq(status == STATUS_OK, is_taken, "--%s, %s: %s", row->name, name, err.text);
             run_setup_release(&setup);
@@ -142,17 +145,10 @@ Test(cli_run_setup, an_engines_flag_is_refused_for_the_others)
 static enum status take_settings(const char *const *settings, size_t count,
                                  char ret_json[CELL_PATH_BYTES], struct err *err)
 {
-    struct options_table table = command_options(&command_run, &program_list[0]);
     const char *words[16] = {"--engine", "exec:true", "--model", "mine:Model", "--set"};
-    struct run_options options = {0};
-    struct options_seen seen;
     struct run_setup setup;
     memcpy(words + 5, settings, count * sizeof(*settings));
-    cr_assert_eq(options_set_defaults(&table, &options, err), STATUS_OK);
-    int words_count = count > 0 ? (int)count + 5 : 4;
-    cr_assert_eq(options_parse(&table, words_count, words, &options, &seen, err), STATUS_OK, "%s",
-                 err->text);
-    TRY(run_setup_make(&options, &table, &seen, &setup, err));
+    TRY(make_setup(words, count > 0 ? (int)count + 5 : 4, &setup, err));
     (void)snprintf(ret_json, CELL_PATH_BYTES, "%s", setup.plan.cells[0].options.settings_json);
     run_setup_release(&setup);
     return STATUS_OK;
@@ -186,17 +182,11 @@ Test(cli_run_setup, a_learning_rate_is_one_cell_however_it_is_written)
 {
     const char *const spellings[][2] = {
         {"1e-3", "0.001"}, {"0.00100", "0.001"}, {"0.0003", ""}, {"3e-4", ""}};
-    struct options_table table = command_options(&command_run, &program_list[0]);
     for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
         const char *words[] = {"--engine", "native", "--lr", spellings[i][0]};
-        struct run_options options = {0};
-        struct options_seen seen;
         struct run_setup setup;
         struct err err = {0};
-        cr_assert_eq(options_set_defaults(&table, &options, &err), STATUS_OK);
-        cr_assert_eq(options_parse(&table, 4, words, &options, &seen, &err), STATUS_OK);
-        cr_assert_eq(run_setup_make(&options, &table, &seen, &setup, &err), STATUS_OK, "%s",
-                     err.text);
+        cr_assert_eq(make_setup(words, 4, &setup, &err), STATUS_OK, "%s", err.text);
         cr_assert_str_eq(setup.plan.cells[0].options.learning_rate, spellings[i][1], "--lr %s",
                          spellings[i][0]);
         run_setup_release(&setup);

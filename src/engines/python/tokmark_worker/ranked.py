@@ -380,13 +380,13 @@ def _merge_block(answers, has_own_rows):
     for key in ("window_ns", "device_ns", "prepare_ns", "observe_ns", "recompiles"):
         merged[key] = _most(answers, key)
     if merged.get("step_ns") is not None:
-        merged["step_ns"] = _steps_of_all([answer["step_ns"] for answer in answers])
+        merged["step_ns"] = steps_of_all([answer["step_ns"] for answer in answers])
     windows = [answer["window_ns"] for answer in answers]
     merged["rank_skew_ns"] = max(windows) - min(windows)
     return merged
 
 
-def _steps_of_all(steps_ns):
+def steps_of_all(steps_ns):
     """Ranks begin a block together; a step is over when the last of them has ended it."""
     ends = [max(of_ranks) for of_ranks in zip(*map(itertools.accumulate, steps_ns))]
     return [end - before for before, end in zip([0, *ends], ends)]
