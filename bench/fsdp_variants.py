@@ -92,7 +92,7 @@ def run(variant, spec, rows, device, steps, profiler=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="superintelligence")
-    parser.add_argument("--cells", nargs="+", default=["8x128"], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(8, 128)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)

@@ -9,6 +9,7 @@
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop
 #   bench/gpu_parallel.sh together  the worker's steps and a bare loop's in the same processes, in turns
+#   bench/gpu_parallel.sh taken    the same of a package in the published form, of the default sizes
 #   bench/gpu_parallel.sh published  a package in the published form, of the default sizes, beside a bare fully_shard loop
 #   bench/gpu_parallel.sh jaxbare  JAX beside a bare loop over the same mesh
 set -u
@@ -79,15 +80,19 @@ for part in "$@"; do
             --steps 15 --rounds "${ROUNDS:-2}"
         ;;
     together)
-        timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024
-        timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --published 10b --layouts fsdp --cells 8x128 8x512 --steps 4 --rounds 6
+        # shellcheck disable=SC2086 # words
+        timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024 --layouts ${LAYOUTS:-ddp fsdp} \
+            --rounds "${ROUNDS:-30}"
+        ;;
+    taken)
+        timeout 500 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --published 10b --layouts fsdp --cells 8x128 8x512 --steps 2 --rounds "${ROUNDS:-30}"
         ;;
     published)
         timeout 500 "$python" bench/parallel_bare.py --program "$program/tokmark" --devices "$devices" --precision bf16 --published 10b --cells ${CELLS:-8x512 8x128} \
             --layouts fsdp --steps 6 --rounds "${ROUNDS:-2}"
         ;;
     jaxbare)
-        for layout in ddp fsdp; do
+        for layout in ${LAYOUTS:-ddp fsdp}; do
             timeout 240 "$python" bench/jax_bare.py --no-moe --device "$devices" --parallel $layout --modes train --cells gpt2-124m:32x1024 --steps 15 --rounds "${ROUNDS:-4}"
         done
         ;;

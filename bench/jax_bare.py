@@ -76,9 +76,9 @@ def bare_side(case):
     attention = "cudnn" if has_cudnn and not (is_train and spec.dropout > 0) else "xla"
     mesh, rows, spread = None, device, jax_spread.Spread()
     if devices_count > 1:
-        mesh = jax.sharding.Mesh(jax.devices()[:devices_count], ("devices",))
-        spread = jax_spread.Spread(case["parallel"], mesh)
-        rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
+        mesh = jax.sharding.Mesh(jax.devices()[:devices_count], (case["parallel"],))
+        spread = jax_spread.Spread(mesh)
+        rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(case["parallel"]))
     model = jax_model.Model(spec, dtype, way, attention, spread)
     # seed, keys and tokens are the worker's: both sides choose the same experts in every step
     key = jax.random.fold_in(jax.random.key(1, impl="rbg"), 0)
@@ -133,7 +133,7 @@ def place_by_hand(param, mesh, parallel):
 
     spec = [None] * param.ndim
     if parallel == "fsdp" and param.size >= 4096:
-        spec[param.shape.index(max(side for side in param.shape if side % mesh.size == 0))] = "devices"
+        spec[param.shape.index(max(side for side in param.shape if side % mesh.size == 0))] = parallel
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 

@@ -242,7 +242,7 @@ def main():
     parser.add_argument("--published", choices=SIZES)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--layouts", nargs="+", default=["ddp", "fsdp"])
-    parser.add_argument("--cells", nargs="+", default=["4x64"], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scaling", action="store_true")

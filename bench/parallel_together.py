@@ -8,11 +8,13 @@
 Two starts of one program on several cards differ by several percent (bench/parallel_bare.py): here both sides have one
 start, one allocator and one way to lay the model out, so that the rest is what the worker's steps cost. They take turns,
 ABBA, a block of steps at a time, behind a barrier; the loop draws other tokens in every step, as the worker does. A row
-gives each side's median step, and the median over the rounds of the ratio worker / bare, with the lowest and the highest.
+gives each side's median step, and the median over the rounds of the ratio worker / bare, with a 95 % interval for it from
+order statistics (the lowest and the highest of fewer than six rounds).
 Needs torch only.
 """
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -73,6 +75,16 @@ def cell_of(options, layout, rows, tokens):
         "parallel": layout, "batch_size": rows, "seq_len": tokens})
 
 
+def median_interval(values):
+    """95 % of a median: between the k-th lowest and the k-th highest, as many of N as a fair coin leaves outside."""
+    ordered, count = sorted(values), len(values)
+    outside = 0
+    while sum(math.comb(count, k) for k in range(outside + 1)) / 2**count <= 0.025:
+        outside += 1
+    outside = max(outside - 1, 0)
+    return ordered[outside], ordered[count - 1 - outside]
+
+
 def measure(options, layout, rows, tokens):
     engine = Ranked()
     ready = engine.open(cell_of(options, layout, rows, tokens))
@@ -92,8 +104,12 @@ def measure(options, layout, rows, tokens):
         ratios.append(statistics.median(own) / statistics.median(others))
     engine.close()
     ms = [statistics.median(side) / 1e6 for side in (worker, bare)]
-    print(f"| {layout} | {rows}x{tokens} | {ms[0]:.2f} | {ms[1]:.2f} | {statistics.median(ratios):.4f} [{min(ratios):.4f}, {max(ratios):.4f}] | {ready['model_source'].split(' (')[0]} |",
-          flush=True)
+    low, high = median_interval(ratios)
+    print(
+        f"| {layout} | {rows}x{tokens} | {ms[0]:.2f} | {ms[1]:.2f} | {statistics.median(ratios):.4f} [{low:.4f}, {high:.4f}], {len(ratios)} rounds | "
+        f"{ready['model_source'].split(' (')[0]} |",
+        flush=True,
+    )
 
 
 def main():
@@ -103,7 +119,7 @@ def main():
     parser.add_argument("--published", choices=SIZES, help="a package in the published form, of this size")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--layouts", nargs="+", default=["ddp", "fsdp"])
-    parser.add_argument("--cells", nargs="+", default=["4x64"], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=5, help="of one block")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
