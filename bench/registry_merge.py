@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 KEYS = ("run_id", "cell_id", "policy_id", "trial", "started_at")
 PYTHON = """

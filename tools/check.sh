@@ -10,6 +10,7 @@ if [ "$part" != tidy ]; then
     echo "== format, style"
     python3 tests/style/check_style.py &
     style=$!
+    build/venv/bin/ruff check --quiet --no-cache --output-format concise
     git ls-files -- '*.c' '*.h' | xargs -P "$(nproc)" -n 64 clang-format --dry-run -Werror
     wait "$style"
     echo "== fuzz targets"

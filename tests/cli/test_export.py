@@ -1,7 +1,6 @@
 """`tokmark export`: which records go into a form of another program, how it is written, and the forms that are files."""
 import contextlib
 import json
-import os
 import re
 import sqlite3
 import struct

@@ -188,9 +188,9 @@ def test_find(screen, tmp_path):
     shown("send-keys", "-l", "JAX q 512")  # keys are text now; q does not end it
     shown.press("BSpace", "BSpace", "BSpace", "BSpace", "BSpace")
     shown("send-keys", "-l", "512")
-    text = shown.wait("(?m)^ /JAX 512_ ")
+    shown.wait("(?m)^ /JAX 512_ ")
     shown.press("Enter")
-    text = shown.wait("(?m)^ /JAX 512  ", "train bf16 512", without="128")
+    shown.wait("(?m)^ /JAX 512  ", "train bf16 512", without="128")
     shown.press("/", "Escape")
     shown.wait("all cells", "128")
 

@@ -256,7 +256,7 @@ def test_what_needs_more_than_what_did_not_fit_is_not_run(call):
     done = call(*sweep, code=3)
     found = {(r["seq_len"], r["batch_size"], r["mode"]): r for r in call.records()}
     assert len(found) == 18
-    for (seq_len, batch_size, mode), record in found.items():
+    for (seq_len, batch_size, _), record in found.items():
         # in the order of the sweep: train 2 was the first that did not fit, then infer 2 and both 1
         if seq_len == 32:
             assert record["verdict"] == "ok"

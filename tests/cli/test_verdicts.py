@@ -3,11 +3,8 @@ precision that was asked for and CPU contention make a cell unsteady."""
 import collections
 import json
 import math
-import os
 import re
 import statistics
-import subprocess
-import sys
 
 import pytest
 

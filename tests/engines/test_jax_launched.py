@@ -1,13 +1,12 @@
 """The `jax` engine as ranks that a launcher has started: processes that jax.distributed makes one program of."""
 import os
-import signal
 import threading
 from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
 
-from jax_worker import MOE, SERVER, JaxHere
+from jax_worker import SERVER, JaxHere
 from reference_model import loss_of
 from test_jax_parallel import EVEN, SMALL, TOLERANCE, TWO, USERS, run_three
 from test_launched_ranks import HERE, Launched, block_fails, said

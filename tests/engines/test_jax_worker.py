@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from jax_worker import GELU, MOE, PYTHON_SOURCES, SERVER, SPECS, JaxHere, JaxWorker, refusal
 from pytorch_worker import TorchWorker
 from reference_model import loss_of
-from test_pytorch_model import distance, reference_of, reference_run
+from test_pytorch_model import distance, reference_run
 from test_pytorch_worker import TRANSCRIPTS, Case
 from worker_client import WorkerError
 from waiting import TIMEOUT_S

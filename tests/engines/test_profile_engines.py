@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from jax_worker import JaxWorker
-from pytorch_worker import GELU, MOE, SERVER, TorchWorker
+from pytorch_worker import GELU, SERVER, TorchWorker
 from waiting import TIMEOUT_S
 from worker_client import WorkerError, tokmark_binary
 

@@ -162,7 +162,7 @@ def test_a_transformers_folder(tmp_path):
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 77, "n_embd": 16,
               "n_layer": 1, "n_head": 2, "n_positions": 32}
     write(tmp_path, "folder/config.json", json.dumps(config))
-    records = run(tmp_path, "--model", "hf:folder", "--mode", "infer", 
+    records = run(tmp_path, "--model", "hf:folder", "--mode", "infer",
                   code=0 if _has_transformers() else 4)
     if _has_transformers():
         assert records[0]["model_source"].startswith("hf ")

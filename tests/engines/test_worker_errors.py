@@ -1,4 +1,5 @@
 """What a record says of an exception: the sentence that names the fault, and the user's own line."""
+import builtins
 import importlib
 import sys
 import textwrap
@@ -116,7 +117,8 @@ def test_causes_groups_and_empty_messages(mine):
     assert f":{line_of(mine, 'line of the cause')} in caused)" in text
     assert thrown(mine.silent_assert).startswith("AssertionError: assert T == 4 (")
     if sys.version_info >= (3, 11):
-        group = ExceptionGroup("several", [ExceptionGroup("", [OSError("the disk")]), KeyError(1)])
+        kind = builtins.ExceptionGroup
+        group = kind("several", [kind("", [OSError("the disk")]), KeyError(1)])
         assert describe_error(group) == "ExceptionGroup of 2, the first: OSError: the disk"
 
 

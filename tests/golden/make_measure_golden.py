@@ -357,6 +357,10 @@ def starts_case(key, n, shift, confidence):
 def spending_case(name, spent, information):
     """Lan-DeMets boundaries by recursive integration with Gauss and Legendre's nodes, and then each look's exit probability once more by
     SciPy's integral of the multivariate normal distribution."""
+
+    def missing(bound, density, places, step, error):
+        return 2 * density @ stats.norm.sf((bound - places) / step) - error
+
     nodes, weights = special.roots_legendre(300)
     bounds, places, density, before, had = [], None, None, 0.0, 0.0
     for t in information:
@@ -364,7 +368,7 @@ def spending_case(name, spent, information):
         if places is None:
             bound = step * stats.norm.isf(error / 2)
         else:
-            bound = optimize.brentq(lambda b: 2 * density @ stats.norm.sf((b - places) / step) - error, 0, 9 * math.sqrt(t), xtol=1e-14)
+            bound = optimize.brentq(missing, 0, 9 * math.sqrt(t), args=(density, places, step, error), xtol=1e-14)
         x = bound * nodes
         own = stats.norm.pdf(x, 0, step) if places is None else stats.norm.pdf(x[:, None], places[None, :], step) @ density
         places, density, before, had = x, own * weights * bound, t, spent(t)

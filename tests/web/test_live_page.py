@@ -277,7 +277,7 @@ def test_a_server_that_is_killed_and_comes_back(browser, serve, tmp_path):
         first.kill()
         page.until("document.getElementById('link').textContent === 'no connection'")
         append(tmp_path / "r", line(seq_len=1) + line(seq_len=2))
-        second = serve(tmp_path / "r", port=first.port)
+        serve(tmp_path / "r", port=first.port)
         page.until("document.getElementById('counts').textContent === '3 records, 3 cells'")
         assert page.locator(".cell b").count() == 3 and page.text("link") == "live"
         os.replace(tmp_path / "r" / "bench_results.jsonl", tmp_path / "r" / "old")

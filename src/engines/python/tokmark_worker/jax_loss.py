@@ -1,6 +1,7 @@
 """Whose loss a training step has: the one that the model's call gives when it is told the targets,
 the one that its author put beside it, else tokmark's cross-entropy of the logits."""
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +186,7 @@ def _beside(found, model, arguments):
     for form in range(3 if "batch" in roles else 1):
         function = _loss_function(found, model, call, form)
         try:
-            loss, _ = jax.eval_shape(lambda *rest: function(*rest, True), *arguments[:-1])
+            loss, _ = jax.eval_shape(functools.partial(function, is_train=True), *arguments[:-1])
         except WorkerError as error:
             said = error.text
         except Exception as error:

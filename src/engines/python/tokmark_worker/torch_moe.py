@@ -111,7 +111,7 @@ class Moe(nn.Module):
         """Each rank keeps its own experts; tokens go to them and come back."""
         self.shares = shares
         self.own_count = self.experts_count // shares.count
-        for name, kinds in _JOINED.items():
+        for name in _JOINED:
             for part in ("weight", "bias"):
                 setattr(self, f"{name}_{part}", own_part(getattr(self, f"{name}_{part}"), shares.mesh, 0))
 
