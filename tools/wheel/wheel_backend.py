@@ -23,7 +23,7 @@ tokmark = tokmark:main
 bench_pytorch = tokmark:bench_pytorch
 bench_jax = tokmark:bench_jax
 """
-NEEDS = "cmake, ninja, a C compiler, and the development files of jansson, xxhash, minizip and zlib"
+NEEDS = "cmake, ninja, a C compiler, and the development files of jansson, xxhash, minizip, zlib, libyaml, ncurses and libmicrohttpd"
 TIME = (1980, 1, 1, 0, 0, 0)  # equal programs make equal wheels
 
 
