@@ -1,5 +1,6 @@
 """How a user's forward is called and whose loss is used. The small models here are written for these tests."""
 import math
+import types
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from pytorch_worker import MOE, TorchWorker
 from test_pytorch_sources import write
+from tokmark_worker.torch_call import Caller
 from worker_client import WorkerError
 
 SPEC = {**MOE, "name": "superintelligence-tiny", "max_seq_len": 8, "vocab_size": 50}
@@ -456,6 +458,32 @@ def test_a_model_that_shifts_its_labels_gets_the_tokens_as_labels(folder, name, 
     ready, block = opened(folder, name, "train", precision=precision)
     assert ready["forward_call"].endswith(f", labels={given})")
     assert ready["loss_source"] == "model" and block["loss"] > 0
+
+
+def test_a_cache_that_only_the_inner_model_names_is_not_kept():
+    class Inner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = torch.nn.Embedding(8, 4)
+            self.seen = []
+
+        def forward(self, input_ids, use_cache=None):
+            self.seen.append(use_cache)
+            return self.embedding(input_ids)
+
+    class Outer(torch.nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.config, self.model, self.head = config, Inner(), torch.nn.Linear(4, 8)
+
+        def forward(self, input_ids, labels=None, **kwargs):
+            return self.head(self.model(input_ids, **kwargs))
+
+    tokens = torch.zeros(1, 3, dtype=torch.long)
+    for config, seen in ((types.SimpleNamespace(use_cache=True), False), (types.SimpleNamespace(use_cache=False), None), (None, None)):
+        model = Outer(config)
+        Caller(model, 8, "infer").logits(tokens)
+        assert model.model.seen == [seen]
 
 
 def test_transformers_own_models_are_known_to_shift(tmp_path):

@@ -36,6 +36,7 @@ FAMILIES = {
     "phi": {**COMMON, "partial_rotary_factor": 0.5, "num_key_value_heads": 2},
     "phi3": {**COMMON, "pad_token_id": 0},
     "mixtral": {**COMMON, **EXPERTS},
+    "granitemoe": {**COMMON, **EXPERTS},
     "gpt_neox": {key: value for key, value in COMMON.items() if key != "num_key_value_heads"},
     "olmo2": COMMON,
     "deepseek_v3": {**COMMON, "num_key_value_heads": 2, "moe_intermediate_size": 8, "n_routed_experts": 4,
@@ -101,7 +102,7 @@ def test_a_family_equals_its_bare_model_bit_for_bit(family, tmp_path):
     model = bare(tmp_path)
     engine, ready = opened(tmp_path)
     assert ready["model_source"].startswith("hf ") and "weights initialised" in ready["notes"]
-    assert ready["dtype_param"] == "fp32"
+    assert ready["dtype_param"] == "fp32" and "use_cache=False" in ready["forward_call"]
     assert ready["params_total"] == sum(param.numel() for param in model.parameters())
     with torch.inference_mode():
         assert torch.equal(engine._steps.step(TOKENS, None), model(TOKENS, use_cache=False).logits)

@@ -169,14 +169,17 @@ def _by_keyword(parameters):
 
 
 def _with_passed_on(module, parameters):
-    """forward(tokens, **kwargs) around another module: what that one takes by keyword, too."""
+    """forward(tokens, **kwargs) around another module: what that one takes by keyword, too. Around one that would keep
+    a cache, as the config says, forward(tokens, labels, **kwargs) passes `use_cache` on."""
     kinds = {parameter.kind for parameter in parameters.values()}
     inner = _inner(module) if inspect.Parameter.VAR_KEYWORD in kinds else None
     parameters = {name: found for name, found in parameters.items() if not _is_passed_on(found)}
-    if inner is None or target_name(parameters) is not None:
+    has_targets = target_name(parameters) is not None
+    keeps_cache = getattr(getattr(module, "config", None), "use_cache", False) is True
+    if inner is None or has_targets and not keeps_cache:
         return parameters
     further = find_parameters(inner)[0]
-    for name in {target_name(further), "use_cache"} & set(further):
+    for name in {None if has_targets else target_name(further), "use_cache"} & set(further):
         parameters.setdefault(
             name, further[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None)
         )
