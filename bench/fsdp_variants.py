@@ -20,17 +20,17 @@ import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import distributed
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src" / "engines" / "python"))
-from tokmark_worker.cell import ModelSpec  # pylint: disable=wrong-import-position
-from tokmark_worker.torch_model import build  # pylint: disable=wrong-import-position
-from tokmark_worker.torch_moe import Moe  # pylint: disable=wrong-import-position
+from parallel_bare import ROOT, SOURCES, batch_by_seq
+
+sys.path.insert(0, str(SOURCES))
+from tokmark_worker.cell import ModelSpec  # noqa: E402
+from tokmark_worker.torch_model import build  # noqa: E402
+from tokmark_worker.torch_moe import Moe  # noqa: E402
 
 VARIANTS = ("apart", "joined", "ahead", "ahead-bf16", "kept", "kept-bf16")
 
@@ -92,7 +92,7 @@ def run(variant, spec, rows, device, steps, profiler=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="superintelligence")
-    parser.add_argument("--cells", nargs="+", default=[(8, 128)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(8, 128)], type=batch_by_seq, metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)

@@ -9,7 +9,7 @@
 #   bench/gpu_parallel.sh train    how it is trained: recomputed, in parts, moments in bf16
 #   bench/gpu_parallel.sh bare     beside a bare torchrun loop
 #   bench/gpu_parallel.sh together  the worker's steps and a bare loop's in the same processes, in turns
-#   bench/gpu_parallel.sh taken    the same of a package in the published form, of the default sizes
+#   bench/gpu_parallel.sh package  the same of a package in the published form, of the default sizes
 #   bench/gpu_parallel.sh published  a package in the published form, of the default sizes, beside a bare fully_shard loop
 #   bench/gpu_parallel.sh jaxbare  JAX beside a bare loop over the same mesh
 set -u
@@ -84,7 +84,7 @@ for part in "$@"; do
         timeout 300 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --model superintelligence-1b --cells 32x1024 --layouts ${LAYOUTS:-ddp fsdp} \
             --rounds "${ROUNDS:-30}"
         ;;
-    taken)
+    package)
         timeout 500 "$python" bench/parallel_together.py --devices "$devices" --precision bf16 --published 10b --layouts fsdp --cells 8x128 8x512 --steps 2 --rounds "${ROUNDS:-30}"
         ;;
     published)

@@ -31,6 +31,11 @@ SOURCES = ROOT / "src" / "engines" / "python"
 # --- the bare side: what torchrun starts ------------------------------------------------------------
 
 
+def batch_by_seq(text):
+    """"8x128" as (8, 128)"""
+    return tuple(map(int, text.split("x")))
+
+
 def bare_step(run, optimizer, tokens, targets, is_bf16):
     """As it is written by hand."""
     import torch
@@ -242,7 +247,7 @@ def main():
     parser.add_argument("--published", choices=SIZES)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--layouts", nargs="+", default=["ddp", "fsdp"])
-    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=batch_by_seq, metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scaling", action="store_true")

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from parallel_bare import ROOT, SOURCES, bare_step
+from parallel_bare import ROOT, SOURCES, bare_step, batch_by_seq
 from published_wall import SIZES, write_package
 
 sys.path.insert(0, str(SOURCES))
@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--published", choices=SIZES, help="a package in the published form, of this size")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--layouts", nargs="+", default=["ddp", "fsdp"])
-    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=lambda text: tuple(map(int, text.split("x"))), metavar="BATCHxSEQ")
+    parser.add_argument("--cells", nargs="+", default=[(4, 64)], type=batch_by_seq, metavar="BATCHxSEQ")
     parser.add_argument("--steps", type=int, default=5, help="of one block")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
