@@ -14,7 +14,7 @@ from test_pytorch_sources import CONFIG, write, write_package
 from worker_client import release_binary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
-from caller import calm  # pylint: disable=wrong-import-position
+from caller import calm  # noqa: E402
 from waiting import TIMEOUT_S, begun
 
 TINY = ["--set", "vocab_size=97", "--set", "dim=24", "--set", "layers_count=1", "--set",

@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
-from caller import calm  # pylint: disable=wrong-import-position
-from pytorch_worker import SERVER  # pylint: disable=wrong-import-position
-from worker_client import release_binary  # pylint: disable=wrong-import-position
+from caller import calm  # noqa: E402
+from pytorch_worker import SERVER  # noqa: E402
+from worker_client import release_binary  # noqa: E402
 from waiting import TIMEOUT_S, is_alive, is_wanted, wait_until
 
 BINARY = str(Path(release_binary()).resolve())
