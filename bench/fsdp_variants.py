@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import distributed
 
-from parallel_bare import ROOT, SOURCES, batch_by_seq
+from pytorch_bare import ROOT, SOURCES, batch_by_seq
 
 sys.path.insert(0, str(SOURCES))
 from tokmark_worker.cell import ModelSpec  # noqa: E402

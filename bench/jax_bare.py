@@ -157,7 +157,7 @@ class WorkerSide(SHARED.WorkerSide):
 
 def run_cell(text, mode, options):
     model, _, shape = text.partition(":")
-    batch_size, seq_len = (int(part) for part in shape.split("x"))
+    batch_size, seq_len = SHARED.batch_by_seq(shape)
     case = {
         "model": model, "batch_size": batch_size, "seq_len": seq_len, "mode": mode,
         "device": options.device, "precision": options.precision, "moe": "routed",

@@ -23,17 +23,9 @@ from pathlib import Path
 
 from engines_table import find_program
 from published_wall import SIZES, write_package
-
-ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ROOT / "src" / "engines" / "python"
-
+from pytorch_bare import ROOT, SOURCES, batch_by_seq
 
 # --- the bare side: what torchrun starts ------------------------------------------------------------
-
-
-def batch_by_seq(text):
-    """"8x128" as (8, 128)"""
-    return tuple(map(int, text.split("x")))
 
 
 def bare_step(run, optimizer, tokens, targets, is_bf16):

@@ -22,8 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from parallel_bare import ROOT, SOURCES, bare_step, batch_by_seq
+from parallel_bare import bare_step
 from published_wall import SIZES, write_package
+from pytorch_bare import ROOT, SOURCES, batch_by_seq
 
 sys.path.insert(0, str(SOURCES))
 

@@ -38,6 +38,11 @@ AUTHORS = "compiled-layers"  # a model's name: compiled_layers() below
 PAUSE_S = 0.3  # until the other side's threads have stopped spinning
 
 
+def batch_by_seq(text):
+    """"8x128" as (8, 128)"""
+    return tuple(map(int, text.split("x")))
+
+
 # --- the bare side: a process of its own ----------------------------------------------------------
 
 
@@ -335,7 +340,7 @@ def run_pair(what, cases, makers, names, options):
 
 def run_cell(text, mode, options):
     model, _, shape = text.partition(":")
-    batch_size, seq_len = (int(part) for part in shape.split("x"))
+    batch_size, seq_len = batch_by_seq(shape)
     case = {
         "model": model, "batch_size": batch_size, "seq_len": seq_len, "mode": mode,
         "device": options.device, "precision": options.precision, "moe": "routed",

@@ -179,7 +179,8 @@ def _with_passed_on(module, parameters):
     if inner is None or has_targets and not keeps_cache:
         return parameters
     further = find_parameters(inner)[0]
-    for name in {None if has_targets else target_name(further), "use_cache"} & set(further):
+    wanted = {"use_cache"} if has_targets else {target_name(further), "use_cache"}
+    for name in wanted & set(further):
         parameters.setdefault(
             name, further[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None)
         )
