@@ -283,22 +283,18 @@ def grouped_layout(chosen, experts_count):
     chosen (N, k) -> source (M): the token of each row; place (N k): the row of each slot;
     ends, starts (E): of each expert's rows. M depends on N alone.
     """
-    active = chosen.shape[1]
-    slots = chosen.reshape(-1)
-    count = slots.shape[0]
+    count, device = chosen.numel(), chosen.device
     rows = (count + ROWS_ALIGN - 1) // ROWS_ALIGN * ROWS_ALIGN + experts_count * ROWS_ALIGN
-    device = slots.device
-    experts = torch.arange(experts_count, device=device)
-    order = slots.to(torch.uint8).argsort(stable=True)  # few bits: few passes of a radix sort
-    counts = (slots.unsqueeze(0) == experts.unsqueeze(1)).sum(dim=1)
-    padded = ((counts + ROWS_ALIGN - 1) // ROWS_ALIGN * ROWS_ALIGN).clamp_min(ROWS_ALIGN)
-    padded_ends = padded.cumsum(0)
-    starts = padded_ends - padded
-    shift = starts - (counts.cumsum(0) - counts)
-    row_of_sorted = torch.arange(count, device=device) + shift[slots[order]]
-    place = torch.empty_like(order).scatter_(0, order, row_of_sorted)
-    source = order.new_zeros(rows).scatter_(0, row_of_sorted, order // active)
-    ends = torch.cat([padded_ends[:-1], padded_ends.new_full((1,), rows)])
+    slots = chosen.reshape(1, -1)
+    # (E, N k): which of an expert's slots this one is, from 1. Counted, not sorted: few kernels, as small steps wait for the host
+    nth = (slots == torch.arange(experts_count, device=device).unsqueeze(1)).cumsum(1)
+    sizes = nth[:, -1].add(ROWS_ALIGN - 1).bitwise_and_(-ROWS_ALIGN).clamp_min_(ROWS_ALIGN)
+    ends = sizes.cumsum(0)
+    starts = ends - sizes
+    place = nth.gather(0, slots).squeeze(0).add_(starts[slots[0]]).sub_(1)
+    tokens = torch.arange(chosen.shape[0], device=device).unsqueeze(1).expand_as(chosen).reshape(-1)
+    source = tokens.new_zeros(rows).scatter_(0, place, tokens)
+    ends[-1:].fill_(rows)
     return source, place, ends, starts
 
 
