@@ -20,7 +20,7 @@ build:
 	@tools/build.sh release
 
 test:
-	@tools/setup.sh test
+	@tools/setup.sh programs
 	@tools/test.sh
 
 check:

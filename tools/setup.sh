@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs what is missing. Usage: tools/setup.sh build|test
+# Installs what is missing. Usage: tools/setup.sh build|programs|test
+# programs: what test needs, but for Python packages.
 # Debian and Ubuntu, as root or with sudo; elsewhere it says what is needed. Quick when nothing is.
 set -eu
-want=${1:?usage: tools/setup.sh build|test}
+want=${1:?usage: tools/setup.sh build|programs|test}
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages="gcc libc6-dev cmake ninja-build libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev libncurses-dev libmicrohttpd-dev"
-if [ "$want" = test ]; then
+if [ "$want" != build ]; then
     packages="$packages clang clang-format clang-tidy libcriterion-dev tmux iproute2 mandoc bash-completion zsh fish python3 python3-venv curl chromium"
 fi
 
@@ -40,13 +41,13 @@ else
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
     fi
     # Newer releases ship clang's sanitizer and fuzzer runtimes apart.
-    if [ "$want" = test ] && ! ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-* >/dev/null 2>&1; then
+    if [ "$want" != build ] && ! ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-* >/dev/null 2>&1; then
         version=$(clang -dumpversion)
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "libclang-rt-${version%%.*}-dev"
     fi
 fi
 
-[ "$want" = test ] || exit 0
+[ "$want" != build ] || exit 0
 
 # Readers of what `tokmark export` writes: their programs only, because the packages would start services.
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tokmark"
@@ -69,6 +70,8 @@ if [ ! -e "$cache/readers/.complete" ] && command -v dpkg-deb >/dev/null 2>&1; t
 fi
 exec 9>&-
 ln -sfn "$cache/readers/usr/bin" "$root/build/readers"
+
+[ "$want" = test ] || exit 0
 
 # The tests' Python environment: outside the clone, keyed by what it holds.
 requirements="$root/tests/requirements.txt"
