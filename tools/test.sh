@@ -3,8 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=build/venv/bin/python
-# Many tests wait for a worker or a clock: one more at a time than there are processors. Each holds a framework in memory.
-jobs=$(($(nproc) + 1))
+# Many tests wait for a worker or a clock: two more at a time than there are processors. Each holds a framework in memory.
+jobs=$(($(nproc) + 2))
 [ "$jobs" -le 8 ] || jobs=8
 # Python packages come meanwhile: on a new machine that takes minutes, most of which are spent waiting.
 setsid tools/setup.sh test &
