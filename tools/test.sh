@@ -6,7 +6,7 @@ python=build/venv/bin/python
 # Many tests wait for a worker or a clock: two more at a time than there are processors. Each holds a framework in memory.
 jobs=$(($(nproc) + 2))
 [ "$jobs" -le 8 ] || jobs=8
-# Python packages come meanwhile: on a new machine that takes minutes, most of which are spent waiting.
+# Python packages come meanwhile: on a new machine that keeps one processor for two minutes.
 setsid tools/setup.sh test &
 setup=$!
 groups="-$setup" # of processes, to be ended with this one
