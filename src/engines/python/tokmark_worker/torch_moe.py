@@ -24,7 +24,7 @@ from torch import nn
 
 from .torch_spread import local, own_part
 
-ROWS_ALIGN = 8
+ROWS_ALIGN = 8  # a power of two: sizes are rounded by its bits
 
 # The matmuls of all experts together, and the published parts of each, in their order.
 _JOINED = {"up": ("w1", "w2"), "down": ("w3",)}
