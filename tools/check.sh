@@ -6,7 +6,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 part=${1:-all}
-if [ "$part" = all ] || [ "$part" = quick ]; then
+case $part in all | quick | python | tidy) ;; *) echo "usage: tools/check.sh [quick|python|tidy]" >&2; exit 2 ;; esac
+wants() { [ "$part" = all ] || [ "$part" = "$1" ]; }
+if wants quick; then
     echo "== format, style"
     python3 tests/style/check_style.py &
     style=$!
@@ -15,11 +17,11 @@ if [ "$part" = all ] || [ "$part" = quick ]; then
     echo "== fuzz targets"
     tools/build.sh clang
 fi
-if [ "$part" = all ] || [ "$part" = python ]; then
+if wants python; then
     echo "== lint of Python"
     build/venv/bin/ruff check --quiet --no-cache --output-format concise
 fi
-if [ "$part" = all ] || [ "$part" = tidy ]; then
+if wants tidy; then
     echo "== clang-tidy, clang warnings"
     states=${TOKMARK_ANALYZER_STATES:-225000}
     [ "$part" != tidy ] || states=${TOKMARK_ANALYZER_STATES:-30000}

@@ -3,7 +3,8 @@
 # programs: what test needs, but for Python packages.
 # Debian and Ubuntu, as root or with sudo; elsewhere it says what is needed. Quick when nothing is.
 set -eu
-want=${1:?usage: tools/setup.sh build|programs|test}
+want=${1:-}
+case $want in build | programs | test) ;; *) echo "usage: tools/setup.sh build|programs|test" >&2; exit 2 ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages="gcc libc6-dev cmake ninja-build libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev libncurses-dev libmicrohttpd-dev"

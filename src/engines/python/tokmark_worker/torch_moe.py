@@ -287,11 +287,11 @@ def grouped_layout(chosen, experts_count):
     rows = (count + ROWS_ALIGN - 1) // ROWS_ALIGN * ROWS_ALIGN + experts_count * ROWS_ALIGN
     slots = chosen.reshape(1, -1)
     # (E, N k): which of an expert's slots this one is, from 1. Counted, not sorted: few kernels, as small steps wait for the host
-    nth = (slots == torch.arange(experts_count, device=device).unsqueeze(1)).cumsum(1)
+    nth = (slots == torch.arange(experts_count, device=device).unsqueeze(1)).cumsum(1, dtype=torch.int32)
     sizes = nth[:, -1].add(ROWS_ALIGN - 1).bitwise_and_(-ROWS_ALIGN).clamp_min_(ROWS_ALIGN)
     ends = sizes.cumsum(0)
     starts = ends - sizes
-    place = nth.gather(0, slots).squeeze(0).add_(starts[slots[0]]).sub_(1)
+    place = starts[slots[0]].add_(nth.gather(0, slots)[0]).sub_(1)
     tokens = torch.arange(chosen.shape[0], device=device).unsqueeze(1).expand_as(chosen).reshape(-1)
     source = tokens.new_zeros(rows).scatter_(0, place, tokens)
     ends[-1:].fill_(rows)
