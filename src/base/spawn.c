@@ -191,10 +191,9 @@ enum status spawn_start_server(const char *folder, char *const argv[], int log_f
 /* --- a child that another process makes --- */
 
 /* One message: a byte, and the descriptors. False with errno. */
-static bool send_fds(int socket_fd, const int fds[SPAWN_PASSED_FDS])
+static bool send_fds(int socket_fd, char kind, const int fds[SPAWN_PASSED_FDS])
 {
-    char byte = 'f';
-    struct iovec bytes = {.iov_base = &byte, .iov_len = 1};
+    struct iovec bytes = {.iov_base = &kind, .iov_len = 1};
     union {
         struct cmsghdr header; /* for its alignment */
         char space[CMSG_SPACE(SPAWN_PASSED_FDS * sizeof(int))];
@@ -214,7 +213,7 @@ static bool send_fds(int socket_fd, const int fds[SPAWN_PASSED_FDS])
     return done == 1;
 }
 
-enum status spawn_ask(const struct spawn *server, int log_fd, struct spawn *ret_spawn,
+enum status spawn_ask(const struct spawn *server, char kind, int log_fd, struct spawn *ret_spawn,
                       struct err *err)
 {
     struct ends ends;
@@ -222,7 +221,7 @@ enum status spawn_ask(const struct spawn *server, int log_fd, struct spawn *ret_
     if (status != STATUS_OK)
         return status;
     const int fds[SPAWN_PASSED_FDS] = {ends.in_fds[0], ends.out_fds[1], log_fd};
-    bool is_sent = send_fds(server->in_fd, fds);
+    bool is_sent = send_fds(server->in_fd, kind, fds);
     int why = errno;
     close_ends(&ends, is_sent);
     if (!is_sent)

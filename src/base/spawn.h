@@ -39,11 +39,11 @@ MUST_CHECK enum status spawn_start_in(const char *folder, char *const argv[], in
 /* A process that makes others for us: its standard input is a socket (SOCK_SEQPACKET). */
 MUST_CHECK enum status spawn_start_server(const char *folder, char *const argv[], int log_fd,
                                           struct spawn *ret_spawn, struct err *err);
-/* Asks it for one: a message of one byte that carries what shall be the new process's standard
- * input, output and error. *ret_spawn has both pipes and no process yet; spawn_adopt() or
+/* Asks it for one: a message of the byte `kind` that carries what shall be the new process's
+ * standard input, output and error. *ret_spawn has both pipes and no process yet; spawn_adopt() or
  * spawn_drop() is next. STATUS_CRASHED when the server is gone. */
-MUST_CHECK enum status spawn_ask(const struct spawn *server, int log_fd, struct spawn *ret_spawn,
-                                 struct err *err);
+MUST_CHECK enum status spawn_ask(const struct spawn *server, char kind, int log_fd,
+                                 struct spawn *ret_spawn, struct err *err);
 /* The process that was made, once its maker says its id. It must be our child by then (as an
  * orphan comes to who is its nearest "child subreaper", prctl(2)) and lead a group of its own;
  * false, with nothing changed, when it is not our child. */

@@ -79,7 +79,8 @@ enum status client_start(struct client *client, const char *log_path, const char
     if (status != STATUS_OK)
         return status;
     uint64_t before_ns = clock_now_ns();
-    status = session_start(&client->session, &command, log_path, log_title, err);
+    status = session_start(&client->session, &command, client->cell->mode == CELL_MODE_TRAIN,
+                           log_path, log_title, err);
     words_release(&command);
     if (status != STATUS_OK || !client_can_go_on(client))
         return status;

@@ -15,7 +15,10 @@
 #include "client/log_tail.h"
 #include "proto/line.h"
 
-#define SERVERS_MAX 4 /* a comparison has two sides; more are started by themselves */
+/* Of a request (docs/protocol.md, "Forked workers"). */
+#define KIND_FORWARD  'f'
+#define KIND_TRAINING 't'
+#define SERVERS_MAX   4 /* a comparison has two sides; more are started by themselves */
 
 struct fork_server {
     struct words command; /* its workers', and one word more */
@@ -219,13 +222,15 @@ static enum status begin_serving(struct fork_server *server, const struct client
     return status;
 }
 
-static enum status fork_worker(struct fork_server *server, const struct client_options *options,
-                               int log_fd, struct spawn *ret_spawn, struct err *err)
+static enum status fork_worker(struct fork_server *server, bool is_training,
+                               const struct client_options *options, int log_fd,
+                               struct spawn *ret_spawn, struct err *err)
 {
     struct spawn spawn;
     json_t *message = NULL;
     struct err cause = {0};
-    enum status status = spawn_ask(&server->spawn, log_fd, &spawn, &cause);
+    enum status status = spawn_ask(&server->spawn, is_training ? KIND_TRAINING : KIND_FORWARD,
+                                   log_fd, &spawn, &cause);
     if (status == STATUS_CRASHED)
         return fail_ended(server, err);
     if (status != STATUS_OK)
@@ -252,7 +257,7 @@ void fork_pool_prepare(struct fork_pool *pool, const struct words *command,
         (void)!run_server(server, NULL);
 }
 
-enum status fork_pool_start(struct fork_pool *pool, const struct words *command,
+enum status fork_pool_start(struct fork_pool *pool, const struct words *command, bool is_training,
                             const struct client_options *options, int log_fd,
                             struct spawn *ret_spawn, struct err *err)
 {
@@ -264,7 +269,7 @@ enum status fork_pool_start(struct fork_pool *pool, const struct words *command,
     if (status == STATUS_OK && !server->is_serving)
         status = begin_serving(server, options, &why);
     if (status == STATUS_OK)
-        status = fork_worker(server, options, log_fd, ret_spawn, &why);
+        status = fork_worker(server, is_training, options, log_fd, ret_spawn, &why);
     if (status == STATUS_OK)
         return status;
     if (server != NULL)

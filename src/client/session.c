@@ -122,11 +122,11 @@ static enum status open_log(struct session *session, const char *path, const cha
 }
 
 /* False: the worker is to be started by itself, unless the session is over by now. */
-static bool fork_process(struct session *session, const struct words *command)
+static bool fork_process(struct session *session, const struct words *command, bool is_training)
 {
     struct err why = {0};
-    enum status status = fork_pool_start(session->options->fork_pool, command, session->options,
-                                         session->log_fd, &session->spawn, &why);
+    enum status status = fork_pool_start(session->options->fork_pool, command, is_training,
+                                         session->options, session->log_fd, &session->spawn, &why);
     session->is_forked = status == STATUS_OK;
     if (status == STATUS_INTERRUPTED)
         session->is_abandoned = true;
@@ -138,9 +138,9 @@ static bool fork_process(struct session *session, const struct words *command)
 }
 
 /* False: there is no process, and what follows from it is set. */
-static bool start_process(struct session *session, const struct words *command)
+static bool start_process(struct session *session, const struct words *command, bool is_training)
 {
-    if (session->options->fork_pool != NULL && fork_process(session, command))
+    if (session->options->fork_pool != NULL && fork_process(session, command, is_training))
         return true;
     if (session->has_ended || session->is_abandoned)
         return false;
@@ -152,13 +152,13 @@ static bool start_process(struct session *session, const struct words *command)
     return false;
 }
 
-enum status session_start(struct session *session, const struct words *command,
+enum status session_start(struct session *session, const struct words *command, bool is_training,
                           const char *log_path, const char *log_title, struct err *err)
 {
     enum status status = open_log(session, log_path, log_title, err);
     if (status != STATUS_OK)
         return status;
-    if (!start_process(session, command))
+    if (!start_process(session, command, is_training))
         return STATUS_OK;
     session->reader.fd = session->spawn.out_fd;
     /* Another's worker has promised to write nothing of the kind; a launcher has not. */

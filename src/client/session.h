@@ -51,7 +51,8 @@ void session_init(struct session *session, const struct client_options *options)
 /* Opens the log and starts the process. A program that cannot be started is an outcome (has_ended);
  * only a log that cannot be written is an error. */
 MUST_CHECK enum status session_start(struct session *session, const struct words *command,
-                                     const char *log_path, const char *log_title, struct err *err);
+                                     bool is_training, const char *log_path, const char *log_title,
+                                     struct err *err);
 
 /* Sends `request` (not NULL) and waits for a reply of type `expected`. True: *ret_reply is the
  * caller's to release. False: the session has ended (or was interrupted) and says why. */

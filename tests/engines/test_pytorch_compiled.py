@@ -4,10 +4,13 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from pytorch_worker import MOE, TorchWorker
 from test_pytorch_sources import write
-from worker_client import WorkerError
+from tokmark_worker.cell import read_cell
+from tokmark_worker.torch_engine import TorchEngine
+from worker_client import WorkerError, open_message
 
 SPEC = {**MOE, "name": "superintelligence-tiny", "max_seq_len": 8, "vocab_size": 50}
 
@@ -281,6 +284,19 @@ def test_tokmark_s_own_compilation_is_said_apart(folder, monkeypatch):
     with TorchWorker(folder) as worker:
         ready = opened(worker, "Plain", "infer", compile="default")
         assert ready["compiled"] == "by tokmark (default)" and ready["compile_ns"] > 0
+
+
+def test_the_experts_of_tokmark_s_own_model_are_left_uncompiled(monkeypatch):
+    """How many rows each of them has changes with every step."""
+    plainly, before = torch.compile, torch.get_num_threads()
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: plainly(model, backend="eager", dynamic=dynamic))
+    engine = TorchEngine()
+    try:
+        engine.open(read_cell(open_message("pytorch", SPEC, "infer", 8, 2, options={"compile": "default"})))
+        assert [engine.run_block(2, "step")["recompiles"] for _ in range(3)] == [0, 0, 0]
+    finally:
+        engine.close()
+        torch.set_num_threads(before)
 
 
 def test_what_cannot_be_compiled_whole_is_the_author_s_error(folder):

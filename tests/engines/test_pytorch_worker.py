@@ -37,6 +37,16 @@ def test_transcript(name):
     TRANSCRIPTS.run_transcript(name, SERVER.start("pytorch", is_text=False))
 
 
+def test_a_forward_pass_does_without_pytorch_s_compiler(monkeypatch, capfd):
+    """It takes as long to import as PyTorch itself; an optimizer does so."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with TorchWorker(is_started=True) as worker:
+        worker.open(MOE, "infer")
+        worker.run(1)
+    imported = {line.rpartition("|")[2].strip() for line in capfd.readouterr().err.splitlines()}
+    assert "torch.nn" in imported and "torch._dynamo" not in imported
+
+
 def refusal(model=TINY, **changes):
     """The error that this cell is answered with."""
     with TorchWorker() as worker:

@@ -23,7 +23,7 @@ from waiting import TIMEOUT_S, is_alive, is_wanted, wait_until
 BINARY = str(Path(release_binary()).resolve())
 WAYS = {"forked": [], "fresh": ["--fresh"]}
 TRIALS = {"forked": 2, "fresh": 1}
-SHORT = ["--device", "cpu", "--mode", "infer", "--batch", "1", "--steps", "2", "--warmup", "1", "--threads", "1"]
+SHORT = ["--device", "cpu", "--batch", "1", "--steps", "2", "--warmup", "1", "--threads", "1"]
 
 # What a model's code can see of the process it is in.
 FACTS = """
@@ -100,9 +100,9 @@ def end_what_a_failed_test_began():
     BEGUN.clear()
 
 
-def begin(folder, model, *args, begun=BEGUN, **more):
+def begin(folder, model, *args, modes=("infer",), begun=BEGUN, **more):
     (folder / "net.py").write_text(model)
-    words = calm(["run", "--engine", "pytorch", "--model", "./net.py:Net", *SHORT, *args])
+    words = calm(["run", "--engine", "pytorch", "--model", "./net.py:Net", "--mode", *modes, *SHORT, *args])
     begun.append(subprocess.Popen([BINARY, *words], cwd=folder, env=environ(**more), text=True, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     return begun[-1]
@@ -130,6 +130,11 @@ def server_of(pid):
     return next((child for child, line in children_of(pid) if " serve pytorch" in line), None)
 
 
+def trainer_of(server):
+    """The process that forks its workers that train."""
+    return children_of(server)[0][0]
+
+
 # In a sitecustomize: servers that are started in its folder.
 COUNTS = """
 if b"serve" in open("/proc/self/cmdline", "rb").read().split(b"\\0"):
@@ -143,13 +148,14 @@ def servers_count(folder):
 
 @pytest.fixture(scope="module", name="seen")
 def make_seen(tmp_path_factory):
-    """Of each way: records, and what two workers saw; of forked ones in two trials."""
+    """Of each way: records, and what a worker for inference and one for training saw; of forked ones in two trials."""
     found = {}
     for way, flags in WAYS.items():
         folder = tmp_path_factory.mktemp(way)
         # what is said while Python starts belongs into every log
         (folder / "sitecustomize.py").write_text("import sys\nprint('sitecustomize is here', file=sys.stderr)\n" + COUNTS)
-        lines, said = sweep(folder, FACTS, "--seq", "8", "16", "--trials", str(TRIALS[way]), *flags, PYTHONPATH=str(folder), MINE="kept")
+        lines, said = sweep(folder, FACTS, "--seq", "8", "--trials", str(TRIALS[way]), *flags, modes=("infer", "train"),
+                            PYTHONPATH=str(folder), MINE="kept")
         logs = [path.read_text() for path in sorted((folder / "_bench" / "logs").iterdir())]
         facts = [json.loads(path.read_text()) for path in sorted(folder.glob("facts.*"))]
         found[way] = {"servers": servers_count(folder), "records": lines, "said": said, "logs": logs, "facts": facts, "folder": str(folder)}
@@ -173,8 +179,17 @@ def test_the_framework_is_imported_once_for_all_cells_of_a_trial(seen):
     assert begun == {"forked": [1, 1, 2, 2], "fresh": [0, 0]}
 
 
+def has_compiler(rest):
+    return "torch._dynamo" in rest["modules"]
+
+
+def test_who_trains_is_forked_with_what_training_imports(seen):
+    assert sorted(has_compiler(rest) for _, rest in seen["forked"]["facts"]) == [False, False, True, True]
+    assert not any(has_compiler(rest) for _, rest in seen["fresh"]["facts"]), "when its model is made"
+
+
 def test_a_forked_worker_finds_what_a_fresh_one_finds(seen):
-    (forked, rest), (fresh, other) = seen["forked"]["facts"][0], seen["fresh"]["facts"][0]
+    (forked, rest), (fresh, other) = [next(facts for facts in seen[way]["facts"] if not has_compiler(facts[1])) for way in WAYS]
     for facts, way in ((forked, "forked"), (fresh, "fresh")):
         for name in ("environ", "path"):
             text = json.dumps(facts[name]).replace(seen[way]["folder"], "FOLDER")
@@ -195,9 +210,9 @@ def test_random_numbers_are_not_shared(seen):
 
 
 def test_both_ways_hold_the_same_memory(seen):
-    fresh_mb = {line["seq_len"]: line["maxrss_mb"] for line in seen["fresh"]["records"]}
+    fresh_mb = {line["mode"]: line["maxrss_mb"] for line in seen["fresh"]["records"]}
     for forked in seen["forked"]["records"]:
-        assert forked["maxrss_mb"] == pytest.approx(fresh_mb[forked["seq_len"]], rel=0.01)
+        assert forked["maxrss_mb"] == pytest.approx(fresh_mb[forked["mode"]], rel=0.01)
 
 
 def test_what_starting_prints_is_in_every_log(seen):
@@ -231,21 +246,28 @@ def second_worker(folder):
     return int(max(folder.glob("started.*"), key=os.path.getmtime).suffix[1:])
 
 
-def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(tmp_path):
-    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24", TOKMARK_PYTHON=SERVER.python("pytorch", has_server=True))
+@pytest.mark.parametrize("mode, why", [
+    ("infer", "the process that had imported the framework ended: signal 9 (KILL)"),
+    ("train", "the process that had imported what training needs ended"),
+])
+def test_without_its_server_a_worker_goes_on_and_the_next_is_fresh(mode, why, tmp_path):
+    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24", modes=[mode], TOKMARK_PYTHON=SERVER.python("pytorch", has_server=True))
     second_worker(tmp_path)
-    os.kill(server_of(process.pid), signal.SIGKILL)
+    server = server_of(process.pid)
+    os.kill(server if mode == "infer" else trainer_of(server), signal.SIGKILL)
     (tmp_path / "go").touch()
     _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, said
     assert [line["start"] for line in records(tmp_path)] == ["forked", "forked", "fresh"]
-    assert "workers were started one by one, as with --fresh: the process that had imported the framework ended: signal 9 (KILL)" in said
+    assert f"workers were started one by one, as with --fresh: {why}" in said
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_no_process_outlives_the_call(number, code, tmp_path):
-    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24")
-    pids = [second_worker(tmp_path), server_of(process.pid)]
+    process = begin(tmp_path, WAITING, "--seq", "8", "16", "24", modes=["train"])
+    worker = second_worker(tmp_path)
+    server = server_of(process.pid)
+    pids = [worker, server, trainer_of(server)]
     assert all(map(is_alive, pids))
     process.send_signal(number)
     process.communicate(timeout=TIMEOUT_S)

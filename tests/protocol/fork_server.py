@@ -1,6 +1,7 @@
 """The least that a server of forked workers does (docs/protocol.md, "Forked workers"), for the tests of who asks it.
 
-usage: fork_server.py FILE ...: each start of it adds a line to FILE. Its workers do nothing.
+usage: fork_server.py FILE ...: each start of it adds a byte to FILE, each request its own to FILE.asked. Its workers do
+nothing.
 """
 import json
 import os
@@ -37,6 +38,8 @@ while True:
     byte, fds, _, _ = socket.recv_fds(requests, 1, 3)
     if not byte:
         break
+    with open(sys.argv[1] + ".asked", "ab") as asked:
+        asked.write(byte)
     say("forked", pid=fork_worker())
     for fd in fds:
         os.close(fd)

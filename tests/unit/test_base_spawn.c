@@ -239,8 +239,8 @@ Test(base_spawn, writing_to_a_child_that_does_not_read_has_a_deadline)
 
 #define PASSED SPAWN_PASSED_FDS
 
-/* What a server does: takes the descriptors of one request. */
-static void take_fds(int socket_fd, int fds[PASSED])
+/* What a server does: takes one request's byte and its descriptors. */
+static char take_fds(int socket_fd, int fds[PASSED])
 {
     char byte = 0;
     struct iovec bytes = {.iov_base = &byte, .iov_len = 1};
@@ -255,6 +255,7 @@ static void take_fds(int socket_fd, int fds[PASSED])
     cr_assert_eq(recvmsg(socket_fd, &message, 0), 1);
     cr_assert_eq(rights.header.cmsg_len, CMSG_LEN(PASSED * sizeof(int)));
     memcpy(fds, CMSG_DATA(&rights.header), PASSED * sizeof(int));
+    return byte;
 }
 
 /* And then: a process that has them as its standard ones, in a group of its own. */
@@ -283,10 +284,10 @@ Test(base_spawn, a_child_that_a_server_makes_is_as_one_of_our_own)
     const struct spawn server = {.in_fd = ends[0]};
     struct spawn spawn = {0};
     struct err err = {0};
-    cr_assert_eq(spawn_ask(&server, log_fd, &spawn, &err), STATUS_OK, "%s", err.text);
+    cr_assert_eq(spawn_ask(&server, 'k', log_fd, &spawn, &err), STATUS_OK, "%s", err.text);
     cr_expect_eq(spawn.pid, 0);
     int fds[PASSED];
-    take_fds(ends[1], fds);
+    cr_expect_eq(take_fds(ends[1], fds), 'k');
     pid_t pid = run_with(fds, "read x; echo \"got $x\"; echo noise >&2; sleep 300 & exit 3");
     cr_expect_not(spawn_adopt(&spawn, 1), "nobody's child");
     cr_expect_not(spawn_adopt(&spawn, getppid()), "our parent");
@@ -318,7 +319,7 @@ Test(base_spawn, a_server_that_is_gone_is_said)
     const struct spawn server = {.in_fd = ends[0]};
     struct spawn spawn = {0};
     struct err err = {0};
-    cr_assert_eq(spawn_ask(&server, log_fd, &spawn, &err), STATUS_CRASHED);
+    cr_assert_eq(spawn_ask(&server, 'k', log_fd, &spawn, &err), STATUS_CRASHED);
     cr_expect_eq(spawn.pid, 0);
     close(ends[0]);
     close(log_fd);

@@ -27,8 +27,8 @@ static void set_up(struct bench *bench)
     words_init(&command);
     cr_assert_eq(words_split(&command, "sleep 1000", &err), STATUS_OK);
     scratch_path(log_path, bench->dir, "log");
-    cr_assert_eq(session_start(&bench->session, &command, log_path, "", &err), STATUS_OK, "%s",
-                 err.text);
+    cr_assert_eq(session_start(&bench->session, &command, false, log_path, "", &err), STATUS_OK,
+                 "%s", err.text);
     cr_assert_not(bench->session.has_ended);
     words_release(&command);
     bench->session.phase = EVENT_OPENING;

@@ -25,6 +25,7 @@ from .torch_decode import DecodeSteps
 from .torch_layout import Layout
 from .torch_made import has_lazy, kept_text, place, switch_mode, types_text
 from .torch_memory import DeviceMemory, bus_id, oom_error
+from .torch_moe import leave_uncompiled
 from .torch_observe import Observer, frames_compiled, frames_of_pytorch, is_scripted
 from .torch_precision import NAMES, Precision
 from .torch_profile import profile_steps
@@ -291,6 +292,7 @@ class TorchEngine:
         how = self._cell.options.compile
         if how != "off":
             mode = None if how == "default" else how
+            leave_uncompiled()
             self._caller.model = torch.compile(self._caller.plain, mode=mode, dynamic=False)
         inputs, targets = self._device_batches(0, 1)
         what = f"{self._forward_text()} of token ids {tuple(inputs[0].shape)}"

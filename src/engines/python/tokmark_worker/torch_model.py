@@ -178,7 +178,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.spec = spec
         self.compute_dtype = torch.float32
-        self.token_embedding = nn.Embedding(spec.vocab_size, spec.dim)
+        # not drawn here: without memory that would import PyTorch's compiler, which takes as long as PyTorch itself
+        self.token_embedding = nn.Embedding.from_pretrained(torch.empty(spec.vocab_size, spec.dim), freeze=False)
         self.position_embedding = nn.Parameter(torch.empty(spec.max_seq_len, spec.dim))
         self.dropout = nn.Dropout(spec.dropout)
         self.layers = nn.ModuleList(Layer(spec, moe_form) for _ in range(spec.layers_count))

@@ -205,7 +205,6 @@ class Moe(nn.Module):
         biases = F.embedding(chosen, self.down_bias.reshape(self.experts_count, -1))
         return self.shares.leave(out) + (biases.to(out.dtype) * weights.unsqueeze(-1)).sum(dim=1)
 
-    @torch.compiler.disable
     def _elsewhere(self, flat, chosen):
         """Tokens to the ranks that have their experts, and back (all_to_all)."""
         slots = chosen.reshape(-1)
@@ -232,9 +231,7 @@ class Moe(nn.Module):
             out = part if out is None else out + part
         return out
 
-    @torch.compiler.disable
     def _split(self, flat, chosen):
-        """Not compiled: slices whose lengths change every step would be compiled every step."""
         slots = chosen.reshape(-1)
         order = slots.argsort(stable=True)
         counts = torch.bincount(slots, minlength=self.own_count).tolist()
@@ -364,6 +361,13 @@ def _are_neighbours(params):
         and param.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
         for index, param in enumerate(params)
     )
+
+
+def leave_uncompiled():
+    """To be called before a model is compiled: slices whose lengths change every step would be compiled every step.
+    As a decorator torch.compiler.disable would import the compiler at every start, which takes as long as PyTorch itself."""
+    for name in ("_elsewhere", "_split"):
+        setattr(Moe, name, torch.compiler.disable(getattr(Moe, name)))
 
 
 def _is_compiling():
