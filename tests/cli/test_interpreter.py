@@ -210,12 +210,13 @@ def test_no_torch_is_one_clear_line(call):
 
 def test_env_says_which_was_chosen_and_why(call):
     path = fake(call.folder / "python", packages='{"torch":"2.9.1"}')
-    done = call("env", env={**CLEAN, "TOKMARK_PYTHON": str(path)}, code=0)
-    lines = dict(line.split(None, 1) for line in done.stdout.splitlines())
+    done = call("env", env={**CLEAN, "TOKMARK_PYTHON": str(path), "CUDA_VISIBLE_DEVICES": ""}, code=0)
+    lines = {line.split()[0]: line.partition(" ")[2].strip() for line in done.stdout.splitlines()}
     assert lines["pytorch.executable"] == str(path)
     assert lines["pytorch.chosen_by"] == "$TOKMARK_PYTHON"
     assert lines["pytorch.packages.torch"] == "2.9.1"
     assert lines["pytorch.missing"] == "none"
+    assert lines["variables.CUDA_VISIBLE_DEVICES"] == ""
     facts = json.loads(call("env", "--json", env={**CLEAN, "TOKMARK_PYTHON": "/nowhere"}, code=0).stdout)
     assert "/nowhere" in facts["pytorch"]
 

@@ -106,8 +106,8 @@ def test_the_machine_s_clock_is_remembered_and_a_slower_one_is_warned_of(call, t
     assert first["pace_percent"] is None and first["null_reasons"]["pace_percent"] == "no_reference"
     (line,) = known_lines(tmp_path / "data", "clock")
     assert line["clock_ns"] == round(first["pace_ms"] * 1e6)
-    # a machine that was ten times as fast
-    line["clock_ns"] //= 10
+    # a machine that was a thousand times as fast: it may be busy now, and idle later
+    line["clock_ns"] //= 1000
     (tmp_path / "data" / "tokmark" / "machine.jsonl").write_text(json.dumps(line) + "\n")
     done = call(*run, env=env, code=0)
     record = call.records()[-1]

@@ -122,7 +122,8 @@ def records(folder):
 
 
 def children_of(pid):
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], text=True, capture_output=True, check=False)
+    """The oldest first, whatever numbers they have: a server's workers have its command line."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--sort=start_time", "--ppid", str(pid)], text=True, capture_output=True, check=False)
     return [(int(line.split()[0]), line) for line in found.stdout.splitlines()]
 
 
