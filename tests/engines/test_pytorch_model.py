@@ -138,7 +138,9 @@ def test_the_grouped_way_equals_the_reference_with_torch_s_own_product():
 
 @pytest.mark.parametrize("count, active", [(1, 1), (5, 2), (64, 3), (37, 2)])
 @pytest.mark.parametrize("shape", ["random", "one_expert", "empty_experts"])
-def test_the_grouped_layout_puts_every_slot_into_its_expert_s_rows(count, active, shape):
+@pytest.mark.parametrize("way", ["counted", "sorted"])
+def test_the_grouped_layout_puts_every_slot_into_its_expert_s_rows(count, active, shape, way, monkeypatch):
+    monkeypatch.setattr(torch_moe, "COUNTED_MAX", count * active - (way == "sorted"))
     torch.manual_seed(count)
     experts = 4
     chosen = torch.rand(count, experts).topk(active).indices

@@ -25,6 +25,7 @@ from torch import nn
 from .torch_spread import local, own_part
 
 ROWS_ALIGN = 8  # a power of two: sizes are rounded by its bits
+COUNTED_MAX = 1 << 17  # slots: of more, or of fewer for over 64 experts, sorting takes the device less than counting
 
 # The matmuls of all experts together, and the published parts of each, in their order.
 _JOINED = {"up": ("w1", "w2"), "down": ("w3",)}
@@ -274,6 +275,24 @@ def _inverse(order):
     return torch.empty_like(order).scatter_(0, order, at)
 
 
+def _counted(slots, experts_count):
+    """counts (E): of each expert's slots; nth (N k): which of its expert's slots this one is, from 1. In few kernels, as
+    small steps wait for the host."""
+    experts = torch.arange(experts_count, device=slots.device).unsqueeze(1)
+    nth = (slots == experts).cumsum(1, dtype=torch.int32)
+    return nth[:, -1], nth.gather(0, slots.unsqueeze(0))[0]
+
+
+def _sorted(slots, experts_count):
+    """The same, in time and memory that hardly grow with the experts."""
+    order = slots.argsort(stable=True)
+    in_order = slots[order]
+    ends = torch.searchsorted(in_order, torch.arange(experts_count, device=slots.device), right=True)
+    counts = ends.diff(prepend=ends.new_zeros(1))
+    nth_in_order = torch.arange(1, slots.shape[0] + 1, device=slots.device) - (ends - counts)[in_order]
+    return counts, torch.empty_like(order).scatter_(0, order, nth_in_order)
+
+
 def grouped_layout(chosen, experts_count):
     """Where slots go when laid out by expert in padded groups; nothing here waits for the device.
 
@@ -282,13 +301,12 @@ def grouped_layout(chosen, experts_count):
     """
     count, device = chosen.numel(), chosen.device
     rows = (count + ROWS_ALIGN - 1) // ROWS_ALIGN * ROWS_ALIGN + experts_count * ROWS_ALIGN
-    slots = chosen.reshape(1, -1)
-    # (E, N k): which of an expert's slots this one is, from 1. Counted, not sorted: few kernels, as small steps wait for the host
-    nth = (slots == torch.arange(experts_count, device=device).unsqueeze(1)).cumsum(1, dtype=torch.int32)
-    sizes = nth[:, -1].add(ROWS_ALIGN - 1).bitwise_and_(-ROWS_ALIGN).clamp_min_(ROWS_ALIGN)
+    slots = chosen.reshape(-1)
+    counts, nth = (_counted if count * max(1, experts_count / 64) <= COUNTED_MAX else _sorted)(slots, experts_count)
+    sizes = counts.add(ROWS_ALIGN - 1).bitwise_and_(-ROWS_ALIGN).clamp_min_(ROWS_ALIGN)
     ends = sizes.cumsum(0)
     starts = ends - sizes
-    place = starts[slots[0]].add_(nth.gather(0, slots)[0]).sub_(1)
+    place = starts[slots].add_(nth).sub_(1)
     tokens = torch.arange(chosen.shape[0], device=device).unsqueeze(1).expand_as(chosen).reshape(-1)
     source = tokens.new_zeros(rows).scatter_(0, place, tokens)
     ends[-1:].fill_(rows)
