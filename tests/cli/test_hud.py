@@ -352,7 +352,8 @@ def test_a_sweep_from_its_beginning_to_its_end(screen, call, tmp_path):
 
 
 def test_a_killed_sweep_is_stale_and_shows_nothing_twice(screen, call, tmp_path):
-    args = ["run", "--engine", worker("--step-ms 4"), "--mode", "infer", "--seq", "8", "16", "--batch", "1", "--steps", "400", "--warmup", "2"]
+    args = ["run", "--engine", worker("--hold held"), "--mode", "infer", "--seq", "8", "16", "--batch", "1", "--steps", "400", "--warmup", "2"]
+    (tmp_path / "held").write_text("16")
     process = call.start(*args)
     (tmp_path / "_bench").mkdir(exist_ok=True)
     shown = screen()
@@ -363,6 +364,7 @@ def test_a_killed_sweep_is_stale_and_shows_nothing_twice(screen, call, tmp_path)
     shown.wait("STALE  quiet for", "1 records.*STALE", r"\? cut off infer fp32 seq 16 batch 1", without="▶|running|measuring")
     once = json.loads(call("hud", "_bench", "--once", "--format", "json", code=0).stdout)
     assert [cell["state"] for cell in once["cells"]] == ["done", "cut off"]
+    (tmp_path / "held").unlink()
     call(*args, "--resume", code=0)
     shown.wait("ENDED  exit 0", "2 records", "2/2", without="STALE")
 

@@ -2,7 +2,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -150,18 +149,19 @@ def test_a_trial_that_is_measured_again_is_no_earlier_one(call):
 
 def test_kill_9_then_resume(call):
     """The harness dies in the middle of a cell: what is there stays, the rest is measured."""
-    args = ["run", "--engine", worker("--step-ms 5"), "--mode", "infer", "--seq", "32", "64", "96",
+    args = ["run", "--engine", worker("--hold held"), "--mode", "infer", "--seq", "32", "64", "96",
             "--steps", "40", "--warmup", "0", "--resume"]
+    (call.folder / "held").write_text("64")
     process = call.start(*args)
     lines = []
     while not (lines and "[2/3]" in lines[-1] and "started" in lines[-1]):
         lines.append(process.stderr.readline())
         assert lines[-1], lines
-    time.sleep(0.1)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert len(call.records()) == 1
+    (call.folder / "held").unlink()
     # as if it had died while writing
     path = call.folder / "_bench" / "bench_results.jsonl"
     with open(path, "ab") as file:

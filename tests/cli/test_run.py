@@ -112,7 +112,7 @@ def test_nothing_measured_is_exit_4(call):
 
 
 def test_a_second_writer_is_told_who_has_the_folder(call):
-    first = call.start("run", "--engine", worker("--step-ms 20"), "--max-time", "20s", "--mode",
+    first = call.start("run", "--engine", worker("--step-ms 20"), "--steps", "100000", "--mode",
                        "infer")
     try:
         assert "started" in first.stderr.readline()
