@@ -31,11 +31,11 @@ void fork_pool_renew(struct fork_pool *pool);
  * them is started. */
 void fork_pool_prepare(struct fork_pool *pool, const struct words *command,
                        const struct client_options *options);
-/* Has the worker that `command` would start forked, its standard error in log_fd; one that trains
- * may import more. It waits for a
- * server that still imports, with the listener's ticks. STATUS_INTERRUPTED after a signal;
- * STATUS_TIMEOUT when importing takes longer than a phase may; anything else: there is no such
- * server, nor will there be, and the worker is to be started by itself. */
+/* Has the worker that `command` would start forked, its standard error in log_fd. It waits for a
+ * server that still imports (what training needs, too, for one that trains), with the listener's
+ * ticks. STATUS_INTERRUPTED after a signal; STATUS_TIMEOUT when importing takes longer than a phase
+ * may; anything else: there is no such server, nor will there be, and the worker is to be started
+ * by itself. */
 MUST_CHECK enum status fork_pool_start(struct fork_pool *pool, const struct words *command,
                                        bool is_training, const struct client_options *options,
                                        int log_fd, struct spawn *ret_spawn, struct err *err);

@@ -148,9 +148,10 @@ class _Server:
         os.close(self._out_fd)
         self._socket, self._out_fd = theirs, os.dup(theirs.fileno())
         modules, self._for_training = self._for_training, ()
-        own_pages.take(self._pages)
+        pages = self._pages
         _import_more(modules)
         self._be_ready()
+        self._pages = pages + self._pages  # of files none is mapped here that was mapped there
         return True
 
     def _pass_on(self, fds):
