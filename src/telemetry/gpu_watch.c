@@ -138,12 +138,13 @@ static struct timespec at(uint64_t when_ns)
     return (struct timespec){(time_t)(when_ns / NS_PER_S), (long)(when_ns % NS_PER_S)};
 }
 
+/* One look at least, however late the thread comes to run. */
 static void *run(void *context)
 {
     struct gpu_watch *watch = context;
     uint64_t due_ns = clock_now_ns();
     (void)pthread_mutex_lock(&watch->lock);
-    while (!watch->is_over) {
+    do {
         (void)pthread_mutex_unlock(&watch->lock);
         sample(watch);
         due_ns += SAMPLE_NS;
@@ -154,7 +155,7 @@ static void *run(void *context)
         (void)pthread_mutex_lock(&watch->lock);
         while (!watch->is_over && clock_now_ns() < due_ns)
             (void)pthread_cond_timedwait(&watch->wake, &watch->lock, &due);
-    }
+    } while (!watch->is_over);
     (void)pthread_mutex_unlock(&watch->lock);
     return NULL;
 }

@@ -53,7 +53,8 @@ bool gpu_watch_start(const struct nvml *nvml, const unsigned *indices, size_t co
 void gpu_watch_latest(struct gpu_watch *watch, struct nvml_reading *ret_reading,
                       struct nvml_value *ret_used_bytes);
 /* Waits as long, too; frees them. The totals are those of all cards together: energy is their sum,
- * clocks are over the samples of all, heat and memory are those of the card with most. */
+ * clocks are over the samples of all, heat and memory are those of the card with most. There is one
+ * sample at least: of a span that was over before the first, taken now. */
 void gpu_watch_stop(struct gpu_watch *const *watches, size_t count, struct gpu_totals *ret_totals);
 
 #endif

@@ -127,6 +127,20 @@ static void watch_for(struct nvml *nvml, long ms, struct gpu_totals *totals)
     gpu_watch_stop(&watch, 1, totals);
 }
 
+/* Its thread mostly comes to run when the watch is over. */
+Test(telemetry_nvml, a_card_is_looked_at_however_short_the_span)
+{
+    say("count 1\n0.sm_mhz 1000\n0.energy_mj !3\n");
+    struct nvml *nvml = open_fake("new");
+    for (unsigned i = 0; i < 20; i++) {
+        struct gpu_totals totals;
+        watch_for(nvml, 0, &totals);
+        cr_expect_geq(totals.samples_count, 1);
+        cr_expect_eq(totals.sm_mhz.max, 1000);
+    }
+    nvml_close(nvml);
+}
+
 Test(telemetry_nvml, a_watch_sums_up_what_it_saw)
 {
     char text[512];
