@@ -25,7 +25,7 @@ parser.add_argument("--device-ns", type=int, default=0, help="per step, by a dev
 parser.add_argument("--stubborn", action="store_true", help="does not end on SIGTERM")
 parser.add_argument("--starts", help="what each worker started says")
 parser.add_argument("--open-s", type=float, default=0, help="time that opening the model takes, for rows over 32")
-parser.add_argument("--hold", help="as long as this file is there, the sequence length in it is not opened")
+parser.add_argument("--hold", help="where this file is there, the sequence length in it is never opened")
 parser.add_argument("--ready", help="JSON file: more that it says of its model, by sequence length or for all")
 parser.add_argument("--uneven", action="store_true", help="says steps of 1 to 3 ms, in no order")
 parser.add_argument("--verify", choices=["same", "differs", "no"], help="what it says a step must give")
@@ -54,11 +54,10 @@ def take_start(path):
 
 
 def is_held(seq_len):
-    try:
-        with open(options.hold, encoding="utf-8") as file:
-            return int(file.read()) == seq_len
-    except FileNotFoundError:
+    if options.hold is None or not os.path.exists(options.hold):
         return False
+    with open(options.hold, encoding="utf-8") as file:
+        return int(file.read()) == seq_len
 
 
 start = take_start(options.starts) if options.starts else None
@@ -124,8 +123,8 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "open":
         time.sleep(options.open_s if message["seq_len"] > 32 else 0)
-        while options.hold and is_held(message["seq_len"]):
-            time.sleep(0.01)
+        if is_held(message["seq_len"]):
+            signal.pause()
         more = json.load(open(options.ready, encoding="utf-8")) if options.ready else {}
         send("ready", tokens_data="text novel.txt (1234 tokens)", backend="python",
              **more.get(str(message["seq_len"]), more.get("all", {})))

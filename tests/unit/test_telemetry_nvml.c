@@ -116,15 +116,20 @@ Test(telemetry_nvml, memory_that_a_driver_does_not_tell_apart_is_no_number)
     nvml_close(nvml);
 }
 
-static void watch_for(struct nvml *nvml, long ms, struct gpu_totals *totals)
+static struct gpu_watch *watch_first(struct nvml *nvml)
 {
-    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
     const unsigned index = 0;
     struct gpu_watch *watch = NULL;
     cr_assert(gpu_watch_start(nvml, &index, 1, getpid(), &watch));
     cr_assert_not_null(watch);
-    if (ms > 0) /* of 0 a kernel makes 50 us */
-        (void)nanosleep(&pause, NULL);
+    return watch;
+}
+
+static void watch_for(struct nvml *nvml, long ms, struct gpu_totals *totals)
+{
+    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    struct gpu_watch *watch = watch_first(nvml);
+    (void)nanosleep(&pause, NULL);
     gpu_watch_stop(&watch, 1, totals);
 }
 
@@ -135,7 +140,8 @@ Test(telemetry_nvml, a_card_is_looked_at_however_short_the_span)
     struct nvml *nvml = open_fake("new");
     for (unsigned i = 0; i < 20; i++) {
         struct gpu_totals totals;
-        watch_for(nvml, 0, &totals);
+        struct gpu_watch *watch = watch_first(nvml);
+        gpu_watch_stop(&watch, 1, &totals);
         cr_expect_geq(totals.samples_count, 1);
         cr_expect_eq(totals.sm_mhz.max, 1000);
     }

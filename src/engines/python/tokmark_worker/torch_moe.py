@@ -286,11 +286,9 @@ def _counted(slots, experts_count):
 def _sorted(slots, experts_count):
     """The same, in time and memory that hardly grow with the experts."""
     order = slots.argsort(stable=True)
-    in_order = slots[order]
-    ends = torch.searchsorted(in_order, torch.arange(experts_count, device=slots.device), right=True)
+    ends = torch.searchsorted(slots[order], torch.arange(experts_count, device=slots.device), right=True)
     counts = ends.diff(prepend=ends.new_zeros(1))
-    nth_in_order = torch.arange(1, slots.shape[0] + 1, device=slots.device) - (ends - counts)[in_order]
-    return counts, torch.empty_like(order).scatter_(0, order, nth_in_order)
+    return counts, _inverse(order).sub_((ends - counts - 1)[slots])
 
 
 def grouped_layout(chosen, experts_count):
