@@ -212,7 +212,10 @@ def test_random_numbers_are_not_shared(seen):
 
 def test_both_ways_hold_the_same_memory(seen):
     fresh_mb = {line["mode"]: line["maxrss_mb"] for line in seen["fresh"]["records"]}
-    for forked in seen["forked"]["records"]:
+    # those of the first trial may have compiled modules, and hold what that took
+    warm = [line for line in seen["forked"]["records"] if line["trial"] == TRIALS["forked"] - 1]
+    assert {line["mode"] for line in warm} == fresh_mb.keys()
+    for forked in warm:
         assert forked["maxrss_mb"] == pytest.approx(fresh_mb[forked["mode"]], rel=0.01)
 
 
