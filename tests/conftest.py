@@ -9,6 +9,8 @@ import tempfile
 
 import pytest
 
+import kept_programs
+
 # They take the longest: begun last, one of them would run alone at the end of a call with several processes.
 LONGEST = ["test_documented_commands", "test_jax_launched", "test_jax_parallel", "test_pytorch_compiled", "test_jax_worker", "test_forked_workers",
            "test_timed_step", "test_jax_forms", "test_pytorch_hosts", "test_peak", "test_check_pytorch", "test_pytorch_run", "test_ab", "test_check"]
@@ -37,6 +39,13 @@ def pytest_configure(config):
     if "TOKMARK_TESTS_SHARED" not in os.environ:
         os.environ["TOKMARK_TESTS_SHARED"] = shared = tempfile.mkdtemp(prefix="tokmark-tests-")
         config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
+        kept_programs.fetch()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Of the process that began the others, where all was well."""
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+        kept_programs.keep()
 
 
 def pytest_collection_finish():

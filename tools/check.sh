@@ -25,8 +25,5 @@ if wants tidy; then
     echo "== clang-tidy, clang warnings"
     states=${TOKMARK_ANALYZER_STATES:-225000}
     [ "$part" != tidy ] || states=${TOKMARK_ANALYZER_STATES:-30000}
-    more=--extra-arg=-Xclang
-    git ls-files -- 'src/*.c' 'tests/*.c' ':!tests/fault' | xargs -P "$(nproc)" -n 4 clang-tidy -p build-clang --quiet \
-        $more --extra-arg=-analyzer-config $more --extra-arg=max-nodes=$states 2>/dev/null
-    echo "clang-tidy: clean"
+    tools/tidy.py "$states"
 fi

@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages="gcc libc6-dev cmake ninja-build libjansson-dev libxxhash-dev libminizip-dev zlib1g-dev libyaml-dev libncurses-dev libmicrohttpd-dev"
 if [ "$want" != build ]; then
-    packages="$packages clang clang-format clang-tidy libcriterion-dev tmux iproute2 mandoc bash-completion zsh fish python3 python3-venv curl chromium"
+    packages="$packages ccache clang clang-format clang-tidy libcriterion-dev tmux iproute2 mandoc bash-completion zsh fish python3 python3-venv curl chromium"
 fi
 
 as_root() {

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytorch_worker import GELU, MOE, PYTHON_SOURCES, SPECS, spec_of  # noqa: F401
-from fork_server import SHARED, ForkServer
+import kept_programs
+from fork_server import ForkServer
 from worker_client import REPOSITORY, Worker, open_message, with_known_keys  # noqa: F401
 
 
@@ -31,7 +32,7 @@ if knows("xla_cpu_parallel_codegen_split_count"):
 FAST_COMPILING = {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": " ".join(QUICK),
-    "JAX_COMPILATION_CACHE_DIR": str(SHARED / "compiled"),
+    "JAX_COMPILATION_CACHE_DIR": str(kept_programs.used()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 os.environ.update(FAST_COMPILING)

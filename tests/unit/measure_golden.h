@@ -11,6 +11,7 @@
 
 #include "base/random.h"
 #include "measure/interval.h"
+#include "paths.h"
 
 /* What the golden file writes for a value that is not known. */
 #define GOLDEN_UNKNOWN (-1e9)

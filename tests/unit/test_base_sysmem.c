@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/procfs.h"
 #include "base/sysmem.h"
+#include "paths.h"
 
 #define MIB           (1ULL << 20)
 #define GIB           (1ULL << 30)

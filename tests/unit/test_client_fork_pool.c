@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "paths.h"
 #include "patience.h"
 #include "scratch.h"
 

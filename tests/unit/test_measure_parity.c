@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "measure/parity.h"
+#include "paths.h"
 
 static float *floats_of(const json_t *array)
 {

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "measure/quantile.h"
+#include "paths.h"
 
 Test(measure_quantile, samples_min_is_the_published_table)
 {

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "measure/special.h"
+#include "paths.h"
 
 static double call(const char *name, double x, double a, double b)
 {

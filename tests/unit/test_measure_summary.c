@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "measure/special.h"
 #include "measure/summary.h"
+#include "paths.h"
 
 static void assert_near(double got, double wanted, const char *what, size_t count)
 {

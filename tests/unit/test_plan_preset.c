@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "paths.h"
 #include "plan/embedded.h"
 #include "plan/preset.h"
 

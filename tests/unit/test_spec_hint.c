@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "paths.h"
 #include "scratch.h"
 #include "spec/hint.h"
 #include "spec/verdict.h"

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "paths.h"
 #include "telemetry/cpu_busy.h"
 
 /* The harness, 40, may use processors 0 and 1 of three. In 400 ms of each ("after") they were idle

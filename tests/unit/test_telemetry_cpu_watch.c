@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "paths.h"
 #include "telemetry/cpu_watch.h"
 
 /* Worker 40 with two threads on processors 1 and 2 of four, its child 41, whose child 39 is in a

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/version.h"
+#include "paths.h"
 #include "telemetry/cpuinfo.h"
 #include "telemetry/environment.h"
 

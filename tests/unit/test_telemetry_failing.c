@@ -2,6 +2,7 @@
 #include <jansson.h>
 
 #include "failing_calls.h"
+#include "paths.h"
 #include "telemetry/environment.h"
 
 #define SERVER TOKMARK_SOURCE_DIR "/tests/golden/environment/server"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "paths.h"
 #include "scratch.h"
 #include "telemetry/gpu_watch.h"
 #include "telemetry/nvml.h"

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "paths.h"
 #include "telemetry/throttles.h"
 
 /* Worker 40 may use processors 1 and 2. */

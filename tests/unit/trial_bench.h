@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "drive/trial.h"
 #include "parse_line.h"
+#include "paths.h"
 #include "patience.h"
 #include "small_model.h"
 
