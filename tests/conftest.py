@@ -44,7 +44,7 @@ def pytest_configure(config):
 
 def pytest_sessionfinish(session, exitstatus):
     """Of the process that began the others, where all was well."""
-    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput") and kept_programs.used().is_dir():
         kept_programs.keep()
 
 

@@ -2,6 +2,8 @@
 
 JAX knows a program by its text, its options and its own version; what the processor can do is in the folder's name here.
 """
+import contextlib
+import fcntl
 import os
 import shutil
 import zlib
@@ -22,6 +24,16 @@ def kept():
     return cache / "tokmark" / f"jax-{zlib.crc32(flags.encode()):08x}"
 
 
+@contextlib.contextmanager
+def alone():
+    """Of the calls that are at work."""
+    folder = kept()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 def link_or_copy(source, target):
     try:
         os.link(source, target)
@@ -30,19 +42,18 @@ def link_or_copy(source, target):
 
 
 def fetch():
-    if kept().is_dir():
-        shutil.copytree(kept(), used(), ignore=shutil.ignore_patterns(".*"), copy_function=link_or_copy)
+    with alone() as folder:
+        shutil.copytree(folder, used(), ignore=shutil.ignore_patterns(".*"), copy_function=link_or_copy)
 
 
 def keep():
-    folder = kept()
-    folder.mkdir(parents=True, exist_ok=True)
-    if sum(path.stat().st_size for path in folder.iterdir()) > MAX_BYTES:
-        shutil.rmtree(folder)
-        folder.mkdir()
-    for path in used().iterdir() if used().is_dir() else ():
-        # one whose writer was killed is empty
-        if path.stat().st_size > 0 and not (folder / path.name).exists():
-            own = folder / f".{path.name}.{os.getpid()}"
-            shutil.copyfile(path, own)
-            own.rename(folder / path.name)
+    with alone() as folder:
+        if sum(path.stat().st_size for path in folder.iterdir()) > MAX_BYTES:
+            shutil.rmtree(folder)
+            folder.mkdir()
+        for path in used().iterdir():
+            # one whose writer was killed is empty
+            if path.stat().st_size > 0 and not (folder / path.name).exists():
+                own = folder / f".{path.name}"
+                shutil.copyfile(path, own)
+                own.rename(folder / path.name)

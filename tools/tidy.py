@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """clang-tidy and clang's own warnings for the C files, by build-clang's commands. Usage: tools/tidy.py ANALYZER_STATES
 
-A file that was found clean on this machine, in any clone, is not looked at again: it is known by what the compiler reads,
-comments too, the checks and clang-tidy's version.
+A file that was found clean on this machine, in any clone, is not looked at again: it is known by its text and those that it
+includes, its command, the checks and clang-tidy's version.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -25,11 +26,15 @@ def output_of(*words):
 
 
 def read_commands():
-    """Of each file the compiler's words, without those that name its output."""
+    """Of each file its folder and the compiler's words, without those that name what it writes."""
     found = {}
     for entry in json.loads((ROOT / "build-clang" / "compile_commands.json").read_text()):
         words = shlex.split(entry["command"])
-        del words[words.index("-o"):][:2], words[words.index("-c")]
+        for name in ("-o", "-MF", "-MT"):
+            if name in words:
+                at = words.index(name)
+                del words[at:at + 2]
+        words = [word for word in words if word not in ("-c", "-MD")]
         found[os.path.relpath(entry["file"], ROOT)] = entry["directory"], words
     return found
 
@@ -39,7 +44,7 @@ def key_of(command, common):
     if command is None:
         return None
     folder, words = command
-    read = subprocess.run([*words, "-E", "-C", "-o", "-"], cwd=folder, check=False, capture_output=True)
+    read = subprocess.run([*words, "-E", "-frewrite-includes"], cwd=folder, check=False, capture_output=True)
     if read.returncode != 0:
         return None
     text = "\0".join([*common, *words]).encode() + read.stdout
@@ -64,10 +69,12 @@ def is_clean(file, command, states, common):
 def main():
     CLEAN.mkdir(parents=True, exist_ok=True)
     for path in CLEAN.iterdir():
-        if time.time() - path.stat().st_mtime > KEPT_S:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another clone's is at work, too
+            if time.time() - path.stat().st_mtime > KEPT_S:
+                path.unlink()
     states = sys.argv[1]
-    common = [output_of("clang-tidy", "--version").decode(), (ROOT / ".clang-tidy").read_text(), states]
+    checks = [Path(ROOT, path).read_text() for path in output_of("git", "ls-files", "--", "*.clang-tidy").decode().split()]
+    common = [output_of("clang-tidy", "--version").decode(), *checks, states]
     commands = read_commands()
     files = output_of("git", "ls-files", "--", *FILES).decode().split()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -227,8 +227,8 @@ def test_a_hostile_model_is_a_clear_record_and_the_sweep_goes_on(of_hostile, ind
 
 def test_a_cell_that_cannot_fit_is_oom_and_larger_ones_are_not_run(tmp_path):
     start(tmp_path, "run", "--engine", "pytorch", "--model", "superintelligence", "--device", "cpu",
-          "--set", "layers_count=1000", "--set", "dim=16384", "--seq", "8", "16", "--batch", "1", "--mode", "train", "--precision", "fp32", "--steps", "1",
-          code=4)
+          "--set", "layers_count=1000", "--set", "dim=16384", "--seq", "8", "16", "--batch", "1", "--mode", "train",
+          "--precision", "fp32", "--steps", "1", code=4)
     first, second = read(tmp_path)
     assert first["verdict"] == second["verdict"] == "oom"
     experts = 1000 * 16 * 2 * 16384 * 8192  # parameters, more than any machine has room for
