@@ -39,11 +39,10 @@ def pytest_configure(config):
     if "TOKMARK_TESTS_SHARED" not in os.environ:
         os.environ["TOKMARK_TESTS_SHARED"] = shared = tempfile.mkdtemp(prefix="tokmark-tests-")
         config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
-        kept_programs.fetch()
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """Of the process that began the others, where all was well."""
+    """Of the process that began the others, where all was well and JAX was used."""
     if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput") and kept_programs.used().is_dir():
         kept_programs.keep()
 

@@ -42,15 +42,17 @@ def link_or_copy(source, target):
 
 
 def fetch():
+    """For the first process that asks; the others find it done."""
     with alone() as folder:
-        shutil.copytree(folder, used(), ignore=shutil.ignore_patterns(".*"), copy_function=link_or_copy)
+        if not used().exists():
+            shutil.copytree(folder, used(), ignore=shutil.ignore_patterns(".*"), copy_function=link_or_copy)
 
 
 def keep():
     with alone() as folder:
         if sum(path.stat().st_size for path in folder.iterdir()) > MAX_BYTES:
-            shutil.rmtree(folder)
-            folder.mkdir()
+            shutil.rmtree(folder)  # this call has all of it, too: the next one begins with nothing
+            return
         for path in used().iterdir():
             # one whose writer was killed is empty
             if path.stat().st_size > 0 and not (folder / path.name).exists():

@@ -36,6 +36,7 @@ FAST_COMPILING = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 os.environ.update(FAST_COMPILING)
+kept_programs.fetch()
 # Of the tests' own process alone: for JaxHere's cells on two devices. Settled once, before JAX begins.
 HERE_DEVICES = 2
 import jax  # noqa: E402  (not before its environment is there)
