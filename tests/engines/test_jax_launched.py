@@ -1,5 +1,6 @@
 """The `jax` engine as ranks that a launcher has started: processes that jax.distributed makes one program of."""
 import os
+import socket
 import threading
 from types import SimpleNamespace
 
@@ -76,9 +77,9 @@ def compiled(tmp_path, name):
     return len(list((tmp_path / "compiled").glob(f"module_*.jit_{name}.*before_optimizations.txt")))
 
 
-def test_rank_0_chooses_the_port_of_jax_s_service():
-    """Where it is free: on another host, or for another rank, it need not be."""
-    store, set_by, ports = WordStore(), [], []
+def test_rank_0_chooses_the_port_of_jax_s_service_and_holds_it():
+    """Where it is free: on another host, or for another rank, it need not be. Nobody else gets it until the service has it."""
+    store, set_by, ports, refused = WordStore(), [], [], []
 
     def choose(rank):
         def put(key, value):
@@ -88,14 +89,20 @@ def test_rank_0_chooses_the_port_of_jax_s_service():
         ranks = SimpleNamespace(
             rank=rank, count=3, neighbours_count=3, store=SimpleNamespace(set=put, get=store.get), interface=lambda: None,
             others=SimpleNamespace(address="127.0.0.1"), devices=lambda _: ["cpu"] * 3)
-        ports.append(Processes(ranks, None)._port())
+        with Processes(ranks, None)._port() as port:
+            ports.append(port)
+            if rank == 0:
+                for address in ("127.0.0.1", "0.0.0.0"):
+                    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                        other.bind((address, port))
+                    refused.append(address)
 
     threads = [threading.Thread(target=choose, args=(rank,), daemon=True) for rank in (1, 2, 0)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(TIMEOUT_S)
-    assert set_by == [0] and len(ports) == 3 and len(set(ports)) == 1
+    assert set_by == [0] and len(ports) == 3 and len(set(ports)) == 1 and len(refused) == 2
 
 
 @pytest.fixture(scope="module")

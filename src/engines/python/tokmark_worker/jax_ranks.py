@@ -80,7 +80,13 @@ class Processes:
         is_new = "jax_enable_preemption_service" in jax.config.values
         if is_new:  # it would take SIGTERM
             jax.config.update("jax_enable_preemption_service", False)
-        port = self._port()
+        with self._port() as port:
+            self._initialize(port, own, timeout_s)
+        if not is_new:
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        return kind if own is None or kind == "cpu" else f"{kind}:0"
+
+    def _initialize(self, port, own, timeout_s):
         known = inspect.signature(jax.distributed.initialize).parameters
         more = {
             "cluster_detection_method": "deactivate", "heartbeat_timeout_seconds": _HEARTBEAT_S,
@@ -93,17 +99,20 @@ class Processes:
             )
         except Exception as error:  # whatever a release raises
             raise WorkerError("internal", f"jax.distributed: {describe_error(error)}") from None
-        if not is_new:
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        return kind if own is None or kind == "cpu" else f"{kind}:0"
 
+    @contextlib.contextmanager
     def _port(self):
-        """Of JAX's own service, on rank 0: a free one."""
-        if self.rank == 0:
-            with socket.create_server((_any_address().strip("[]"), 0), family=_family()) as free:
-                port = free.getsockname()[1]
-            self._store.set(_COORDINATOR, str(port).encode())
-        return int(self._store.get(_COORDINATOR))
+        """Of JAX's own service, on rank 0: a free one, which nobody else gets until the service has it. It can have a port
+        that is bound with SO_REUSEPORT, as gRPC binds it so too; connections go to the one who listens."""
+        with contextlib.ExitStack() as held:
+            if self.rank == 0:
+                holder = held.enter_context(socket.socket(_family()))
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if holder.family == socket.AF_INET6:
+                    holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                holder.bind((_any_address().strip("[]"), 0))
+                self._store.set(_COORDINATOR, str(holder.getsockname()[1]).encode())
+            yield int(self._store.get(_COORDINATOR))
 
     def _use_gloo(self):
         """Numbers go where the ranks have met, unless the user says otherwise: a host's name often leads elsewhere."""
