@@ -1,7 +1,6 @@
 """Records for the tests of `tokmark export`, and how they call it."""
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 
@@ -44,12 +43,6 @@ def export(form, *args, stdin=None, code=0, env=None):
     run.stdout, run.stderr = run.stdout.decode(), run.stderr.decode()  # with every carriage return
     assert run.returncode == code, (run.returncode, run.stdout, run.stderr)
     return run
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 def get(url):

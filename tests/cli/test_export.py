@@ -15,6 +15,7 @@ from tensorboard.util import tensor_util
 
 import export_sources
 from export_sources import HOSTILE, RECORD, TOKMARK, cell, export, hostile, line
+from ports import free_port
 
 STREAMS = [name for name in export_sources.NAMES if "standard output" in export_sources.FORMATS.split(f"{name}\n", 1)[1].split("to: ", 1)[1].split("\n", 1)[0]]
 
@@ -197,7 +198,7 @@ def test_node_exporter_reads_the_file(tmp_path):
     folder = tmp_path / "textfiles"
     folder.mkdir()
     export("prometheus", "-", "--to", folder / "tokmark.prom", stdin=hostile())
-    port = export_sources.free_port()
+    port = free_port()
     with subprocess.Popen(["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults",
                            "--collector.textfile", f"--collector.textfile.directory={folder}"], stderr=subprocess.DEVNULL) as server:
         try:

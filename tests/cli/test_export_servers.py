@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from prometheus_client.parser import text_string_to_metric_families
 
 import export_sources
-from export_sources import HOSTILE, cell, export, free_port, hostile, line
+from export_sources import HOSTILE, cell, export, hostile, line
+from ports import free_port
 from waiting import TIMEOUT_S
 
 # The tracking server itself: `mlflow server` starts it beside services that nobody here asks for.

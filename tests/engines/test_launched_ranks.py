@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from ports import free_port
 from pytorch_worker import MOE, SERVER, TorchWorker
 from test_pytorch_parallel import FAULTY, TWO, run_three, wait_until_gone
 from worker_client import Worker, WorkerError, keys_of, open_message, tokmark_binary
@@ -100,12 +101,6 @@ def test_a_node_whose_name_the_network_does_not_know(tmp_path, monkeypatch):
 
 
 # --- ranks as processes ---------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 class Launched:

@@ -10,7 +10,7 @@ import jax_worker
 import pytorch_worker
 import test_jax_launched
 import test_pytorch_parallel
-from test_launched_ranks import free_port
+from ports import free_port
 from test_pytorch_hosts import KILLED, sweep, text_of
 
 # On a machine of one processor, too.
