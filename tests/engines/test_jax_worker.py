@@ -365,10 +365,10 @@ def test_a_cell_that_cannot_fit_is_refused_before_anything_is_allocated():
 
 def test_activations_that_cannot_fit_are_refused_by_xla_s_plan():
     """Weights and logits are small here: the scores of attention are not."""
-    long = {**PLAIN, "max_seq_len": 1 << 17, "vocab_size": 16, "dim": 8, "heads_count": 2}
-    reply = refusal(long, mode="train", seq_len=1 << 17, batch_size=64)
+    long = {**PLAIN, "max_seq_len": 1 << 14, "vocab_size": 16, "dim": 1024, "heads_count": 1024}
+    reply = refusal(long, mode="train", seq_len=1 << 14, batch_size=8)
     assert reply["kind"] == "oom" and reply["scope"] == "host", reply
-    assert reply["needed_bytes"] > 4 * 64 * 2 * (1 << 34) > reply["available_bytes"]
+    assert reply["needed_bytes"] > 4 * 8 * 1024 * (1 << 28) > reply["available_bytes"]
 
 
 # --- the process ---------------------------------------------------------------------------------
