@@ -4,6 +4,7 @@
 Prints one line per finding and exits 1 if there is any. `--self-test` checks the checker: each rule
 must find the violation that is planted for it.
 """
+import fnmatch
 import json
 import os
 import re
@@ -177,12 +178,25 @@ def check_probes(found):
             found.append(f"src/observe/{name}: probe {probe} belongs in a file of its name")
 
 
+def has_suite(suite, texts):
+    """Whether a suite of tests/mutants.json has a test, as far as the files' texts tell."""
+    name, _, words = suite.partition(" ")
+    if not name.startswith("unit/"):
+        return suite == "simulate" or name in texts and all(word.lower() in texts[name].lower() for word in re.split(" and | or ", words))
+    tests = [test for path, text in texts.items() if path.startswith("tests/unit/")
+             for test in re.findall(rf"Test\({re.escape(name[len('unit/'):])}, (\w+)", text)]
+    return bool(fnmatch.filter(tests, words or "*"))
+
+
 def check_mutants(rows, texts, found):
-    """A fault that does not go into the tree any more is noticed by no test."""
+    """A fault that does not go into the tree any more is noticed by no test, nor one whose suite is gone."""
     for row in rows:
         count = texts.get(row["file"], "").count(row["text"])
         if count != 1:
             found.append(f"tests/mutants.json: '{row['name']}': its text stands {count} times in {row['file']}, not once")
+        for suite in row["suites"]:
+            if not has_suite(suite, texts):
+                found.append(f"tests/mutants.json: '{row['name']}': no test is '{suite}'")
 
 
 def is_seen_alone(header, texts):
@@ -275,9 +289,13 @@ def self_test():
         print(f"style self-test: clean text was blamed: {clean}")
         return 1
     stale = []
-    check_mutants([{"name": "n", "file": "a", "text": "x"}, {"name": "m", "file": "a", "text": "y"}], {"a": "y z"}, stale)
-    if len(stale) != 1:
-        print(f"style self-test: of two faults one is stale: {stale}")
+    texts = {"a": "y z", "tests/unit/test_b.c": "Test(b, name_of_it)", "tests/cli/test_c.py": "def test_it():"}
+    sound = {"name": "m", "file": "a", "text": "y", "suites": ["unit/b", "unit/b *of*", "tests/cli/test_c.py it", "simulate"]}
+    check_mutants([sound, {"name": "n", "file": "a", "text": "x", "suites": []}], texts, stale)
+    gone = ["unit/c", "unit/b of*", "tests/cli/test_c.py it and flood", "tests/cli/test_d.py"]
+    check_mutants([{**sound, "suites": gone}], texts, stale)
+    if len(stale) != 1 + len(gone):
+        print(f"style self-test: one fault is stale, and {len(gone)} suites are gone: {stale}")
         return 1
     return 0
 
