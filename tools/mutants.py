@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Which faults would the tests not notice? Puts each of tests/mutants.json in, one at a time, and runs its suites.
 
-usage: tools/mutants.py [--list] [--trust] [--only WORD...] [--folder DIR] [--python PROGRAM]
+usage: tools/mutants.py [--list] [--trust] [--only WORD...] [--jobs N] [--folder DIR] [--python PROGRAM]
 
 A row is {name, file, text, with, suites}: `text` must be in `file` exactly once, and `with` takes its place.
 A suite is `unit/SUITE` (of the C tests), `simulate` (sweeps in simulated time), or a file of pytest with what -k takes behind
 it: "tests/cli/test_x.py seed".
 A fault that no suite notices survives; so does one that no longer applies or builds, until its row is mended. All
-is done in a copy of the tree (default build-mutants), which is built incrementally. Exit code 1: there are survivors.
+is done in copies of the tree (below build-mutants), one a job, which are built incrementally. Exit code 1: there are
+survivors.
 """
 import argparse
 import json
@@ -15,11 +16,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = "tests/mutants.json"
+TOGETHER = 6  # rows at most that one job takes at a time, of the same suites
 SUITE_S = 300  # of a suite on the tree as it is; with a fault it has five times what it took there
 
 
@@ -72,7 +77,8 @@ class Copy:
             chosen = ["-k", words] if words else []
             command = [self.python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen, name]
         binary = str(self.build_folder / "tokmark")
-        env = {**os.environ, "TOKMARK_BINARY": binary, "TOKMARK_RELEASE_BINARY": binary}
+        env = {**os.environ, "TOKMARK_BINARY": binary, "TOKMARK_RELEASE_BINARY": binary,
+               "PATH": f"{os.environ['PATH']}:{ROOT}/build/readers"}  # of exports, which set-up puts there
         limit_s = 5 * self.took_s[suite] + 20 if suite in self.took_s else SUITE_S
         try:
             done = subprocess.run(command, cwd=self.tree, env=env, capture_output=True, text=True, timeout=limit_s, check=False)
@@ -116,11 +122,56 @@ def judge(copy, row):
         path.write_text(sound, encoding="utf-8")
 
 
+class Jury:
+    """Jobs that judge rows beside each other, each in a copy of its own, made when it begins."""
+
+    def __init__(self, options, rows):
+        self.options, self.rows = options, rows
+        self.survivors = []
+        self._copies_count = 0
+        self._done_count = 0
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+
+    def judge_all(self):
+        with ThreadPoolExecutor(self.options.jobs, initializer=self._begin) as pool:
+            for _ in pool.map(self._judge_some, self._pieces()):
+                pass
+
+    def _begin(self):
+        with self._lock:
+            self._copies_count += 1
+            folder = self.options.folder.resolve() / str(self._copies_count)
+        self._mine.copy = Copy(folder, self.options.python)
+
+    def _pieces(self):
+        """Rows of the same suites together: those are run on the tree as it is once a job."""
+        by_suites = defaultdict(list)
+        for row in self.rows:
+            by_suites[tuple(row["suites"])].append(row)
+        return [rows[first:first + TOGETHER] for rows in by_suites.values() for first in range(0, len(rows), TOGETHER)]
+
+    def _judge_some(self, rows):
+        copy = self._mine.copy
+        for row in rows:
+            unsound = "" if self.options.trust else copy.why_unsound(row["suites"])
+            before = time.monotonic()
+            suite, why = (None, unsound) if unsound else judge(copy, row)
+            seconds = time.monotonic() - before
+            with self._lock:
+                self._done_count += 1
+                told = suite or "SURVIVES: " + why
+                print(f"[{self._done_count}/{len(self.rows)}] {seconds:5.1f} s  {row['name']}: {told}", flush=True)
+                if suite is None:
+                    self.survivors.append(row["name"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="those with one of these in their name or file")
     parser.add_argument("--trust", action="store_true", help="the suites pass on the tree as it is: do not look")
+    parser.add_argument("--jobs", type=int, default=max((os.cpu_count() or 1) // 2, 1), help="rows at a time; default: half the processors")
     parser.add_argument("--folder", type=Path, default=ROOT / "build-mutants")
     parser.add_argument("--python", default=str(ROOT / "build/venv/bin/python"), help="for suites of pytest")
     options = parser.parse_args()
@@ -129,15 +180,9 @@ def main():
     if options.list:
         print("\n".join(row["name"] for row in rows))
         return 0
-    copy = Copy(options.folder.resolve(), options.python)
-    survivors = []
-    for number, row in enumerate(rows, 1):
-        unsound = "" if options.trust else copy.why_unsound(row["suites"])
-        before = time.monotonic()
-        suite, why = (None, unsound) if unsound else judge(copy, row)
-        print(f"[{number}/{len(rows)}] {time.monotonic() - before:5.1f} s  {row['name']}: {suite or 'SURVIVES: ' + why}", flush=True)
-        if suite is None:
-            survivors.append(row["name"])
+    jury = Jury(options, rows)
+    jury.judge_all()
+    survivors = jury.survivors
     print(f"{len(rows)} faults, {len(rows) - len(survivors)} noticed, {len(survivors)} survive")
     for name in survivors:
         print(f"  {name}")
