@@ -126,44 +126,46 @@ class Jury:
     """Jobs that judge rows beside each other, each in a copy of its own, made when it begins."""
 
     def __init__(self, options, rows):
-        self.options, self.rows = options, rows
-        self.survivors = []
+        self._options, self._rows = options, rows
+        self._survivors = []
         self._copies_count = 0
         self._done_count = 0
         self._lock = threading.Lock()
         self._mine = threading.local()
 
-    def judge_all(self):
-        with ThreadPoolExecutor(self.options.jobs, initializer=self._begin) as pool:
+    def survivors(self):
+        """Judges all rows. The names of those that no suite noticed."""
+        with ThreadPoolExecutor(self._options.jobs, initializer=self._begin) as pool:
             for _ in pool.map(self._judge_some, self._pieces()):
                 pass
+        return self._survivors
 
     def _begin(self):
         with self._lock:
             self._copies_count += 1
-            folder = self.options.folder.resolve() / str(self._copies_count)
-        self._mine.copy = Copy(folder, self.options.python)
+            folder = self._options.folder.resolve() / str(self._copies_count)
+        self._mine.copy = Copy(folder, self._options.python)
 
     def _pieces(self):
         """Rows of the same suites together: those are run on the tree as it is once a job."""
         by_suites = defaultdict(list)
-        for row in self.rows:
+        for row in self._rows:
             by_suites[tuple(row["suites"])].append(row)
         return [rows[first:first + TOGETHER] for rows in by_suites.values() for first in range(0, len(rows), TOGETHER)]
 
     def _judge_some(self, rows):
         copy = self._mine.copy
         for row in rows:
-            unsound = "" if self.options.trust else copy.why_unsound(row["suites"])
+            unsound = "" if self._options.trust else copy.why_unsound(row["suites"])
             before = time.monotonic()
             suite, why = (None, unsound) if unsound else judge(copy, row)
             seconds = time.monotonic() - before
             with self._lock:
                 self._done_count += 1
                 told = suite or "SURVIVES: " + why
-                print(f"[{self._done_count}/{len(self.rows)}] {seconds:5.1f} s  {row['name']}: {told}", flush=True)
+                print(f"[{self._done_count}/{len(self._rows)}] {seconds:5.1f} s  {row['name']}: {told}", flush=True)
                 if suite is None:
-                    self.survivors.append(row["name"])
+                    self._survivors.append(row["name"])
 
 
 def main():
@@ -171,7 +173,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="those with one of these in their name or file")
     parser.add_argument("--trust", action="store_true", help="the suites pass on the tree as it is: do not look")
-    parser.add_argument("--jobs", type=int, default=max((os.cpu_count() or 1) // 2, 1), help="rows at a time; default: half the processors")
+    parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)) // 2, 1), help="rows at a time; default: half the processors")
     parser.add_argument("--folder", type=Path, default=ROOT / "build-mutants")
     parser.add_argument("--python", default=str(ROOT / "build/venv/bin/python"), help="for suites of pytest")
     options = parser.parse_args()
@@ -180,9 +182,7 @@ def main():
     if options.list:
         print("\n".join(row["name"] for row in rows))
         return 0
-    jury = Jury(options, rows)
-    jury.judge_all()
-    survivors = jury.survivors
+    survivors = Jury(options, rows).survivors()
     print(f"{len(rows)} faults, {len(rows) - len(survivors)} noticed, {len(survivors)} survive")
     for name in survivors:
         print(f"  {name}")
